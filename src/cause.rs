@@ -1,0 +1,241 @@
+//! Every reason for which doorway refuses a request, closes a connection or answers 500: one table with stable numbers.
+//!
+//! A cause stands in the error log beside the peer and the request line, so that an operator can search for it and an
+//! auditor can check it off. Numbers are never used twice. 10xx concern the request head, 20xx its content,
+//! 30xx time and load, 40xx the application. This table knows nothing of the other rooms.
+
+macro_rules! causes {
+    ($($(#[doc = $sentence:literal])+ $variant:ident = $number:literal, $name:literal, $status:literal;)+) => {
+        /// Why a request was refused, a connection closed or a response replaced.
+        ///
+        /// ```
+        /// use doorway::Cause;
+        ///
+        /// let cause = Cause::HostMissing;
+        /// assert_eq!((cause.number(), cause.name(), cause.status()), (1031, "host-missing", Some(400)));
+        /// assert_eq!(cause.to_string(), "1031 host-missing: an HTTP/1.1 request without a Host field.");
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        #[repr(u16)]
+        pub enum Cause {
+            $($(#[doc = $sentence])+ $variant = $number,)+
+        }
+
+        impl Cause {
+            /// Every cause, in the order of the numbers.
+            pub const ALL: &'static [Cause] = &[$(Cause::$variant,)+];
+
+            /// The name, for search: lower-case words joined by hyphens.
+            pub const fn name(self) -> &'static str {
+                match self { $(Cause::$variant => $name,)+ }
+            }
+
+            /// The status a client gets, or `None` where the connection just ends.
+            pub const fn status(self) -> Option<u16> {
+                let status = match self { $(Cause::$variant => $status,)+ };
+                if status == 0 { None } else { Some(status) }
+            }
+
+            /// One sentence that says what happened.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Cause::$variant => concat!($($sentence),+),)+ }
+            }
+        }
+    };
+}
+
+causes! {
+    /// a line of the head ends in LF without CR.
+    BareLf = 1001, "bare-lf", 400;
+    /// a CR that no LF follows.
+    BareCr = 1002, "bare-cr", 400;
+    /// more than two empty lines before the request line.
+    EmptyLines = 1003, "empty-lines", 400;
+    /// the request line is not method SP target SP version.
+    RequestLine = 1004, "request-line", 400;
+    /// the method is not a token.
+    Method = 1005, "method", 400;
+    /// the method is longer than 32 bytes.
+    MethodLong = 1006, "method-long", 501;
+    /// the request target is empty or holds a byte that no target may hold.
+    TargetByte = 1007, "target-byte", 400;
+    /// the request target is longer than the limit.
+    TargetLong = 1008, "target-long", 414;
+    /// the version is not HTTP/ DIGIT . DIGIT.
+    Version = 1009, "version", 400;
+    /// a version of HTTP that is not 1.x.
+    VersionUnsupported = 1010, "version-unsupported", 505;
+    /// the form of the request target does not fit the method.
+    TargetForm = 1011, "target-form", 400;
+    /// an absolute target with a scheme that is not served here.
+    TargetScheme = 1012, "target-scheme", 400;
+    /// user information in the authority of an absolute target.
+    TargetUserinfo = 1013, "target-userinfo", 400;
+    /// a path with an encoded NUL.
+    TargetNul = 1014, "target-nul", 400;
+    /// CONNECT asks for a tunnel, which doorway never opens.
+    ConnectRefused = 1015, "connect-refused", 405;
+    /// a field name that is empty or not a token.
+    FieldName = 1021, "field-name", 400;
+    /// white space between a field name and its colon.
+    FieldSpace = 1022, "field-space", 400;
+    /// a field line without a colon.
+    FieldColon = 1023, "field-colon", 400;
+    /// a field line that starts with white space (obsolete folding).
+    FieldFold = 1024, "field-fold", 400;
+    /// a control byte in a field value.
+    FieldValue = 1025, "field-value", 400;
+    /// a field line longer than the limit.
+    FieldLong = 1026, "field-long", 431;
+    /// more fields than the limit.
+    FieldCount = 1027, "field-count", 431;
+    /// a head longer than the limit.
+    HeadLong = 1028, "head-long", 431;
+    /// a field that may stand once stands twice.
+    FieldRepeated = 1029, "field-repeated", 400;
+    /// an HTTP/1.1 request without a Host field.
+    HostMissing = 1031, "host-missing", 400;
+    /// a Host that is not host or host:port.
+    HostInvalid = 1032, "host-invalid", 400;
+    /// a field name with an underscore, which the settings refuse.
+    FieldUnderscore = 1033, "field-underscore", 400;
+    /// an expectation other than 100-continue.
+    ExpectUnknown = 1034, "expect-unknown", 417;
+
+    /// a Content-Length that is not 1 to 19 digits.
+    ContentLength = 2001, "content-length", 400;
+    /// Content-Length beside Transfer-Encoding.
+    LengthAndCoding = 2002, "length-and-coding", 400;
+    /// a transfer coding that is not chunked.
+    CodingUnknown = 2003, "coding-unknown", 501;
+    /// a Transfer-Encoding that is not one plain token.
+    CodingInvalid = 2004, "coding-invalid", 400;
+    /// Transfer-Encoding in an HTTP/1.0 request.
+    CodingVersion = 2005, "coding-version", 400;
+    /// content longer than the limit.
+    ContentLong = 2006, "content-long", 413;
+    /// a chunk size that is not 1 to 16 hexadecimal digits.
+    ChunkSize = 2011, "chunk-size", 400;
+    /// a chunk extension that breaks the grammar.
+    ChunkExtension = 2012, "chunk-extension", 400;
+    /// chunk extensions longer than the limit.
+    ChunkExtensionLong = 2013, "chunk-extension-long", 400;
+    /// chunk data that CRLF does not follow.
+    ChunkEnd = 2014, "chunk-end", 400;
+    /// tiny chunks with more overhead than data.
+    ChunkOverhead = 2015, "chunk-overhead", 400;
+    /// a trailer field that breaks the field rules.
+    Trailer = 2016, "trailer", 400;
+    /// trailers longer or more than the limits.
+    TrailerLong = 2017, "trailer-long", 431;
+    /// the connection ended before the content did.
+    ContentTruncated = 2021, "content-truncated", 400;
+
+    /// the head was not complete within its deadline.
+    HeadDeadline = 3001, "head-deadline", 408;
+    /// nothing arrived on a new connection within the deadline.
+    FirstByteDeadline = 3002, "first-byte-deadline", 0;
+    /// no further request within the keep-alive time.
+    IdleDeadline = 3003, "idle-deadline", 0;
+    /// the content stopped arriving.
+    ContentStalled = 3004, "content-stalled", 408;
+    /// the content arrived below the minimum rate.
+    ContentSlow = 3005, "content-slow", 408;
+    /// the client stopped taking the response.
+    ResponseStalled = 3006, "response-stalled", 0;
+    /// the queue of ready requests was full.
+    QueueFull = 3007, "queue-full", 503;
+    /// the request waited too long for a thread.
+    QueueTimeout = 3008, "queue-timeout", 503;
+    /// closed to make room: the connection limit was reached.
+    ConnectionLimit = 3009, "connection-limit", 0;
+    /// closed to make room: waiting connections held too much memory.
+    HeldLimit = 3010, "held-limit", 0;
+    /// the server is stopping.
+    Stopping = 3011, "stopping", 0;
+    /// the client went away before the response was whole.
+    ClientGone = 3012, "client-gone", 0;
+    /// the system refused a new connection (descriptors or memory).
+    AcceptFailed = 3013, "accept-failed", 0;
+
+    /// the application panicked.
+    ApplicationPanic = 4001, "application-panic", 500;
+    /// the application returned an error.
+    ApplicationError = 4002, "application-error", 500;
+    /// a status that is not three digits from 200 to 599, a space and a reason without control characters.
+    StatusInvalid = 4003, "status-invalid", 500;
+    /// a response field name that is not a token.
+    HeaderName = 4004, "header-name", 500;
+    /// a control character in a response field value.
+    HeaderValue = 4005, "header-value", 500;
+    /// a hop-by-hop field, which belongs to the server.
+    HopByHop = 4006, "hop-by-hop", 500;
+    /// a response field named Status.
+    StatusHeader = 4007, "status-header", 500;
+    /// a Content-Length that is not digits or stands twice.
+    HeaderLength = 4008, "header-length", 500;
+    /// start was called a second time without an error to replace the head.
+    StartedTwice = 4009, "started-twice", 500;
+    /// the first block or the end of the body came before start was called.
+    NotStarted = 4010, "not-started", 500;
+    /// restart was called after the head had been sent.
+    HeadSent = 4011, "head-sent", 0;
+    /// the body was shorter than its Content-Length.
+    BodyShort = 4012, "body-short", 0;
+    /// the body was longer than its Content-Length.
+    BodyLong = 4013, "body-long", 0;
+    /// the body failed while it was being produced.
+    BodyFailed = 4014, "body-failed", 500;
+    /// an on_close function panicked.
+    ClosePanic = 4015, "close-panic", 0;
+}
+
+impl Cause {
+    /// The stable number.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}:{}", self.number(), self.name(), self.sentence())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cause;
+
+    #[test]
+    fn causes_have_unique_rising_numbers_and_unique_names() {
+        for pair in Cause::ALL.windows(2) {
+            assert!(
+                pair[0].number() < pair[1].number(),
+                "{:?} before {:?}",
+                pair[0],
+                pair[1]
+            );
+        }
+        let mut names: Vec<_> = Cause::ALL.iter().map(|cause| cause.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Cause::ALL.len());
+    }
+
+    #[test]
+    fn causes_carry_one_sentence_and_a_status_of_a_refusal() {
+        for cause in Cause::ALL {
+            let sentence = cause.sentence().trim();
+            assert!(
+                sentence.ends_with('.') && sentence.matches(". ").count() == 0,
+                "{cause:?}: {sentence}"
+            );
+            assert!(
+                cause.status().is_none_or(|status| (400..=599).contains(&status)),
+                "{cause:?}"
+            );
+        }
+    }
+}
