@@ -62,7 +62,7 @@ causes! {
     TargetByte = 1007, "target-byte", 400;
     /// the request target is longer than the limit.
     TargetLong = 1008, "target-long", 414;
-    /// the version is not HTTP/ DIGIT . DIGIT.
+    /// the version is not HTTP/ and two digits with a point between.
     Version = 1009, "version", 400;
     /// a version of HTTP that is not 1.x.
     VersionUnsupported = 1010, "version-unsupported", 505;

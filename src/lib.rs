@@ -12,7 +12,14 @@
     clippy::print_stderr
 )]
 
-pub mod cause;
+pub mod app;
+mod cause;
+pub mod gateway;
 pub mod http;
+pub mod testing;
 
 pub use cause::Cause;
+pub use gateway::{
+    Application, Block, Blocks, Body, Content, Environ, ErrorStream, Errors, Gateway, Headers, Input, StartError,
+    StartResponse, Status, Transmit, Writer, is_hop_by_hop, percent_decode,
+};

@@ -1,0 +1,39 @@
+//! The first application to try: a greeting and the sorted environ, as `wsgiref.simple_server.demo_app` shows it.
+//!
+//! It reflects what the client sent, cookies included, so it is for trying things out and not for the public.
+
+use std::fmt::Write;
+
+use crate::gateway::{Body, Environ, StartResponse};
+
+/// Answers every request with `Hello world!` and the variables of its environ, one a line, as plain text.
+///
+/// ```
+/// let response = doorway::testing::Request::get("/?a=1").call(&doorway::app::demo);
+/// assert!(response.text().starts_with("Hello world!\n\n"));
+/// assert!(response.text().contains("\nQUERY_STRING = \"a=1\"\n"));
+/// ```
+pub fn demo(environ: &Environ, start_response: &mut StartResponse) -> Body {
+    let mut variables: Vec<(&str, String)> = environ
+        .iter()
+        .map(|(name, value)| (name, format!("\"{}\"", value.escape_ascii())))
+        .chain([
+            ("doorway.door", format!("{:?}", environ.door())),
+            ("wsgi.input_terminated", environ.input_terminated().to_string()),
+            ("wsgi.multiprocess", environ.multiprocess().to_string()),
+            ("wsgi.multithread", environ.multithread().to_string()),
+            ("wsgi.run_once", environ.run_once().to_string()),
+            ("wsgi.url_scheme", format!("{:?}", environ.url_scheme())),
+            ("wsgi.version", format!("{:?}", environ.version())),
+        ])
+        .collect();
+    variables.sort();
+
+    let mut text = String::from("Hello world!\n\n");
+    for (name, value) in variables {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name} = {value}");
+    }
+    start_response.start("200 OK", &[("Content-Type", "text/plain; charset=utf-8")]);
+    Body::from(text)
+}

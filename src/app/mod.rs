@@ -1,0 +1,5 @@
+//! Applications worth shipping. Each is an ordinary [`Application`](crate::Application), usable at any door and under any mount.
+
+mod demo;
+
+pub use demo::demo;

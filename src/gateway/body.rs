@@ -1,0 +1,363 @@
+//! What an application returns: the body of a response, sent block by block.
+//!
+//! PEP 3333, "Buffering and Streaming" (P-BODY-01 to P-BODY-08), "Optional Platform-Specific File Handling" (P-FILE-01 to
+//! P-FILE-08). A body is dropped exactly once, whatever happens to the response; its `on_close` functions run then. How a
+//! block travels is the server's affair.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::StartResponse;
+
+/// One block of a body: borrowed for ever (`&'static`) or owned.
+pub type Block = Cow<'static, [u8]>;
+
+/// How much of a reader or file goes into one block: large enough that a system call costs little beside the bytes.
+const READ_BLOCK: usize = 64 * 1024;
+
+/// The body of a response.
+///
+/// | made from | Content-Length | sent |
+/// |---|---|---|
+/// | `&'static str`, `String`, `Vec<u8>`, `Cow`, `()` | set by the server | with the head, in one piece |
+/// | [`Body::list`] | set by the server (the sum) | block by block |
+/// | `File` | set by the server for a regular file | from its position to its end, in large blocks |
+/// | [`Body::blocks`], [`Body::reader`] | only if the application gives it | each block before the next is asked for |
+/// | [`Body::deferred`] | as the body it makes | as the body it makes |
+/// | `Result<_, E>` | as the body inside | an `Err` is logged and answered 500 |
+///
+/// ```
+/// use doorway::{Body, Environ, StartResponse};
+///
+/// fn countdown(_environ: &Environ, start_response: &mut StartResponse) -> Body {
+///     start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+///     Body::blocks((0..3).rev().map(|n| Ok(format!("{n}\n").into_bytes().into())))
+///         .on_close(|| { /* runs once, even if the client goes away */ })
+/// }
+/// # assert_eq!(doorway::testing::Request::get("/").call(&countdown).text(), "2\n1\n0\n");
+/// ```
+#[must_use = "a body that is dropped sends nothing"]
+pub struct Body {
+    kind: Kind,
+    on_close: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// The forms a body can have; the server decides by them how to send it (P-FILE-07).
+#[derive(Default)]
+pub(crate) enum Kind {
+    #[default]
+    Empty,
+    Bytes(Block),
+    List(std::vec::IntoIter<Block>),
+    Blocks(Box<dyn Iterator<Item = io::Result<Block>> + Send>),
+    Reader(Box<dyn Read + Send>),
+    File(File),
+    Deferred(Box<dyn FnOnce(&mut StartResponse) -> Body + Send>),
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl Body {
+    /// No body: Content-Length 0.
+    pub fn empty() -> Body {
+        Body::of(Kind::Empty)
+    }
+
+    /// Blocks from an iterator, each sent before the next is asked for. An `Err` ends the response: with 500 if nothing was
+    /// sent, otherwise by a visible abort.
+    pub fn blocks(blocks: impl IntoIterator<Item = io::Result<Block>, IntoIter: Send + 'static>) -> Body {
+        Body::of(Kind::Blocks(Box::new(blocks.into_iter())))
+    }
+
+    /// Blocks that are all there, so that the length is known.
+    pub fn list(blocks: Vec<impl Into<Block>>) -> Body {
+        let blocks: Vec<Block> = blocks.into_iter().map(Into::into).collect();
+        Body::of(Kind::List(blocks.into_iter()))
+    }
+
+    /// Everything a reader gives, in blocks of at most 64 KiB, each sent as it is read.
+    pub fn reader(reader: impl Read + Send + 'static) -> Body {
+        Body::of(Kind::Reader(Box::new(reader)))
+    }
+
+    /// A body that is made when the server asks for the first block. The function may call `start_response` then: PEP 3333
+    /// allows an application to start its response that late.
+    pub fn deferred<R: Into<Body>>(make: impl FnOnce(&mut StartResponse) -> R + Send + 'static) -> Body {
+        Body::of(Kind::Deferred(Box::new(|start_response| make(start_response).into())))
+    }
+
+    /// Runs a function when the server is done with this body: sent (or what is left of it queued for a slow client), failed, or the
+    /// client gone; exactly once, and before the next request on the connection. Several run in the order in which they were added.
+    pub fn on_close(mut self, close: impl FnOnce() + Send + 'static) -> Body {
+        self.on_close.push(Box::new(close));
+        self
+    }
+
+    /// The number of bytes, where it is known without producing them.
+    pub fn known_len(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Empty => Some(0),
+            Kind::Bytes(bytes) => Some(bytes.len() as u64),
+            Kind::List(blocks) => Some(blocks.as_slice().iter().map(|block| block.len() as u64).sum()),
+            Kind::File(file) => file_len(file),
+            Kind::Blocks(_) | Kind::Reader(_) | Kind::Deferred(_) | Kind::Failed(_) => None,
+        }
+    }
+
+    /// Passes every block through a function, one for one, as middleware must (P-MW-03). The length is no longer known;
+    /// `on_close` functions stay.
+    ///
+    /// ```
+    /// use doorway::Body;
+    ///
+    /// let body = Body::from("abc").map_blocks(|block| Ok(block.to_ascii_uppercase().into()));
+    /// let blocks: Vec<_> = body.into_blocks().map(Result::unwrap).collect();
+    /// assert_eq!(blocks, [&b"ABC"[..]]);
+    /// ```
+    pub fn map_blocks(mut self, mut change: impl FnMut(Block) -> io::Result<Block> + Send + 'static) -> Body {
+        let on_close = std::mem::take(&mut self.on_close);
+        let kind = match std::mem::take(&mut self.kind) {
+            Kind::Failed(error) => Kind::Failed(error),
+            Kind::Deferred(make) => {
+                Kind::Deferred(Box::new(move |start_response| make(start_response).map_blocks(change)))
+            }
+            kind => Kind::Blocks(Box::new(Blocks { body: Body::of(kind) }.map(move |block| block.and_then(&mut change)))),
+        };
+        Body { kind, on_close }
+    }
+
+    /// The blocks, for middleware and tests. A deferred body gives one error: [`resolve`](Body::resolve) it first.
+    pub fn into_blocks(self) -> Blocks {
+        Blocks { body: self }
+    }
+
+    /// Makes a deferred body now; any other body is returned as it is.
+    pub fn resolve(mut self, start_response: &mut StartResponse) -> Body {
+        loop {
+            match std::mem::take(&mut self.kind) {
+                Kind::Deferred(make) => {
+                    let mut made = make(start_response);
+                    made.on_close.append(&mut self.on_close);
+                    self = made;
+                }
+                kind => {
+                    self.kind = kind;
+                    return self;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn kind(&mut self) -> &mut Kind {
+        &mut self.kind
+    }
+
+    /// Drops what is left and runs the `on_close` functions. Gives the number of panics in them.
+    pub(crate) fn close(&mut self) -> usize {
+        let kind = std::mem::take(&mut self.kind);
+        let mut panics = usize::from(catch_unwind(AssertUnwindSafe(|| drop(kind))).is_err());
+        for close in std::mem::take(&mut self.on_close) {
+            panics += usize::from(catch_unwind(AssertUnwindSafe(close)).is_err());
+        }
+        panics
+    }
+
+    fn of(kind: Kind) -> Body {
+        Body { kind, on_close: Vec::new() }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The blocks of a body, one after the other; dropping it closes the body.
+pub struct Blocks {
+    body: Body,
+}
+
+impl Iterator for Blocks {
+    type Item = io::Result<Block>;
+
+    fn next(&mut self) -> Option<io::Result<Block>> {
+        let block = match &mut self.body.kind {
+            Kind::Empty => return None,
+            Kind::List(blocks) => return blocks.next().map(Ok),
+            Kind::Blocks(blocks) => return blocks.next(),
+            Kind::Reader(reader) => return read_block(reader).transpose(),
+            Kind::File(file) => return read_block(file).transpose(),
+            Kind::Bytes(bytes) => Ok(std::mem::take(bytes)),
+            Kind::Deferred(_) => Err(io::Error::other("a deferred body has no blocks before it is resolved")),
+            Kind::Failed(error) => Err(io::Error::other(error.to_string())),
+        };
+        self.body.kind = Kind::Empty;
+        Some(block)
+    }
+}
+
+/// The next block of a reader; `None` at its end.
+fn read_block(reader: &mut impl Read) -> io::Result<Option<Block>> {
+    let mut block = vec![0; READ_BLOCK];
+    loop {
+        match reader.read(&mut block) {
+            Ok(0) => return Ok(None),
+            Ok(length) => {
+                block.truncate(length);
+                return Ok(Some(block.into()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// From the position of the handle to the end of a regular file (P-FILE-05). Anything else (a pipe, a device) has no length.
+fn file_len(mut file: &File) -> Option<u64> {
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() {
+        return None;
+    }
+    Some(metadata.len().saturating_sub(file.stream_position().ok()?))
+}
+
+impl From<()> for Body {
+    fn from((): ()) -> Body {
+        Body::empty()
+    }
+}
+
+impl From<Block> for Body {
+    fn from(bytes: Block) -> Body {
+        if bytes.is_empty() { Body::empty() } else { Body::of(Kind::Bytes(bytes)) }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Body {
+        Body::from(Block::Owned(bytes))
+    }
+}
+
+impl From<&'static [u8]> for Body {
+    fn from(bytes: &'static [u8]) -> Body {
+        Body::from(Block::Borrowed(bytes))
+    }
+}
+
+impl<const LENGTH: usize> From<&'static [u8; LENGTH]> for Body {
+    fn from(bytes: &'static [u8; LENGTH]) -> Body {
+        Body::from(Block::Borrowed(bytes.as_slice()))
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Body {
+        Body::from(text.into_bytes())
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Body {
+        Body::from(text.as_bytes())
+    }
+}
+
+impl From<Cow<'static, str>> for Body {
+    fn from(text: Cow<'static, str>) -> Body {
+        match text {
+            Cow::Borrowed(text) => Body::from(text),
+            Cow::Owned(text) => Body::from(text),
+        }
+    }
+}
+
+impl From<File> for Body {
+    fn from(file: File) -> Body {
+        Body::of(Kind::File(file))
+    }
+}
+
+/// With this, `?` works in an application. The server logs the error and answers 500 (or what the failure of the request's
+/// content asks for: 400, 408, 413); its text never reaches the client.
+impl<T: Into<Body>, E: Into<Box<dyn Error + Send + Sync>>> From<Result<T, E>> for Body {
+    fn from(result: Result<T, E>) -> Body {
+        match result {
+            Ok(body) => body.into(),
+            Err(error) => Body::of(Kind::Failed(error.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn text(body: Body) -> String {
+        let blocks: Vec<Block> = body.into_blocks().map(Result::unwrap).collect();
+        String::from_utf8(blocks.concat()).unwrap()
+    }
+
+    #[test]
+    fn p_body_04_on_close_runs_once_however_a_body_ends() {
+        let closed = Arc::new(AtomicUsize::new(0));
+        let body = |kind: fn() -> Body| {
+            let closed = Arc::clone(&closed);
+            kind().on_close(move || {
+                closed.fetch_add(1, Ordering::SeqCst);
+            })
+        };
+        drop(body(Body::empty));
+        drop(body(|| "x".into()).map_blocks(Ok));
+        assert_eq!(text(body(|| "x".into())), "x");
+        drop(body(|| Body::list(vec![&b"a"[..], b"b"])).into_blocks().next());
+        drop(body(|| Err::<Body, _>("no").into()));
+        assert_eq!(closed.load(Ordering::SeqCst), 5);
+    }
+
+    #[test]
+    fn p_body_04_a_panic_in_one_on_close_function_does_not_keep_the_next_from_running() {
+        let closed = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&closed);
+        let mut body = Body::empty().on_close(|| panic!("in on_close")).on_close(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        assert_eq!(body.close(), 1);
+        drop(body);
+        assert_eq!(closed.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn p_body_06_a_length_is_known_only_where_it_is_exact() {
+        assert_eq!(Body::from(()).known_len(), Some(0));
+        assert_eq!(Body::from("abc").known_len(), Some(3));
+        assert_eq!(Body::list(vec!["a".as_bytes(), b"bc"]).known_len(), Some(3));
+        assert_eq!(Body::blocks(vec![Ok(Block::Borrowed(b"abc"))]).known_len(), None);
+        assert_eq!(Body::reader(&b"abc"[..]).known_len(), None);
+    }
+
+    #[test]
+    fn p_file_04_a_file_starts_at_its_position_and_ends_at_its_end() {
+        let path = std::env::temp_dir().join(format!("doorway-body-{}", std::process::id()));
+        std::fs::write(&path, "0123456789").unwrap();
+        let mut file = File::open(&path).unwrap();
+        file.seek(io::SeekFrom::Start(4)).unwrap();
+        let body = Body::from(file);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(body.known_len(), Some(6));
+        assert_eq!(text(body), "456789");
+    }
+
+    #[test]
+    fn p_mw_03_map_blocks_gives_one_block_for_one_block() {
+        let body = Body::list(vec!["a".as_bytes(), b"", b"b"]).map_blocks(|block| Ok([&block[..], b"!"].concat().into()));
+        let blocks: Vec<Block> = body.into_blocks().map(Result::unwrap).collect();
+        assert_eq!(blocks, [&b"a!"[..], b"!", b"b!"]);
+    }
+}

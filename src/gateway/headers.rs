@@ -1,0 +1,269 @@
+//! Response fields: an ordered multimap that compares names without case.
+//!
+//! PEP 3333, "The start_response() Callable"; `wsgiref.headers`. Spelling, order and repeats go out exactly as they were given
+//! (P-HDR-02). What no application may send is refused by [`Headers::check`], which `start` calls.
+
+use std::borrow::Cow;
+
+use super::Pairs;
+use crate::cause::Cause;
+
+/// The fields of a response, in the order in which they will be sent.
+///
+/// Names and values are bytes on the wire; [`get`](Headers::get) shows a value as text, [`iter`](Headers::iter) gives the bytes.
+///
+/// ```
+/// use doorway::Headers;
+///
+/// let mut headers = Headers::from(&[("Content-Type", "text/html"), ("Set-Cookie", "a=1")]);
+/// headers.add("set-cookie", "b=2");
+/// assert_eq!(headers.get("CONTENT-TYPE").as_deref(), Some("text/html"));
+/// assert_eq!(headers.get_all("Set-Cookie").collect::<Vec<_>>(), ["a=1", "b=2"]);
+/// headers.set("Set-Cookie", "c=3");
+/// assert_eq!(headers.len(), 2);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    pairs: Pairs,
+}
+
+impl Headers {
+    /// No fields.
+    pub fn new() -> Headers {
+        Headers::default()
+    }
+
+    /// Appends a field, whether or not one of this name is there.
+    pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.pairs.push(name.as_ref(), value.as_ref());
+    }
+
+    /// Replaces every field of this name by one, in the place of the first; appends it when there was none.
+    pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        match self.pairs.position(|other| other.eq_ignore_ascii_case(name)) {
+            Some(index) => {
+                let mut at = 0;
+                self.pairs.retain(|other, _| {
+                    let keep = at <= index || !other.eq_ignore_ascii_case(name);
+                    at += 1;
+                    keep
+                });
+                self.pairs.replace(index, name, value);
+            }
+            None => self.add(name, value),
+        }
+    }
+
+    /// Removes every field of this name; no error when there is none.
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) {
+        let name = name.as_ref();
+        self.pairs.retain(|other, _| !other.eq_ignore_ascii_case(name));
+    }
+
+    /// Whether a field of this name is there.
+    pub fn contains(&self, name: impl AsRef<[u8]>) -> bool {
+        self.get_bytes(name).is_some()
+    }
+
+    /// The first value of this name as text; bytes that are not UTF-8 show as U+FFFD.
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Cow<'_, str>> {
+        self.get_bytes(name).map(String::from_utf8_lossy)
+    }
+
+    /// The first value of this name.
+    pub fn get_bytes(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+        let name = name.as_ref();
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Every value of this name as text, in order.
+    pub fn get_all(&self, name: impl AsRef<[u8]>) -> impl Iterator<Item = Cow<'_, str>> {
+        let name = name.as_ref().to_vec();
+        let of_name = self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(&name));
+        of_name.map(|(_, value)| String::from_utf8_lossy(value))
+    }
+
+    /// Every field in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
+        self.pairs.iter()
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes every field; the memory is kept.
+    pub fn clear(&mut self) {
+        self.pairs.clear();
+    }
+
+    /// Appends every field of `other`.
+    pub fn extend(&mut self, other: &Headers) {
+        self.pairs.extend(&other.pairs);
+    }
+
+    /// Refuses what no application may send (P-SR-03, P-HDR-03, P-HDR-04, P-HDR-06), naming the field.
+    ///
+    /// # Errors
+    /// The cause, and the name of the first field that is wrong.
+    pub fn check(&self) -> Result<(), (Cause, String)> {
+        let mut lengths = 0;
+        for (name, value) in self.iter() {
+            let cause = if name.is_empty() || !name.iter().copied().all(is_tchar) {
+                Cause::HeaderName
+            } else if !value.iter().copied().all(is_value_byte) {
+                Cause::HeaderValue
+            } else if is_hop_by_hop(name) {
+                Cause::HopByHop
+            } else if name.eq_ignore_ascii_case(b"status") {
+                // At the CGI-shaped doors this field would change the status of the response.
+                Cause::StatusHeader
+            } else if name.eq_ignore_ascii_case(b"content-length") {
+                lengths += 1;
+                if lengths == 1 && length_of(value).is_some() {
+                    continue;
+                }
+                Cause::HeaderLength
+            } else {
+                continue;
+            };
+            return Err((cause, String::from_utf8_lossy(name).into_owned()));
+        }
+        Ok(())
+    }
+
+    /// The declared Content-Length, where one is there and valid.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.get_bytes("content-length").and_then(length_of)
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> From<&[(N, V)]> for Headers {
+    fn from(fields: &[(N, V)]) -> Headers {
+        let mut headers = Headers::new();
+        for (name, value) in fields {
+            headers.add(name, value);
+        }
+        headers
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> From<&[(N, V); COUNT]> for Headers {
+    fn from(fields: &[(N, V); COUNT]) -> Headers {
+        Headers::from(fields.as_slice())
+    }
+}
+
+/// Whether a field concerns one connection only and so belongs to the server (RFC 9110 section 7.6.1).
+///
+/// `wsgiref` lists `trailers` here, a misprint; the field is called `Trailer`.
+///
+/// ```
+/// assert!(doorway::is_hop_by_hop("Transfer-Encoding") && !doorway::is_hop_by_hop("Content-Length"));
+/// ```
+pub fn is_hop_by_hop(name: impl AsRef<[u8]>) -> bool {
+    const NAMES: [&[u8]; 9] = [
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    ];
+    NAMES.iter().any(|other| other.eq_ignore_ascii_case(name.as_ref()))
+}
+
+/// `tchar` of RFC 9110 section 5.6.2. Said here again because the gateway knows nothing of the HTTP room.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// HTAB, SP, visible characters and bytes from 0x80 on: no other control can be in a value (P-SR-03).
+fn is_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// Digits only, at most 19, so that no server reads it in two ways.
+fn length_of(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, Headers};
+
+    fn cause_of(name: &str, value: &str) -> Option<Cause> {
+        Headers::from(&[(name, value)]).check().err().map(|(cause, _)| cause)
+    }
+
+    #[test]
+    fn p_hdr_02_names_compare_without_case_and_keep_spelling_order_and_repeats() {
+        let headers = Headers::from(&[("ETag", "\"1\""), ("x-a", "1"), ("X-A", "2")]);
+        let fields: Vec<_> = headers.iter().collect();
+        assert_eq!(fields, [(&b"ETag"[..], &b"\"1\""[..]), (b"x-a", b"1"), (b"X-A", b"2")]);
+        assert_eq!(headers.get("etag").as_deref(), Some("\"1\""));
+    }
+
+    #[test]
+    fn set_replaces_all_fields_of_the_name_in_the_place_of_the_first() {
+        let mut headers = Headers::from(&[("A", "1"), ("B", "2"), ("a", "3"), ("C", "4")]);
+        headers.set("a", "9");
+        let fields: Vec<_> = headers.iter().collect();
+        assert_eq!(fields, [(&b"a"[..], &b"9"[..]), (b"B", b"2"), (b"C", b"4")]);
+        headers.remove("b");
+        headers.remove("none");
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn p_sr_03_forbids_names_that_are_no_tokens_and_values_with_controls() {
+        for name in ["", "X A", "X:", "X\r\nY", "Ä", "X(", "X\0"] {
+            assert_eq!(cause_of(name, "v"), Some(Cause::HeaderName), "{name:?}");
+        }
+        for value in ["a\rb", "a\nb", "a\r\nX: y", "\0", "\u{1}", "\u{7f}"] {
+            assert_eq!(cause_of("X", value), Some(Cause::HeaderValue), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn p_sr_03_allows_tab_and_bytes_above_127_in_values() {
+        assert_eq!(cause_of("X", "a\tb ä"), None);
+        assert!(Headers::from(&[(&b"X"[..], &b"\xff\x80"[..])]).check().is_ok());
+    }
+
+    #[test]
+    fn p_hdr_03_forbids_hop_by_hop_fields() {
+        for name in ["Connection", "KEEP-ALIVE", "te", "Trailer", "Transfer-Encoding", "upgrade", "Proxy-Connection"] {
+            assert_eq!(cause_of(name, "x"), Some(Cause::HopByHop), "{name}");
+        }
+        assert_eq!(cause_of("Trailers", "x"), None);
+    }
+
+    #[test]
+    fn p_hdr_04_forbids_a_field_called_status() {
+        assert_eq!(cause_of("status", "200 OK"), Some(Cause::StatusHeader));
+    }
+
+    #[test]
+    fn p_hdr_06_forbids_a_content_length_that_is_not_one_run_of_digits() {
+        for value in ["", "+3", "-1", "3, 3", "0x3", " 3", "12345678901234567890"] {
+            assert_eq!(cause_of("Content-Length", value), Some(Cause::HeaderLength), "{value:?}");
+        }
+        let twice = Headers::from(&[("Content-Length", "3"), ("content-length", "3")]);
+        assert_eq!(twice.check().map_err(|(cause, _)| cause), Err(Cause::HeaderLength));
+        assert_eq!(cause_of("Content-Length", "0042"), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! The content of a request as the application reads it: `wsgi.input`.
+//!
+//! PEP 3333, "Input and Error Streams" (P-IN-01 to P-IN-11). All clones of an environ share one input and its position. The
+//! end is known: after it every read gives 0 (P-IN-02). A client that breaks off is an error, never a quiet end (P-IN-07).
+//! How content arrives (lengths, chunks, deadlines) is the server's affair.
+
+use std::any::Any;
+use std::io::{self, BufRead, Read};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+/// What a server puts behind [`Input`]: any `BufRead` that ends where the content ends.
+pub trait Content: BufRead + Send + Any {
+    /// Gives the source back to the server that knows its type.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<T: BufRead + Send + Any> Content for T {
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The content of a request, as `Read` and `BufRead` (`read_line`, `lines`, `read_until`, `split`).
+///
+/// It comes from [`Environ::input`](crate::Environ::input) and ends where the content ends. While one is alive, a second one
+/// reads an error: two readers would tear the content apart.
+///
+/// # Errors
+/// A read fails with `UnexpectedEof` when the client broke off, `TimedOut` when it stopped sending, `InvalidData` when the
+/// content is malformed, and `FileTooLarge` when it passes the server's limit. An application may pass the error on with `?`: the server
+/// then answers 400, 408 or 413 by itself.
+///
+/// ```
+/// use std::io::{self, BufRead};
+/// use doorway::{Body, Environ, StartResponse};
+///
+/// fn count_lines(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
+///     let mut lines = 0;
+///     for line in environ.input().lines() {
+///         line?;
+///         lines += 1;
+///     }
+///     start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+///     Ok(Body::from(format!("{lines} lines\n")))
+/// }
+/// # let response = doorway::testing::Request::post("/", "one\ntwo\n").call(&count_lines);
+/// # assert_eq!(response.text(), "2 lines\n");
+/// ```
+pub struct Input<'environ> {
+    slot: Option<MutexGuard<'environ, Slot>>,
+}
+
+/// The place in an environ where the server lays the content.
+pub(crate) enum Slot {
+    /// A request without content.
+    Empty,
+    /// Content to read.
+    Open(Box<dyn Content>),
+    /// The call is over: what is still on the connection belongs to the next request.
+    Over,
+}
+
+impl<'environ> Input<'environ> {
+    pub(crate) fn new(slot: &'environ Mutex<Slot>) -> Input<'environ> {
+        let slot = match slot.try_lock() {
+            Ok(slot) => Some(slot),
+            // A panic while reading does not make the content unreadable: its state is the server's.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        Input { slot }
+    }
+
+    fn source(&mut self) -> io::Result<Option<&mut dyn Content>> {
+        match self.slot.as_deref_mut() {
+            Some(Slot::Open(content)) => Ok(Some(&mut **content)),
+            Some(Slot::Empty) => Ok(None),
+            Some(Slot::Over) => Err(io::Error::other("the call that this input belongs to has ended")),
+            None => Err(io::Error::new(io::ErrorKind::ResourceBusy, "another reader of this input is alive")),
+        }
+    }
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.source()? {
+            Some(content) => content.read(buffer),
+            None => Ok(0),
+        }
+    }
+}
+
+impl BufRead for Input<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self.source()? {
+            Some(content) => content.fill_buf(),
+            None => Ok(&[]),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if let Ok(Some(content)) = self.source() {
+            content.consume(amount);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The contract between a server and an application (PEP 3333, carried over to Rust).
+//!
+//! Everything an application or middleware touches is here. This room knows no socket and no HTTP syntax: a server fills an
+//! [`Environ`], hands over a [`StartResponse`] and sends the [`Body`] it gets back, whatever the protocol.
+//!
+//! | PEP 3333 | here |
+//! |---|---|
+//! | the application callable | [`Application`], implemented for every plain function of the right shape |
+//! | `environ` | [`Environ`]: CGI variables and typed accessors |
+//! | `wsgi.input` | [`Environ::input`] gives an [`Input`], which is `Read + BufRead` |
+//! | `wsgi.errors` | [`Environ::errors`] gives [`Errors`] |
+//! | `start_response(status, headers)` | [`StartResponse::start`] |
+//! | `start_response(status, headers, exc_info)` | [`StartResponse::restart`] |
+//! | the `write()` callable | [`Writer`], which is `std::io::Write` |
+//! | the returned iterable, `close()` | [`Body`], [`Body::on_close`] |
+
+mod application;
+mod body;
+mod environ;
+mod errors;
+mod headers;
+mod input;
+mod pairs;
+mod percent;
+mod start_response;
+mod status;
+
+pub use application::Application;
+pub use body::{Block, Blocks, Body};
+pub use environ::{Environ, Gateway};
+pub use errors::{ErrorStream, Errors};
+pub use headers::{Headers, is_hop_by_hop};
+pub use input::{Content, Input};
+pub use percent::percent_decode;
+pub use start_response::{StartError, StartResponse, Transmit, Writer};
+pub use status::Status;
+
+pub(crate) use body::Kind;
+pub(crate) use environ::variable_byte;
+pub(crate) use pairs::Pairs;

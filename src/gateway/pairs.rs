@@ -1,0 +1,159 @@
+//! An ordered list of name-value pairs in one run of memory: the store behind `Environ` and `Headers`.
+//!
+//! A pair is three positions in a shared text, so that a list which is cleared and filled again allocates nothing once it
+//! has grown to its usual size (the steady state of the server). It compares nothing and validates nothing.
+
+/// The list. Removed and replaced pairs leave their bytes in the text until the list is cleared.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pairs {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// `name` is `text[name..value]`, the value `text[value..end]`.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    name: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Pairs {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.entries.clear();
+    }
+
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.push_with(|text| text.extend_from_slice(name), |text| text.extend_from_slice(value));
+    }
+
+    /// Appends a pair whose name and value are written straight into the text.
+    pub(crate) fn push_with(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
+        let entry = self.write(name, value);
+        self.entries.push(entry);
+    }
+
+    /// Replaces the pair at `index`; the bytes of the old one stay in the text.
+    pub(crate) fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) {
+        let entry = self.write(|text| text.extend_from_slice(name), |text| text.extend_from_slice(value));
+        if let Some(place) = self.entries.get_mut(index) {
+            *place = entry;
+        }
+    }
+
+    /// Appends `separator` and `value` to the value of the pair at `index`.
+    pub(crate) fn join(&mut self, index: usize, separator: &[u8], value: &[u8]) {
+        let Some(old) = self.entries.get(index).copied() else { return };
+        let entry = if old.end == self.text.len() {
+            old
+        } else {
+            let start = self.text.len();
+            self.text.extend_from_within(old.name..old.end);
+            Entry { name: start, value: start + (old.value - old.name), end: 0 }
+        };
+        self.text.extend_from_slice(separator);
+        self.text.extend_from_slice(value);
+        let end = self.text.len();
+        if let Some(place) = self.entries.get_mut(index) {
+            *place = Entry { end, ..entry };
+        }
+    }
+
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let text = &self.text;
+        self.entries.retain(|entry| keep(entry.name(text), entry.value(text)));
+    }
+
+    /// Appends every pair of `other`.
+    pub(crate) fn extend(&mut self, other: &Pairs) {
+        let offset = self.text.len();
+        self.text.extend_from_slice(&other.text);
+        self.entries.extend(other.entries.iter().map(|entry| Entry {
+            name: entry.name + offset,
+            value: entry.value + offset,
+            end: entry.end + offset,
+        }));
+    }
+
+    pub(crate) fn position(&self, mut is: impl FnMut(&[u8]) -> bool) -> Option<usize> {
+        self.entries.iter().position(|entry| is(entry.name(&self.text)))
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        self.entries.get(index).map(|entry| (entry.name(&self.text), entry.value(&self.text)))
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
+        self.entries.iter().map(|entry| (entry.name(&self.text), entry.value(&self.text)))
+    }
+
+    fn write(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) -> Entry {
+        let start = self.text.len();
+        name(&mut self.text);
+        let middle = self.text.len();
+        value(&mut self.text);
+        Entry { name: start, value: middle, end: self.text.len() }
+    }
+}
+
+impl Entry {
+    fn name<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        text.get(self.name..self.value).unwrap_or_default()
+    }
+
+    fn value<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        text.get(self.value..self.end).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pairs;
+
+    fn all(pairs: &Pairs) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(name, value)| (String::from_utf8_lossy(name).into(), String::from_utf8_lossy(value).into()))
+            .collect()
+    }
+
+    fn own(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    #[test]
+    fn pairs_keep_their_order_through_joins_replacements_and_removals() {
+        let mut pairs = Pairs::default();
+        pairs.push(b"a", b"1");
+        pairs.push(b"b", b"2");
+        pairs.join(1, b", ", b"3");
+        pairs.join(0, b"; ", b"4");
+        pairs.join(0, b"; ", b"5");
+        assert_eq!(all(&pairs), own(&[("a", "1; 4; 5"), ("b", "2, 3")]));
+        pairs.replace(0, b"A", b"");
+        pairs.retain(|name, _| name != b"b");
+        let mut other = Pairs::default();
+        other.push(b"x", b"y");
+        other.extend(&pairs);
+        assert_eq!(all(&other), own(&[("x", "y"), ("A", "")]));
+    }
+
+    #[test]
+    fn pairs_that_are_cleared_and_filled_again_do_not_grow() {
+        let mut pairs = Pairs::default();
+        let mut fill = |pairs: &mut Pairs| {
+            pairs.clear();
+            for _ in 0..20 {
+                pairs.push(b"NAME", b"value");
+            }
+            (pairs.text.capacity(), pairs.entries.capacity())
+        };
+        let first = fill(&mut pairs);
+        assert_eq!(fill(&mut pairs), first);
+    }
+}

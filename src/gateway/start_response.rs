@@ -1,0 +1,482 @@
+//! How an application begins its response: the `start_response` callable and the `write` it returns.
+//!
+//! PEP 3333, "The start_response() Callable", "The write() Callable", "Error Handling" (P-SR-01 to P-SR-13, P-WR-01 to
+//! P-WR-06). `start` checks and stores a head and sends nothing; the head goes out with the first non-empty block. A wrong call
+//! is recorded with its cause and never panics: the server logs it and answers 500.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use super::{Headers, Status};
+use crate::cause::Cause;
+
+/// What a server puts behind [`StartResponse`]: where the head and the written blocks go.
+pub trait Transmit: Send + Any {
+    /// Sends a head and the first block, which is not empty.
+    fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()>;
+
+    /// Sends a further block, which is not empty. It has been handed over when this returns (P-WR-01).
+    fn block(&mut self, block: &[u8]) -> io::Result<()>;
+
+    /// Gives the value back to the server that knows its type. Always `{ self }`.
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+/// The server's half of a response, to be started exactly once.
+///
+/// ```
+/// use doorway::{Body, Environ, StartResponse};
+///
+/// fn application(environ: &Environ, start_response: &mut StartResponse) -> Body {
+///     if environ.method() != "GET" {
+///         start_response.start("405 Method Not Allowed", &[("Allow", "GET")]);
+///         return Body::empty();
+///     }
+///     let length = "Hello".len().to_string();
+///     start_response.start("200 OK", &[("Content-Type", "text/plain"), ("Content-Length", &length)]);
+///     Body::from("Hello")
+/// }
+/// # assert_eq!(doorway::testing::Request::get("/").call(&application).text(), "Hello");
+/// ```
+pub struct StartResponse {
+    transmit: Option<Box<dyn Transmit>>,
+    status: Status,
+    headers: Headers,
+    state: State,
+    written: bool,
+    misuse: Option<StartError>,
+    replaced: Option<String>,
+    on_start: Vec<StartHook>,
+    on_write: Vec<WriteHook>,
+}
+
+type StartHook = Box<dyn FnMut(&mut Status, &mut Headers) + Send>;
+type WriteHook = Box<dyn FnMut(&[u8]) -> io::Result<Vec<u8>> + Send>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not called yet.
+    Idle,
+    /// Called in the wrong way: only `restart` can mend it (P-SR-07).
+    Failed,
+    /// A head is stored and can still be replaced.
+    Started,
+    /// The head is out.
+    Sent,
+}
+
+impl StartResponse {
+    /// A start_response over what a server sends through. Servers, and middleware that calls an application on its own
+    /// account, make one; an application gets one.
+    pub fn new(transmit: Box<dyn Transmit>) -> StartResponse {
+        let mut start_response = StartResponse::idle();
+        start_response.begin(transmit);
+        start_response
+    }
+
+    /// Stores the status (`"200 OK"`) and the fields of the response, and gives the `write` callable, which most applications
+    /// ignore. Nothing is sent before the first non-empty block.
+    ///
+    /// A wrong call is recorded: the server answers 500 and logs the cause. Wrong are a second call ([`Cause::StartedTwice`]),
+    /// a status or a field that could break the response ([`Cause::StatusInvalid`], [`Cause::HeaderName`],
+    /// [`Cause::HeaderValue`]), a hop-by-hop field ([`Cause::HopByHop`]), a field `Status` ([`Cause::StatusHeader`]) and a
+    /// Content-Length that is not one number ([`Cause::HeaderLength`]).
+    pub fn start(&mut self, status: &str, headers: &[(&str, &str)]) -> Writer<'_> {
+        // The error stays recorded in `misuse`, and the writer refuses to write because of it.
+        let _recorded = self.first(status, |own| fill(own, headers));
+        Writer { start_response: self }
+    }
+
+    /// As [`start`](StartResponse::start), with fields built before, whose values may be any bytes.
+    pub fn start_with(&mut self, status: &str, headers: &Headers) -> Writer<'_> {
+        let _recorded = self.first(status, |own| own.extend(headers));
+        Writer { start_response: self }
+    }
+
+    /// As [`start`](StartResponse::start), but hands the error to the caller as well. Only
+    /// [`restart`](StartResponse::restart) can mend a response after it.
+    ///
+    /// # Errors
+    /// As listed at [`start`](StartResponse::start).
+    pub fn try_start(&mut self, status: &str, headers: &[(&str, &str)]) -> Result<Writer<'_>, StartError> {
+        self.first(status, |own| fill(own, headers))?;
+        Ok(Writer { start_response: self })
+    }
+
+    /// The `exc_info` form: replaces status and all fields by those of an error page, as long as the head has not been sent. The
+    /// error goes to the log.
+    ///
+    /// # Errors
+    /// Once the head is out, an error that carries `error` on, which the application returns: the server then aborts the response
+    /// visibly (P-SR-09).
+    ///
+    /// ```
+    /// use doorway::{Body, Environ, StartResponse};
+    ///
+    /// fn application(_environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Box<dyn std::error::Error + Send + Sync>> {
+    ///     start_response.start("200 OK", &[("Content-Type", "text/html")]);
+    ///     if let Err(error) = "x".parse::<i32>() {
+    ///         start_response.restart("502 Bad Gateway", &[], error)?;
+    ///         return Ok(Body::from("no number today"));
+    ///     }
+    ///     Ok(Body::from("<p>fine"))
+    /// }
+    /// # let response = doorway::testing::Request::get("/").call(&application);
+    /// # assert_eq!((response.status.code(), response.headers.len()), (502, 0));
+    /// ```
+    pub fn restart(
+        &mut self,
+        status: &str,
+        headers: &[(&str, &str)],
+        error: impl fmt::Display,
+    ) -> Result<Writer<'_>, StartError> {
+        if self.state == State::Sent {
+            return Err(self.record(Cause::HeadSent, error.to_string()));
+        }
+        self.misuse = None;
+        self.replaced = Some(error.to_string());
+        self.store(status, |own| fill(own, headers))?;
+        Ok(Writer { start_response: self })
+    }
+
+    /// The status, once `start` was called.
+    pub fn status(&self) -> Option<&Status> {
+        matches!(self.state, State::Started | State::Sent).then_some(&self.status)
+    }
+
+    /// The fields, once `start` was called.
+    pub fn headers(&self) -> Option<&Headers> {
+        matches!(self.state, State::Started | State::Sent).then_some(&self.headers)
+    }
+
+    /// Whether the head is out, so that nothing of it can change.
+    pub fn is_sent(&self) -> bool {
+        self.state == State::Sent
+    }
+
+    /// Lets middleware see and change every head that the application stores, at the call of `start` or `restart`; called
+    /// again when the head is replaced. What was added last runs first, as the innermost middleware is the nearest to the application.
+    ///
+    /// ```
+    /// use doorway::{Application, Body, Environ, StartResponse};
+    ///
+    /// fn no_store<A: Application>(inner: A) -> impl Application {
+    ///     move |environ: &Environ, start_response: &mut StartResponse| {
+    ///         start_response.on_start(|_status, headers| headers.set("Cache-Control", "no-store"));
+    ///         inner.call(environ, start_response)
+    ///     }
+    /// }
+    /// # let response = doorway::testing::Request::get("/").call(&no_store(doorway::app::demo));
+    /// # assert_eq!(response.headers.get("cache-control").as_deref(), Some("no-store"));
+    /// ```
+    pub fn on_start(&mut self, change: impl FnMut(&mut Status, &mut Headers) + Send + 'static) {
+        self.on_start.push(Box::new(change));
+    }
+
+    /// Lets middleware change every block that the application sends through [`Writer`]. What is returned as a body is changed with
+    /// [`Body::map_blocks`](crate::Body::map_blocks) instead.
+    pub fn on_write(&mut self, change: impl FnMut(&[u8]) -> io::Result<Vec<u8>> + Send + 'static) {
+        self.on_write.push(Box::new(change));
+    }
+
+    /// One whose server has not begun a request with it yet.
+    pub(crate) fn idle() -> StartResponse {
+        StartResponse {
+            transmit: None,
+            status: Status::default(),
+            headers: Headers::new(),
+            state: State::Idle,
+            written: false,
+            misuse: None,
+            replaced: None,
+            on_start: Vec::new(),
+            on_write: Vec::new(),
+        }
+    }
+
+    /// Makes it ready for a request, keeping its memory.
+    pub(crate) fn begin(&mut self, transmit: Box<dyn Transmit>) {
+        self.transmit = Some(transmit);
+        self.headers.clear();
+        self.state = State::Idle;
+        self.written = false;
+        self.misuse = None;
+        self.replaced = None;
+        self.on_start.clear();
+        self.on_write.clear();
+    }
+
+    /// Ends the application's part: gives the server back what it sends through.
+    pub(crate) fn end(&mut self) -> Option<Box<dyn Transmit>> {
+        self.transmit.take()
+    }
+
+    /// Whether `write` sent something, which turns the automatic Content-Length off (P-WR-06).
+    pub(crate) fn has_written(&self) -> bool {
+        self.written
+    }
+
+    /// The first wrong call that no `restart` has mended.
+    pub(crate) fn misuse(&self) -> Option<&StartError> {
+        self.misuse.as_ref()
+    }
+
+    /// The error for which `restart` replaced the head, for the log.
+    pub(crate) fn take_replaced(&mut self) -> Option<String> {
+        self.replaced.take()
+    }
+
+    fn first(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<(), StartError> {
+        match self.state {
+            State::Idle => self.store(status, headers),
+            // The first call counts even if it failed (P-SR-07), and its cause is the one worth reading.
+            State::Failed | State::Started | State::Sent => Err(self.record(Cause::StartedTwice, status.to_owned())),
+        }
+    }
+
+    fn store(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<(), StartError> {
+        self.state = State::Failed;
+        if let Err(cause) = self.status.set(status) {
+            return Err(self.record(cause, format!("{status:?}")));
+        }
+        self.headers.clear();
+        headers(&mut self.headers);
+        // Checked before the hooks, so that a wrong call of the application is never mended silently, and after them.
+        self.check()?;
+        if !self.on_start.is_empty() {
+            for change in self.on_start.iter_mut().rev() {
+                change(&mut self.status, &mut self.headers);
+            }
+            self.check()?;
+        }
+        self.state = State::Started;
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), StartError> {
+        self.headers.check().map_err(|(cause, name)| self.record(cause, format!("{name:?}")))
+    }
+
+    /// Keeps the first error, and gives this one to the caller.
+    fn record(&mut self, cause: Cause, detail: String) -> StartError {
+        let error = StartError { cause, detail };
+        self.misuse.get_or_insert_with(|| error.clone());
+        error
+    }
+
+    fn write(&mut self, block: &[u8]) -> io::Result<()> {
+        if let Some(error) = &self.misuse {
+            return Err(io::Error::other(error.clone()));
+        }
+        let changed;
+        let mut block = block;
+        if !self.on_write.is_empty() {
+            let mut bytes = block.to_vec();
+            for change in self.on_write.iter_mut().rev() {
+                bytes = change(&bytes)?;
+            }
+            changed = bytes;
+            block = &changed;
+        }
+        if block.is_empty() {
+            return Ok(());
+        }
+        let transmit = self.transmit.as_mut().ok_or_else(|| io::Error::other("the call has ended"))?;
+        self.written = true;
+        if self.state == State::Sent {
+            transmit.block(block)
+        } else {
+            self.state = State::Sent;
+            transmit.head(&self.status, &self.headers, block)
+        }
+    }
+}
+
+fn fill(own: &mut Headers, headers: &[(&str, &str)]) {
+    for (name, value) in headers {
+        own.add(name, value);
+    }
+}
+
+impl fmt::Debug for StartResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status().map(Status::to_string);
+        f.debug_struct("StartResponse").field("status", &status).finish_non_exhaustive()
+    }
+}
+
+/// The `write` callable of PEP 3333, as `std::io::Write`: sends a block at once, before anything the body yields.
+///
+/// It borrows the [`StartResponse`], so it cannot outlive the call or be used from inside a body (P-WR-04). Its first use sends the
+/// head, and turns the automatic Content-Length off. Prefer returning blocks: PEP 3333 keeps `write` for code that can only push.
+///
+/// # Errors
+/// When the client is gone or stalled, when the response was started wrongly, and when more is written than Content-Length promised.
+///
+/// ```
+/// use std::io::{self, Write};
+/// use doorway::{Body, Environ, StartResponse};
+///
+/// fn table(_environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
+///     let mut writer = start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+///     for n in 1..=3 {
+///         writeln!(writer, "{n} {}", n * n)?;
+///     }
+///     Ok(Body::empty())
+/// }
+/// # assert_eq!(doorway::testing::Request::get("/").call(&table).text(), "1 1\n2 4\n3 9\n");
+/// ```
+pub struct Writer<'call> {
+    start_response: &'call mut StartResponse,
+}
+
+impl io::Write for Writer<'_> {
+    fn write(&mut self, block: &[u8]) -> io::Result<usize> {
+        self.start_response.write(block)?;
+        Ok(block.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Formats first, so that a `write!` is one block on the wire and not one for each of its pieces.
+    fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
+        match text.as_str() {
+            Some(text) => self.write_all(text.as_bytes()),
+            None => self.write_all(text.to_string().as_bytes()),
+        }
+    }
+}
+
+/// A wrong call of `start` or `restart`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    cause: Cause,
+    detail: String,
+}
+
+impl StartError {
+    /// Why the call was refused.
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    /// What the call was refused for: the status, the name of the field, or the error behind a `restart` that came too late.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.cause, self.detail)
+    }
+}
+
+impl Error for StartError {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Keeps what it is given, as lines that a test can read.
+    #[derive(Default, Clone)]
+    struct Kept(Arc<Mutex<Vec<String>>>);
+
+    impl Transmit for Kept {
+        fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
+            let names: Vec<_> = headers.iter().map(|(name, _)| String::from_utf8_lossy(name)).collect();
+            self.0.lock().unwrap().push(format!("{status} {names:?}"));
+            self.block(block)
+        }
+
+        fn block(&mut self, block: &[u8]) -> io::Result<()> {
+            self.0.lock().unwrap().push(String::from_utf8_lossy(block).into());
+            Ok(())
+        }
+
+        fn into_any(self: Box<Self>) -> Box<dyn Any> {
+            self
+        }
+    }
+
+    fn fixture() -> (StartResponse, Kept) {
+        let kept = Kept::default();
+        (StartResponse::new(Box::new(kept.clone())), kept)
+    }
+
+    fn cause<T>(result: Result<T, StartError>) -> Option<Cause> {
+        result.err().map(|error| error.cause())
+    }
+
+    #[test]
+    fn p_sr_05_start_sends_nothing_and_p_sr_06_the_head_goes_with_the_first_non_empty_block() {
+        let (mut start_response, kept) = fixture();
+        let mut writer = start_response.start("200 OK", &[("A", "1")]);
+        writer.write_all(b"").unwrap();
+        assert!(kept.0.lock().unwrap().is_empty());
+        writer.write_all(b"x").unwrap();
+        write!(writer, "{}{}", "y", "z").unwrap();
+        assert_eq!(*kept.0.lock().unwrap(), ["200 OK [\"A\"]", "x", "yz"]);
+    }
+
+    #[test]
+    fn p_sr_07_a_second_start_is_an_error_even_when_the_first_failed() {
+        let (mut start_response, _) = fixture();
+        assert_eq!(cause(start_response.try_start("bad", &[])), Some(Cause::StatusInvalid));
+        assert_eq!(cause(start_response.try_start("200 OK", &[])), Some(Cause::StartedTwice));
+        assert_eq!(start_response.misuse().map(StartError::cause), Some(Cause::StatusInvalid));
+        assert!(start_response.restart("500 Oops", &[], "mended").is_ok());
+        assert!(start_response.misuse().is_none());
+    }
+
+    #[test]
+    fn p_sr_08_restart_replaces_status_and_all_fields() {
+        let (mut start_response, _) = fixture();
+        start_response.start("200 OK", &[("A", "1"), ("B", "2")]);
+        start_response.restart("500 Oops", &[("C", "3")], "error").unwrap();
+        assert_eq!(start_response.status().unwrap().code(), 500);
+        assert_eq!(start_response.headers().unwrap().iter().collect::<Vec<_>>(), [(&b"C"[..], &b"3"[..])]);
+        assert_eq!(start_response.take_replaced().as_deref(), Some("error"));
+    }
+
+    #[test]
+    fn p_sr_09_restart_after_the_head_was_sent_carries_the_error_on() {
+        let (mut start_response, _) = fixture();
+        start_response.start("200 OK", &[]).write_all(b"x").unwrap();
+        let error = start_response.restart("500 Oops", &[], "the disk is full").map(|_| ()).unwrap_err();
+        assert_eq!((error.cause(), error.detail()), (Cause::HeadSent, "the disk is full"));
+        assert!(start_response.misuse().is_some());
+    }
+
+    #[test]
+    fn a_writer_of_a_response_that_was_started_wrongly_writes_nothing() {
+        let (mut start_response, kept) = fixture();
+        assert!(start_response.start("200 OK\r\nX: y", &[]).write_all(b"x").is_err());
+        assert!(kept.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn p_mw_06_a_hook_sees_every_head_and_the_innermost_runs_first() {
+        let (mut start_response, kept) = fixture();
+        start_response.on_start(|_, headers| headers.add("Outer", "1"));
+        start_response.on_start(|_, headers| headers.add("Inner", "1"));
+        start_response.on_write(|block| Ok(block.to_ascii_uppercase()));
+        start_response.start("200 OK", &[]);
+        start_response.restart("203 Changed", &[], "again").unwrap().write_all(b"abc").unwrap();
+        assert_eq!(*kept.0.lock().unwrap(), ["203 Changed [\"Inner\", \"Outer\"]", "ABC"]);
+    }
+
+    #[test]
+    fn a_hook_that_adds_a_forbidden_field_is_a_recorded_error() {
+        let (mut start_response, _) = fixture();
+        start_response.on_start(|_, headers| headers.add("Upgrade", "x"));
+        assert_eq!(cause(start_response.try_start("200 OK", &[])), Some(Cause::HopByHop));
+    }
+}

@@ -1,0 +1,97 @@
+//! The status of a response: a code and its reason.
+//!
+//! PEP 3333, "The start_response() Callable"; RFC 9112 section 4. A status never holds a control character, because a CR LF
+//! in it would split the response (P-SR-02: four of the five Python servers measured let it through).
+
+use std::fmt;
+
+use crate::cause::Cause;
+
+/// A status code from 200 to 599 with its reason phrase.
+///
+/// ```
+/// use doorway::{Cause, Status};
+///
+/// let status = Status::parse("404 Not Found").unwrap();
+/// assert_eq!((status.code(), status.reason()), (404, "Not Found"));
+/// assert_eq!(Status::parse("200 OK\r\nSet-Cookie: a=b"), Err(Cause::StatusInvalid));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    code: u16,
+    reason: String,
+}
+
+impl Status {
+    /// Reads `"200 OK"`: three digits from 200 to 599, one space, a reason (which may be empty) without control characters.
+    ///
+    /// # Errors
+    /// [`Cause::StatusInvalid`] for anything else. Codes below 200 are interim responses, which only the server sends.
+    pub fn parse(text: &str) -> Result<Status, Cause> {
+        let mut status = Status::default();
+        status.set(text)?;
+        Ok(status)
+    }
+
+    /// The same, into a status whose memory is used again.
+    pub(crate) fn set(&mut self, text: &str) -> Result<(), Cause> {
+        let (code, reason) = text.split_at_checked(4).ok_or(Cause::StatusInvalid)?;
+        let code = code.strip_suffix(' ').ok_or(Cause::StatusInvalid)?;
+        if !code.bytes().all(|byte| byte.is_ascii_digit()) || reason.chars().any(char::is_control) {
+            return Err(Cause::StatusInvalid);
+        }
+        self.code = code.parse().map_err(|_| Cause::StatusInvalid)?;
+        if !(200..=599).contains(&self.code) {
+            return Err(Cause::StatusInvalid);
+        }
+        self.reason.clear();
+        self.reason.push_str(reason);
+        Ok(())
+    }
+
+    /// The three digits as a number.
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The text behind the code.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// `200 OK`.
+impl Default for Status {
+    fn default() -> Status {
+        Status { code: 200, reason: "OK".into() }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:03} {}", self.code, self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status;
+
+    #[test]
+    fn p_sr_02_allows_three_digits_a_space_and_any_reason_without_controls() {
+        for text in ["200 OK", "599 ", "404 Nicht gefunden: ä", "204 No  Content"] {
+            assert_eq!(Status::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn p_sr_02_forbids_every_other_status() {
+        let wrong = [
+            "", "200", "2000 OK", "20 OK", "abc OK", "+20 OK", "199 Early", "100 Continue", "600 Far", "999 X", "200\tOK",
+            "200 O\rK", "200 O\nK", "200 OK\r\nX: y", "200 \0", "200 \u{7f}", "200 \u{85}", " 200 OK", "２００ OK",
+        ];
+        for text in wrong {
+            assert!(Status::parse(text).is_err(), "{text:?}");
+        }
+    }
+}

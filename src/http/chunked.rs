@@ -1,0 +1,356 @@
+//! The chunked transfer coding: a decoder that resumes at every byte, and the pieces of an encoder.
+//!
+//! RFC 9112 section 7.1. Invariants: the decoder moves no data, keeps no bytes and allocates nothing; each fault is raised
+//! at the byte that makes it, so the verdict does not depend on how the bytes were cut; what follows the end is never
+//! consumed. Stricter than the grammar in one point: bad white space (BWS) is refused everywhere, because `5 ;ext` is read
+//! in two ways in the wild and a sender must not generate it. Extensions and trailers are checked and discarded.
+
+use super::{head::Limits, scan, target::hex};
+use crate::cause::Cause;
+
+/// How many hexadecimal digits a chunk size may have: what 64 bits hold.
+pub const MAX_SIZE_DIGITS: u8 = 16;
+
+/// How many bytes the extensions of one chunk may have.
+pub const MAX_EXTENSION: usize = 256;
+
+/// How many bytes all extensions of one content may have.
+pub const MAX_EXTENSIONS: usize = 16 * 1024;
+
+/// How many bytes of sizes, extensions and line ends are tolerated even where they outweigh the data.
+pub const MAX_OVERHEAD: u64 = 64 * 1024;
+
+/// What ends the data of a chunk.
+pub const CRLF: &[u8] = b"\r\n";
+
+/// What ends a content: the last chunk and an empty trailer section.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// What [`Decoder::step`] found behind the bytes it consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// More bytes are needed; all that were given are consumed. Where [`Decoder::remaining`] is not 0, the next ones are
+    /// data and may be read straight into their place.
+    Incomplete,
+    /// Right behind the consumed bytes stand `len` bytes of data, at least one. Report those taken with
+    /// [`Decoder::advance`].
+    Data {
+        /// How many of the given bytes are data.
+        len: usize,
+    },
+    /// The content is whole; the next byte belongs to the next request.
+    End,
+    /// The coding is broken, for good.
+    Invalid(Cause),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size,
+    ExtensionName,
+    ExtensionNameMore,
+    ExtensionValue,
+    ExtensionToken,
+    Quoted,
+    QuotedPair,
+    QuotedEnd,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    Line,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    EndLf,
+    End,
+    Broken(Cause),
+}
+
+/// A decoder of the chunked coding. It only counts: the bytes stay where the caller has them.
+///
+/// ```
+/// use doorway::http::chunked::{Decoder, Step};
+///
+/// let mut bytes = &b"5\r\nhello\r\n0\r\n\r\nnext"[..];
+/// let (mut decoder, mut content) = (Decoder::default(), Vec::new());
+/// loop {
+///     let (consumed, step) = decoder.step(bytes);
+///     bytes = &bytes[consumed..];
+///     match step {
+///         Step::Data { len } => {
+///             content.extend_from_slice(&bytes[..len]);
+///             decoder.advance(len as u64);
+///             bytes = &bytes[len..];
+///         }
+///         Step::End => break,
+///         Step::Incomplete | Step::Invalid(_) => panic!("a whole content"),
+///     }
+/// }
+/// assert_eq!((&content[..], bytes), (&b"hello"[..], &b"next"[..]));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder {
+    limits: Limits,
+    state: State,
+    /// Of the size line: digits so far. Of the data: nothing.
+    digits: u8,
+    /// While the size line is read, the size so far; then the data bytes still to come.
+    remaining: u64,
+    announced: u64,
+    overhead: u64,
+    extension: usize,
+    extensions: usize,
+    trailer_line: usize,
+    trailer_fields: usize,
+    trailer_bytes: usize,
+}
+
+impl Default for Decoder {
+    fn default() -> Decoder {
+        Decoder::new(Limits::default())
+    }
+}
+
+impl Decoder {
+    /// A decoder at the first byte of a content. The trailers have the limits of the fields of a head.
+    pub const fn new(limits: Limits) -> Decoder {
+        Decoder {
+            limits,
+            state: State::Size,
+            digits: 0,
+            remaining: 0,
+            announced: 0,
+            overhead: 0,
+            extension: 0,
+            extensions: 0,
+            trailer_line: 0,
+            trailer_fields: 0,
+            trailer_bytes: 0,
+        }
+    }
+
+    /// How many bytes of data of the present chunk are still to come; 0 outside of data.
+    pub const fn remaining(&self) -> u64 {
+        match self.state {
+            State::Data => self.remaining,
+            _ => 0,
+        }
+    }
+
+    /// The sum of all chunk sizes so far, so that a content over a limit is refused before its data arrives.
+    pub const fn announced(&self) -> u64 {
+        self.announced
+    }
+
+    /// Whether the content is whole.
+    pub const fn is_end(&self) -> bool {
+        matches!(self.state, State::End)
+    }
+
+    /// Counts `taken` bytes of data as delivered, at most [`Decoder::remaining`].
+    pub const fn advance(&mut self, taken: u64) {
+        if let State::Data = self.state {
+            self.remaining = self.remaining.saturating_sub(taken);
+            if self.remaining == 0 {
+                self.state = State::DataCr;
+            }
+        }
+    }
+
+    /// Consumes everything up to the next data byte, the end or a fault; returns how many bytes that were.
+    pub fn step(&mut self, bytes: &[u8]) -> (usize, Step) {
+        for (at, &byte) in bytes.iter().enumerate() {
+            match self.state {
+                State::Data => {
+                    let given = bytes.len() - at;
+                    let len = usize::try_from(self.remaining).map_or(given, |remaining| remaining.min(given));
+                    return (at, Step::Data { len });
+                }
+                State::End => return (at, Step::End),
+                State::Broken(cause) => return (at, Step::Invalid(cause)),
+                _ => {}
+            }
+            match self.next(byte) {
+                Ok(state) => self.state = state,
+                Err(cause) => {
+                    self.state = State::Broken(cause);
+                    return (at, Step::Invalid(cause));
+                }
+            }
+        }
+        let step = match self.state {
+            State::End => Step::End,
+            State::Broken(cause) => Step::Invalid(cause),
+            _ => Step::Incomplete,
+        };
+        (bytes.len(), step)
+    }
+
+    // chunked-body = *chunk last-chunk trailer-section CRLF
+    // chunk        = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
+    // last-chunk   = 1*("0") [ chunk-ext ] CRLF
+    // chunk-ext    = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+    fn next(&mut self, byte: u8) -> Result<State, Cause> {
+        match self.state {
+            State::Size | State::SizeLf | State::DataCr | State::DataLf => {
+                self.overhead = self.overhead.saturating_add(1)
+            }
+            _ => {}
+        }
+        match (self.state, byte) {
+            (State::Size, _) if hex(byte).is_some() => self.count_digit(byte),
+            (State::Size, b';') if self.digits > 0 => self.count_extension(State::ExtensionName),
+            (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeLf),
+            (State::SizeLf, b'\n') => self.end_size_line(),
+            (State::Size, b'\n') => Err(Cause::BareLf),
+            (State::Size, _) => Err(Cause::ChunkSize),
+
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => {
+                (self.digits, self.extension) = (0, 0);
+                Ok(State::Size)
+            }
+            (State::DataCr | State::DataLf, _) => Err(Cause::ChunkEnd),
+
+            (state @ (State::Line | State::TrailerName | State::TrailerValue | State::TrailerLf | State::EndLf), _) => {
+                let state = next_in_trailers(state, byte)?;
+                self.count_trailer(state)
+            }
+
+            (State::SizeLf, _) => Err(Cause::BareCr),
+            (State::ExtensionNameMore | State::ExtensionToken | State::QuotedEnd, b'\r') => {
+                self.overhead = self.overhead.saturating_add(1);
+                Ok(State::SizeLf)
+            }
+            (state, _) => {
+                let state = next_in_extension(state, byte)?;
+                self.count_extension(state)
+            }
+        }
+    }
+
+    // chunk-size = 1*HEXDIG
+    fn count_digit(&mut self, byte: u8) -> Result<State, Cause> {
+        if self.digits >= MAX_SIZE_DIGITS {
+            return Err(Cause::ChunkSize);
+        }
+        if self.digits == 0 {
+            self.remaining = 0;
+        }
+        self.digits += 1;
+        self.remaining = (self.remaining << 4) | u64::from(hex(byte).unwrap_or(0));
+        Ok(State::Size)
+    }
+
+    fn count_extension(&mut self, state: State) -> Result<State, Cause> {
+        if !matches!(self.state, State::Size) {
+            // The semicolon behind the size was counted with the size line.
+            self.overhead = self.overhead.saturating_add(1);
+        }
+        self.extension += 1;
+        self.extensions += 1;
+        // CVE-2023-39326 and its kind: extensions cost the sender nothing and the recipient a walk over all of them.
+        if self.extension > MAX_EXTENSION || self.extensions > MAX_EXTENSIONS {
+            return Err(Cause::ChunkExtensionLong);
+        }
+        Ok(state)
+    }
+
+    fn end_size_line(&mut self) -> Result<State, Cause> {
+        self.announced = self.announced.saturating_add(self.remaining);
+        // A client that sends one byte a chunk makes the recipient work six times as hard as its own line is busy.
+        if self.overhead > MAX_OVERHEAD && self.overhead > self.announced {
+            return Err(Cause::ChunkOverhead);
+        }
+        Ok(if self.remaining == 0 { State::Line } else { State::Data })
+    }
+
+    fn count_trailer(&mut self, state: State) -> Result<State, Cause> {
+        self.trailer_bytes += 1;
+        match (self.state, state) {
+            (State::Line, State::TrailerName) => {
+                (self.trailer_fields, self.trailer_line) = (self.trailer_fields + 1, 1)
+            }
+            (_, State::TrailerName | State::TrailerValue) => self.trailer_line += 1,
+            _ => {}
+        }
+        let Limits {
+            field_line,
+            fields,
+            head,
+            ..
+        } = self.limits;
+        if self.trailer_line > field_line || self.trailer_fields > fields || self.trailer_bytes > head {
+            return Err(Cause::TrailerLong);
+        }
+        Ok(state)
+    }
+}
+
+// chunk-ext-name = token
+// chunk-ext-val  = token / quoted-string
+// quoted-string  = DQUOTE *( qdtext / quoted-pair ) DQUOTE
+fn next_in_extension(state: State, byte: u8) -> Result<State, Cause> {
+    match (state, byte) {
+        // Smuggling: TERM.EXT and its kind, where one recipient ends the line at the LF and another reads on.
+        (_, b'\n') => Err(Cause::BareLf),
+        (State::ExtensionName | State::ExtensionNameMore, _) if scan::is_tchar(byte) => Ok(State::ExtensionNameMore),
+        (State::ExtensionNameMore, b'=') => Ok(State::ExtensionValue),
+        (State::ExtensionValue, b'"') => Ok(State::Quoted),
+        (State::ExtensionValue | State::ExtensionToken, _) if scan::is_tchar(byte) => Ok(State::ExtensionToken),
+        (State::ExtensionNameMore | State::ExtensionToken | State::QuotedEnd, b';') => Ok(State::ExtensionName),
+        (State::Quoted, b'"') => Ok(State::QuotedEnd),
+        (State::Quoted, b'\\') => Ok(State::QuotedPair),
+        // qdtext      = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text
+        // quoted-pair = "\" ( HTAB / SP / VCHAR / obs-text )
+        (State::Quoted | State::QuotedPair, _) if scan::is_field_value(byte) => Ok(State::Quoted),
+        _ => Err(Cause::ChunkExtension),
+    }
+}
+
+// trailer-section = *( field-line CRLF )
+fn next_in_trailers(state: State, byte: u8) -> Result<State, Cause> {
+    match (state, byte) {
+        (State::Line, b'\r') => Ok(State::EndLf),
+        (State::EndLf, b'\n') => Ok(State::End),
+        (State::TrailerLf, b'\n') => Ok(State::Line),
+        (State::EndLf | State::TrailerLf, _) => Err(Cause::BareCr),
+        (_, b'\n') => Err(Cause::BareLf),
+        (State::Line | State::TrailerName, _) if scan::is_tchar(byte) => Ok(State::TrailerName),
+        (State::TrailerName, b':') => Ok(State::TrailerValue),
+        (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+        (State::TrailerValue, _) if scan::is_field_value(byte) => Ok(State::TrailerValue),
+        // Folding, white space before the colon, no colon, control bytes.
+        _ => Err(Cause::Trailer),
+    }
+}
+
+/// The line before the data of a chunk of `len` bytes: its size and CRLF, written into `room`.
+///
+/// For a `len` of 0 the line is empty: an empty chunk would end the content, so there must be none.
+///
+/// ```
+/// assert_eq!(doorway::http::chunked::size_line(255, &mut [0; 18]), b"ff\r\n");
+/// ```
+pub fn size_line(len: usize, room: &mut [u8; 18]) -> &[u8] {
+    let mut rest = len;
+    let mut start = 18;
+    for (place, slot) in room.iter_mut().enumerate().rev() {
+        *slot = match (place, rest & 15) {
+            (17, _) => b'\n',
+            (16, _) => b'\r',
+            (_, 0) if rest == 0 => break,
+            (_, digit) => {
+                rest >>= 4;
+                b"0123456789abcdef".get(digit).copied().unwrap_or(b'0')
+            }
+        };
+        start = place;
+    }
+    if len == 0 {
+        &[]
+    } else {
+        room.get(start..).unwrap_or(&[])
+    }
+}

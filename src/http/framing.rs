@@ -1,0 +1,121 @@
+//! How long a message is: one table for requests, one for responses.
+//!
+//! RFC 9112 sections 6 and 7, RFC 9110 section 8.6. Invariant: each message has exactly one length, known before its
+//! first byte of content is read or sent; a request that could be read in two ways is refused. It does not read fields
+//! or content.
+
+use super::{head::Version, scan};
+use crate::cause::Cause;
+
+/// How the content of a request is delimited. A request without content ends with its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Neither Content-Length nor Transfer-Encoding: no content.
+    None,
+    /// As many bytes as Content-Length says.
+    Length(u64),
+    /// The chunked coding.
+    Chunked,
+}
+
+/// The content of a request from its version and the values of its two framing fields (each at most once in the head).
+///
+/// ```
+/// use doorway::http::{framing::{Content, content}, head::Version};
+///
+/// assert_eq!(content(Version::Http11, Some(b"12"), None), Ok(Content::Length(12)));
+/// assert_eq!(content(Version::Http11, None, Some(b"chunked")), Ok(Content::Chunked));
+/// ```
+pub fn content(
+    version: Version,
+    content_length: Option<&[u8]>,
+    transfer_encoding: Option<&[u8]>,
+) -> Result<Content, Cause> {
+    match (content_length, transfer_encoding, version) {
+        (None, None, _) => Ok(Content::None),
+        // Smuggling: RFC 9112 section 6.3 rule 3 allows to refuse it, and two recipients may not pick different fields.
+        (Some(_), Some(_), _) => Err(Cause::LengthAndCoding),
+        (Some(value), None, _) => parse_content_length(value)
+            .map(Content::Length)
+            .ok_or(Cause::ContentLength),
+        // RFC 9112 section 6.1: with HTTP/1.0 the framing is faulty.
+        (None, Some(_), Version::Http10) => Err(Cause::CodingVersion),
+        (None, Some(value), _) if value.eq_ignore_ascii_case(b"chunked") => Ok(Content::Chunked),
+        // RFC 9112 section 6.1: a coding the server does not understand is answered with 501.
+        (None, Some(value), _) if scan::is_token(value) => Err(Cause::CodingUnknown),
+        (None, Some(_), _) => Err(Cause::CodingInvalid),
+    }
+}
+
+/// The value of a Content-Length: 1 to 19 digits, which always fit.
+// Content-Length = 1*DIGIT
+fn parse_content_length(value: &[u8]) -> Option<u64> {
+    if !(1..=19).contains(&value.len()) {
+        return None;
+    }
+    value.iter().try_fold(0u64, |length, digit| {
+        let digit = digit.is_ascii_digit().then_some(digit & 15)?;
+        length.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// How a client finds the end of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delimiter {
+    /// The response ends with its head, whatever that says: HEAD, 1xx, 204, 205, 304. What the body holds is dropped.
+    None,
+    /// As many bytes as Content-Length says.
+    Length(u64),
+    /// The chunked coding.
+    Chunked,
+    /// The end of the connection.
+    Close,
+}
+
+/// The delimiter of a response and the fields that say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Framing {
+    /// How the client finds the end.
+    pub delimiter: Delimiter,
+    /// The Content-Length to send; an application's own value counts only where it stands here.
+    pub content_length: Option<u64>,
+    /// Whether to send `Transfer-Encoding: chunked`.
+    pub chunked: bool,
+}
+
+/// The framing of a response: `declared` is the application's own Content-Length, `known` the length of a body that is
+/// already whole.
+///
+/// ```
+/// use doorway::http::{framing::{Delimiter, response}, head::Version};
+///
+/// let framing = response(Version::Http11, false, 200, None, None);
+/// assert_eq!((framing.delimiter, framing.content_length, framing.chunked), (Delimiter::Chunked, None, true));
+/// ```
+pub fn response(
+    version: Version,
+    head_request: bool,
+    status: u16,
+    declared: Option<u64>,
+    known: Option<u64>,
+) -> Framing {
+    let (delimiter, content_length) = match (status, head_request, declared.or(known), version) {
+        // RFC 9110 section 8.6: neither field in 1xx and 204.
+        (100..=199 | 204, _, _, _) => (Delimiter::None, None),
+        // RFC 9110 section 15.4.5: a length is that of the 200 not sent, which only the application knows.
+        (304, _, _, _) => (Delimiter::None, declared),
+        // RFC 9110 section 15.3.6: no content, said with a length of 0.
+        (205, _, _, _) => (Delimiter::None, Some(0)),
+        // RFC 9110 section 8.6: only the length that GET would have. An empty body may just be an application that knows
+        // it answers HEAD, so its 0 is no length of anything.
+        (_, true, _, _) => (Delimiter::None, declared.or(known.filter(|&length| length > 0))),
+        (_, _, Some(length), _) => (Delimiter::Length(length), Some(length)),
+        (_, _, None, Version::Http11) => (Delimiter::Chunked, None),
+        (_, _, None, Version::Http10) => (Delimiter::Close, None),
+    };
+    Framing {
+        delimiter,
+        content_length,
+        chunked: delimiter == Delimiter::Chunked,
+    }
+}

@@ -1,0 +1,430 @@
+//! The head of a request: request line and field lines, parsed in place.
+//!
+//! RFC 9112 sections 2.2, 3 and 5. Invariants: the parser reads from left to right and raises a fault at the first byte
+//! that makes the head wrong, so a prefix of a head is [`Parsed::Incomplete`] or has the verdict of the whole, however
+//! the network cut it. Where one byte is both illegal and past the limit of its part, the byte is named, not the limit;
+//! [`Limits::head`] alone comes before everything. Nothing is repaired: bare LF, bare CR, folding and white space before
+//! a colon are refused. It does not say what a field or a target means; [`request`](super::request) does.
+
+use super::scan;
+use crate::cause::Cause;
+
+/// The longest method. The longest registered one has 17 bytes.
+pub const MAX_METHOD: usize = 32;
+
+/// How many empty lines may stand before a request line (RFC 9112 section 2.2 asks for at least one).
+pub const MAX_EMPTY_LINES: usize = 2;
+
+/// How long the parts of a head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the request target; more is [`Cause::TargetLong`].
+    pub target: usize,
+    /// Bytes of one field line without its CRLF; more is [`Cause::FieldLong`].
+    pub field_line: usize,
+    /// Field lines; more is [`Cause::FieldCount`].
+    pub fields: usize,
+    /// Bytes of the whole head, with empty lines before it and the empty line that ends it; more is
+    /// [`Cause::HeadLong`]. A buffer of this size is large enough for every verdict.
+    pub head: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            target: 8_190,
+            field_line: 8_190,
+            fields: 100,
+            head: 65_536,
+        }
+    }
+}
+
+/// The version in a request line, as far as it matters: a minor version above 1 is answered as 1.1
+/// (RFC 9110 section 2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1 and any later 1.x.
+    Http11,
+}
+
+impl Version {
+    /// The name, as in SERVER_PROTOCOL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        }
+    }
+}
+
+/// Where one field stands in the buffer.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    name: usize,
+    colon: usize,
+    value: usize,
+    value_end: usize,
+}
+
+/// Room for the positions of the fields, used again for head after head so that parsing allocates nothing.
+///
+/// It is made for the default limit of fields; a higher limit makes it grow once, never past that limit.
+#[derive(Debug)]
+pub struct Spans(Vec<Span>);
+
+impl Spans {
+    /// Makes the room: the only allocation.
+    pub fn new() -> Spans {
+        Spans(Vec::with_capacity(Limits::default().fields))
+    }
+}
+
+impl Default for Spans {
+    fn default() -> Spans {
+        Spans::new()
+    }
+}
+
+/// The answer of [`parse`].
+#[derive(Clone, Copy, Debug)]
+pub enum Parsed<'buf> {
+    /// No fault so far, and no end.
+    Incomplete,
+    /// The head is wrong and no further byte can mend it.
+    Invalid(Cause),
+    /// The head is whole.
+    Complete(Head<'buf>),
+}
+
+/// A syntactically valid head, borrowed from the buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'buf> {
+    bytes: &'buf [u8],
+    spans: &'buf [Span],
+    method: &'buf [u8],
+    target: &'buf [u8],
+    version: Version,
+}
+
+impl<'buf> Head<'buf> {
+    /// The method: a token of 1 to 32 bytes, case-sensitive (RFC 9110 section 9.1).
+    pub const fn method(&self) -> &'buf [u8] {
+        self.method
+    }
+
+    /// The request target as it came: visible ASCII without `#`, not empty (RFC 9112 section 3.2).
+    pub const fn target(&self) -> &'buf [u8] {
+        self.target
+    }
+
+    /// The version (RFC 9112 section 2.3).
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The fields in the order of arrival: name as spelt, value without the white space around it.
+    pub fn fields(&self) -> Fields<'buf> {
+        Fields {
+            bytes: self.bytes,
+            spans: self.spans.iter(),
+        }
+    }
+
+    /// The number of bytes of the head, with empty lines before it and the empty line that ends it: the content or
+    /// the next request starts there.
+    #[expect(clippy::len_without_is_empty, reason = "a head is never empty")]
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// The fields of a head: pairs of name and value.
+#[derive(Clone, Debug)]
+pub struct Fields<'buf> {
+    bytes: &'buf [u8],
+    spans: std::slice::Iter<'buf, Span>,
+}
+
+impl<'buf> Iterator for Fields<'buf> {
+    type Item = (&'buf [u8], &'buf [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let span = self.spans.next()?;
+        // The parser made the spans for these bytes, so both are always there.
+        Some((
+            self.bytes.get(span.name..span.colon)?,
+            self.bytes.get(span.value..span.value_end)?,
+        ))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Fields<'_> {}
+
+/// Why the parser stopped before the end of the head.
+enum Stop {
+    Incomplete,
+    Invalid(Cause),
+}
+
+impl From<Cause> for Stop {
+    fn from(cause: Cause) -> Stop {
+        Stop::Invalid(cause)
+    }
+}
+
+/// Parses the head at the start of `bytes`; what follows it is not looked at.
+///
+/// ```
+/// use doorway::http::head::{Limits, Parsed, Spans, parse};
+///
+/// let mut spans = Spans::new();
+/// let bytes = b"GET /hello HTTP/1.1\r\nHost: example.org\r\n\r\nnext";
+/// let Parsed::Complete(head) = parse(bytes, &Limits::default(), &mut spans) else { panic!("a valid head") };
+/// assert_eq!((head.method(), head.target(), head.len()), (&b"GET"[..], &b"/hello"[..], bytes.len() - 4));
+/// assert_eq!(head.fields().next(), Some((&b"Host"[..], &b"example.org"[..])));
+/// ```
+pub fn parse<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Parsed<'buf> {
+    let allowed = bytes.get(..limits.head).unwrap_or(bytes);
+    match parse_allowed(allowed, limits, spans) {
+        Ok(head) => Parsed::Complete(head),
+        // With every byte it may have, the head has no end: the next byte, whatever it is, is one too many.
+        Err(Stop::Incomplete) if allowed.len() == limits.head => Parsed::Invalid(Cause::HeadLong),
+        Err(Stop::Incomplete) => Parsed::Incomplete,
+        Err(Stop::Invalid(cause)) => Parsed::Invalid(cause),
+    }
+}
+
+// HTTP-message = start-line CRLF *( field-line CRLF ) CRLF [ message-body ]
+fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Result<Head<'buf>, Stop> {
+    let start = skip_empty_lines(bytes)?;
+    // request-line = method SP request-target SP HTTP-version
+    let method_end = parse_method(bytes, start)?;
+    let target = method_end + 1;
+    let target_end = parse_target(bytes, target, limits)?;
+    let (version, mut line) = parse_version(bytes, target_end + 1)?;
+    spans.0.clear();
+    while bytes.get(line) != Some(&b'\r') {
+        line = parse_field_line(bytes, line, limits, spans)?;
+    }
+    let end = expect_crlf(bytes, line)?;
+    let bytes = bytes.get(..end).ok_or(Stop::Incomplete)?;
+    Ok(Head {
+        bytes,
+        spans: &spans.0,
+        method: bytes.get(start..method_end).ok_or(Stop::Incomplete)?,
+        target: bytes.get(target..target_end).ok_or(Stop::Incomplete)?,
+        version,
+    })
+}
+
+/// The position behind the CRLF that must stand at `at`, where a CR or the end of the bytes is already known to be.
+fn expect_crlf(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'\r'), Some(b'\n')) => Ok(at + 2),
+        (None, _) | (Some(b'\r'), None) => Err(Stop::Incomplete),
+        // Smuggling: some recipients take a lone CR for a line end, some for a space.
+        _ => Err(Stop::Invalid(Cause::BareCr)),
+    }
+}
+
+/// The fault of the byte at `at`, where none of its part of the head may stand: a line end of the wrong kind is named as
+/// such, a proper line end is `early`, everything else is what `otherwise` says of it.
+#[cold]
+fn fault(bytes: &[u8], at: usize, early: Cause, otherwise: impl Fn(u8) -> Cause) -> Stop {
+    match bytes.get(at) {
+        None => Stop::Incomplete,
+        Some(b'\n') => Stop::Invalid(Cause::BareLf),
+        Some(b'\r') => match expect_crlf(bytes, at) {
+            Ok(_) => Stop::Invalid(early),
+            Err(stop) => stop,
+        },
+        Some(&byte) => Stop::Invalid(otherwise(byte)),
+    }
+}
+
+// RFC 9112 section 2.2: a server SHOULD ignore at least one empty line (CRLF) before the request line.
+fn skip_empty_lines(bytes: &[u8]) -> Result<usize, Stop> {
+    let mut at = 0;
+    while bytes.get(at) == Some(&b'\r') {
+        let behind = expect_crlf(bytes, at)?;
+        if at == 2 * MAX_EMPTY_LINES {
+            return Err(Stop::Invalid(Cause::EmptyLines));
+        }
+        at = behind;
+    }
+    Ok(at)
+}
+
+// method = token
+fn parse_method(bytes: &[u8], start: usize) -> Result<usize, Stop> {
+    let end = scan::token_end(bytes, start);
+    if end - start > MAX_METHOD {
+        return Err(Stop::Invalid(Cause::MethodLong));
+    }
+    if end > start && bytes.get(end) == Some(&b' ') {
+        return Ok(end);
+    }
+    Err(fault(bytes, end, Cause::RequestLine, |byte| match byte {
+        b' ' | b'\t' => Cause::RequestLine,
+        _ => Cause::Method,
+    }))
+}
+
+// request-target = origin-form / absolute-form / authority-form / asterisk-form
+fn parse_target(bytes: &[u8], start: usize, limits: &Limits) -> Result<usize, Stop> {
+    let end = scan::target_end(bytes, start);
+    if end - start > limits.target {
+        return Err(Stop::Invalid(Cause::TargetLong));
+    }
+    if end > start && bytes.get(end) == Some(&b' ') {
+        return Ok(end);
+    }
+    // A CRLF here is the simple request of HTTP/0.9, which has no version.
+    Err(fault(bytes, end, Cause::RequestLine, |_| Cause::TargetByte))
+}
+
+// HTTP-version = HTTP-name "/" DIGIT "." DIGIT
+// HTTP-name    = %s"HTTP"
+fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
+    if let Some(b"HTTP/1.1\r\n") = bytes.get(start..start + 10) {
+        return Ok((Version::Http11, start + 10));
+    }
+    let mut digits = [0; 2];
+    let mut digit = digits.iter_mut();
+    for (at, pattern) in (start..).zip(b"HTTP/0.0") {
+        match bytes.get(at) {
+            Some(byte) if *pattern == b'0' && byte.is_ascii_digit() => {
+                if let Some(digit) = digit.next() {
+                    *digit = *byte;
+                }
+            }
+            Some(byte) if *pattern != b'0' && byte == pattern => {}
+            _ => {
+                let early = if at == start {
+                    Cause::RequestLine
+                } else {
+                    Cause::Version
+                };
+                return Err(fault(bytes, at, early, |byte| match byte {
+                    b' ' | b'\t' if at == start => Cause::RequestLine,
+                    _ => Cause::Version,
+                }));
+            }
+        }
+    }
+    let end = start + 8;
+    match bytes.get(end) {
+        Some(b'\r') | None => {}
+        _ => {
+            return Err(fault(bytes, end, Cause::Version, |byte| match byte {
+                b' ' | b'\t' => Cause::RequestLine,
+                _ => Cause::Version,
+            }));
+        }
+    }
+    let line = expect_crlf(bytes, end)?;
+    match &digits {
+        b"10" => Ok((Version::Http10, line)),
+        [b'1', _] => Ok((Version::Http11, line)),
+        // HTTP/0.9, HTTP/2.0 with its preface (PRI * HTTP/2.0), HTTP/3.0.
+        _ => Err(Stop::Invalid(Cause::VersionUnsupported)),
+    }
+}
+
+// field-line = field-name ":" OWS field-value OWS
+fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
+    let colon = scan::token_end(bytes, line);
+    if colon > line && spans.0.len() >= limits.fields {
+        return Err(Stop::Invalid(Cause::FieldCount));
+    }
+    if colon - line > limits.field_line {
+        return Err(Stop::Invalid(Cause::FieldLong));
+    }
+    if colon == line || bytes.get(colon) != Some(&b':') {
+        return Err(fault(bytes, colon, Cause::FieldColon, |byte| match byte {
+            // RFC 9112 section 5.2 (obs-fold) and, at the first field line, section 2.2: white space there is an old way
+            // to smuggle a field past a filter.
+            b' ' | b'\t' if colon == line => Cause::FieldFold,
+            // RFC 9112 section 5.1: a server MUST reject white space between name and colon.
+            b' ' | b'\t' => Cause::FieldSpace,
+            _ => Cause::FieldName,
+        }));
+    }
+    let end = scan::field_value_end(bytes, colon + 1);
+    if end - line > limits.field_line {
+        return Err(Stop::Invalid(Cause::FieldLong));
+    }
+    if bytes.get(end) != Some(&b'\r') {
+        return Err(fault(bytes, end, Cause::BareCr, |_| Cause::FieldValue));
+    }
+    let next = expect_crlf(bytes, end)?;
+    let (value, value_end) = without_ows(bytes, colon + 1, end);
+    spans.0.push(Span {
+        name: line,
+        colon,
+        value,
+        value_end,
+    });
+    Ok(next)
+}
+
+/// The bounds of a value without the white space around it.
+#[inline]
+fn without_ows(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
+    while start < end && matches!(bytes.get(start), Some(b' ' | b'\t')) {
+        start += 1;
+    }
+    while start < end && matches!(bytes.get(end - 1), Some(b' ' | b'\t')) {
+        end -= 1;
+    }
+    (start, end)
+}
+
+/// How far an incomplete head has been searched for line ends. Start each head with the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    tried: bool,
+    searched: usize,
+    line: usize,
+}
+
+/// Whether [`parse`] may know more now than when it was last asked: a cheap gate, so that a client that sends one byte
+/// at a time does not have its head parsed at each.
+///
+/// `bytes` are all bytes of the head so far. The gate is open the first time there are any (which answers a client that
+/// speaks another protocol at once), when a line end is among the new ones, and when a line or the head has become longer
+/// than any may be. Each byte is looked at once.
+///
+/// ```
+/// use doorway::http::head::{Limits, Progress, may_be_decided};
+///
+/// let (mut progress, limits) = (Progress::default(), Limits::default());
+/// assert!(may_be_decided(b"G", &mut progress, &limits));
+/// assert!(!may_be_decided(b"GET / HTTP/1.1\r", &mut progress, &limits));
+/// assert!(may_be_decided(b"GET / HTTP/1.1\r\n", &mut progress, &limits));
+/// ```
+pub fn may_be_decided(bytes: &[u8], progress: &mut Progress, limits: &Limits) -> bool {
+    if !progress.tried {
+        // What arrives first is mostly a whole head: not even searched.
+        progress.tried = !bytes.is_empty();
+        return progress.tried;
+    }
+    let new = bytes.get(progress.searched..).unwrap_or(&[]);
+    let line_end = new.iter().rposition(|&byte| byte == b'\n');
+    if let Some(at) = line_end {
+        progress.line = progress.searched + at + 1;
+    }
+    progress.searched = bytes.len();
+    // A request line without its LF has at most the method, the target, two SP, the version and CR.
+    let request_line = limits.target.saturating_add(MAX_METHOD + 2 + 8 + 1);
+    let longest = request_line.max(limits.field_line.saturating_add(1));
+    line_end.is_some() || bytes.len() - progress.line > longest || bytes.len() >= limits.head
+}

@@ -1,0 +1,281 @@
+//! The byte classes of HTTP and fast searches for the first byte outside one.
+//!
+//! RFC 9110 sections 5.5 and 5.6.2, RFC 9112 section 3.2. Invariant: each search answers exactly what a walk over its
+//! predicate, byte by byte, would answer; the tests hold the two together. Eight bytes are judged at once in an
+//! ordinary `u64`, which needs neither `unsafe` nor a processor feature. The room does not decode characters.
+
+const TCHAR: u8 = 1;
+const FIELD_VALUE: u8 = 2;
+const TARGET: u8 = 4;
+
+/// One bit a class for each byte.
+static CLASSES: [u8; 256] = classes();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which refuses an index out of bounds"
+)]
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        let mut class = 0;
+        let tchar = b"!#$%&'*+-.^_`|~";
+        let mut at = 0;
+        while at < tchar.len() {
+            if tchar[at] == b {
+                class |= TCHAR;
+            }
+            at += 1;
+        }
+        if b.is_ascii_alphanumeric() {
+            class |= TCHAR;
+        }
+        if b == b'\t' || b == b' ' || b.is_ascii_graphic() || b >= 0x80 {
+            class |= FIELD_VALUE;
+        }
+        if b.is_ascii_graphic() && b != b'#' {
+            class |= TARGET;
+        }
+        table[byte] = class;
+        byte += 1;
+    }
+    table
+}
+
+const fn is(byte: u8, class: u8) -> bool {
+    // The index of a 256-byte table by a byte is always within it; the compiler leaves the check out.
+    #[expect(clippy::indexing_slicing, reason = "a u8 cannot leave a table of 256")]
+    let classes = CLASSES[byte as usize];
+    classes & class != 0
+}
+
+/// Whether the byte may stand in a token (RFC 9110 section 5.6.2), such as a method or a field name.
+///
+/// ```
+/// use doorway::http::scan::is_tchar;
+///
+/// assert!(is_tchar(b'_') && !is_tchar(b':'));
+/// ```
+// tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~" / DIGIT / ALPHA
+pub const fn is_tchar(byte: u8) -> bool {
+    is(byte, TCHAR)
+}
+
+/// Whether the byte may begin and end a field value (RFC 9110 section 5.5).
+///
+/// ```
+/// use doorway::http::scan::is_field_vchar;
+///
+/// assert!(is_field_vchar(0xE4) && !is_field_vchar(b' ') && !is_field_vchar(0x7F));
+/// ```
+// field-vchar = VCHAR / obs-text
+// obs-text    = %x80-FF
+pub const fn is_field_vchar(byte: u8) -> bool {
+    is_field_value(byte) && byte != b' ' && byte != b'\t'
+}
+
+/// Whether the byte may stand anywhere in a field value: field-vchar, SP or HTAB.
+pub const fn is_field_value(byte: u8) -> bool {
+    is(byte, FIELD_VALUE)
+}
+
+/// Whether the byte may stand in a request target: visible ASCII but `#`, since no form has a fragment
+/// (RFC 9112 section 3.2).
+pub const fn is_target_byte(byte: u8) -> bool {
+    is(byte, TARGET)
+}
+
+/// Whether the bytes are a token (RFC 9110 section 5.6.2).
+// token = 1*tchar
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_tchar(byte))
+}
+
+/// Takes SP and HTAB off both ends (OWS, RFC 9110 section 5.6.3).
+// OWS = *( SP / HTAB )
+pub const fn trim_ows(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The given byte in all eight places.
+const fn all(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+const HIGH: u64 = all(0x80);
+
+// Each of the three functions below sets the high bit of bytes outside a class. A carry or a borrow can set wrong bits
+// too, but only above a right one; the lowest set bit is always right, and nothing else of the answer is used.
+
+/// Marks control bytes (HTAB too, which is rare enough for the slow path) and DEL.
+const fn not_field_value(eight: u64) -> u64 {
+    let delete = eight ^ all(0x7F);
+    ((eight.wrapping_sub(all(0x20)) & !eight) | (delete.wrapping_sub(all(1)) & !delete)) & HIGH
+}
+
+/// Marks control bytes, SP, `#`, DEL and everything above.
+const fn not_target_byte(eight: u64) -> u64 {
+    let hash = eight ^ all(b'#');
+    ((eight.wrapping_sub(all(0x21)) & !eight)
+        | (hash.wrapping_sub(all(1)) & !hash)
+        | eight.wrapping_add(all(1))
+        | eight)
+        & HIGH
+}
+
+/// Marks everything but letters and `-`: the rest of tchar is rare in names and left to the table.
+const fn not_letter_or_hyphen(eight: u64) -> u64 {
+    // With seven bits a byte no sum below leaves its byte, so that here every bit is right.
+    let low = eight & all(0x7F);
+    let small = low | all(0x20);
+    let letter = small.wrapping_add(all(0x80 - b'a')) & !small.wrapping_add(all(0x7F - b'z'));
+    let not_hyphen = (low ^ all(b'-')).wrapping_add(all(0x7F));
+    ((!letter & not_hyphen) | eight) & HIGH
+}
+
+/// Skips by eights while `outside` marks nothing, then by `class`.
+#[inline(always)]
+fn end_of(bytes: &[u8], from: usize, class: u8, outside: impl Fn(u64) -> u64) -> usize {
+    let mut at = from;
+    let mut rest = bytes.get(from..).unwrap_or(&[]);
+    loop {
+        while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+            let marked = outside(u64::from_le_bytes(*eight));
+            if marked != 0 {
+                let clean = (marked.trailing_zeros() / 8) as usize;
+                at += clean;
+                rest = rest.get(clean..).unwrap_or(&[]);
+                break;
+            }
+            at += 8;
+            rest = behind;
+        }
+        // Either a marked byte stands here, which the table judges, or fewer than eight are left.
+        match rest.split_first() {
+            Some((&byte, behind)) if is(byte, class) => {
+                at += 1;
+                rest = behind;
+            }
+            _ => return at,
+        }
+    }
+}
+
+/// The position of the first byte at or behind `from` that is no tchar, or the length.
+///
+/// ```
+/// assert_eq!(doorway::http::scan::token_end(b"Content-Length: 5", 0), 14);
+/// ```
+#[inline]
+pub fn token_end(bytes: &[u8], from: usize) -> usize {
+    end_of(bytes, from, TCHAR, not_letter_or_hyphen)
+}
+
+/// The position of the first byte at or behind `from` that may not stand in a field value, or the length.
+///
+/// ```
+/// assert_eq!(doorway::http::scan::field_value_end(b"Host: a\r\n", 5), 7);
+/// ```
+#[inline]
+pub fn field_value_end(bytes: &[u8], from: usize) -> usize {
+    end_of(bytes, from, FIELD_VALUE, not_field_value)
+}
+
+/// The position of the first byte at or behind `from` that may not stand in a request target, or the length.
+///
+/// ```
+/// assert_eq!(doorway::http::scan::target_end(b"GET /a?b HTTP/1.1", 4), 8);
+/// ```
+#[inline]
+pub fn target_end(bytes: &[u8], from: usize) -> usize {
+    end_of(bytes, from, TARGET, not_target_byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Search = (fn(&[u8], usize) -> usize, fn(u8) -> bool);
+    const SEARCHES: [Search; 3] = [
+        (token_end, is_tchar),
+        (field_value_end, is_field_value),
+        (target_end, is_target_byte),
+    ];
+
+    #[test]
+    fn rfc9110_5_6_2_every_byte_is_in_the_classes_of_its_grammar() {
+        for byte in 0..=255u8 {
+            let delimiter = b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+            assert_eq!(is_tchar(byte), byte.is_ascii_graphic() && !delimiter, "{byte:#x}");
+            assert_eq!(
+                is_field_vchar(byte),
+                (0x21..=0x7E).contains(&byte) || byte >= 0x80,
+                "{byte:#x}"
+            );
+            assert_eq!(
+                is_field_value(byte),
+                is_field_vchar(byte) || byte == 9 || byte == 32,
+                "{byte:#x}"
+            );
+            assert_eq!(
+                is_target_byte(byte),
+                (0x21..=0x7E).contains(&byte) && byte != b'#',
+                "{byte:#x}"
+            );
+        }
+        assert!(is_token(b"a_b") && !is_token(b"") && !is_token(b"a b"));
+        assert_eq!(
+            (trim_ows(b" \ta b\t "), trim_ows(b" \t "), trim_ows(b"")),
+            (&b"a b"[..], &b""[..], &b""[..])
+        );
+    }
+
+    #[test]
+    fn every_search_agrees_with_its_predicate_for_every_byte_at_every_place() {
+        for (search, inside) in SEARCHES {
+            for filler in (0..=255).filter(|&byte| inside(byte)) {
+                for byte in 0..=255u8 {
+                    for place in [0, 1, 7, 8, 9, 15, 16, 30] {
+                        let mut bytes = [filler; 31];
+                        bytes[place] = byte;
+                        let end = if inside(byte) { 31 } else { place };
+                        assert_eq!(search(&bytes, 0), end, "{filler:#x} {byte:#x} at {place}");
+                    }
+                }
+            }
+            assert_eq!((search(b"", 0), search(b"ab", 2), search(b"ab\0", 1)), (0, 2, 2));
+        }
+    }
+
+    #[test]
+    fn every_search_agrees_with_its_predicate_on_random_bytes() {
+        let mut random = crate::http::proof::Random(7);
+        let mut bytes = [0u8; 64];
+        for _ in 0..20_000 {
+            // Mostly harmless bytes, so that the searches get somewhere before they stop.
+            bytes.fill_with(|| {
+                if random.below(20) == 0 {
+                    random.byte()
+                } else {
+                    b'a' + random.byte() % 26
+                }
+            });
+            let from = random.below(65);
+            for (search, inside) in SEARCHES {
+                let walked = bytes[from..]
+                    .iter()
+                    .position(|&byte| !inside(byte))
+                    .map_or(64, |at| from + at);
+                assert_eq!(search(&bytes, from), walked, "{bytes:?} from {from}");
+            }
+        }
+    }
+}
