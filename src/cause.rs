@@ -102,6 +102,8 @@ causes! {
     FieldUnderscore = 1033, "field-underscore", 400;
     /// an expectation other than 100-continue.
     ExpectUnknown = 1034, "expect-unknown", 417;
+    /// the connection ended before the head did.
+    HeadTruncated = 1035, "head-truncated", 400;
 
     /// a Content-Length that is not 1 to 19 digits.
     ContentLength = 2001, "content-length", 400;
@@ -203,6 +205,8 @@ impl std::fmt::Display for Cause {
         write!(f, "{} {}:{}", self.number(), self.name(), self.sentence())
     }
 }
+
+impl std::error::Error for Cause {}
 
 #[cfg(test)]
 mod tests {

@@ -14,8 +14,10 @@
 
 pub mod app;
 mod cause;
+mod door;
 pub mod gateway;
 pub mod http;
+mod server;
 pub mod testing;
 
 pub use cause::Cause;
@@ -23,3 +25,4 @@ pub use gateway::{
     Application, Block, Blocks, Body, Content, Environ, ErrorStream, Errors, Gateway, Headers, Input, StartError,
     StartResponse, Status, Transmit, Writer, is_hop_by_hop, percent_decode,
 };
+pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, log, serve_connection};

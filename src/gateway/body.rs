@@ -62,30 +62,30 @@ pub(crate) enum Kind {
 impl Body {
     /// No body: Content-Length 0.
     pub fn empty() -> Body {
-        Body::of(Kind::Empty)
+        Body::of_kind(Kind::Empty)
     }
 
     /// Blocks from an iterator, each sent before the next is asked for. An `Err` ends the response: with 500 if nothing was
     /// sent, otherwise by a visible abort.
     pub fn blocks(blocks: impl IntoIterator<Item = io::Result<Block>, IntoIter: Send + 'static>) -> Body {
-        Body::of(Kind::Blocks(Box::new(blocks.into_iter())))
+        Body::of_kind(Kind::Blocks(Box::new(blocks.into_iter())))
     }
 
     /// Blocks that are all there, so that the length is known.
     pub fn list(blocks: Vec<impl Into<Block>>) -> Body {
         let blocks: Vec<Block> = blocks.into_iter().map(Into::into).collect();
-        Body::of(Kind::List(blocks.into_iter()))
+        Body::of_kind(Kind::List(blocks.into_iter()))
     }
 
     /// Everything a reader gives, in blocks of at most 64 KiB, each sent as it is read.
     pub fn reader(reader: impl Read + Send + 'static) -> Body {
-        Body::of(Kind::Reader(Box::new(reader)))
+        Body::of_kind(Kind::Reader(Box::new(reader)))
     }
 
     /// A body that is made when the server asks for the first block. The function may call `start_response` then: PEP 3333
     /// allows an application to start its response that late.
     pub fn deferred<R: Into<Body>>(make: impl FnOnce(&mut StartResponse) -> R + Send + 'static) -> Body {
-        Body::of(Kind::Deferred(Box::new(|start_response| make(start_response).into())))
+        Body::of_kind(Kind::Deferred(Box::new(|start_response| make(start_response).into())))
     }
 
     /// Runs a function when the server is done with this body: sent (or what is left of it queued for a slow client), failed, or the
@@ -123,7 +123,12 @@ impl Body {
             Kind::Deferred(make) => {
                 Kind::Deferred(Box::new(move |start_response| make(start_response).map_blocks(change)))
             }
-            kind => Kind::Blocks(Box::new(Blocks { body: Body::of(kind) }.map(move |block| block.and_then(&mut change)))),
+            kind => Kind::Blocks(Box::new(
+                Blocks {
+                    body: Body::of_kind(kind),
+                }
+                .map(move |block| block.and_then(&mut change)),
+            )),
         };
         Body { kind, on_close }
     }
@@ -164,8 +169,11 @@ impl Body {
         panics
     }
 
-    fn of(kind: Kind) -> Body {
-        Body { kind, on_close: Vec::new() }
+    pub(crate) fn of_kind(kind: Kind) -> Body {
+        Body {
+            kind,
+            on_close: Vec::new(),
+        }
     }
 }
 
@@ -232,7 +240,11 @@ impl From<()> for Body {
 
 impl From<Block> for Body {
     fn from(bytes: Block) -> Body {
-        if bytes.is_empty() { Body::empty() } else { Body::of(Kind::Bytes(bytes)) }
+        if bytes.is_empty() {
+            Body::empty()
+        } else {
+            Body::of_kind(Kind::Bytes(bytes))
+        }
     }
 }
 
@@ -277,7 +289,7 @@ impl From<Cow<'static, str>> for Body {
 
 impl From<File> for Body {
     fn from(file: File) -> Body {
-        Body::of(Kind::File(file))
+        Body::of_kind(Kind::File(file))
     }
 }
 
@@ -287,7 +299,7 @@ impl<T: Into<Body>, E: Into<Box<dyn Error + Send + Sync>>> From<Result<T, E>> fo
     fn from(result: Result<T, E>) -> Body {
         match result {
             Ok(body) => body.into(),
-            Err(error) => Body::of(Kind::Failed(error.into())),
+            Err(error) => Body::of_kind(Kind::Failed(error.into())),
         }
     }
 }
@@ -356,7 +368,8 @@ mod tests {
 
     #[test]
     fn p_mw_03_map_blocks_gives_one_block_for_one_block() {
-        let body = Body::list(vec!["a".as_bytes(), b"", b"b"]).map_blocks(|block| Ok([&block[..], b"!"].concat().into()));
+        let body =
+            Body::list(vec!["a".as_bytes(), b"", b"b"]).map_blocks(|block| Ok([&block[..], b"!"].concat().into()));
         let blocks: Vec<Block> = body.into_blocks().map(Result::unwrap).collect();
         assert_eq!(blocks, [&b"a!"[..], b"!", b"b!"]);
     }

@@ -63,7 +63,10 @@ impl Status {
 /// `200 OK`.
 impl Default for Status {
     fn default() -> Status {
-        Status { code: 200, reason: "OK".into() }
+        Status {
+            code: 200,
+            reason: "OK".into(),
+        }
     }
 }
 
@@ -87,8 +90,25 @@ mod tests {
     #[test]
     fn p_sr_02_forbids_every_other_status() {
         let wrong = [
-            "", "200", "2000 OK", "20 OK", "abc OK", "+20 OK", "199 Early", "100 Continue", "600 Far", "999 X", "200\tOK",
-            "200 O\rK", "200 O\nK", "200 OK\r\nX: y", "200 \0", "200 \u{7f}", "200 \u{85}", " 200 OK", "２００ OK",
+            "",
+            "200",
+            "2000 OK",
+            "20 OK",
+            "abc OK",
+            "+20 OK",
+            "199 Early",
+            "100 Continue",
+            "600 Far",
+            "999 X",
+            "200\tOK",
+            "200 O\rK",
+            "200 O\nK",
+            "200 OK\r\nX: y",
+            "200 \0",
+            "200 \u{7f}",
+            "200 \u{85}",
+            " 200 OK",
+            "２００ OK",
         ];
         for text in wrong {
             assert!(Status::parse(text).is_err(), "{text:?}");

@@ -44,6 +44,7 @@ pub enum Step {
     Invalid(Cause),
 }
 
+/// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
@@ -65,6 +66,14 @@ enum State {
     EndLf,
     End,
     Broken(Cause),
+}
+
+impl State {
+    /// Whether the last chunk has passed and the trailer section is being read.
+    const fn is_trailer(self) -> bool {
+        use State::{EndLf, Line, TrailerLf, TrailerName, TrailerValue};
+        matches!(self, Line | TrailerName | TrailerValue | TrailerLf | EndLf)
+    }
 }
 
 /// A decoder of the chunked coding. It only counts: the bytes stay where the caller has them.
@@ -93,7 +102,7 @@ enum State {
 pub struct Decoder {
     limits: Limits,
     state: State,
-    /// Of the size line: digits so far. Of the data: nothing.
+    /// How many digits the present size has so far.
     digits: u8,
     /// While the size line is read, the size so far; then the data bytes still to come.
     remaining: u64,
@@ -192,11 +201,8 @@ impl Decoder {
     // last-chunk   = 1*("0") [ chunk-ext ] CRLF
     // chunk-ext    = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
     fn next(&mut self, byte: u8) -> Result<State, Cause> {
-        match self.state {
-            State::Size | State::SizeLf | State::DataCr | State::DataLf => {
-                self.overhead = self.overhead.saturating_add(1)
-            }
-            _ => {}
+        if !self.state.is_trailer() {
+            self.overhead = self.overhead.saturating_add(1);
         }
         match (self.state, byte) {
             (State::Size, _) if hex(byte).is_some() => self.count_digit(byte),
@@ -213,16 +219,13 @@ impl Decoder {
             }
             (State::DataCr | State::DataLf, _) => Err(Cause::ChunkEnd),
 
-            (state @ (State::Line | State::TrailerName | State::TrailerValue | State::TrailerLf | State::EndLf), _) => {
+            (state, _) if state.is_trailer() => {
                 let state = next_in_trailers(state, byte)?;
                 self.count_trailer(state)
             }
 
             (State::SizeLf, _) => Err(Cause::BareCr),
-            (State::ExtensionNameMore | State::ExtensionToken | State::QuotedEnd, b'\r') => {
-                self.overhead = self.overhead.saturating_add(1);
-                Ok(State::SizeLf)
-            }
+            (State::ExtensionNameMore | State::ExtensionToken | State::QuotedEnd, b'\r') => Ok(State::SizeLf),
             (state, _) => {
                 let state = next_in_extension(state, byte)?;
                 self.count_extension(state)
@@ -244,10 +247,6 @@ impl Decoder {
     }
 
     fn count_extension(&mut self, state: State) -> Result<State, Cause> {
-        if !matches!(self.state, State::Size) {
-            // The semicolon behind the size was counted with the size line.
-            self.overhead = self.overhead.saturating_add(1);
-        }
         self.extension += 1;
         self.extensions += 1;
         // CVE-2023-39326 and its kind: extensions cost the sender nothing and the recipient a walk over all of them.
@@ -259,7 +258,7 @@ impl Decoder {
 
     fn end_size_line(&mut self) -> Result<State, Cause> {
         self.announced = self.announced.saturating_add(self.remaining);
-        // A client that sends one byte a chunk makes the recipient work six times as hard as its own line is busy.
+        // A client that sends one byte a chunk makes the recipient work five times as hard as the data is worth.
         if self.overhead > MAX_OVERHEAD && self.overhead > self.announced {
             return Err(Cause::ChunkOverhead);
         }
@@ -354,3 +353,6 @@ pub fn size_line(len: usize, room: &mut [u8; 18]) -> &[u8] {
         room.get(start..).unwrap_or(&[])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@
 pub const MAX_SECONDS: u64 = 253_402_300_799;
 
 const DAY: u64 = 86_400;
+/// Fifty years have 12 or 13 leap days.
+const FIFTY_YEARS: u64 = (50 * 365 + 13) * DAY;
 const DAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
 const LONG_DAYS: [&[u8]; 7] = [
     b"Sunday",
@@ -91,8 +93,11 @@ pub const fn civil(seconds: u64) -> Civil {
     }
 }
 
+/// Hour, minute, second.
+type Time = (u64, u64, u64);
+
 /// Seconds since 1970 of a date that exists, or `None`. The inverse of [`civil`].
-fn seconds_of(year: u64, month: u64, day: u64, (hour, minute, second): (u64, u64, u64)) -> Option<u64> {
+fn seconds_of(year: u64, month: u64, day: u64, (hour, minute, second): Time) -> Option<u64> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days_in_month = match month {
         4 | 6 | 9 | 11 => 30,
@@ -181,20 +186,13 @@ fn parse_rfc850(text: &[u8], now: u64) -> Option<u64> {
     if rest != b" GMT" {
         return None;
     }
-    // RFC 9110 section 5.6.7: what appears to be more than 50 years ahead is the most recent past year with these digits.
-    let today = civil(now);
-    let this_year = u64::from(today.year);
+    let this_year = u64::from(civil(now).year);
     let year = this_year - this_year % 100 + year;
     let year = if year + 50 < this_year { year + 100 } else { year };
-    let ahead = seconds_of(year, month, day, time).or_else(|| seconds_of(year, month, day.min(28), time))?;
-    let (hour, minute, second) = (today.hour.into(), today.minute.into(), today.second.into());
-    let limit = seconds_of(
-        this_year + 50,
-        today.month.into(),
-        today.day.min(28).into(),
-        (hour, minute, second),
-    );
-    let year = if limit.is_some_and(|limit| ahead > limit) {
+    // RFC 9110 section 5.6.7: what appears to be more than 50 years ahead is the most recent past year with these digits.
+    // The month's first day tells, since 29 February may not exist in the one year and exist in the other.
+    let ahead = seconds_of(year, month, 1, time)? + (day.max(1) - 1) * DAY;
+    let year = if ahead > now.saturating_add(FIFTY_YEARS) {
         year - 100
     } else {
         year
@@ -231,9 +229,142 @@ fn month(text: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 // time-of-day = hour ":" minute ":" second
-fn time_of_day(text: &[u8]) -> Option<((u64, u64, u64), &[u8])> {
+fn time_of_day(text: &[u8]) -> Option<(Time, &[u8])> {
     let (hour, rest) = digits::<2>(text)?;
     let (minute, rest) = digits::<2>(rest.strip_prefix(b":")?)?;
     let (second, rest) = digits::<2>(rest.strip_prefix(b":")?)?;
     Some(((hour, minute, second), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000; // 2023-11-14 22:13:20
+
+    #[test]
+    fn rfc9110_5_6_7_known_dates_are_written_and_read() {
+        for (seconds, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (951_868_799, "Tue, 29 Feb 2000 23:59:59 GMT"),
+            (951_868_800, "Wed, 01 Mar 2000 00:00:00 GMT"),
+            (1_078_012_800, "Sun, 29 Feb 2004 00:00:00 GMT"),
+            (1_234_567_890, "Fri, 13 Feb 2009 23:31:30 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
+            (MAX_SECONDS, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ] {
+            assert_eq!(imf_fixdate(seconds).escape_ascii().to_string(), text);
+            assert_eq!(parse_http_date(text.as_bytes(), NOW), Some(seconds), "{text}");
+        }
+        assert_eq!(imf_fixdate(u64::MAX), imf_fixdate(MAX_SECONDS));
+    }
+
+    #[test]
+    fn random_seconds_come_back_from_all_three_forms() {
+        let mut random = crate::http::proof::Random(11);
+        for _ in 0..20_000 {
+            let seconds = random.next() % (MAX_SECONDS + 1);
+            let text = imf_fixdate(seconds);
+            assert_eq!(parse_http_date(&text, NOW), Some(seconds));
+            let at = civil(seconds);
+            let (day, month) = (
+                at.day_name().escape_ascii().to_string(),
+                at.month_name().escape_ascii().to_string(),
+            );
+            let time = format!("{:02}:{:02}:{:02}", at.hour, at.minute, at.second);
+            let asctime = format!("{day} {month} {:2} {time} {}", at.day, at.year);
+            assert_eq!(parse_http_date(asctime.as_bytes(), NOW), Some(seconds), "{asctime}");
+            let long = LONG_DAYS[usize::from(at.weekday)].escape_ascii();
+            let rfc850 = format!("{long}, {:02}-{month}-{:02} {time} GMT", at.day, at.year % 100);
+            // Seen from within 50 years, the two digits mean the year they came from.
+            let now = seconds.saturating_sub(random.next() % (49 * 365 * DAY));
+            assert_eq!(
+                parse_http_date(rfc850.as_bytes(), now),
+                Some(seconds),
+                "{rfc850} from {now}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_day_follows_the_one_before() {
+        let mut before = civil(0);
+        for day in 1..=(MAX_SECONDS / DAY) {
+            let now = civil(day * DAY);
+            assert_eq!(u32::from(now.weekday), (u32::from(before.weekday) + 1) % 7);
+            let next_day = (now.year, now.month, now.day) == (before.year, before.month, before.day + 1);
+            let next_month = (now.year, now.month, now.day) == (before.year, before.month + 1, 1);
+            let next_year = (now.year, now.month, now.day) == (before.year + 1, 1, 1) && before.month == 12;
+            assert!(
+                next_day || (next_month && before.day >= 28) || next_year,
+                "{before:?} {now:?}"
+            );
+            before = now;
+        }
+    }
+
+    #[test]
+    fn rfc9110_5_6_7_two_digit_years_more_than_50_years_ahead_lie_in_the_past() {
+        let year = |digits: u32, now| {
+            parse_http_date(format!("Monday, 01-Jan-{digits:02} 00:00:00 GMT").as_bytes(), now).map(|at| civil(at).year)
+        };
+        assert_eq!(
+            [94, 23, 24, 73].map(|digits| year(digits, NOW)),
+            [1994, 2023, 2024, 2073].map(Some)
+        );
+        assert_eq!(
+            [74, 75, 99].map(|digits| year(digits, NOW)),
+            [1974, 1975, 1999].map(Some)
+        );
+        assert_eq!(year(5, 4_000_000_000), Some(2105)); // seen from 2096
+        assert_eq!(year(96, 4_107_542_400), Some(2096)); // seen from 2100
+        // 29 February exists in the year that is meant or not at all.
+        assert_eq!(parse_http_date(b"Monday, 29-Feb-23 00:00:00 GMT", NOW), None);
+        assert!(parse_http_date(b"Monday, 29-Feb-24 00:00:00 GMT", NOW).is_some());
+    }
+
+    #[test]
+    fn shapes_and_ranges_outside_the_grammar_are_no_dates() {
+        for text in [
+            "",
+            "Sun",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 GMT ",
+            " Sun, 06 Nov 1994 08:49:37 GMT",
+            "sun, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sun, 29 Feb 1900 08:49:37 GMT",
+            "Sun, 29 Feb 2023 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:00:00 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Sun, 06 Nov 1969 08:49:37 GMT",
+            "Sun, +6 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov 6 08:49:37 1994",
+            "Sun Nov  06 08:49:37 1994",
+            "Sun Nov  6 08:49:37 1994 GMT",
+            "784111777",
+        ] {
+            assert_eq!(parse_http_date(text.as_bytes(), NOW), None, "{text}");
+        }
+        assert_eq!(
+            parse_http_date(b"Sun, 06 Nov 1994 08:49:60 GMT", NOW),
+            Some(784_111_800)
+        );
+        assert_eq!(
+            parse_http_date(b"Mon, 06 Nov 1994 08:49:37 GMT", NOW),
+            Some(784_111_777)
+        );
+    }
 }

@@ -119,3 +119,136 @@ pub fn response(
         chunked: delimiter == Delimiter::Chunked,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Version::{Http10, Http11};
+
+    #[test]
+    fn rfc9112_6_3_a_content_length_is_1_to_19_digits() {
+        for (value, length) in [
+            ("0", 0),
+            ("5", 5),
+            ("0005", 5),
+            ("1234567890", 1_234_567_890),
+            ("9999999999999999999", 9_999_999_999_999_999_999),
+        ] {
+            for version in [Http10, Http11] {
+                assert_eq!(
+                    content(version, Some(value.as_bytes()), None),
+                    Ok(Content::Length(length)),
+                    "{value}"
+                );
+            }
+        }
+        for value in [
+            "",
+            "+5",
+            "-1",
+            "0x5",
+            "5 5",
+            "3, 3",
+            "3,3",
+            " 5",
+            "5 ",
+            "1e3",
+            "a",
+            "5.0",
+            "\u{661}",
+            "00000000000000000001",
+            "18446744073709551616",
+            "99999999999999999999",
+        ] {
+            assert_eq!(
+                content(Http11, Some(value.as_bytes()), None),
+                Err(Cause::ContentLength),
+                "{value}"
+            );
+        }
+        assert_eq!(content(Http11, None, None), Ok(Content::None));
+    }
+
+    #[test]
+    fn rfc9112_6_3_content_length_with_transfer_encoding_is_refused_before_either_is_judged() {
+        for version in [Http10, Http11] {
+            for (length, coding) in [("5", "chunked"), ("x", "chunked"), ("5", "gzip"), ("", "")] {
+                let read = content(version, Some(length.as_bytes()), Some(coding.as_bytes()));
+                assert_eq!(read, Err(Cause::LengthAndCoding));
+            }
+        }
+    }
+
+    #[test]
+    fn rfc9112_6_1_only_chunked_alone_is_a_transfer_coding() {
+        for value in ["chunked", "Chunked", "CHUNKED"] {
+            assert_eq!(content(Http11, None, Some(value.as_bytes())), Ok(Content::Chunked));
+            assert_eq!(content(Http10, None, Some(value.as_bytes())), Err(Cause::CodingVersion));
+        }
+        for value in ["gzip", "identity", "xchunked", "chunkedx"] {
+            assert_eq!(
+                content(Http11, None, Some(value.as_bytes())),
+                Err(Cause::CodingUnknown),
+                "{value}"
+            );
+        }
+        for value in [
+            "",
+            "gzip, chunked",
+            "chunked, chunked",
+            "chunked,",
+            ",chunked",
+            "chunked;a=b",
+            "chunked chunked",
+            "\"chunked\"",
+            " chunked",
+            "chunked\u{b}",
+            "chunked ",
+        ] {
+            assert_eq!(
+                content(Http11, None, Some(value.as_bytes())),
+                Err(Cause::CodingInvalid),
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn rfc9110_8_6_a_response_has_one_delimiter_and_the_fields_that_say_so() {
+        use Delimiter::{Chunked, Close, Length, None as Nothing};
+        let rows = [
+            // version, HEAD, status, declared, known => delimiter, Content-Length
+            (Http11, false, 200, Some(5), None, Length(5), Some(5)),
+            (Http11, false, 200, None, Some(7), Length(7), Some(7)),
+            (Http11, false, 200, None, Some(0), Length(0), Some(0)),
+            (Http11, false, 200, Some(5), Some(7), Length(5), Some(5)),
+            (Http11, false, 200, None, None, Chunked, None),
+            (Http10, false, 200, None, None, Close, None),
+            (Http10, false, 404, Some(5), None, Length(5), Some(5)),
+            (Http11, true, 200, Some(5), Some(0), Nothing, Some(5)),
+            (Http11, true, 200, Some(0), None, Nothing, Some(0)),
+            (Http11, true, 200, None, Some(7), Nothing, Some(7)),
+            (Http11, true, 200, None, Some(0), Nothing, None),
+            (Http11, true, 200, None, None, Nothing, None),
+            (Http10, true, 200, None, None, Nothing, None),
+            (Http11, false, 100, Some(5), Some(5), Nothing, None),
+            (Http11, false, 199, None, None, Nothing, None),
+            (Http11, false, 204, Some(5), Some(5), Nothing, None),
+            (Http10, true, 204, Some(5), None, Nothing, None),
+            (Http11, false, 205, Some(5), Some(5), Nothing, Some(0)),
+            (Http11, true, 205, None, None, Nothing, Some(0)),
+            (Http11, false, 304, Some(5), Some(0), Nothing, Some(5)),
+            (Http11, false, 304, None, Some(0), Nothing, None),
+            (Http10, true, 304, Some(5), None, Nothing, Some(5)),
+        ];
+        for (version, head, status, declared, known, delimiter, content_length) in rows {
+            let framing = response(version, head, status, declared, known);
+            let expected = Framing {
+                delimiter,
+                content_length,
+                chunked: delimiter == Chunked,
+            };
+            assert_eq!(framing, expected, "{version:?} {head} {status} {declared:?} {known:?}");
+        }
+    }
+}

@@ -174,12 +174,6 @@ enum Stop {
     Invalid(Cause),
 }
 
-impl From<Cause> for Stop {
-    fn from(cause: Cause) -> Stop {
-        Stop::Invalid(cause)
-    }
-}
-
 /// Parses the head at the start of `bytes`; what follows it is not looked at.
 ///
 /// ```
@@ -235,8 +229,8 @@ fn expect_crlf(bytes: &[u8], at: usize) -> Result<usize, Stop> {
     }
 }
 
-/// The fault of the byte at `at`, where none of its part of the head may stand: a line end of the wrong kind is named as
-/// such, a proper line end is `early`, everything else is what `otherwise` says of it.
+/// The fault at `at`, whose byte may not stand there: a bare LF or CR is named as such, a proper line end is too `early`,
+/// and `otherwise` names the fault of any other byte.
 #[cold]
 fn fault(bytes: &[u8], at: usize, early: Cause, otherwise: impl Fn(u8) -> Cause) -> Stop {
     match bytes.get(at) {
@@ -297,43 +291,25 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
     if let Some(b"HTTP/1.1\r\n") = bytes.get(start..start + 10) {
         return Ok((Version::Http11, start + 10));
     }
-    let mut digits = [0; 2];
-    let mut digit = digits.iter_mut();
-    for (at, pattern) in (start..).zip(b"HTTP/0.0") {
-        match bytes.get(at) {
-            Some(byte) if *pattern == b'0' && byte.is_ascii_digit() => {
-                if let Some(digit) = digit.next() {
-                    *digit = *byte;
-                }
-            }
-            Some(byte) if *pattern != b'0' && byte == pattern => {}
-            _ => {
-                let early = if at == start {
-                    Cause::RequestLine
-                } else {
-                    Cause::Version
-                };
-                return Err(fault(bytes, at, early, |byte| match byte {
-                    b' ' | b'\t' if at == start => Cause::RequestLine,
-                    _ => Cause::Version,
-                }));
-            }
-        }
-    }
-    let end = start + 8;
-    match bytes.get(end) {
-        Some(b'\r') | None => {}
-        _ => {
-            return Err(fault(bytes, end, Cause::Version, |byte| match byte {
-                b' ' | b'\t' => Cause::RequestLine,
-                _ => Cause::Version,
-            }));
-        }
+    let version = bytes.get(start..).unwrap_or(&[]).iter().zip(b"HTTP/0.0");
+    let fits = version.take_while(|&(byte, pattern)| byte == pattern || (*pattern == b'0' && byte.is_ascii_digit()));
+    let end = start + fits.count();
+    if end < start + 8 || bytes.get(end) != Some(&b'\r') {
+        let early = if end == start {
+            Cause::RequestLine
+        } else {
+            Cause::Version
+        };
+        return Err(fault(bytes, end, early, |byte| match byte {
+            // A space too many before or behind the version.
+            b' ' | b'\t' if end == start || end == start + 8 => Cause::RequestLine,
+            _ => Cause::Version,
+        }));
     }
     let line = expect_crlf(bytes, end)?;
-    match &digits {
-        b"10" => Ok((Version::Http10, line)),
-        [b'1', _] => Ok((Version::Http11, line)),
+    match bytes.get(start + 5..end) {
+        Some(b"1.0") => Ok((Version::Http10, line)),
+        Some([b'1', ..]) => Ok((Version::Http11, line)),
         // HTTP/0.9, HTTP/2.0 with its preface (PRI * HTTP/2.0), HTTP/3.0.
         _ => Err(Stop::Invalid(Cause::VersionUnsupported)),
     }
@@ -428,3 +404,6 @@ pub fn may_be_decided(bytes: &[u8], progress: &mut Progress, limits: &Limits) ->
     let longest = request_line.max(limits.field_line.saturating_add(1));
     line_end.is_some() || bytes.len() - progress.line > longest || bytes.len() >= limits.head
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,214 @@ pub fn is_hop_by_hop(name: &[u8]) -> bool {
     ];
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::head::{Limits, Parsed, Spans, parse};
+
+    fn with<T>(bytes: &str, look: impl Fn(Result<Request<'_>, Cause>) -> T) -> T {
+        let mut spans = Spans::new();
+        match parse(bytes.as_bytes(), &Limits::default(), &mut spans) {
+            Parsed::Complete(head) => look(read(head)),
+            other => panic!("{other:?}: {bytes}"),
+        }
+    }
+
+    fn cause(line: &str, fields: &str) -> Option<Cause> {
+        with(&format!("{line}\r\n{fields}\r\n"), |request| request.err())
+    }
+
+    const GET_11: &str = "GET / HTTP/1.1";
+    const GET_10: &str = "GET / HTTP/1.0";
+
+    #[test]
+    fn rfc9112_3_2_host_is_required_in_1_1_and_valid_everywhere() {
+        let host = |line: &str, fields: &str| {
+            with(&format!("{line}\r\n{fields}\r\n"), |request| {
+                request.map(|request| request.host.map(<[u8]>::to_vec))
+            })
+        };
+        assert_eq!(host(GET_11, "hOST: a:1\r\n"), Ok(Some(b"a:1".to_vec())));
+        assert_eq!(host(GET_11, ""), Err(Cause::HostMissing));
+        assert_eq!(host("GET / HTTP/1.2", ""), Err(Cause::HostMissing));
+        assert_eq!(host(GET_10, ""), Ok(None));
+        assert_eq!(host(GET_11, "Host:\r\n"), Ok(None));
+        assert_eq!(host("OPTIONS * HTTP/1.1", "Host:\r\n"), Ok(None));
+        for line in [GET_10, GET_11, "GET http://b/ HTTP/1.1"] {
+            for value in ["a b", "a/b", "a, b", "u@a", "a:x"] {
+                assert_eq!(
+                    host(line, &format!("Host: {value}\r\n")),
+                    Err(Cause::HostInvalid),
+                    "{value}"
+                );
+            }
+        }
+        assert_eq!(
+            host("GET http://b:2/ HTTP/1.1", "Host: a\r\n"),
+            Ok(Some(b"b:2".to_vec()))
+        );
+        assert_eq!(host("GET http://b/ HTTP/1.0", ""), Ok(Some(b"b".to_vec())));
+        assert_eq!(host("GET http://b/ HTTP/1.1", ""), Err(Cause::HostMissing));
+        assert_eq!(host("GET http://b/ HTTP/1.1", "Host:\r\n"), Err(Cause::HostInvalid));
+    }
+
+    #[test]
+    fn rfc9110_5_3_fields_of_one_value_are_refused_when_repeated() {
+        let values = [
+            ("Host", "a"),
+            ("Content-Length", "5"),
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Type", "text/plain"),
+            ("Expect", "100-continue"),
+            ("Authorization", "Basic YTpi"),
+        ];
+        for (name, value) in values {
+            let host = if name == "Host" { "" } else { "Host: a\r\n" };
+            let once = format!("{host}{name}: {value}\r\n");
+            let twice = format!("{once}X: y\r\n{}: {value}\r\n", name.to_uppercase());
+            assert_eq!(cause(GET_11, &once), None, "{name}");
+            assert_eq!(cause(GET_11, &twice), Some(Cause::FieldRepeated), "{name}");
+        }
+        assert_eq!(
+            cause(
+                GET_11,
+                "Host: a\r\nCookie: a\r\nCookie: b\r\nAccept: c\r\nAccept: d\r\n"
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn the_first_fault_in_the_documented_order_is_named_whatever_the_order_of_the_fields() {
+        let fields = [
+            "Expect: x\r\n",
+            "Content-Length: x\r\n",
+            "Host: a b\r\n",
+            "Content-Type: a\r\nContent-Type: b\r\n",
+        ];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
+            let given = |used: usize| {
+                order
+                    .iter()
+                    .filter(|&&at| at < used)
+                    .map(|&at| fields[at])
+                    .collect::<String>()
+            };
+            let host = "Host: a\r\n";
+            assert_eq!(
+                cause(GET_11, &format!("{host}{}", given(1))),
+                Some(Cause::ExpectUnknown)
+            );
+            assert_eq!(
+                cause(GET_11, &format!("{host}{}", given(2))),
+                Some(Cause::ContentLength)
+            );
+            assert_eq!(cause(GET_11, &given(3)), Some(Cause::HostInvalid));
+            assert_eq!(cause(GET_11, &given(4)), Some(Cause::FieldRepeated));
+            assert_eq!(cause("GET * HTTP/1.1", &given(4)), Some(Cause::TargetForm));
+        }
+    }
+
+    #[test]
+    fn rfc9112_6_3_the_framing_fields_are_found_in_any_case_and_order() {
+        let content = |fields: &str| {
+            with(&format!("{GET_11}\r\nHost: a\r\n{fields}\r\n"), |request| {
+                request.map(|request| request.content)
+            })
+        };
+        assert_eq!(content(""), Ok(Content::None));
+        assert_eq!(content("CONTENT-length: 7\r\n"), Ok(Content::Length(7)));
+        assert_eq!(content("transfer-ENCODING: \tChunked \r\n"), Ok(Content::Chunked));
+        assert_eq!(
+            content("Content-Length: 7\r\nTransfer-Encoding: gzip\r\n"),
+            Err(Cause::LengthAndCoding)
+        );
+        assert_eq!(
+            content("Transfer-Encoding: x\r\nContent-Length: y\r\n"),
+            Err(Cause::LengthAndCoding)
+        );
+        assert_eq!(content("Content-Length: 7, 7\r\n"), Err(Cause::ContentLength));
+    }
+
+    #[test]
+    fn rfc9110_10_1_1_expect_100_continue_counts_in_1_1_with_content() {
+        let expects = |line: &str, fields: &str| {
+            with(&format!("{line}\r\nHost: a\r\n{fields}\r\n"), |request| {
+                request.map(|request| request.expects_continue)
+            })
+        };
+        assert_eq!(
+            expects(GET_11, "Expect: 100-Continue\r\nContent-Length: 1\r\n"),
+            Ok(true)
+        );
+        assert_eq!(
+            expects(GET_11, "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n"),
+            Ok(true)
+        );
+        assert_eq!(
+            expects(GET_11, "Expect: 100-continue\r\nContent-Length: 0\r\n"),
+            Ok(false)
+        );
+        assert_eq!(expects(GET_11, "Expect: 100-continue\r\n"), Ok(false));
+        assert_eq!(
+            expects(GET_10, "Expect: 100-continue\r\nContent-Length: 1\r\n"),
+            Ok(false)
+        );
+        assert_eq!(expects(GET_10, "Expect: x\r\n"), Ok(false));
+        for value in [
+            "",
+            "x",
+            "100-continue, x",
+            "100-continue;a",
+            "100-continue, 100-continue",
+        ] {
+            assert_eq!(
+                expects(GET_11, &format!("Expect: {value}\r\n")),
+                Err(Cause::ExpectUnknown),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn rfc9112_9_3_close_wins_and_1_0_persists_on_request_only() {
+        for (fields, on_11, on_10) in [
+            ("", true, false),
+            ("Connection: close\r\n", false, false),
+            ("Connection: Keep-Alive\r\n", true, true),
+            ("Connection: keep-alive, CLOSE\r\n", false, false),
+            ("Connection: close\r\nConnection: keep-alive\r\n", false, false),
+            (
+                "Connection: keep-alive\r\nX: y\r\ncONNECTION: upgrade\t,close ,\r\n",
+                false,
+                false,
+            ),
+            ("Connection: Upgrade\r\nUpgrade: h2c\r\n", true, false),
+            ("Connection: ,, ,keep-alive\r\n", true, true),
+            ("Connection: closed, not-keep-alive, clos\r\n", true, false),
+            ("Connection: \"close\"\r\n", true, false),
+            ("Connection:\r\n", true, false),
+            ("Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n", true, false),
+        ] {
+            for (line, expected) in [(GET_11, on_11), (GET_10, on_10)] {
+                with(&format!("{line}\r\nHost: a\r\n{fields}\r\n"), |request| {
+                    let request = request.unwrap();
+                    assert_eq!(request.keep_alive, expected, "{line} {fields}");
+                    assert_eq!(request.keep_alive_named, line == GET_10 && expected, "{line} {fields}");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn pep3333_hop_by_hop_fields_are_nine() {
+        let names = "Connection Keep-Alive Proxy-Authenticate PROXY-authorization Proxy-Connection TE Trailer transfer-encoding Upgrade";
+        assert!(names.split(' ').all(|name| is_hop_by_hop(name.as_bytes())));
+        assert!(
+            ["", "Trailers", "Content-Length", "T", "Date"]
+                .iter()
+                .all(|name| !is_hop_by_hop(name.as_bytes()))
+        );
+    }
+}

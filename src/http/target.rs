@@ -215,3 +215,183 @@ fn is_port(bytes: &[u8]) -> bool {
     });
     (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && value <= 65_535
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(path: &[u8]) -> Result<Vec<u8>, Cause> {
+        let mut out = b"before".to_vec();
+        let result = decode_path(path, &mut out);
+        assert!(out.starts_with(b"before") && (result.is_ok() || out == b"before"));
+        result.map(|()| out.split_off(6))
+    }
+
+    #[test]
+    fn rfc9112_3_2_1_origin_form_is_split_at_the_first_question_mark() {
+        let origin = |path, query| Ok(Target::Origin { path, query });
+        assert_eq!(parse(b"/", b"GET"), origin(b"/", None));
+        assert_eq!(parse(b"/a?", b"GET"), origin(b"/a", Some(b"")));
+        assert_eq!(parse(b"/a?b?c=/d", b"get"), origin(b"/a", Some(b"b?c=/d")));
+        // No dot-segment removal, no slash merging, and no authority in a path.
+        assert_eq!(parse(b"//a/../b", b"GET"), origin(b"//a/../b", None));
+        assert_eq!(parse(b"/*", b"OPTIONS"), origin(b"/*", None));
+    }
+
+    #[test]
+    fn rfc9112_3_2_2_absolute_form_is_taken_apart() {
+        let absolute = |https, authority, path, query| {
+            Ok(Target::Absolute {
+                https,
+                authority,
+                path,
+                query,
+            })
+        };
+        assert_eq!(parse(b"http://a", b"GET"), absolute(false, b"a", b"/", None));
+        assert_eq!(parse(b"http://a?b", b"GET"), absolute(false, b"a", b"/", Some(b"b")));
+        assert_eq!(
+            parse(b"HtTpS://a:443/b?c@d", b"GET"),
+            absolute(true, b"a:443", b"/b", Some(b"c@d"))
+        );
+        assert_eq!(
+            parse(b"http://[::1]:80/", b"OPTIONS"),
+            absolute(false, b"[::1]:80", b"/", None)
+        );
+        for scheme in [&b"ftp://a/"[..], b"h2://a/", b"file:///etc", b"httpx://a/"] {
+            assert_eq!(parse(scheme, b"GET"), Err(Cause::TargetScheme));
+        }
+        for userinfo in [&b"http://u@a/"[..], b"http://u:p@a/", b"http://@a/"] {
+            assert_eq!(parse(userinfo, b"GET"), Err(Cause::TargetUserinfo));
+        }
+        for host in [
+            &b"http:///a"[..],
+            b"http://:80/",
+            b"http://a:/",
+            b"http://a:99999/",
+            b"http://a\\b/",
+        ] {
+            assert_eq!(parse(host, b"GET"), Err(Cause::HostInvalid));
+        }
+        for form in [
+            &b"a"[..],
+            b"a:80",
+            b"http:/a",
+            b"http:a",
+            b"1http://a",
+            b"://a",
+            b"?a",
+            b"a/b",
+            b"**",
+        ] {
+            assert_eq!(parse(form, b"GET"), Err(Cause::TargetForm), "{}", form.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn rfc9112_3_2_3_connect_is_refused_and_authority_form_is_for_connect_only() {
+        for target in [&b"a:443"[..], b"[::1]:443"] {
+            assert_eq!(parse(target, b"CONNECT"), Err(Cause::ConnectRefused));
+            assert_eq!(parse(target, b"GET"), Err(Cause::TargetForm));
+        }
+        for target in [&b"/"[..], b"*", b"a", b"http://a/", b"[::1]", b"u@a:1"] {
+            assert_eq!(parse(target, b"CONNECT"), Err(Cause::TargetForm));
+        }
+    }
+
+    #[test]
+    fn rfc9112_3_2_4_asterisk_form_is_for_options_only() {
+        assert_eq!(parse(b"*", b"OPTIONS"), Ok(Target::Asterisk));
+        for method in [&b"GET"[..], b"options", b"PRI"] {
+            assert_eq!(parse(b"*", method), Err(Cause::TargetForm));
+        }
+    }
+
+    #[test]
+    fn rfc3986_2_1_a_path_is_decoded_once_and_bad_escapes_stay() {
+        for (path, plain) in [
+            (&b"/a%2Fb%20c"[..], &b"/a/b c"[..]),
+            (b"/%E4", b"/\xE4"),
+            (b"/%c3%A4", b"/\xC3\xA4"),
+            (b"/%25%41", b"/%A"),
+            (b"/%2541", b"/%41"),
+            (b"/%2500", b"/%00"),
+            (b"/%zz%4", b"/%zz%4"),
+            (b"/%%41%", b"/%A%"),
+            (b"/%4%41", b"/%4A"),
+            (b"/+", b"/+"),
+            (b"", b""),
+        ] {
+            assert_eq!(decoded(path).as_deref(), Ok(plain), "{}", path.escape_ascii());
+        }
+        for path in [&b"/%00"[..], b"/a%00b", b"/%41%00"] {
+            assert_eq!(decoded(path), Err(Cause::TargetNul));
+        }
+        for byte in 1..=255u8 {
+            assert_eq!(
+                decoded(format!("/%{byte:02x}%{byte:02X}").as_bytes()),
+                Ok(vec![b'/', byte, byte])
+            );
+        }
+    }
+
+    #[test]
+    fn rfc3986_3_2_2_a_host_is_a_name_or_an_address_with_an_optional_port() {
+        for host in [
+            "a",
+            "example.org",
+            "EXAMPLE.org.",
+            "a_b-c~d",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "a:1",
+            "a:65535",
+            "a%20b",
+            "a!$&'()*+,;=",
+            "[::]",
+            "[::1]:8080",
+            "[2001:db8::1]",
+            "[::ffff:1.2.3.4]:1",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":",
+            ":80",
+            "a:",
+            "a:65536",
+            "a:080000",
+            "a:+1",
+            "a:1x",
+            "a:1:2",
+            "a b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "u@a",
+            "a\\b",
+            "a\"b",
+            "a%2",
+            "a%zz",
+            "a<",
+            "::1",
+            "[",
+            "[]",
+            "[::1",
+            "[::1]a",
+            "[::1]:",
+            "[::1]80",
+            "[1.2.3.4]",
+            "[v1.a]",
+            "[::1%25eth0]",
+            "[:::]",
+            "[::1]]",
+            "\u{e4}",
+            "a\t",
+            "a|b",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}

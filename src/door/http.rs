@@ -1,0 +1,296 @@
+//! The HTTP/1.1 door: a request head becomes an environ, a status and fields become a response head.
+//!
+//! RFC 9112, RFC 3875 section 4.1, gateway-spec P-ENV-01 to P-ENV-32. What is dropped on the way in is a fixed list: fields of the
+//! connection, `Proxy` (httpoxy), and names with an underscore, which would collide with names with a hyphen. It does not decide
+//! about framing (`http::framing`) and writes to no socket.
+
+use super::{Origin, Peer, push_decimal};
+use crate::cause::Cause;
+use crate::gateway::{Headers, Pairs, percent_decode, variable_byte};
+use crate::http::framing::{Content, Framing};
+use crate::http::head::Version;
+use crate::http::request::Request;
+use crate::http::target::Target;
+
+/// What the server answers `OPTIONS *` and CONNECT with: the methods it passes on.
+pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Fills the variables of a request (P-ENV-02 to P-ENV-17).
+///
+/// # Errors
+/// [`Cause::TargetNul`] for `%00` in the path, and [`Cause::FieldUnderscore`] where the settings refuse underscores.
+pub(crate) fn fill_environ(
+    request: &Request<'_>,
+    origin: &Origin,
+    peer: &Peer,
+    refuse_underscores: bool,
+    variables: &mut Pairs,
+) -> Result<(), Cause> {
+    let head = &request.head;
+    let (path, query) = match request.target {
+        Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
+        // Answered by the server itself; no application sees it.
+        Target::Asterisk => (&b"/"[..], &b""[..]),
+    };
+
+    variables.extend(&origin.variables);
+    variables.push(b"REQUEST_METHOD", head.method());
+    let mut path_has_nul = false;
+    variables.push_with(
+        |text| text.extend_from_slice(b"PATH_INFO"),
+        |text| {
+            let start = text.len();
+            percent_decode(path, text);
+            // Attack: C code behind the application would end the path there.
+            path_has_nul = text.get(start..).is_some_and(|decoded| decoded.contains(&0));
+        },
+    );
+    if path_has_nul {
+        return Err(Cause::TargetNul);
+    }
+    variables.push(b"QUERY_STRING", query);
+    variables.push(b"REQUEST_URI", head.target());
+    variables.push(b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
+    variables.push(
+        b"SERVER_NAME",
+        request.host.map_or(origin.server_name.as_bytes(), host_of),
+    );
+    variables.push(b"SERVER_PORT", origin.server_port.as_bytes());
+    if origin.gateway.https {
+        variables.push(b"HTTPS", b"on");
+    }
+    if let Some((_, port)) = peer.address {
+        variables.push(b"REMOTE_ADDR", peer.text.as_bytes());
+        variables.push_with(
+            |text| text.extend_from_slice(b"REMOTE_PORT"),
+            |text| push_decimal(text, u64::from(port)),
+        );
+    }
+    fill_fields(request, refuse_underscores, variables)
+}
+
+/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH.
+fn fill_fields(request: &Request<'_>, refuse_underscores: bool, variables: &mut Pairs) -> Result<(), Cause> {
+    // A bit for each name seen: the search for a repeat is quadratic, so most names must not start it.
+    let mut seen = 0u64;
+    for (name, value) in request.head.fields() {
+        match kept_as(name) {
+            KeptAs::Nothing => {}
+            KeptAs::Underscore if refuse_underscores => return Err(Cause::FieldUnderscore),
+            KeptAs::Underscore => {}
+            KeptAs::ContentType => variables.push(b"CONTENT_TYPE", value),
+            KeptAs::ContentLength => {
+                // A length is only said where it is the length (P-ENV-09).
+                if matches!(request.content, Content::Length(_)) {
+                    variables.push(b"CONTENT_LENGTH", value);
+                }
+            }
+            KeptAs::Host => {
+                // An absolute target replaces the field (RFC 9112 section 3.2.2).
+                variables.push(b"HTTP_HOST", request.host.unwrap_or(value));
+            }
+            KeptAs::Field => {
+                let bit = 1u64
+                    << (name
+                        .iter()
+                        .fold(name.len(), |sum, byte| sum.wrapping_mul(31) ^ usize::from(byte | 0x20))
+                        % 64);
+                if seen & bit != 0 {
+                    if let Some(index) = variables.position(|other| is_variable_of(other, name)) {
+                        let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") {
+                            b"; "
+                        } else {
+                            b", "
+                        };
+                        variables.join(index, separator, value);
+                        continue;
+                    }
+                }
+                seen |= bit;
+                variables.push_with(
+                    |text| {
+                        text.extend_from_slice(b"HTTP_");
+                        text.extend(name.iter().map(|byte| variable_byte(*byte)));
+                    },
+                    |text| text.extend_from_slice(value),
+                );
+            }
+        }
+    }
+    // An HTTP/1.0 request with an absolute target may come without the field.
+    if let (Target::Absolute { authority, .. }, None) =
+        (request.target, variables.position(|name| name == b"HTTP_HOST"))
+    {
+        variables.push(b"HTTP_HOST", authority);
+    }
+    Ok(())
+}
+
+enum KeptAs {
+    Field,
+    Host,
+    ContentType,
+    ContentLength,
+    Underscore,
+    Nothing,
+}
+
+/// What becomes of a field. Lengths come first: this runs for every field of every request.
+fn kept_as(name: &[u8]) -> KeptAs {
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    match name.len() {
+        4 if is(b"host") => KeptAs::Host,
+        12 if is(b"content-type") => KeptAs::ContentType,
+        14 if is(b"content-length") => KeptAs::ContentLength,
+        // httpoxy: HTTP_PROXY would be taken for a setting of the environment.
+        5 if is(b"proxy") => KeptAs::Nothing,
+        // P-ENV-16: of this connection, and acted on already.
+        2 if is(b"te") => KeptAs::Nothing,
+        6 if is(b"expect") => KeptAs::Nothing,
+        7 if is(b"trailer") || is(b"upgrade") => KeptAs::Nothing,
+        10 if is(b"connection") || is(b"keep-alive") => KeptAs::Nothing,
+        16 if is(b"proxy-connection") => KeptAs::Nothing,
+        17 if is(b"transfer-encoding") => KeptAs::Nothing,
+        _ if name.contains(&b'_') => KeptAs::Underscore,
+        // A variable with a point in it is the gateway's own (P-ENV-30).
+        _ if name.contains(&b'.') => KeptAs::Nothing,
+        _ => KeptAs::Field,
+    }
+}
+
+fn is_variable_of(variable: &[u8], name: &[u8]) -> bool {
+    variable
+        .strip_prefix(b"HTTP_")
+        .is_some_and(|rest| rest.len() == name.len() && rest.iter().zip(name).all(|(a, b)| *a == variable_byte(*b)))
+}
+
+/// The host of an authority, without its port.
+fn host_of(authority: &[u8]) -> &[u8] {
+    match authority.iter().rposition(|byte| *byte == b':') {
+        // The colons inside of brackets belong to an IPv6 address.
+        Some(colon) if !authority.ends_with(b"]") => authority.get(..colon).unwrap_or_default(),
+        _ => authority,
+    }
+}
+
+/// What the server adds to each response.
+pub(crate) struct Stamp<'a> {
+    /// The value of Date, if it is sent.
+    pub(crate) date: Option<&'a [u8; 29]>,
+    /// The value of Server, if it is sent.
+    pub(crate) server: Option<&'a str>,
+}
+
+/// What is said about the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// It stays, as HTTP/1.1 has it by default: nothing is said.
+    Silent,
+    /// It stays, and an HTTP/1.0 client is told so.
+    KeepAlive,
+    /// It ends with this response.
+    Close,
+}
+
+/// Writes the head of a response: status line, the application's fields as they came, then what HTTP asks for.
+pub(crate) fn write_head(
+    out: &mut Vec<u8>,
+    (code, reason): (u16, &str),
+    headers: &Headers,
+    framing: &Framing,
+    persistence: Persistence,
+    stamp: &Stamp<'_>,
+) {
+    // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
+    out.extend_from_slice(b"HTTP/1.1 ");
+    push_decimal(out, u64::from(code));
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+
+    let (mut length, mut date, mut server) = (framing.content_length, stamp.date, stamp.server);
+    for (name, value) in headers.iter() {
+        match name.len() {
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                if let Some(length) = length.take() {
+                    write_field(out, name, |out| push_decimal(out, length));
+                }
+                continue;
+            }
+            // P-HDR-01: the application's own value wins.
+            4 if name.eq_ignore_ascii_case(b"date") => date = None,
+            6 if name.eq_ignore_ascii_case(b"server") => server = None,
+            _ => {}
+        }
+        write_field(out, name, |out| out.extend_from_slice(value));
+    }
+    if let Some(length) = length {
+        write_field(out, b"Content-Length", |out| push_decimal(out, length));
+    }
+    if framing.chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    match persistence {
+        Persistence::Silent => {}
+        Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
+    }
+    if let Some(server) = server {
+        write_field(out, b"Server", |out| out.extend_from_slice(server.as_bytes()));
+    }
+    if let Some(date) = date {
+        write_field(out, b"Date", |out| out.extend_from_slice(date));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_field(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    value(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The first line of what a client sent, for a log: as far as it goes, at most 200 bytes, escaped when shown.
+pub(crate) fn first_line(bytes: &[u8]) -> &[u8] {
+    let start = bytes
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n'))
+        .unwrap_or(bytes.len());
+    let line = bytes.get(start..).unwrap_or_default();
+    let end = line
+        .iter()
+        .take(200)
+        .position(|byte| matches!(byte, b'\r' | b'\n'))
+        .unwrap_or(line.len().min(200));
+    line.get(..end).unwrap_or_default()
+}
+
+/// What of a request outlives its head: the bytes go to the environ, these few facts to the exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) head_len: usize,
+    pub(crate) version: Version,
+    pub(crate) is_head: bool,
+    pub(crate) content: Content,
+    pub(crate) expects_continue: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) keep_alive_named: bool,
+    /// `OPTIONS *`, which the server answers by itself.
+    pub(crate) is_options_asterisk: bool,
+}
+
+impl Facts {
+    pub(crate) fn of(request: &Request<'_>) -> Facts {
+        Facts {
+            head_len: request.head.len(),
+            version: request.head.version(),
+            is_head: request.head.method() == b"HEAD",
+            content: request.content,
+            expects_continue: request.expects_continue,
+            keep_alive: request.keep_alive,
+            keep_alive_named: request.keep_alive_named,
+            is_options_asterisk: matches!(request.target, Target::Asterisk),
+        }
+    }
+}

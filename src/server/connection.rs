@@ -1,0 +1,484 @@
+//! One connection's life, as a state machine that no thread owns while it waits.
+//!
+//! ```text
+//!   Fresh ─┐           ┌─▶ Gathering ─┐
+//!          ├─▶ Head ───┤              ├─▶ (a call) ─▶ Flushing ─▶ Draining ─▶ Idle ─▶ Head ...
+//!   Idle ──┘           └──────────────┘                   └─────▶ Lingering ─▶ end
+//! ```
+//!
+//! [`Connection::advance`] does what can be done without waiting and says what comes next. Each phase has one total deadline,
+//! from the settings; what a phase may store is bounded there too. It calls no application and holds no lock.
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::buffer::Buffer;
+use super::house::{House, Ticket};
+use super::incoming::{Coding, Next as Content, Pace};
+use super::log::{Answer, Report};
+use super::settings::{RETRY_AFTER, Settings};
+use super::transport::{Transport, Wait, is_not_yet};
+use super::unsent::{Flushed, Unsent};
+use crate::cause::Cause;
+use crate::door::http::{ALLOW, Persistence, Stamp, first_line, write_head};
+use crate::door::{Origin, Peer};
+use crate::gateway::Headers;
+use crate::http::framing;
+use crate::http::head::{self, Parsed, Progress, Spans, Version};
+use crate::http::request::{self, Request};
+
+/// A client at the other end of a transport.
+pub(super) struct Connection {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) peer: Peer,
+    pub(super) origin: Arc<Origin>,
+    pub(super) buffer: Buffer,
+    phase: Phase,
+    deadline: Instant,
+    /// When the present phase began; what was open longest is closed first.
+    pub(super) since: Instant,
+    progress: Progress,
+    unsent: Unsent,
+    /// Content of the answered request that has not been read.
+    unread: Option<Coding>,
+    ending: bool,
+    _ticket: Option<Ticket>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Open, and nothing has arrived.
+    Fresh,
+    /// Between two requests.
+    Idle,
+    /// A request head is arriving.
+    Head,
+    /// The head is whole, and so much of head and small content together is waited for.
+    Gathering { whole: usize, pace: Pace },
+    /// What is left of a response is being taken by the client.
+    Flushing,
+    /// Content nobody read is skipped, so that the next request can be found: at most so much more.
+    Draining { most: u64 },
+    /// Everything is said; the client may still be sending, at most so much more.
+    Lingering { most: u64 },
+}
+
+/// What comes next for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It waits for its client.
+    Wait,
+    /// There may be a request to answer: [`Connection::examine`] tells.
+    Look,
+    /// It is over.
+    End,
+}
+
+/// What the received bytes are.
+pub(super) enum Examined<'buf> {
+    /// The head is not whole.
+    Incomplete,
+    /// The head is whole; so many bytes are needed before the call.
+    Gather(usize),
+    /// A request to answer.
+    Ready(Request<'buf>),
+    /// Nothing that is answered by an application.
+    Refused(Cause),
+}
+
+/// What an exchange leaves behind.
+pub(super) struct After {
+    pub(super) unsent: Option<Unsent>,
+    pub(super) unread: Option<Coding>,
+    pub(super) keep_alive: bool,
+}
+
+impl Connection {
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        peer: Peer,
+        origin: Arc<Origin>,
+        settings: &Settings,
+        ticket: Option<Ticket>,
+    ) -> Connection {
+        let now = Instant::now();
+        Connection {
+            transport,
+            peer,
+            origin,
+            buffer: Buffer::default(),
+            phase: Phase::Fresh,
+            deadline: now + settings.first_byte_deadline,
+            since: now,
+            progress: Progress::default(),
+            unsent: Unsent::default(),
+            unread: None,
+            ending: false,
+            _ticket: ticket,
+        }
+    }
+
+    /// Goes on as far as it can without waiting. `scratch` is memory for file blocks and for what is thrown away.
+    pub(super) fn advance(&mut self, house: &House, now: Instant, scratch: &mut Vec<u8>) -> Next {
+        loop {
+            let step = match self.phase {
+                Phase::Fresh | Phase::Idle | Phase::Head => self.receive_head(house, now),
+                Phase::Gathering { whole, pace } => self.gather(whole, pace, house, now),
+                Phase::Flushing => self.flush(house, now, scratch),
+                Phase::Draining { most } => self.drain(most, house, now),
+                Phase::Lingering { most } => self.linger(most, now, scratch),
+            };
+            if let Some(next) = step {
+                return next;
+            }
+        }
+    }
+
+    fn receive_head(&mut self, house: &House, now: Instant) -> Option<Next> {
+        let limits = house.settings.head_limits();
+        if self.phase != Phase::Head && !self.buffer.is_empty() {
+            self.enter(Phase::Head, house.settings.head_deadline, now);
+        }
+        if head::may_be_decided(self.buffer.filled(), &mut self.progress, &limits) {
+            return Some(Next::Look);
+        }
+        if self.phase != Phase::Head && house.is_stopping() {
+            return Some(Next::End);
+        }
+        if now >= self.deadline {
+            return match self.phase {
+                Phase::Head => self.refuse(Cause::HeadDeadline, house, now),
+                _ => Some(Next::End),
+            };
+        }
+        // A head and the content gathered with it share the buffer.
+        let most = house.settings.max_head + house.settings.gathered_content;
+        match self.buffer.fill(&*self.transport, most, &house.reserve) {
+            Ok(0) if self.buffer.is_empty() => Some(Next::End),
+            Ok(0) => self.refuse(Cause::HeadTruncated, house, now),
+            Ok(_) => None,
+            Err(error) => Some(self.waits_or_ends(&error)),
+        }
+    }
+
+    fn gather(&mut self, whole: usize, mut pace: Pace, house: &House, now: Instant) -> Option<Next> {
+        if self.buffer.len() >= whole {
+            return Some(Next::Look);
+        }
+        if now >= self.deadline {
+            let (_, cause) = pace.allowance(&house.settings);
+            return self.refuse(cause, house, now);
+        }
+        match self.buffer.fill(&*self.transport, whole, &house.reserve) {
+            Ok(0) => self.refuse(Cause::ContentTruncated, house, now),
+            Ok(received) => {
+                pace.note(now.saturating_duration_since(self.since), received);
+                let (allowance, _) = pace.allowance(&house.settings);
+                self.enter(Phase::Gathering { whole, pace }, allowance, now);
+                None
+            }
+            Err(error) => Some(self.waits_or_ends(&error)),
+        }
+    }
+
+    fn flush(&mut self, house: &House, now: Instant, scratch: &mut Vec<u8>) -> Option<Next> {
+        match self.unsent.flush(&*self.transport, scratch) {
+            Ok(Flushed::Whole) => {
+                self.unsent = Unsent::default();
+                self.enter_after_response(house, now);
+                None
+            }
+            Ok(Flushed::Partly(0)) if now >= self.deadline => {
+                self.report(Cause::ResponseStalled, Answer::Cut, house);
+                Some(Next::End)
+            }
+            Ok(Flushed::Partly(0)) => Some(Next::Wait),
+            Ok(Flushed::Partly(_)) => {
+                self.enter(Phase::Flushing, house.settings.response_stall, now);
+                Some(Next::Wait)
+            }
+            Err(error) => {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    self.report(Cause::BodyShort, Answer::Cut, house);
+                }
+                Some(Next::End)
+            }
+        }
+    }
+
+    fn drain(&mut self, most: u64, house: &House, now: Instant) -> Option<Next> {
+        let Some(coding) = &mut self.unread else {
+            self.enter_idle(house, now);
+            return None;
+        };
+        let skipped = match coding.next(&mut self.buffer) {
+            Content::Data(length) => length.min(usize::try_from(most).unwrap_or(length)),
+            Content::End => {
+                self.unread = None;
+                return None;
+            }
+            Content::Nothing if now < self.deadline => {
+                return match self.buffer.fill(&*self.transport, 16 * 1024, &house.reserve) {
+                    Ok(0) => Some(Next::End),
+                    Ok(_) => None,
+                    Err(error) => Some(self.waits_or_ends(&error)),
+                };
+            }
+            Content::Nothing | Content::Broken(_) => 0,
+        };
+        if skipped == 0 {
+            // Too much, too slow or malformed: where the next request starts will never be known.
+            self.unread = None;
+            self.enter_lingering(house, now);
+            return None;
+        }
+        self.buffer.consume(skipped);
+        coding.advance(skipped as u64);
+        self.phase = Phase::Draining {
+            most: most - skipped as u64,
+        };
+        None
+    }
+
+    fn linger(&mut self, most: u64, now: Instant, scratch: &mut Vec<u8>) -> Option<Next> {
+        if most == 0 || now >= self.deadline {
+            return Some(Next::End);
+        }
+        scratch.resize(scratch.len().max(16 * 1024), 0);
+        match self.transport.read(scratch) {
+            Ok(0) => Some(Next::End),
+            Ok(read) => {
+                self.phase = Phase::Lingering {
+                    most: most.saturating_sub(read as u64),
+                };
+                None
+            }
+            Err(error) => Some(self.waits_or_ends(&error)),
+        }
+    }
+
+    /// Reads what has arrived as a request. The bytes stay in the buffer.
+    pub(super) fn examine<'buf>(&'buf self, settings: &Settings, spans: &'buf mut Spans) -> Examined<'buf> {
+        let head = match head::parse(self.buffer.filled(), &settings.head_limits(), spans) {
+            Parsed::Incomplete => return Examined::Incomplete,
+            Parsed::Invalid(cause) => return Examined::Refused(cause),
+            Parsed::Complete(head) => head,
+        };
+        let request = match request::read(head) {
+            Ok(request) => request,
+            Err(cause) => return Examined::Refused(cause),
+        };
+        if let framing::Content::Length(length) = request.content {
+            if settings.max_content.is_some_and(|most| length > most) {
+                return Examined::Refused(Cause::ContentLong);
+            }
+            let gathered = usize::try_from(length)
+                .ok()
+                .filter(|length| *length <= settings.gathered_content);
+            if let (Some(length), false) = (gathered, request.expects_continue) {
+                let whole = head.len() + length;
+                if self.buffer.len() < whole {
+                    return Examined::Gather(whole);
+                }
+            }
+        }
+        Examined::Ready(request)
+    }
+
+    /// The head is not whole yet: it goes on arriving.
+    pub(super) fn keep_receiving(&mut self, house: &House, now: Instant) {
+        if self.phase != Phase::Head {
+            self.enter(Phase::Head, house.settings.head_deadline, now);
+        }
+    }
+
+    /// The head is whole and its small content is not: so many bytes belong together.
+    pub(super) fn keep_gathering(&mut self, whole: usize, house: &House, now: Instant) {
+        let pace = Pace::default();
+        let (allowance, _) = pace.allowance(&house.settings);
+        self.enter(Phase::Gathering { whole, pace }, allowance, now);
+    }
+
+    /// A response was made: what is left of it, of the request, and of the connection.
+    pub(super) fn finish_call(&mut self, after: After, house: &House, now: Instant) {
+        self.progress = Progress::default();
+        self.unread = after.unread;
+        self.ending = !after.keep_alive;
+        match after.unsent {
+            Some(unsent) => {
+                self.unsent = unsent;
+                self.enter(Phase::Flushing, house.settings.response_stall, now);
+            }
+            None => self.enter_after_response(house, now),
+        }
+    }
+
+    /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.
+    pub(super) fn refuse(&mut self, cause: Cause, house: &House, now: Instant) -> Option<Next> {
+        let Some(status) = cause.status() else {
+            return Some(Next::End);
+        };
+        self.report(cause, Answer::Status(status), house);
+        let is_head = first_line(self.buffer.filled()).starts_with(b"HEAD ");
+        self.unsent = refusal(status, is_head, house);
+        self.unread = None;
+        self.ending = true;
+        self.buffer.consume(self.buffer.len());
+        self.enter(Phase::Flushing, house.settings.response_stall, now);
+        None
+    }
+
+    /// Tells the log what went wrong on this connection.
+    pub(super) fn report(&self, cause: Cause, answer: Answer, house: &House) {
+        house.stats.count(cause);
+        let request = first_line(self.buffer.filled());
+        house.log.error(&Report {
+            cause,
+            peer: self.peer.address,
+            request,
+            answer,
+            detail: "",
+        });
+    }
+
+    /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
+    pub(super) fn is_worth_waiting_for(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Fresh | Phase::Idle | Phase::Head | Phase::Gathering { .. }
+        )
+    }
+
+    /// Whether nothing of a request has arrived and nothing of a response is left.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Idle) && self.buffer.is_empty()
+    }
+
+    /// Whether bytes that were received already may hold the next request.
+    pub(super) fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Bytes of memory that it holds while it waits.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity() + self.unsent.held()
+    }
+
+    /// Makes it ready to wait without a thread.
+    pub(super) fn rest(&mut self, house: &House) -> io::Result<()> {
+        self.buffer.release(&house.reserve);
+        self.transport.wait(Wait::No)
+    }
+
+    fn enter_after_response(&mut self, house: &House, now: Instant) {
+        if self.ending || house.is_stopping() {
+            // Attack on the client's behalf: closing with unread bytes sends a reset that eats the response (P-CONN-03).
+            if self.unread.is_some() || !self.buffer.is_empty() || self.ending_is_sudden() {
+                self.enter_lingering(house, now);
+            } else {
+                self.enter(Phase::Lingering { most: 0 }, Duration::ZERO, now);
+            }
+        } else if self.unread.is_some() {
+            self.enter(
+                Phase::Draining {
+                    most: house.settings.drain,
+                },
+                house.settings.drain_deadline,
+                now,
+            );
+        } else {
+            self.enter_idle(house, now);
+        }
+    }
+
+    /// The response had to wait for its client, or was a refusal: the client may not expect the end, and still be sending.
+    fn ending_is_sudden(&self) -> bool {
+        self.phase == Phase::Flushing
+    }
+
+    fn enter_lingering(&mut self, house: &House, now: Instant) {
+        self.transport.shutdown(Shutdown::Write);
+        self.buffer.consume(self.buffer.len());
+        self.enter(
+            Phase::Lingering {
+                most: house.settings.linger,
+            },
+            house.settings.linger_deadline,
+            now,
+        );
+    }
+
+    fn enter_idle(&mut self, house: &House, now: Instant) {
+        self.progress = Progress::default();
+        self.enter(Phase::Idle, house.settings.idle_deadline, now);
+    }
+
+    fn enter(&mut self, phase: Phase, within: Duration, now: Instant) {
+        self.phase = phase;
+        self.since = now;
+        // A time beyond the clock's range is no deadline at all.
+        self.deadline = now
+            .checked_add(within)
+            .unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)));
+    }
+
+    fn waits_or_ends(&self, error: &io::Error) -> Next {
+        if is_not_yet(error) { Next::Wait } else { Next::End }
+    }
+}
+
+/// A response of the server itself: the reason and nothing more.
+fn refusal(status: u16, is_head: bool, house: &House) -> Unsent {
+    let mut headers = Headers::new();
+    headers.add("Content-Type", "text/plain");
+    match status {
+        405 => headers.add("Allow", ALLOW),
+        503 => headers.add("Retry-After", RETRY_AFTER),
+        _ => {}
+    }
+    let reason = reason_of(status);
+    let framing = framing::response(Version::Http11, is_head, status, None, Some(reason.len() as u64 + 1));
+    let settings = &house.settings;
+    let date = house.date();
+    let stamp = Stamp {
+        date: settings.date_field.then_some(&date),
+        server: settings.server_field.as_deref(),
+    };
+    let mut unsent = Unsent::default();
+    write_head(
+        unsent.front(),
+        (status, reason),
+        &headers,
+        &framing,
+        Persistence::Close,
+        &stamp,
+    );
+    if !is_head {
+        unsent.front().extend_from_slice(reason.as_bytes());
+        unsent.front().push(b'\n');
+    }
+    unsent
+}
+
+/// The reasons of the statuses that the server gives by itself (RFC 9110 section 15).
+pub(super) fn reason_of(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Internal Server Error",
+    }
+}

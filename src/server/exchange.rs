@@ -1,0 +1,418 @@
+//! One request and its response: environ, application, framing, clean-up.
+//!
+//! PEP 3333, "Specification Details"; gateway-spec P-ERR-01 to P-ERR-06, P-LEN, P-BODY. A [`Desk`] is what a thread needs for
+//! it, used again for every exchange. The application runs under `catch_unwind`, and so does every step of its body: a panic
+//! is a 500 while nothing was sent, a visible abort after that, and never the end of the thread (with `panic = "abort"` it is the
+//! end of the process: that is what the setting says).
+
+use std::any::Any;
+use std::io::Seek;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::connection::{After, Connection, Examined, reason_of};
+use super::house::House;
+use super::incoming::{Coding, Expectation, Incoming};
+use super::log::{Access, Answer, Report, ToLog};
+use super::outgoing::Outgoing;
+use super::unsent::{Back, Flushed};
+use crate::cause::Cause;
+use crate::door::http::{ALLOW, Facts, fill_environ};
+use crate::gateway::{Body, Environ, Errors, Gateway, Headers, Kind, StartResponse};
+use crate::http::framing::Content;
+use crate::http::head::Spans;
+
+/// What a thread uses for one exchange after the other.
+pub(super) struct Desk {
+    environ: Environ,
+    start_response: StartResponse,
+    /// Away while the application has it, inside of `start_response`.
+    outgoing: Option<Box<Outgoing>>,
+    incoming: Option<Box<Incoming>>,
+    spans: Spans,
+    pub(super) scratch: Vec<u8>,
+    request_line: Vec<u8>,
+}
+
+/// What [`Desk::serve`] found and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// A request was answered, or refused.
+    Answered,
+    /// There is no whole request yet.
+    NotYet,
+}
+
+impl Desk {
+    pub(super) fn new(house: &House) -> Desk {
+        let mut environ = Environ::new(Gateway::default());
+        environ.set_errors(Errors::new(Arc::new(ToLog(Arc::clone(&house.log)))));
+        Desk {
+            environ,
+            start_response: StartResponse::idle(),
+            outgoing: None,
+            incoming: None,
+            spans: Spans::new(),
+            scratch: Vec::new(),
+            request_line: Vec::new(),
+        }
+    }
+
+    /// Answers the request that a connection holds, if it is whole.
+    pub(super) fn serve(&mut self, connection: &mut Connection, house: &House, now: Instant) -> Served {
+        let gateway = connection.origin.gateway;
+        let examined = match connection.examine(&house.settings, &mut self.spans) {
+            Examined::Ready(request) => {
+                let (origin, peer) = (&connection.origin, &connection.peer);
+                let variables = self.environ.refill(gateway);
+                fill_environ(&request, origin, peer, house.settings.refuse_underscores, variables)
+                    .map(|()| Facts::of(&request))
+            }
+            Examined::Refused(cause) => Err(cause),
+            Examined::Incomplete => {
+                connection.keep_receiving(house, now);
+                return Served::NotYet;
+            }
+            Examined::Gather(whole) => {
+                connection.keep_gathering(whole, house, now);
+                return Served::NotYet;
+            }
+        };
+        match examined {
+            Ok(facts) => self.exchange(connection, facts, house, now),
+            Err(cause) => {
+                connection.refuse(cause, house, now);
+            }
+        }
+        Served::Answered
+    }
+
+    fn exchange(&mut self, connection: &mut Connection, facts: Facts, house: &House, begin: Instant) {
+        connection.buffer.consume(facts.head_len);
+        let expectation = self.lay_out(connection, facts, house);
+        let mut outgoing = self
+            .outgoing
+            .take()
+            .unwrap_or_else(|| Box::new(Outgoing::new(Arc::clone(&house.settings))));
+        outgoing.begin(Arc::clone(&connection.transport), facts, expectation);
+        if house.is_stopping() {
+            outgoing.keep_alive = false;
+        }
+
+        let mut outgoing = if facts.is_options_asterisk {
+            answer_asterisk(&mut outgoing);
+            outgoing
+        } else {
+            self.call(outgoing, connection, house)
+        };
+
+        let unread = self.take_up(connection, facts, &mut outgoing);
+        self.log_access(&outgoing, house, begin);
+        let unsent = (!outgoing.unsent.is_empty()).then(|| std::mem::take(&mut outgoing.unsent));
+        let after = After {
+            unsent,
+            unread,
+            keep_alive: outgoing.keep_alive,
+        };
+        outgoing.end();
+        self.outgoing = Some(outgoing);
+        connection.finish_call(after, house, Instant::now());
+    }
+
+    /// Puts the content of the request where the application reads it.
+    fn lay_out(&mut self, connection: &mut Connection, facts: Facts, house: &House) -> Option<Arc<Expectation>> {
+        let Some(coding) = Coding::of(facts.content, house.settings.head_limits()) else {
+            self.environ.open_input(None);
+            return None;
+        };
+        // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
+        let expected = facts.expects_continue && connection.buffer.is_empty();
+        let expectation = expected.then(Arc::<Expectation>::default);
+        let incoming = Incoming::new(
+            Arc::clone(&connection.transport),
+            std::mem::take(&mut connection.buffer),
+            coding,
+            expectation.clone(),
+            Arc::clone(&house.settings),
+            Arc::clone(&house.reserve),
+        );
+        self.environ.open_input(Some(Box::new(incoming)));
+        expectation
+    }
+
+    /// Calls the application and sends what it answers.
+    fn call(&mut self, outgoing: Box<Outgoing>, connection: &Connection, house: &House) -> Box<Outgoing> {
+        self.start_response.begin(outgoing);
+        let mut body = Body::empty();
+        let called = catch_unwind(AssertUnwindSafe(|| {
+            body = house.application.call(&self.environ, &mut self.start_response);
+            // A deferred body runs the application once more, to start late (P-SR-10).
+            body = std::mem::replace(&mut body, Body::empty()).resolve(&mut self.start_response);
+        }));
+        let outgoing = self
+            .start_response
+            .end()
+            .map(|transmit| transmit.into_any().downcast::<Outgoing>());
+        let mut outgoing = match outgoing {
+            Some(Ok(outgoing)) => outgoing,
+            // Somebody has exchanged the start_response for another: nothing can be said on this connection any more.
+            _ => {
+                let mut outgoing = Box::new(Outgoing::new(Arc::clone(&house.settings)));
+                outgoing.failure = Some(Cause::NotStarted);
+                connection.transport.shutdown(std::net::Shutdown::Both);
+                return outgoing;
+            }
+        };
+
+        let result = match called {
+            Ok(()) => self.send(&mut body, &mut outgoing, house.settings.drain),
+            Err(panic) => Err(Failure::new(Cause::ApplicationPanic, panic_text(&*panic))),
+        };
+        if let Err(failure) = result {
+            self.fail(failure, &mut outgoing, connection, house);
+        } else if let Some(cause) = outgoing.failure {
+            self.report(cause, Answer::Sent, "", connection, house);
+        }
+        if let Some(error) = self.start_response.take_replaced() {
+            self.report(
+                Cause::ApplicationError,
+                Answer::Status(outgoing.status),
+                &error,
+                connection,
+                house,
+            );
+        }
+        // Before the next request on the connection, whatever happened (P-BODY-04).
+        for _ in 0..body.close() {
+            self.report(Cause::ClosePanic, Answer::Sent, "", connection, house);
+        }
+        outgoing
+    }
+
+    /// Sends a body, as its form allows.
+    fn send(&mut self, body: &mut Body, outgoing: &mut Outgoing, drain: u64) -> Result<(), Failure> {
+        if let Some(misuse) = self.start_response.misuse() {
+            return Err(Failure::new(misuse.cause(), misuse.detail().to_owned()));
+        }
+        let known = body.known_len();
+        match (std::mem::take(body.kind()), known) {
+            (Kind::Failed(error), _) => Err(Failure::new(Cause::ApplicationError, error.to_string())),
+            (kind, Some(known)) if !self.start_response.has_written() => self.send_whole(kind, known, outgoing, drain),
+            (kind, _) => self.send_blocks(kind, outgoing),
+        }
+    }
+
+    /// A body that is all there goes out in one piece with its head; what the client does not take at once waits without a thread.
+    fn send_whole(&mut self, kind: Kind, known: u64, outgoing: &mut Outgoing, most: u64) -> Result<(), Failure> {
+        if let Some(incoming) = self.close_input() {
+            // More than will be drained: the head can still say that the connection ends.
+            outgoing.keep_alive &= !incoming
+                .coding
+                .exceeds(most.saturating_add(incoming.buffer.len() as u64));
+        }
+        self.make_head(outgoing, Some(known))?;
+        let back = match kind {
+            Kind::Bytes(block) => Back::Bytes { block, sent: 0 },
+            Kind::List(mut rest) => match rest.find(|block| !block.is_empty()) {
+                Some(block) => Back::List {
+                    block,
+                    sent: 0,
+                    rest,
+                    left: known,
+                },
+                None => Back::Nothing,
+            },
+            Kind::File(mut file) => {
+                let position = file
+                    .stream_position()
+                    .map_err(|error| Failure::new(Cause::BodyFailed, error.to_string()))?;
+                Back::File {
+                    file,
+                    position,
+                    left: known,
+                }
+            }
+            Kind::Empty | Kind::Blocks(_) | Kind::Reader(_) | Kind::Deferred(_) | Kind::Failed(_) => Back::Nothing,
+        };
+        outgoing.push_whole(back, known);
+        outgoing.finish();
+        match outgoing.flush() {
+            Ok(Flushed::Whole | Flushed::Partly(_)) => Ok(()),
+            Err(error) => Err(Failure::new(
+                outgoing.failure.unwrap_or(Cause::ClientGone),
+                error.to_string(),
+            )),
+        }
+    }
+
+    /// A body of blocks: each is delivered before the next is asked for (P-BODY-01). The head goes with the first that is not
+    /// empty, so that until then an error can still become a 500 (P-SR-06).
+    fn send_blocks(&mut self, kind: Kind, outgoing: &mut Outgoing) -> Result<(), Failure> {
+        let mut blocks = Body::of_kind(kind).into_blocks();
+        loop {
+            let next = catch_unwind(AssertUnwindSafe(|| blocks.next()));
+            let block = match next {
+                Ok(Some(Ok(block))) if block.is_empty() => continue,
+                Ok(Some(Ok(block))) => block,
+                Ok(Some(Err(error))) => return Err(Failure::new(Cause::BodyFailed, error.to_string())),
+                Ok(None) => break,
+                Err(panic) => return Err(Failure::new(Cause::ApplicationPanic, panic_text(&*panic))),
+            };
+            if !outgoing.head_is_made() {
+                self.make_head(outgoing, None)?;
+            }
+            if outgoing.drops_content() {
+                break;
+            }
+            outgoing.push(block);
+            let overrun = outgoing.failure.is_some();
+            outgoing
+                .deliver()
+                .map_err(|error| Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string()))?;
+            if overrun {
+                break;
+            }
+        }
+        if !outgoing.head_is_made() {
+            // No block at all is a body of length 0.
+            self.make_head(outgoing, Some(0))?;
+        }
+        outgoing.finish();
+        outgoing
+            .deliver()
+            .map_err(|error| Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string()))
+    }
+
+    fn make_head(&self, outgoing: &mut Outgoing, known: Option<u64>) -> Result<(), Failure> {
+        match (self.start_response.status(), self.start_response.headers()) {
+            (Some(status), Some(headers)) => {
+                outgoing.make_head((status.code(), status.reason()), headers, known);
+                Ok(())
+            }
+            _ => Err(Failure::new(Cause::NotStarted, String::new())),
+        }
+    }
+
+    /// The response cannot go on: another status while nothing is out, a visible end otherwise.
+    fn fail(&mut self, failure: Failure, outgoing: &mut Outgoing, connection: &Connection, house: &House) {
+        let Failure { mut cause, detail } = failure;
+        // An error of reading, passed on by the application, is the client's and not the application's.
+        if let Some(of_input) = self.close_input().and_then(|incoming| incoming.failure) {
+            cause = of_input;
+        }
+        outgoing.failure = Some(cause);
+        if outgoing.head_is_made() {
+            // No last chunk, fewer bytes than promised: the client sees that the response is not whole (P-ERR-04).
+            outgoing.keep_alive = false;
+            outgoing.unsent.clear();
+            connection.transport.shutdown(std::net::Shutdown::Write);
+            self.report(cause, Answer::Cut, &detail, connection, house);
+            return;
+        }
+        let status = cause.status().unwrap_or(500);
+        if cause.number() < 4000 {
+            outgoing.keep_alive = false;
+        }
+        let reason = reason_of(status);
+        let headers = Headers::from(&[("Content-Type", "text/plain")]);
+        outgoing.make_head((status, reason), &headers, Some(reason.len() as u64 + 1));
+        outgoing.push(format!("{reason}\n").into_bytes().into());
+        outgoing.finish();
+        // The client may be gone as well; the report below is the same.
+        let _ = outgoing.flush();
+        outgoing.failure = Some(cause);
+        self.report(cause, Answer::Status(status), &detail, connection, house);
+    }
+
+    /// Ends the application's access to the content and keeps what it was read from.
+    fn close_input(&mut self) -> Option<&mut Incoming> {
+        if let Some(content) = self.environ.close_input() {
+            self.incoming = content.into_any().downcast().ok();
+        }
+        self.incoming.as_deref_mut()
+    }
+
+    /// Takes the content back from where the application read it. Gives what of it is unread.
+    fn take_up(&mut self, connection: &mut Connection, facts: Facts, outgoing: &mut Outgoing) -> Option<Coding> {
+        self.close_input();
+        let taken = self.incoming.take();
+        if matches!(facts.content, Content::None | Content::Length(0)) {
+            return None;
+        }
+        let Some(mut incoming) = taken else {
+            // A reader outlives the call. What it reads belongs to nobody now, so the connection ends.
+            outgoing.keep_alive = false;
+            connection.transport.shutdown(std::net::Shutdown::Read);
+            return None;
+        };
+        connection.buffer = std::mem::take(&mut incoming.buffer);
+        if incoming.failure.is_some() {
+            outgoing.keep_alive = false;
+        }
+        if incoming.coding.is_end() {
+            None
+        } else {
+            Some(incoming.coding)
+        }
+    }
+
+    fn log_access(&mut self, outgoing: &Outgoing, house: &House, begin: Instant) {
+        house.stats.count_answer(outgoing.content);
+        house.log.access(&Access {
+            environ: &self.environ,
+            status: outgoing.status,
+            bytes: outgoing.content,
+            duration: begin.elapsed(),
+            time: SystemTime::now(),
+        });
+    }
+
+    fn report(&mut self, cause: Cause, answer: Answer, detail: &str, connection: &Connection, house: &House) {
+        house.stats.count(cause);
+        self.request_line.clear();
+        for part in [
+            self.environ.method().as_bytes(),
+            b" ",
+            self.environ.bytes("REQUEST_URI").unwrap_or_default(),
+        ] {
+            self.request_line.extend_from_slice(part);
+        }
+        self.request_line.truncate(200);
+        house.log.error(&Report {
+            cause,
+            peer: connection.peer.address,
+            request: &self.request_line,
+            answer,
+            detail,
+        });
+    }
+}
+
+/// Why a response cannot go on as the application meant it.
+struct Failure {
+    cause: Cause,
+    detail: String,
+}
+
+impl Failure {
+    fn new(cause: Cause, detail: String) -> Failure {
+        Failure { cause, detail }
+    }
+}
+
+/// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
+fn answer_asterisk(outgoing: &mut Outgoing) {
+    outgoing.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0));
+    // A client that is gone is noticed by what follows.
+    let _ = outgoing.flush();
+}
+
+/// The message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (_, Some(text)) => text.clone(),
+        _ => "a panic without a text".to_owned(),
+    }
+}

@@ -1,0 +1,126 @@
+//! What every part of a running server shares: settings, application, log, counters, and whether it is stopping.
+//!
+//! Nothing here takes a lock on the way of a request, but for the log's own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::buffer::Reserve;
+use super::log::Log;
+use super::settings::Settings;
+use crate::cause::Cause;
+use crate::gateway::Application;
+use crate::http::date::imf_fixdate;
+
+/// The shared parts.
+pub(super) struct House {
+    pub(super) settings: Arc<Settings>,
+    pub(super) application: Box<dyn Application>,
+    pub(super) log: Arc<dyn Log>,
+    pub(super) reserve: Arc<Reserve>,
+    pub(super) stats: Counters,
+    pub(super) places: Arc<Places>,
+    stopping: AtomicBool,
+}
+
+impl House {
+    pub(super) fn new(settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> House {
+        House {
+            settings: Arc::new(settings),
+            application,
+            log,
+            reserve: Arc::default(),
+            stats: Counters::default(),
+            places: Arc::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether connections should end as soon as they decently can.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.places.notify();
+    }
+
+    /// The value of Date, for the rare responses of the server itself.
+    pub(super) fn date(&self) -> [u8; 29] {
+        imf_fixdate(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |time| time.as_secs()),
+        )
+    }
+}
+
+/// What happened so far, counted without a lock.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) accepted: AtomicU64,
+    pub(super) served: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) content: AtomicU64,
+    pub(super) parked: AtomicUsize,
+    pub(super) busy: AtomicUsize,
+}
+
+impl Counters {
+    pub(super) fn count(&self, cause: Cause) {
+        // 40xx are the application's: the request was served, though badly.
+        if cause.number() < 4000 {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_answer(&self, content: u64) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        self.content.fetch_add(content, Ordering::Relaxed);
+    }
+}
+
+/// How many connections are open, and a place to wait for one to end.
+#[derive(Default)]
+pub(super) struct Places {
+    open: AtomicUsize,
+    lock: Mutex<()>,
+    freed: Condvar,
+}
+
+impl Places {
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Counts a connection for as long as the ticket lives.
+    pub(super) fn take(self: &Arc<Places>) -> Ticket {
+        self.open.fetch_add(1, Ordering::SeqCst);
+        Ticket(Arc::clone(self))
+    }
+
+    /// Waits until a connection ends, at most for a time.
+    pub(super) fn wait(&self, time: Duration) {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.freed.wait_timeout(guard, time);
+    }
+
+    fn notify(&self) {
+        // The lock orders this after the waiter's look at its condition.
+        drop(self.lock.lock());
+        self.freed.notify_all();
+    }
+}
+
+/// A connection's place, given back when it is dropped.
+pub(super) struct Ticket(Arc<Places>);
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.notify();
+    }
+}

@@ -1,0 +1,349 @@
+//! The content of a request on its way to the application.
+//!
+//! RFC 9112 sections 6 and 7, RFC 9110 section 10.1.1, gateway-spec P-IN-01 to P-IN-11 and P-EXP-01. It runs in the thread that
+//! runs the application: what the buffer does not hold is read from the transport slice by slice, under the deadlines of the
+//! settings. A failure is remembered: every later read fails alike, and the server answers with its cause.
+
+use std::io::{self, BufRead, IoSlice, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::buffer::{Buffer, Reserve};
+use super::settings::{RATE_AFTER, Settings};
+use super::transport::{Transport, Wait, is_not_yet};
+use crate::cause::Cause;
+use crate::http::chunked::{Decoder, Step};
+use crate::http::framing::Content;
+
+/// How much is received at once where it cannot go straight to the application.
+const RECEIVED: usize = 16 * 1024;
+
+/// How much of a content is still to come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Coding {
+    Length { left: u64 },
+    Chunked(Decoder),
+}
+
+/// What stands next in a buffer, read by a [`Coding`].
+pub(super) enum Next {
+    /// This many bytes of data are in front.
+    Data(usize),
+    /// More bytes are needed.
+    Nothing,
+    /// The content is whole.
+    End,
+    /// The content is malformed.
+    Broken(Cause),
+}
+
+impl Coding {
+    /// The coding of a request's content, if it has any.
+    pub(super) fn of(content: Content, limits: crate::http::head::Limits) -> Option<Coding> {
+        match content {
+            Content::None | Content::Length(0) => None,
+            Content::Length(left) => Some(Coding::Length { left }),
+            Content::Chunked => Some(Coding::Chunked(Decoder::new(limits))),
+        }
+    }
+
+    /// Looks at the buffer, consuming what is not data.
+    pub(super) fn next(&mut self, buffer: &mut Buffer) -> Next {
+        match self {
+            Coding::Length { left: 0 } => Next::End,
+            Coding::Length { left } => match buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX)) {
+                0 => Next::Nothing,
+                length => Next::Data(length),
+            },
+            Coding::Chunked(decoder) => {
+                let (consumed, step) = decoder.step(buffer.filled());
+                buffer.consume(consumed);
+                match step {
+                    Step::Incomplete => Next::Nothing,
+                    Step::Data { len } => Next::Data(len),
+                    Step::End => Next::End,
+                    Step::Invalid(cause) => Next::Broken(cause),
+                }
+            }
+        }
+    }
+
+    /// Notes that data was taken.
+    pub(super) fn advance(&mut self, taken: u64) {
+        match self {
+            Coding::Length { left } => *left = left.saturating_sub(taken),
+            Coding::Chunked(decoder) => decoder.advance(taken),
+        }
+    }
+
+    /// How many bytes of data are known to come next, so that they may be read straight into their place.
+    fn announced(&self) -> u64 {
+        match self {
+            Coding::Length { left } => *left,
+            Coding::Chunked(decoder) => decoder.remaining(),
+        }
+    }
+
+    /// Whether everything was taken.
+    pub(super) fn is_end(&self) -> bool {
+        match self {
+            Coding::Length { left } => *left == 0,
+            Coding::Chunked(decoder) => decoder.is_end(),
+        }
+    }
+
+    /// Whether more than `bytes` are certain to come.
+    pub(super) fn exceeds(&self, bytes: u64) -> bool {
+        match self {
+            Coding::Length { left } => *left > bytes,
+            Coding::Chunked(decoder) => decoder.remaining() > bytes,
+        }
+    }
+}
+
+/// How long content was waited for and how much of it came: the minimum rate in one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pace {
+    waited: Duration,
+    received: u64,
+}
+
+impl Pace {
+    /// How much longer the next byte may take, and what it is called when it takes longer.
+    pub(super) fn allowance(&self, settings: &Settings) -> (Duration, Cause) {
+        let by_rate = Duration::from_secs(
+            self.received
+                .checked_div(settings.content_rate)
+                .unwrap_or(u64::from(u32::MAX)),
+        );
+        let for_rate = by_rate.max(RATE_AFTER).saturating_sub(self.waited);
+        if for_rate < settings.content_stall {
+            (for_rate, Cause::ContentSlow)
+        } else {
+            (settings.content_stall, Cause::ContentStalled)
+        }
+    }
+
+    pub(super) fn note(&mut self, waited: Duration, received: usize) {
+        self.waited += waited;
+        self.received += received as u64;
+    }
+}
+
+/// Whether the client still waits to be told to send its content. Shared by the reading and the writing side, which may be in
+/// different threads: a `100 Continue` must never follow the final head.
+#[derive(Debug, Default)]
+pub(super) struct Expectation(Mutex<Expected>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Expected {
+    #[default]
+    Pending,
+    Continued,
+    /// The final head went out first: the client need not send its content any more.
+    Overtaken,
+}
+
+impl Expectation {
+    /// Sends `100 Continue`, once, unless the head is out.
+    fn answer(&self, transport: &dyn Transport) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state == Expected::Pending {
+            *state = Expected::Continued;
+            // 25 bytes: where the socket cannot even take these, the client has not read a response for long.
+            transport.write(&[IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")])?;
+        }
+        Ok(())
+    }
+
+    /// The final head goes out now. Tells whether the expectation was never answered, so that the connection must end.
+    pub(super) fn overtake(&self) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state == Expected::Pending {
+            *state = Expected::Overtaken;
+        }
+        *state == Expected::Overtaken
+    }
+}
+
+/// The content as the application reads it.
+pub(super) struct Incoming {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) buffer: Buffer,
+    pub(super) coding: Coding,
+    pub(super) expectation: Option<Arc<Expectation>>,
+    pub(super) failure: Option<Cause>,
+    settings: Arc<Settings>,
+    reserve: Arc<Reserve>,
+    /// Data bytes at the front of the buffer.
+    ready: usize,
+    taken: u64,
+    pace: Pace,
+}
+
+impl Incoming {
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        buffer: Buffer,
+        coding: Coding,
+        expectation: Option<Arc<Expectation>>,
+        settings: Arc<Settings>,
+        reserve: Arc<Reserve>,
+    ) -> Incoming {
+        let pace = Pace::default();
+        Incoming {
+            transport,
+            buffer,
+            coding,
+            expectation,
+            failure: None,
+            settings,
+            reserve,
+            ready: 0,
+            taken: 0,
+            pace,
+        }
+    }
+
+    /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
+    fn prepare(&mut self) -> io::Result<usize> {
+        while self.ready == 0 {
+            match self.coding.next(&mut self.buffer) {
+                Next::Data(length) => self.ready = length,
+                Next::End => return Ok(0),
+                Next::Broken(cause) => return Err(self.fail(cause)),
+                Next::Nothing => {
+                    self.receive(None)?;
+                }
+            }
+            self.check_limit()?;
+        }
+        Ok(self.ready)
+    }
+
+    /// Chunks have no length in advance: the limit counts what is announced, before it is received.
+    fn check_limit(&mut self) -> io::Result<()> {
+        let most = self.settings.max_content.unwrap_or(u64::MAX);
+        if self.taken.saturating_add(self.coding.announced()) > most {
+            return Err(self.fail(Cause::ContentLong));
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes, under the deadlines: into `direct`, or behind what is in the buffer.
+    fn receive(&mut self, mut direct: Option<&mut [u8]>) -> io::Result<usize> {
+        if let Some(expectation) = &self.expectation {
+            if self.buffer.is_empty() {
+                expectation.answer(&*self.transport)?;
+            }
+        }
+        self.transport.wait(Wait::Slice)?;
+        let begin = Instant::now();
+        let (allowance, cause) = self.pace.allowance(&self.settings);
+        loop {
+            let result = match &mut direct {
+                Some(place) => self.transport.read(place),
+                None => self.buffer.fill(&*self.transport, RECEIVED, &self.reserve),
+            };
+            match result {
+                // P-IN-07: never a quiet end.
+                Ok(0) => return Err(self.fail(Cause::ContentTruncated)),
+                Ok(received) => {
+                    self.pace.note(begin.elapsed(), received);
+                    return Ok(received);
+                }
+                Err(error) if is_not_yet(&error) => {
+                    if begin.elapsed() >= allowance {
+                        return Err(self.fail(cause));
+                    }
+                }
+                Err(_) => return Err(self.fail(Cause::ContentTruncated)),
+            }
+        }
+    }
+
+    fn fail(&mut self, cause: Cause) -> io::Error {
+        self.failure = Some(cause);
+        failed(cause)
+    }
+}
+
+/// The error an application reads.
+fn failed(cause: Cause) -> io::Error {
+    let kind = match cause {
+        Cause::ContentTruncated => io::ErrorKind::UnexpectedEof,
+        Cause::ContentStalled | Cause::ContentSlow => io::ErrorKind::TimedOut,
+        Cause::ContentLong => io::ErrorKind::FileTooLarge,
+        _ => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, cause)
+}
+
+impl Read for Incoming {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if let Some(cause) = self.failure {
+            return Err(failed(cause));
+        }
+        if out.is_empty() {
+            return Ok(0);
+        }
+        // A large read with nothing buffered goes straight to the application's memory.
+        if self.ready == 0 && self.buffer.is_empty() && out.len() >= RECEIVED && self.coding.announced() > 0 {
+            let length = out
+                .len()
+                .min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
+            let received = self.receive(out.get_mut(..length))?;
+            self.coding.advance(received as u64);
+            self.taken += received as u64;
+            return Ok(received);
+        }
+        // A slice reads by copying from its front.
+        let length = self.fill_buf()?.read(out)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Incoming {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Some(cause) = self.failure {
+            return Err(failed(cause));
+        }
+        let ready = self.prepare()?;
+        Ok(self.buffer.filled().get(..ready).unwrap_or_default())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        let amount = amount.min(self.ready);
+        self.buffer.consume(amount);
+        self.ready -= amount;
+        self.coding.advance(amount as u64);
+        self.taken += amount as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_may_pause_for_the_stall_time_and_must_keep_the_rate_after_ten_seconds() {
+        let settings = Settings {
+            content_stall: Duration::from_secs(5),
+            content_rate: 100,
+            ..Settings::default()
+        };
+        let mut pace = Pace::default();
+        assert_eq!(
+            pace.allowance(&settings),
+            (Duration::from_secs(5), Cause::ContentStalled)
+        );
+        pace.note(Duration::from_secs(8), 10);
+        assert_eq!(pace.allowance(&settings), (Duration::from_secs(2), Cause::ContentSlow));
+        pace.note(Duration::ZERO, 2_000);
+        assert_eq!(
+            pace.allowance(&settings),
+            (Duration::from_secs(5), Cause::ContentStalled)
+        );
+    }
+}

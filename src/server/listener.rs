@@ -1,0 +1,252 @@
+//! Where connections come from: TCP and Unix sockets that the server opened, or that somebody else opened for it.
+//!
+//! A listening socket of the server's own is closed, and its Unix path removed, when the server ends; one that was handed over
+//! is only let go, since another process may use it too. std's listen queue holds 128 connections.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+
+use super::transport::Stream;
+use crate::door::Peer;
+
+/// A listening socket.
+pub struct Listener {
+    socket: Kind,
+    address: Address,
+    /// Opened by the server itself.
+    own: bool,
+    /// What the server made at its path: device and number of the file.
+    #[cfg(unix)]
+    made: Option<(u64, u64)>,
+}
+
+enum Kind {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// Where a server listens. `Display` is `127.0.0.1:8000` or `unix:/run/app.sock`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Address {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket; `None` for one without a name.
+    #[cfg(unix)]
+    Unix(Option<PathBuf>),
+}
+
+impl Address {
+    /// The port; `None` for a Unix socket.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Address::Tcp(address) => Some(address.port()),
+            #[cfg(unix)]
+            Address::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => write!(f, "{address}"),
+            #[cfg(unix)]
+            Address::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
+            #[cfg(unix)]
+            Address::Unix(None) => f.write_str("unix:"),
+        }
+    }
+}
+
+/// So that `TcpStream::connect(handle.addr())` works; a Unix socket gives an error.
+impl ToSocketAddrs for Address {
+    type Iter = std::option::IntoIter<SocketAddr>;
+
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        match self {
+            Address::Tcp(address) => Ok(Some(*address).into_iter()),
+            #[cfg(unix)]
+            Address::Unix(_) => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "a Unix socket has no internet address",
+            )),
+        }
+    }
+}
+
+impl Listener {
+    /// Opens every address that a name stands for. Addresses that this machine does not have are passed over as long as one is
+    /// left; with port 0 the port of the first is used for all.
+    pub(super) fn open_tcp(addresses: impl ToSocketAddrs) -> io::Result<Vec<Listener>> {
+        let mut listeners: Vec<Listener> = Vec::new();
+        let mut missing = None;
+        for mut address in addresses.to_socket_addrs()? {
+            if let (0, Some(port)) = (address.port(), listeners.first().and_then(|first| first.address.port())) {
+                address.set_port(port);
+            }
+            match TcpListener::bind(address) {
+                Ok(socket) => {
+                    let address = Address::Tcp(socket.local_addr()?);
+                    listeners.push(Listener::over(Kind::Tcp(socket), address, true));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    missing = Some(explain(&error, &address))
+                }
+                Err(error) => return Err(explain(&error, &address)),
+            }
+        }
+        match (listeners.is_empty(), missing) {
+            (false, _) => Ok(listeners),
+            (true, Some(error)) => Err(error),
+            (true, None) => Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at")),
+        }
+    }
+
+    /// Opens a Unix socket that only the same user may connect to (mode 0600). A socket that nobody listens at any more is
+    /// replaced; anything else at the path is an error.
+    #[cfg(unix)]
+    pub(super) fn open_unix(path: &Path) -> io::Result<Listener> {
+        use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+        let is_left_over =
+            || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        if is_socket && is_left_over() {
+            std::fs::remove_file(path)?;
+        }
+        let socket = UnixListener::bind(path).map_err(|error| explain(&error, &format!("unix:{}", path.display())))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let mut listener = Listener::over(Kind::Unix(socket), Address::Unix(Some(path.to_owned())), true);
+        listener.made = identity(path);
+        Ok(listener)
+    }
+
+    fn over(socket: Kind, address: Address, own: bool) -> Listener {
+        Listener {
+            socket,
+            address,
+            own,
+            #[cfg(unix)]
+            made: None,
+        }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.socket {
+            Kind::Tcp(socket) => socket
+                .accept()
+                .map(|(stream, peer)| (Stream::Tcp(stream), Peer::new(peer))),
+            #[cfg(unix)]
+            Kind::Unix(socket) => socket
+                .accept()
+                .map(|(stream, _)| (Stream::Unix(stream), Peer::default())),
+        }
+    }
+
+    /// Ends an accept that blocks in another thread.
+    ///
+    /// Shutting the listening socket down does that on Linux, but to everybody who has the socket, so never for one that was
+    /// handed over. A connection to oneself does it everywhere, unless another process with the same socket takes it.
+    pub(super) fn unblock(&self) {
+        #[cfg(unix)]
+        if self.own {
+            use std::net::Shutdown;
+            use std::os::fd::OwnedFd;
+
+            // A stream of std's over the same descriptor: the only way to its shutdown in safe code.
+            let _ = match &self.socket {
+                Kind::Tcp(socket) => socket
+                    .try_clone()
+                    .map(|clone| TcpStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both)),
+                Kind::Unix(socket) => socket
+                    .try_clone()
+                    .map(|clone| UnixStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both)),
+            };
+        }
+        self.connect_to_oneself();
+    }
+
+    fn connect_to_oneself(&self) {
+        match &self.address {
+            Address::Tcp(address) => {
+                let mut address = *address;
+                if address.ip().is_unspecified() {
+                    address.set_ip(match address {
+                        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+                    });
+                }
+                let _ = TcpStream::connect_timeout(&address, std::time::Duration::from_secs(1));
+            }
+            #[cfg(unix)]
+            Address::Unix(Some(path)) => {
+                let _ = UnixStream::connect(path);
+            }
+            #[cfg(unix)]
+            Address::Unix(None) => {}
+        }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Listener {
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let address = Address::Tcp(socket.local_addr().unwrap_or(unknown));
+        Listener::over(Kind::Tcp(socket), address, false)
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixListener> for Listener {
+    fn from(socket: UnixListener) -> Listener {
+        let path = socket
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_pathname().map(Path::to_owned));
+        Listener::over(Kind::Unix(socket), Address::Unix(path), false)
+    }
+}
+
+/// A path that the server made is the server's to remove, unless somebody has put another socket there.
+#[cfg(unix)]
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let (Some(made), Address::Unix(Some(path))) = (self.made, &self.address) {
+            if identity(path) == Some(made) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// Says which address could not be opened, and what to do about it.
+fn explain(error: &io::Error, address: &impl fmt::Display) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there: stop it or choose another port",
+        io::ErrorKind::PermissionDenied => {
+            "not permitted: ports below 1024 and foreign folders need rights; choose another"
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+        _ => return io::Error::new(error.kind(), format!("cannot listen at {address}: {error}")),
+    };
+    io::Error::new(error.kind(), format!("cannot listen at {address}: {advice}"))
+}

@@ -1,0 +1,271 @@
+//! What the server says about its work: one line for each request (access), one for each thing that went wrong (error).
+//!
+//! The library writes nowhere else. Whatever a client sent is escaped before it reaches a log, because a line feed would forge
+//! a line and an escape sequence would reach a terminal. Formatting writes into memory that is used again.
+
+use std::fmt::{self, Write as _};
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::cause::Cause;
+use crate::gateway::{Environ, ErrorStream};
+use crate::http::date;
+
+/// Where a server reports to. Every method may be called by several threads at once and should be quick.
+///
+/// ```
+/// use doorway::log::{Access, Log, Report};
+///
+/// /// Counts, and keeps nothing.
+/// struct Counter(std::sync::atomic::AtomicU64);
+///
+/// impl Log for Counter {
+///     fn access(&self, _access: &Access<'_>) {
+///         self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///     }
+///     fn error(&self, _report: &Report<'_>) {}
+/// }
+/// ```
+pub trait Log: Send + Sync + 'static {
+    /// A request was answered. The default does nothing.
+    fn access(&self, _access: &Access<'_>) {}
+
+    /// Something went wrong: a refusal, a cut, an error of the application.
+    fn error(&self, report: &Report<'_>);
+
+    /// Text that an application wrote to its error stream, in one piece.
+    fn application(&self, text: &str) {
+        let _ = text;
+    }
+}
+
+/// One answered request. `Display` is the common log format, followed by the time in microseconds.
+///
+/// ```text
+/// 127.0.0.1 - - [01/Jan/2026:12:00:00 +0000] "GET /hello HTTP/1.1" 200 14 85us
+/// ```
+pub struct Access<'a> {
+    /// The request.
+    pub environ: &'a Environ,
+    /// The status that was sent.
+    pub status: u16,
+    /// Bytes of content that were sent or queued, as framed by nothing.
+    pub bytes: u64,
+    /// From the whole head to the end of the response's hand-over.
+    pub duration: Duration,
+    /// When the response ended.
+    pub time: SystemTime,
+}
+
+impl fmt::Display for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.environ.bytes("REMOTE_ADDR") {
+            Some(address) => write_escaped(f, address)?,
+            None => f.write_str("-")?,
+        }
+        f.write_str(" - - [")?;
+        write_time(f, self.time)?;
+        f.write_str("] \"")?;
+        write_escaped(f, self.environ.method().as_bytes())?;
+        f.write_str(" ")?;
+        write_escaped(f, self.environ.bytes("REQUEST_URI").unwrap_or_default())?;
+        write!(
+            f,
+            " {}\" {} {} {}us",
+            self.environ.server_protocol(),
+            self.status,
+            self.bytes,
+            self.duration.as_micros()
+        )
+    }
+}
+
+/// One thing that went wrong. `Display` is one line: the cause with its number, peer, request line, what the client got, detail.
+///
+/// ```text
+/// 1031 host-missing: an HTTP/1.1 request without a Host field. peer 127.0.0.1:40312, request "GET / HTTP/1.1", client got 400
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// What it was.
+    pub cause: Cause,
+    /// The other end of the connection; `None` on a Unix socket and where there is no connection.
+    pub peer: Option<(IpAddr, u16)>,
+    /// The first line of the request as it was sent, as far as it had arrived; at most 200 bytes.
+    pub request: &'a [u8],
+    /// What the client got.
+    pub answer: Answer,
+    /// More about it, such as the text of an error; may be empty.
+    pub detail: &'a str,
+}
+
+/// What became of a request that went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A response with this status.
+    Status(u16),
+    /// The response had begun and was cut off visibly.
+    Cut,
+    /// The response was sent, though not as the application meant it.
+    Sent,
+    /// The connection was closed without a response.
+    Closed,
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.cause)?;
+        if let Some((address, port)) = self.peer {
+            match address {
+                IpAddr::V4(address) => write!(f, " peer {address}:{port},")?,
+                IpAddr::V6(address) => write!(f, " peer [{address}]:{port},")?,
+            }
+        }
+        if !self.request.is_empty() {
+            f.write_str(" request \"")?;
+            write_escaped(f, self.request)?;
+            f.write_str("\",")?;
+        }
+        match self.answer {
+            Answer::Status(status) => write!(f, " client got {status}")?,
+            Answer::Cut => f.write_str(" response cut")?,
+            Answer::Sent => f.write_str(" response sent")?,
+            Answer::Closed => f.write_str(" closed")?,
+        }
+        if !self.detail.is_empty() {
+            f.write_str(", ")?;
+            write_escaped(f, self.detail.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes lines to anything that takes bytes, each in one call. The default of a server is `Lines::errors(std::io::stderr())`.
+///
+/// ```
+/// use doorway::{Server, log::Lines};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:0")?.log(Lines::all(std::io::stderr()));
+/// # Ok(())
+/// # }
+/// ```
+pub struct Lines<W> {
+    with_access: bool,
+    place: Mutex<(W, String)>,
+}
+
+impl<W: Write + Send + 'static> Lines<W> {
+    /// Errors only.
+    pub fn errors(writer: W) -> Lines<W> {
+        Lines {
+            with_access: false,
+            place: Mutex::new((writer, String::new())),
+        }
+    }
+
+    /// A line for each request as well.
+    pub fn all(writer: W) -> Lines<W> {
+        Lines {
+            with_access: true,
+            place: Mutex::new((writer, String::new())),
+        }
+    }
+
+    fn line(&self, text: &dyn fmt::Display) {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let (writer, line) = &mut *place;
+        line.clear();
+        // Neither can fail in a way that anybody could be told about: this is the place where one is told.
+        let _ = writeln!(line, "{text}");
+        let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+    }
+}
+
+impl<W: Write + Send + 'static> Log for Lines<W> {
+    fn access(&self, access: &Access<'_>) {
+        if self.with_access {
+            self.line(access);
+        }
+    }
+
+    fn error(&self, report: &Report<'_>) {
+        self.line(report);
+    }
+
+    fn application(&self, text: &str) {
+        self.line(&text.strip_suffix('\n').unwrap_or(text));
+    }
+}
+
+/// Leads the error stream of an environ to a log.
+pub(super) struct ToLog(pub(super) std::sync::Arc<dyn Log>);
+
+impl ErrorStream for ToLog {
+    fn write(&self, text: &str) {
+        self.0.application(text);
+    }
+}
+
+/// `01/Jan/2026:12:00:00 +0000`.
+fn write_time(f: &mut fmt::Formatter<'_>, time: SystemTime) -> fmt::Result {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let civil = date::civil(seconds);
+    let month = std::str::from_utf8(civil.month_name()).unwrap_or_default();
+    write!(f, "{:02}/{month}/{:04}:", civil.day, civil.year)?;
+    write!(f, "{:02}:{:02}:{:02} +0000", civil.hour, civil.minute, civil.second)
+}
+
+/// Writes bytes with quotes, backslashes, controls and everything beyond ASCII as `\xHH`.
+fn write_escaped(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for run in bytes.chunk_by(|a, b| is_plain(*a) == is_plain(*b)) {
+        match std::str::from_utf8(run) {
+            Ok(text) if run.first().copied().is_some_and(is_plain) => f.write_str(text)?,
+            _ => run.iter().try_for_each(|byte| write!(f, "\\x{byte:02X}"))?,
+        }
+    }
+    Ok(())
+}
+
+fn is_plain(byte: u8) -> bool {
+    (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_line_is_in_the_common_format() {
+        let environ = crate::testing::Request::get("/a?b").environ();
+        let time = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let access = Access {
+            environ: &environ,
+            status: 200,
+            bytes: 14,
+            duration: Duration::from_micros(85),
+            time,
+        };
+        let line = "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b HTTP/1.1\" 200 14 85us";
+        assert_eq!(access.to_string(), line);
+    }
+
+    #[test]
+    fn nothing_a_client_sent_reaches_a_log_as_a_control_or_a_quote() {
+        let report = Report {
+            cause: Cause::FieldValue,
+            peer: None,
+            request: b"GET /\x1b[2J\"\\\xff HTTP/1.1",
+            answer: Answer::Status(400),
+            detail: "line\nfeed ä",
+        };
+        let line = report.to_string();
+        assert!(
+            line.ends_with(
+                "request \"GET /\\x1B[2J\\x22\\x5C\\xFF HTTP/1.1\", client got 400, line\\x0Afeed \\xC3\\xA4"
+            )
+        );
+    }
+}

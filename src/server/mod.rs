@@ -1,0 +1,392 @@
+//! A server for an application: sockets, threads and time, from std alone.
+//!
+//! The way of a request: [`listener`] → `connection` (a state machine that no thread owns while it waits) → `exchange` (one
+//! request and its response, in a thread of the pool) → `connection` again. While a connection waits for its client it is in
+//! the `waiting_room`. `engine` starts and ends it all; every limit stands in [`settings`].
+
+mod buffer;
+mod connection;
+mod engine;
+mod exchange;
+mod house;
+mod incoming;
+mod listener;
+pub mod log;
+mod outgoing;
+mod pool;
+mod settings;
+mod transport;
+mod unsent;
+mod waiting_room;
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::ToSocketAddrs;
+#[cfg(unix)]
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+pub use listener::{Address, Listener};
+pub use settings::Settings;
+
+use crate::door::{Origin, Peer};
+use crate::gateway::{Application, Gateway, Pairs};
+use connection::{Connection, Next};
+use engine::Engine;
+use exchange::Desk;
+use house::House;
+use log::{Lines, Log};
+use transport::Over;
+
+/// A server that is listening and not yet serving.
+///
+/// ```no_run
+/// use doorway::{Body, Environ, Server, StartResponse};
+///
+/// fn application(_environ: &Environ, start_response: &mut StartResponse) -> Body {
+///     start_response.start("200 OK", &[("Content-Type", "text/html")]);
+///     Body::from("<h1>Hello, web!</h1>")
+/// }
+///
+/// fn main() -> std::io::Result<()> {
+///     Server::bind("127.0.0.1:8000")?.serve(application)
+/// }
+/// ```
+#[must_use = "a server does nothing before serve or spawn"]
+pub struct Server {
+    listeners: Vec<Listener>,
+    settings: Settings,
+    variables: Pairs,
+    log: Option<Arc<dyn Log>>,
+}
+
+impl Server {
+    /// Listens at every address that `addresses` stands for: `"127.0.0.1:8000"`, `"localhost:8000"` (both loopback addresses where
+    /// the system has both), `("::", 8000)`, a slice of several. Port 0 takes a free port; the [`Handle`] tells which.
+    ///
+    /// # Errors
+    /// When an address is taken or not permitted; the error says which one, and what to do.
+    pub fn bind(addresses: impl ToSocketAddrs) -> io::Result<Server> {
+        Ok(Server::over(Listener::open_tcp(addresses)?))
+    }
+
+    /// Listens at a Unix socket that only the same user may connect to (mode 0600; `std::fs::set_permissions` opens it to others).
+    ///
+    /// # Errors
+    /// When something is at the path that is not a left-over socket, or the folder does not permit it.
+    #[cfg(unix)]
+    pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Server> {
+        Ok(Server::over(vec![Listener::open_unix(path.as_ref())?]))
+    }
+
+    /// Serves a socket that is listening already: inherited, or opened before privileges were dropped.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use doorway::Server;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let handle = Server::from_listener(listener).spawn(doorway::app::demo)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_listener(listener: impl Into<Listener>) -> Server {
+        Server::over(vec![listener.into()])
+    }
+
+    /// Serves the addresses of `other` too; its settings are forgotten.
+    ///
+    /// ```
+    /// use doorway::Server;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0")?.and(Server::bind("127.0.0.1:0")?);
+    /// assert_eq!(server.addrs().count(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn and(mut self, mut other: Server) -> Server {
+        self.listeners.append(&mut other.listeners);
+        self
+    }
+
+    /// Changes settings.
+    pub fn configure(mut self, change: impl FnOnce(&mut Settings)) -> Server {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Sets the number of threads that call the application. With 1, calls are serialised and
+    /// [`Environ::multithread`](crate::Environ::multithread) is false.
+    pub fn threads(self, threads: usize) -> Server {
+        self.configure(|settings| settings.threads = threads)
+    }
+
+    /// Adds a variable to the environ of every request.
+    pub fn env(mut self, name: &str, value: impl AsRef<[u8]>) -> Server {
+        self.variables.push(name.as_bytes(), value.as_ref());
+        self
+    }
+
+    /// Reports to `log`. The default writes errors to standard error, and no access log.
+    pub fn log(mut self, log: impl Log) -> Server {
+        self.log = Some(Arc::new(log));
+        self
+    }
+
+    /// Where it listens.
+    pub fn addrs(&self) -> impl Iterator<Item = &Address> {
+        self.listeners.iter().map(Listener::address)
+    }
+
+    /// Serves until a [`Stopper`] ends it, which is for ever without one.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn serve(self, application: impl Application) -> io::Result<()> {
+        self.spawn(application)?.join();
+        Ok(())
+    }
+
+    /// Serves in the background.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    /// use std::time::Duration;
+    /// use doorway::Server;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let handle = Server::bind("127.0.0.1:0")?.threads(2).spawn(doorway::app::demo)?;
+    /// let mut client = TcpStream::connect(handle.addr())?;
+    /// client.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    /// let mut response = String::new();
+    /// client.read_to_string(&mut response)?;
+    /// assert!(response.starts_with("HTTP/1.1 200 OK\r\n"));
+    /// handle.shutdown(Duration::from_secs(1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spawn(self, application: impl Application) -> io::Result<Handle> {
+        let log = self.log.unwrap_or_else(|| Arc::new(Lines::errors(io::stderr())));
+        let house = House::new(self.settings, Box::new(application), log);
+        let (engine, threads) = Engine::start(house, self.listeners, &self.variables)?;
+        Ok(Handle { engine, threads })
+    }
+
+    fn over(listeners: Vec<Listener>) -> Server {
+        Server {
+            listeners,
+            settings: Settings::default(),
+            variables: Pairs::default(),
+            log: None,
+        }
+    }
+}
+
+/// A server that runs in the background. Dropping it ends the server at once, waiting only for calls of the application.
+#[must_use = "dropping the handle ends the server"]
+pub struct Handle {
+    engine: Arc<Engine>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Handle {
+    /// The first address it listens at; with port 0, here is the port it got.
+    ///
+    /// A server made of no listener at all has none, which cannot be made through [`Server::bind`].
+    pub fn addr(&self) -> &Address {
+        static NONE: Address = Address::Tcp(std::net::SocketAddr::new(
+            std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+            0,
+        ));
+        self.addrs().next().unwrap_or(&NONE)
+    }
+
+    /// Every address it listens at.
+    pub fn addrs(&self) -> impl Iterator<Item = &Address> {
+        self.engine.listeners().iter().map(Listener::address)
+    }
+
+    /// How many threads the server has in all: the pool, one for each address, one for the waiting room.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// What it does at the moment and has done so far.
+    pub fn stats(&self) -> Stats {
+        let (stats, places) = (&self.engine.house.stats, &self.engine.house.places);
+        Stats {
+            open: places.open(),
+            parked: stats.parked.load(Ordering::Relaxed),
+            queued: self.engine.ready.len(),
+            busy: stats.busy.load(Ordering::Relaxed),
+            accepted: stats.accepted.load(Ordering::Relaxed),
+            served: stats.served.load(Ordering::Relaxed),
+            refused: stats.refused.load(Ordering::Relaxed),
+            content: stats.content.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Something small that can stop the server from anywhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper {
+            engine: Arc::clone(&self.engine),
+        }
+    }
+
+    /// Stops: no new connections, idle ones end, what runs has the time of `grace` to finish and is cut then. Returns when every
+    /// thread has ended, for which calls of the application that do not return are waited.
+    pub fn shutdown(self, grace: Duration) {
+        self.engine.stop(grace);
+        self.join();
+    }
+
+    /// Waits until the server has ended.
+    pub fn join(mut self) {
+        self.join_threads();
+    }
+
+    fn join_threads(&mut self) {
+        let own = std::thread::current().id();
+        for thread in self.threads.drain(..) {
+            // An application that drops the handle of its own server must not wait for itself.
+            if thread.thread().id() != own {
+                // No thread of the server panics; if one did, there is nobody left to tell.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.engine.stop(Duration::ZERO);
+            self.join_threads();
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("addr", self.addr())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stops a server from another thread. It may be cloned and kept anywhere; stopping twice is harmless.
+///
+/// ```
+/// use doorway::Server;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let handle = Server::bind("127.0.0.1:0")?.spawn(doorway::app::demo)?;
+/// let stopper = handle.stopper();
+/// std::thread::spawn(move || stopper.stop());
+/// handle.join();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Stopper {
+    engine: Arc<Engine>,
+}
+
+impl Stopper {
+    /// Stops with the grace of the settings, and returns at once.
+    pub fn stop(&self) {
+        self.engine.stop(self.engine.house.settings.grace);
+    }
+
+    /// Stops with a grace of one's own, and returns at once. A further call can shorten the grace.
+    pub fn stop_within(&self, grace: Duration) {
+        self.engine.stop(grace);
+    }
+}
+
+/// What a server does at the moment and has done since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections that are open.
+    pub open: usize,
+    /// Connections that wait for their client without a thread.
+    pub parked: usize,
+    /// Requests that wait for a thread.
+    pub queued: usize,
+    /// Threads of the pool that work with a connection.
+    pub busy: usize,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Requests answered by the application.
+    pub served: u64,
+    /// Requests refused and connections closed or cut by the server, each with its cause in the log.
+    pub refused: u64,
+    /// Bytes of content sent in responses.
+    pub content: u64,
+}
+
+/// Serves one connection over anything that reads and writes: a TLS stream, a serial line, memory in a test.
+///
+/// It returns when the connection has ended. The rules and limits are those of a [`Server`] with its default settings, but for
+/// time: a stream that blocks for ever keeps this call for ever, so give the stream deadlines of its own.
+///
+/// ```
+/// use std::io::{self, Cursor, Read, Write};
+/// use std::sync::{Arc, Mutex};
+///
+/// /// A client that has said everything it will say.
+/// struct Client(Cursor<&'static [u8]>, Arc<Mutex<Vec<u8>>>);
+///
+/// impl Read for Client {
+///     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> { self.0.read(buffer) }
+/// }
+/// impl Write for Client {
+///     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> { self.1.lock().unwrap().write(bytes) }
+///     fn flush(&mut self) -> io::Result<()> { Ok(()) }
+/// }
+///
+/// let answer = Arc::new(Mutex::new(Vec::new()));
+/// let client = Client(Cursor::new(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Arc::clone(&answer));
+/// doorway::serve_connection(client, doorway::app::demo);
+/// assert!(answer.lock().unwrap().starts_with(b"HTTP/1.1 200 OK\r\n"));
+/// ```
+pub fn serve_connection(stream: impl Read + Write + Send + 'static, application: impl Application) {
+    let house = House::new(
+        Settings::default(),
+        Box::new(application),
+        Arc::new(Lines::errors(io::stderr())),
+    );
+    let gateway = Gateway {
+        multithread: false,
+        ..Gateway::default()
+    };
+    let origin = Arc::new(Origin::new(gateway, house.settings.server_name.clone(), None));
+    let mut connection = Connection::new(
+        Arc::new(Over::new(stream)),
+        Peer::default(),
+        origin,
+        &house.settings,
+        None,
+    );
+    let mut desk = Desk::new(&house);
+    loop {
+        let now = Instant::now();
+        match connection.advance(&house, now, &mut desk.scratch) {
+            Next::Look => {
+                desk.serve(&mut connection, &house, now);
+            }
+            // The stream waits by itself; when it does not, it has given up.
+            Next::Wait | Next::End => return,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! A response on its way to the client: framing and sending, block by block.
+//!
+//! RFC 9112 sections 6 and 7, gateway-spec P-LEN-01 to P-LEN-07, P-BODY-01, P-BODY-02. It runs in the thread that runs the
+//! application. Every block is handed to the system before the next is asked for, waiting slice by slice under the stall
+//! deadline; only the last part of a body that is all there may be left over, for the waiting room to send.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::incoming::Expectation;
+use super::settings::Settings;
+use super::transport::{Transport, Wait};
+use super::unsent::{Back, Flushed, Unsent, shorten};
+use crate::cause::Cause;
+use crate::door::http::{Facts, Persistence, Stamp, write_head};
+use crate::gateway::{Block, Headers, Status, Transmit};
+use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
+use crate::http::date::imf_fixdate;
+use crate::http::framing::{self, Delimiter};
+
+/// The writing side of one exchange; its memory is used for the next.
+pub(super) struct Outgoing {
+    settings: Arc<Settings>,
+    transport: Option<Arc<dyn Transport>>,
+    expectation: Option<Arc<Expectation>>,
+    pub(super) unsent: Unsent,
+    scratch: Vec<u8>,
+    date: Date,
+    request: Option<Facts>,
+    /// Whether the connection may stay, as far as is known.
+    pub(super) keep_alive: bool,
+    /// Known once the head was made.
+    delimiter: Option<Delimiter>,
+    /// Of a declared length, what is still to come.
+    left: u64,
+    /// The status that went out, and how much content with it.
+    pub(super) status: u16,
+    pub(super) content: u64,
+    /// Why the response cannot go on, or went out other than the application meant it.
+    pub(super) failure: Option<Cause>,
+}
+
+impl Outgoing {
+    pub(super) fn new(settings: Arc<Settings>) -> Outgoing {
+        Outgoing {
+            settings,
+            transport: None,
+            expectation: None,
+            unsent: Unsent::default(),
+            scratch: Vec::new(),
+            date: Date::default(),
+            request: None,
+            keep_alive: false,
+            delimiter: None,
+            left: 0,
+            status: 0,
+            content: 0,
+            failure: None,
+        }
+    }
+
+    /// Turns to a new request.
+    pub(super) fn begin(
+        &mut self,
+        transport: Arc<dyn Transport>,
+        request: Facts,
+        expectation: Option<Arc<Expectation>>,
+    ) {
+        self.transport = Some(transport);
+        self.expectation = expectation;
+        self.unsent.clear();
+        self.request = Some(request);
+        self.keep_alive = request.keep_alive;
+        self.delimiter = None;
+        self.left = 0;
+        self.status = 0;
+        self.content = 0;
+        self.failure = None;
+    }
+
+    /// Lets go of the connection.
+    pub(super) fn end(&mut self) {
+        self.transport = None;
+        self.expectation = None;
+    }
+
+    pub(super) fn head_is_made(&self) -> bool {
+        self.delimiter.is_some()
+    }
+
+    /// Whether the body is dropped whatever it holds (HEAD, 204, 304).
+    pub(super) fn drops_content(&self) -> bool {
+        self.delimiter == Some(Delimiter::None)
+    }
+
+    /// Writes the head in front. `known` is the length of a body that is all there.
+    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>) {
+        let Some(request) = self.request else { return };
+        let framing = framing::response(
+            request.version,
+            request.is_head,
+            status.0,
+            headers.content_length(),
+            known,
+        );
+        if self.expectation.as_deref().is_some_and(Expectation::overtake) || framing.delimiter == Delimiter::Close {
+            self.keep_alive = false;
+        }
+        let persistence = match (self.keep_alive, request.keep_alive_named) {
+            (false, _) => Persistence::Close,
+            (true, true) => Persistence::KeepAlive,
+            (true, false) => Persistence::Silent,
+        };
+        let date = if self.settings.date_field {
+            Some(self.date.now())
+        } else {
+            None
+        };
+        let stamp = Stamp {
+            date,
+            server: self.settings.server_field.as_deref(),
+        };
+        write_head(self.unsent.front(), status, headers, &framing, persistence, &stamp);
+        self.delimiter = Some(framing.delimiter);
+        if let Delimiter::Length(length) = framing.delimiter {
+            self.left = length;
+        }
+        self.status = status.0;
+    }
+
+    /// Frames a block behind what is unsent. What passes the declared length is cut off and noted (P-LEN-02).
+    pub(super) fn push(&mut self, mut block: Block) {
+        match self.delimiter {
+            None | Some(Delimiter::None) => return,
+            Some(Delimiter::Length(_)) => {
+                if block.len() as u64 > self.left {
+                    self.failure.get_or_insert(Cause::BodyLong);
+                    shorten(&mut block, self.left);
+                }
+                self.left -= block.len() as u64;
+                self.content += block.len() as u64;
+                self.unsent.push(block);
+            }
+            Some(Delimiter::Close) => {
+                self.content += block.len() as u64;
+                self.unsent.push(block);
+            }
+            Some(Delimiter::Chunked) => {
+                let mut room = [0; 18];
+                self.unsent.front().extend_from_slice(size_line(block.len(), &mut room));
+                self.content += block.len() as u64;
+                self.unsent.push(block);
+                self.unsent.push_tail(CRLF);
+            }
+        }
+    }
+
+    /// Puts a whole body behind the head: `known` bytes, of which no more go out than were declared.
+    pub(super) fn push_whole(&mut self, back: Back, known: u64) {
+        let Some(Delimiter::Length(length)) = self.delimiter else {
+            return;
+        };
+        if known > length {
+            self.failure.get_or_insert(Cause::BodyLong);
+        }
+        let sent = known.min(length);
+        self.left = length - sent;
+        self.content = sent;
+        if sent == 0 {
+            return;
+        }
+        match back {
+            Back::Bytes { mut block, .. } => {
+                shorten(&mut block, sent);
+                self.unsent.push(block);
+            }
+            Back::List { mut block, rest, .. } => {
+                shorten(&mut block, sent);
+                self.unsent.set_back(Back::List {
+                    block,
+                    sent: 0,
+                    rest,
+                    left: sent,
+                });
+            }
+            Back::File { file, position, .. } => self.unsent.set_back(Back::File {
+                file,
+                position,
+                left: sent,
+            }),
+            Back::Nothing => {}
+        }
+    }
+
+    /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03).
+    pub(super) fn finish(&mut self) {
+        match self.delimiter {
+            Some(Delimiter::Chunked) => self.unsent.front().extend_from_slice(LAST_CHUNK),
+            Some(Delimiter::Length(_)) if self.left > 0 => {
+                self.failure.get_or_insert(Cause::BodyShort);
+                self.keep_alive = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends what the socket takes at once; the rest stays in `unsent`.
+    pub(super) fn flush(&mut self) -> io::Result<Flushed> {
+        let transport = self.transport.as_deref().ok_or(io::ErrorKind::NotConnected)?;
+        self.unsent.flush(transport, &mut self.scratch).inspect_err(|_| {
+            self.failure = Some(Cause::ClientGone);
+        })
+    }
+
+    /// Sends everything, waiting for the client as long as it makes progress.
+    pub(super) fn deliver(&mut self) -> io::Result<()> {
+        let mut since: Option<Instant> = None;
+        loop {
+            match self.flush()? {
+                Flushed::Whole => return Ok(()),
+                Flushed::Partly(gone) => {
+                    let transport = self.transport.as_deref().ok_or(io::ErrorKind::NotConnected)?;
+                    transport.wait(Wait::Slice)?;
+                    let now = Instant::now();
+                    let begin = since.get_or_insert(now);
+                    if gone > 0 {
+                        *begin = now;
+                    } else if now.duration_since(*begin) >= self.settings.response_stall {
+                        self.failure = Some(Cause::ResponseStalled);
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, Cause::ResponseStalled));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Transmit for Outgoing {
+    fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
+        self.make_head((status.code(), status.reason()), headers, None);
+        self.block(block)
+    }
+
+    fn block(&mut self, block: &[u8]) -> io::Result<()> {
+        // Written blocks are borrowed, so they are copied once; what is yielded is not.
+        self.push(block.to_vec().into());
+        self.deliver()?;
+        match self.failure {
+            Some(cause) => Err(io::Error::other(cause)),
+            None => Ok(()),
+        }
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The value of Date, made anew once a second.
+struct Date {
+    second: u64,
+    text: [u8; 29],
+}
+
+impl Default for Date {
+    fn default() -> Date {
+        Date {
+            second: 0,
+            text: imf_fixdate(0),
+        }
+    }
+}
+
+impl Date {
+    fn now(&mut self) -> &[u8; 29] {
+        let second = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
+        if second != self.second {
+            self.second = second;
+            self.text = imf_fixdate(second);
+        }
+        &self.text
+    }
+}

@@ -1,0 +1,202 @@
+//! Every limit and every time the server keeps, with its default and its reason: the only place where these numbers stand.
+//!
+//! Design: everything a client can make grow or last has a bound here, and passing it has a defined answer (see the table at
+//! [`Settings`]). It reads the system's descriptor limit where the system tells it, and decides nothing else.
+
+use std::time::Duration;
+
+use crate::http::head;
+
+/// What a server keeps to. [`Server::configure`](crate::Server::configure) changes it before the server starts.
+///
+/// | setting | default | on breach |
+/// |---|---|---|
+/// | `threads` | 4 for each core, at least 16 | requests queue |
+/// | `max_connections` | soft descriptor limit less 64, at most 20,000 | the oldest waiting connection of the busiest address is closed |
+/// | `queue`, `queue_timeout` | 1,024 requests, 30 s | 503 with Retry-After, close |
+/// | `max_target`, `max_field_line` | 8,190 bytes each | 414, 431 |
+/// | `max_fields`, `max_head` | 100 fields, 65,536 bytes | 431 |
+/// | `max_content` | 16 MiB | 413, before any 100 Continue |
+/// | `gathered_content` | 16 KiB | longer content is read while the application runs |
+/// | `held` | 64 MiB by all that waits | the largest waiting connection is closed |
+/// | `first_byte_deadline` | 10 s | silent close |
+/// | `head_deadline` | 10 s from the first byte | 408 |
+/// | `idle_deadline` | 75 s | silent close |
+/// | `content_stall`, `content_rate` | 30 s without progress; 256 B/s after 10 s | 408, or the response is cut |
+/// | `response_stall` | 30 s without progress | the response is cut |
+/// | `drain`, `drain_deadline` | 64 KiB, 1 s | close |
+/// | `linger`, `linger_deadline` | 64 KiB, 2 s | close |
+/// | `grace` | 30 s | what still runs is cut |
+///
+/// ```
+/// use std::time::Duration;
+/// use doorway::Server;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:0")?.configure(|settings| {
+///     settings.threads = 2;
+///     settings.max_content = Some(1024 * 1024);
+///     settings.head_deadline = Duration::from_secs(2);
+/// });
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Threads that call the application; 1 means that calls are serialised. 0 counts as 1.
+    pub threads: usize,
+    /// Connections open at the same time.
+    pub max_connections: usize,
+    /// Requests that are whole and wait for a thread.
+    pub queue: usize,
+    /// How long a request may wait for a thread.
+    pub queue_timeout: Duration,
+    /// Bytes of a request target.
+    pub max_target: usize,
+    /// Bytes of a field line, without its line end.
+    pub max_field_line: usize,
+    /// Fields of a request, and of its trailers.
+    pub max_fields: usize,
+    /// Bytes of a request head.
+    pub max_head: usize,
+    /// Bytes of a request's content, decoded; `None` for no limit.
+    pub max_content: Option<u64>,
+    /// Content up to this many bytes is gathered before the application is called, so that a slow sender holds no thread.
+    pub gathered_content: usize,
+    /// Bytes that all waiting connections hold together: partial requests and responses not yet taken.
+    pub held: usize,
+    /// From the opening of a connection to its first byte.
+    pub first_byte_deadline: Duration,
+    /// From the first byte of a head to its last.
+    pub head_deadline: Duration,
+    /// Between a response and the next request.
+    pub idle_deadline: Duration,
+    /// How long content may make no progress while somebody waits for it.
+    pub content_stall: Duration,
+    /// Bytes a second below which content is cut, once it was waited for longer than 10 s in all.
+    pub content_rate: u64,
+    /// How long a response may make no progress.
+    pub response_stall: Duration,
+    /// Bytes of unread content that are skipped to keep the connection.
+    pub drain: u64,
+    /// How long that may take.
+    pub drain_deadline: Duration,
+    /// Bytes that are still read after the last response, so that the client can read it before the connection ends.
+    pub linger: u64,
+    /// How long that may take.
+    pub linger_deadline: Duration,
+    /// How long [`Stopper::stop`](crate::Stopper::stop) without a time of its own waits for what runs.
+    pub grace: Duration,
+    /// The value of the Server field; `None` leaves it out.
+    pub server_field: Option<String>,
+    /// Whether responses carry Date. Only a server without a clock turns it off (RFC 9110 section 6.6.1).
+    pub date_field: bool,
+    /// Answer 400 to a field name with an underscore instead of dropping the field.
+    pub refuse_underscores: bool,
+    /// Requests came through TLS that something in front of this server ended.
+    pub https: bool,
+    /// SERVER_NAME for requests that name no host.
+    pub server_name: String,
+}
+
+/// How long content may be waited for before its rate counts: short of that the rate says nothing.
+pub(crate) const RATE_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a thread that has nothing better to do stays with a connection before it looks up. The kernel rounds socket
+/// timeouts up to 4 to 8 ms.
+pub(crate) const SLICE: Duration = Duration::from_millis(5);
+
+/// Slices a thread stays with a connection that says nothing, before the connection waits without a thread.
+pub(crate) const SLICES: u32 = 2;
+
+/// The value of Retry-After with a 503, in seconds.
+pub(crate) const RETRY_AFTER: &str = "5";
+
+impl Default for Settings {
+    fn default() -> Settings {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let head = head::Limits::default();
+        Settings {
+            // On two cores 16 threads were the best from 64 connections up; 32 and 64 cost 20 to 25 % more CPU.
+            threads: (4 * cores).max(16),
+            max_connections: max_connections(),
+            queue: 1_024,
+            queue_timeout: Duration::from_secs(30),
+            max_target: head.target,
+            max_field_line: head.field_line,
+            max_fields: head.fields,
+            max_head: head.head,
+            max_content: Some(16 * 1024 * 1024),
+            gathered_content: 16 * 1024,
+            held: 64 * 1024 * 1024,
+            first_byte_deadline: Duration::from_secs(10),
+            head_deadline: Duration::from_secs(10),
+            // Longer than the 60 s of most load balancers: a shorter time makes them send into a closing connection.
+            idle_deadline: Duration::from_secs(75),
+            content_stall: Duration::from_secs(30),
+            content_rate: 256,
+            response_stall: Duration::from_secs(30),
+            drain: 64 * 1024,
+            drain_deadline: Duration::from_secs(1),
+            linger: 64 * 1024,
+            linger_deadline: Duration::from_secs(2),
+            grace: Duration::from_secs(30),
+            server_field: Some("doorway".into()),
+            date_field: true,
+            refuse_underscores: false,
+            https: false,
+            server_name: "localhost".into(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn head_limits(&self) -> head::Limits {
+        head::Limits {
+            target: self.max_target,
+            field_line: self.max_field_line,
+            fields: self.max_fields,
+            head: self.max_head,
+        }
+    }
+}
+
+/// The descriptors this process may open, less those it needs for itself, at most 20,000.
+fn max_connections() -> usize {
+    const RESERVE: usize = 64;
+    const MOST: usize = 20_000;
+    // What systems give where nobody has changed it.
+    const USUAL: usize = 1_024;
+    let soft = std::fs::read_to_string("/proc/self/limits")
+        .ok()
+        .and_then(|limits| soft_descriptor_limit(&limits))
+        .unwrap_or(USUAL);
+    soft.saturating_sub(RESERVE).clamp(16, MOST)
+}
+
+fn soft_descriptor_limit(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(usize::MAX),
+        number => number.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptor_limit_is_read_from_the_systems_table() {
+        let table = "Limit                     Soft Limit           Hard Limit           Units\n\
+                     Max processes             1                    2                    processes\n\
+                     Max open files            1024                 524288               files\n";
+        assert_eq!(soft_descriptor_limit(table), Some(1024));
+        assert_eq!(
+            soft_descriptor_limit(&table.replace("1024  ", "unlimited")),
+            Some(usize::MAX)
+        );
+        assert_eq!(soft_descriptor_limit(""), None);
+    }
+}

@@ -1,0 +1,237 @@
+//! What of a response the socket has not taken yet: sent as the socket takes it, with or without a thread that waits.
+//!
+//! The front (head, chunk sizes, small bodies) is copied into one run of memory, so that a small response is one write. Behind
+//! it stands the rest as it came from the application: bytes, blocks, or a file that is read at positions, one block at a time,
+//! so that a waiting transfer holds no block in memory (P-FILE-08 says why not `std::io::copy`).
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+
+use super::transport::Transport;
+use crate::gateway::Block;
+
+/// Bodies up to this size are copied behind their head: one plain write is cheaper than a gathering one.
+pub(super) const COPIED: usize = 16 * 1024;
+
+/// How much of a file is read for one write.
+const FILE_BLOCK: usize = 64 * 1024;
+
+/// The unsent part of a response.
+#[derive(Default)]
+pub(super) struct Unsent {
+    front: Vec<u8>,
+    front_sent: usize,
+    back: Back,
+    tail: &'static [u8],
+}
+
+/// What follows the front.
+#[derive(Default)]
+pub(super) enum Back {
+    #[default]
+    Nothing,
+    /// One block, sent from a position on.
+    Bytes { block: Block, sent: usize },
+    /// Blocks that are all there, the first of them taken out already.
+    List {
+        block: Block,
+        sent: usize,
+        rest: std::vec::IntoIter<Block>,
+        left: u64,
+    },
+    /// `left` bytes of a file from `position` on.
+    File { file: File, position: u64, left: u64 },
+}
+
+/// How a flush ended that met no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// Everything is with the system.
+    Whole,
+    /// The socket takes no more at the moment; this many bytes went.
+    Partly(u64),
+}
+
+impl Unsent {
+    /// The run of memory to write a head or a frame to, behind what is there.
+    pub(super) fn front(&mut self) -> &mut Vec<u8> {
+        &mut self.front
+    }
+
+    /// Puts a block behind the front; small ones are copied to it.
+    pub(super) fn push(&mut self, block: Block) {
+        if block.len() <= COPIED {
+            self.front.extend_from_slice(&block);
+        } else {
+            self.back = Back::Bytes { block, sent: 0 };
+        }
+    }
+
+    pub(super) fn set_back(&mut self, back: Back) {
+        self.back = back;
+    }
+
+    /// Puts fixed bytes behind everything.
+    pub(super) fn push_tail(&mut self, tail: &'static [u8]) {
+        match self.back {
+            Back::Nothing => self.front.extend_from_slice(tail),
+            _ => self.tail = tail,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.front_sent == self.front.len() && matches!(self.back, Back::Nothing) && self.tail.is_empty()
+    }
+
+    /// How many bytes of memory it holds.
+    pub(super) fn held(&self) -> usize {
+        let back = match &self.back {
+            Back::Nothing | Back::File { .. } => 0,
+            Back::Bytes { block, .. } => owned(block),
+            Back::List { block, rest, .. } => owned(block) + rest.as_slice().iter().map(owned).sum::<usize>(),
+        };
+        self.front.capacity() + back
+    }
+
+    /// Forgets everything but the memory of the front.
+    pub(super) fn clear(&mut self) {
+        self.front.clear();
+        self.front_sent = 0;
+        self.back = Back::Nothing;
+        self.tail = &[];
+    }
+
+    /// Sends until everything is gone or the socket takes no more. `scratch` is where file blocks are read to.
+    ///
+    /// # Errors
+    /// Those of the transport and of the file; a file that ends before its length is `UnexpectedEof`.
+    pub(super) fn flush(&mut self, transport: &dyn Transport, scratch: &mut Vec<u8>) -> io::Result<Flushed> {
+        let mut gone = 0;
+        while !self.is_empty() {
+            match self.write_once(transport, scratch) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => gone += self.taken(written),
+                Err(error) if super::transport::is_not_yet(&error) => return Ok(Flushed::Partly(gone)),
+                Err(error) => return Err(error),
+            }
+        }
+        self.clear();
+        Ok(Flushed::Whole)
+    }
+
+    fn write_once(&self, transport: &dyn Transport, scratch: &mut Vec<u8>) -> io::Result<usize> {
+        let front = self.front.get(self.front_sent..).unwrap_or_default();
+        let back = match &self.back {
+            Back::Nothing => &[][..],
+            Back::Bytes { block, sent } | Back::List { block, sent, .. } => block.get(*sent..).unwrap_or_default(),
+            Back::File { file, position, left } => {
+                let want = usize::try_from(*left).unwrap_or(FILE_BLOCK).min(FILE_BLOCK);
+                scratch.resize(FILE_BLOCK, 0);
+                let room = scratch.get_mut(..want).unwrap_or_default();
+                let read = read_at(file, room, *position)?;
+                if read == 0 && want > 0 {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the file became shorter while it was sent",
+                    ));
+                }
+                scratch.get(..read).unwrap_or_default()
+            }
+        };
+        // The tail may only go out behind the whole back.
+        let tail = if self.ends_with(back.len()) { self.tail } else { &[] };
+        match (front.is_empty(), back.is_empty(), tail.is_empty()) {
+            (_, true, true) => transport.write(&[IoSlice::new(front)]),
+            (true, _, true) => transport.write(&[IoSlice::new(back)]),
+            _ => transport.write(&[IoSlice::new(front), IoSlice::new(back), IoSlice::new(tail)]),
+        }
+    }
+
+    /// Whether `offered` bytes of the back are all that is left of it.
+    fn ends_with(&self, offered: usize) -> bool {
+        match &self.back {
+            Back::Nothing => true,
+            Back::Bytes { block, sent } => block.len() - sent == offered,
+            Back::List { left, .. } | Back::File { left, .. } => *left == offered as u64,
+        }
+    }
+
+    /// Notes what the socket took.
+    fn taken(&mut self, written: usize) -> u64 {
+        let mut rest = written;
+        let of_front = rest.min(self.front.len() - self.front_sent);
+        self.front_sent += of_front;
+        rest -= of_front;
+        let of_back = match &mut self.back {
+            Back::Nothing => 0,
+            Back::Bytes { block, sent } => {
+                let taken = rest.min(block.len() - *sent);
+                *sent += taken;
+                if *sent == block.len() {
+                    self.back = Back::Nothing;
+                }
+                taken
+            }
+            Back::List {
+                block,
+                sent,
+                rest: blocks,
+                left,
+            } => {
+                let taken = rest.min(block.len() - *sent);
+                *sent += taken;
+                *left = left.saturating_sub(taken as u64);
+                if *sent == block.len() {
+                    match blocks.find(|block| !block.is_empty()) {
+                        Some(mut next) if *left > 0 => {
+                            // A declared length below the sum ends the list early (P-LEN-02).
+                            shorten(&mut next, *left);
+                            *block = next;
+                            *sent = 0;
+                        }
+                        _ => self.back = Back::Nothing,
+                    }
+                }
+                taken
+            }
+            Back::File { position, left, .. } => {
+                let taken = rest.min(usize::try_from(*left).unwrap_or(rest));
+                *position += taken as u64;
+                *left = left.saturating_sub(taken as u64);
+                if *left == 0 {
+                    self.back = Back::Nothing;
+                }
+                taken
+            }
+        };
+        rest -= of_back.min(rest);
+        self.tail = self.tail.get(rest..).unwrap_or_default();
+        written as u64
+    }
+}
+
+/// Cuts a block to at most `length` bytes.
+pub(super) fn shorten(block: &mut Block, length: u64) {
+    let Ok(length) = usize::try_from(length) else { return };
+    match block {
+        Block::Borrowed(bytes) => *bytes = bytes.get(..length).unwrap_or(bytes),
+        Block::Owned(bytes) => bytes.truncate(length),
+    }
+}
+
+fn owned(block: &Block) -> usize {
+    match block {
+        Block::Borrowed(_) => 0,
+        Block::Owned(bytes) => bytes.capacity(),
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, position)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, position)
+}
