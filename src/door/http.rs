@@ -18,7 +18,7 @@ pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// Fills the variables of a request (P-ENV-02 to P-ENV-17).
 ///
 /// # Errors
-/// [`Cause::TargetNul`] for `%00` in the path, and [`Cause::FieldUnderscore`] where the settings refuse underscores.
+/// [`Cause::FieldUnderscore`] where the settings refuse underscores.
 pub(crate) fn fill_environ(
     request: &Request<'_>,
     origin: &Origin,
@@ -35,19 +35,10 @@ pub(crate) fn fill_environ(
 
     variables.extend(&origin.variables);
     variables.push(b"REQUEST_METHOD", head.method());
-    let mut path_has_nul = false;
     variables.push_with(
         |text| text.extend_from_slice(b"PATH_INFO"),
-        |text| {
-            let start = text.len();
-            percent_decode(path, text);
-            // Attack: C code behind the application would end the path there.
-            path_has_nul = text.get(start..).is_some_and(|decoded| decoded.contains(&0));
-        },
+        |text| percent_decode(path, text),
     );
-    if path_has_nul {
-        return Err(Cause::TargetNul);
-    }
     variables.push(b"QUERY_STRING", query);
     variables.push(b"REQUEST_URI", head.target());
     variables.push(b"SERVER_PROTOCOL", head.version().as_str().as_bytes());

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn pairs_that_are_cleared_and_filled_again_do_not_grow() {
         let mut pairs = Pairs::default();
-        let mut fill = |pairs: &mut Pairs| {
+        let fill = |pairs: &mut Pairs| {
             pairs.clear();
             for _ in 0..20 {
                 pairs.push(b"NAME", b"value");

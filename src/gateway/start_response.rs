@@ -429,8 +429,9 @@ mod tests {
         writer.write_all(b"").unwrap();
         assert!(kept.0.lock().unwrap().is_empty());
         writer.write_all(b"x").unwrap();
-        write!(writer, "{}{}", "y", "z").unwrap();
-        assert_eq!(*kept.0.lock().unwrap(), ["200 OK [\"A\"]", "x", "yz"]);
+        let one = 1;
+        write!(writer, "y{one}").unwrap();
+        assert_eq!(*kept.0.lock().unwrap(), ["200 OK [\"A\"]", "x", "y1"]);
     }
 
     #[test]

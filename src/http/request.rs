@@ -133,29 +133,6 @@ fn read_expect(version: Version, field: Option<&[u8]>) -> Result<bool, Cause> {
     }
 }
 
-/// Whether the field concerns one connection only and belongs to the server, not to the application
-/// (RFC 9110 section 7.6.1, PEP 3333).
-///
-/// ```
-/// use doorway::http::request::is_hop_by_hop;
-///
-/// assert!(is_hop_by_hop(b"TE") && is_hop_by_hop(b"trailer") && !is_hop_by_hop(b"Date"));
-/// ```
-pub fn is_hop_by_hop(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 9] = [
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    ];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,16 +330,5 @@ mod tests {
                 });
             }
         }
-    }
-
-    #[test]
-    fn pep3333_hop_by_hop_fields_are_nine() {
-        let names = "Connection Keep-Alive Proxy-Authenticate PROXY-authorization Proxy-Connection TE Trailer transfer-encoding Upgrade";
-        assert!(names.split(' ').all(|name| is_hop_by_hop(name.as_bytes())));
-        assert!(
-            ["", "Trailers", "Content-Length", "T", "Date"]
-                .iter()
-                .all(|name| !is_hop_by_hop(name.as_bytes()))
-        );
     }
 }

@@ -28,6 +28,7 @@ use crate::gateway::Headers;
 use crate::http::framing;
 use crate::http::head::{self, Parsed, Progress, Spans, Version};
 use crate::http::request::{self, Request};
+use crate::http::target::Target;
 
 /// A client at the other end of a transport.
 pub(super) struct Connection {
@@ -270,6 +271,9 @@ impl Connection {
             Ok(request) => request,
             Err(cause) => return Examined::Refused(cause),
         };
+        if matches!(request.target, Target::Absolute { https: true, .. }) && !settings.https {
+            return Examined::Refused(Cause::TargetScheme);
+        }
         if let framing::Content::Length(length) = request.content {
             if settings.max_content.is_some_and(|most| length > most) {
                 return Examined::Refused(Cause::ContentLong);

@@ -133,7 +133,7 @@ impl Outgoing {
     /// Frames a block behind what is unsent. What passes the declared length is cut off and noted (P-LEN-02).
     pub(super) fn push(&mut self, mut block: Block) {
         match self.delimiter {
-            None | Some(Delimiter::None) => return,
+            None | Some(Delimiter::None) => {}
             Some(Delimiter::Length(_)) => {
                 if block.len() as u64 > self.left {
                     self.failure.get_or_insert(Cause::BodyLong);

@@ -41,7 +41,7 @@ pub(super) struct WaitingRoom {
 
 #[derive(Default)]
 struct Inbox {
-    arrived: Vec<Box<Connection>>,
+    arrived: Arrived,
     /// A connection must be closed to make room for a new one.
     make_room: bool,
     woken: bool,
@@ -69,6 +69,9 @@ impl WaitingRoom {
     }
 }
 
+/// By their pointers: a connection goes from thread to thread without being copied.
+type Arrived = Vec<Box<Connection>>;
+
 /// A waiting connection and when it is looked at next.
 struct Parked {
     due: Instant,
@@ -84,7 +87,7 @@ pub(super) struct Keeper<'a> {
     held: usize,
     scratch: Vec<u8>,
     spans: Spans,
-    arrived: Vec<Box<Connection>>,
+    arrived: Arrived,
     epoch: Instant,
     last_report: Option<Instant>,
 }
