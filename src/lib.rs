@@ -1,4 +1,68 @@
-//! doorway: WSGI for Rust.
+//! doorway is the WSGI idea (PEP 3333) for Rust: a plain function is a web application, and a server that is nothing but the
+//! standard library runs it.
+//!
+//! ```no_run
+//! use doorway::{Body, Environ, Server, StartResponse};
+//!
+//! fn application(_environ: &Environ, start_response: &mut StartResponse) -> Body {
+//!     start_response.start("200 OK", &[("Content-Type", "text/html")]);
+//!     Body::from("<h1>Hello, web!</h1>")
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     Server::bind("127.0.0.1:8000")?.serve(application)
+//! }
+//! ```
+//!
+//! No dependency, no `unsafe`, no async, no macros. An application is a blocking function; a fixed pool of threads calls it. A thread is
+//! held by an application that runs, never by a client that waits: idle, slow and lingering connections cost memory, not threads.
+//!
+//! # Where to begin
+//! - An application: [`Environ`] says what was asked, [`StartResponse`] begins the answer, [`Body`] is the answer.
+//! - Middleware: a function that takes an [`Application`] and gives another; it may clone and edit the [`Environ`], look at the head with
+//!   [`StartResponse::on_start`], and change a body with [`Body::map_blocks`].
+//! - A server: [`Server`] serves on sockets, in the background as a [`Handle`]; [`serve_connection`] serves one stream of any kind.
+//! - A test: [`testing`] calls an application without a socket.
+//! - Everything refused or cut has a numbered [`Cause`], which stands in the log.
+//!
+//! # The house
+//! ```text
+//!     client ──▶ listener ──▶ connection ──▶ door: head parser ──▶ Environ ─┐
+//!                    │            ▲  │                                        ▼
+//!                  limits         │  └─◀── door: response framing ◀── StartResponse + Body ◀── application
+//!                                 │                                                             (middleware around it)
+//!                           waiting room ◀─▶ pool of threads
+//! ```
+//!
+//! | room | what it is for | what it knows |
+//! |---|---|---|
+//! | [`gateway`] | the contract between server and application | no socket, no HTTP syntax |
+//! | [`http`] | HTTP/1.1 on the wire: bytes in, values out | no socket, no thread, no clock |
+//! | `door` | how a request becomes an environ and a response goes back | `gateway`, `http` |
+//! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway` |
+//! | [`app`] | applications worth shipping | `gateway` |
+//! | [`testing`] | applications without a socket | `gateway` |
+//!
+//! Arrows point one way: `server → door → http`, `door → gateway`, and `app`, `testing → gateway`. Every room may name a [`Cause`]. A test
+//! keeps them so. To read the whole in an evening: `gateway`, then `http`, then `server/connection.rs` and `server/exchange.rs`.
+//!
+//! # How a connection lives
+//! A connection is one state machine that no thread owns while it waits. It waits in the waiting room, where one thread looks at
+//! it after a time proportional to how long it has been quiet. When its request is whole (head, and content up to 16 KiB) it queues
+//! for the pool. A thread of the pool calls the application and sends the answer; what a slow client does not take of an answer that
+//! is all there goes back to the waiting room with the connection. As long as threads are free, a thread stays with its connection for
+//! two slices of 5 ms, so that the next request of a busy client is read without a hand-over.
+//!
+//! Three things run in a thread of the pool for as long as they last: the application, content above 16 KiB that it reads, and a
+//! body that it makes block by block. The last two are held to a minimum pace by [`Settings`].
+//!
+//! # What doorway is not
+//! No TLS, no HTTP/2, no WebSockets, no async, no routing: a front server does the first two, an application the last. Of the system,
+//! std offers no signals, no `SO_REUSEPORT` and a listen queue of 128 connections.
+//!
+//! # Panics
+//! The library does not panic on anything a client sends or an application passes. A panic of the application is caught, answered 500
+//! and logged; a program built with `panic = "abort"` gives that up.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(

@@ -86,9 +86,16 @@ impl Buffer {
 }
 
 /// Memory of buffers that nobody uses at the moment, kept so that the steady state allocates nothing.
-#[derive(Default)]
 pub(super) struct Reserve {
     free: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Default for Reserve {
+    fn default() -> Reserve {
+        Reserve {
+            free: Mutex::new(Vec::with_capacity(Reserve::MOST)),
+        }
+    }
 }
 
 impl Reserve {

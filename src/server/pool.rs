@@ -18,7 +18,6 @@ use super::transport::{Transport, Wait};
 use crate::cause::Cause;
 
 /// Connections that need a thread, in the order in which they became ready.
-#[derive(Default)]
 pub(super) struct Ready {
     queue: Mutex<VecDeque<Queued>>,
     signal: Condvar,
@@ -31,6 +30,18 @@ pub(super) struct Ready {
 struct Queued {
     connection: Box<Connection>,
     since: Instant,
+}
+
+impl Default for Ready {
+    fn default() -> Ready {
+        Ready {
+            queue: Mutex::new(VecDeque::with_capacity(64)),
+            signal: Condvar::new(),
+            length: AtomicUsize::new(0),
+            free: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Ready {

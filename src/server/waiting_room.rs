@@ -39,12 +39,21 @@ pub(super) struct WaitingRoom {
     signal: Condvar,
 }
 
-#[derive(Default)]
 struct Inbox {
     arrived: Arrived,
     /// A connection must be closed to make room for a new one.
     make_room: bool,
     woken: bool,
+}
+
+impl Default for Inbox {
+    fn default() -> Inbox {
+        Inbox {
+            arrived: Vec::with_capacity(64),
+            make_room: false,
+            woken: false,
+        }
+    }
 }
 
 impl WaitingRoom {
@@ -96,11 +105,12 @@ impl<'a> Keeper<'a> {
     pub(super) fn new(engine: &'a Engine) -> Keeper<'a> {
         Keeper {
             engine,
-            parked: BinaryHeap::new(),
+            // Room for a usual crowd from the start, so that the steady state of a small server never allocates.
+            parked: BinaryHeap::with_capacity(256),
             held: 0,
             scratch: Vec::new(),
             spans: Spans::new(),
-            arrived: Vec::new(),
+            arrived: Vec::with_capacity(64),
             epoch: Instant::now(),
             last_report: None,
         }
