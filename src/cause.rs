@@ -215,12 +215,7 @@ mod tests {
     #[test]
     fn causes_have_unique_rising_numbers_and_unique_names() {
         for pair in Cause::ALL.windows(2) {
-            assert!(
-                pair[0].number() < pair[1].number(),
-                "{:?} before {:?}",
-                pair[0],
-                pair[1]
-            );
+            assert!(pair[0].number() < pair[1].number(), "{:?} before {:?}", pair[0], pair[1]);
         }
         let mut names: Vec<_> = Cause::ALL.iter().map(|cause| cause.name()).collect();
         names.sort_unstable();
@@ -232,14 +227,8 @@ mod tests {
     fn causes_carry_one_sentence_and_a_status_of_a_refusal() {
         for cause in Cause::ALL {
             let sentence = cause.sentence().trim();
-            assert!(
-                sentence.ends_with('.') && sentence.matches(". ").count() == 0,
-                "{cause:?}: {sentence}"
-            );
-            assert!(
-                cause.status().is_none_or(|status| (400..=599).contains(&status)),
-                "{cause:?}"
-            );
+            assert!(sentence.ends_with('.') && sentence.matches(". ").count() == 0, "{cause:?}: {sentence}");
+            assert!(cause.status().is_none_or(|status| (400..=599).contains(&status)), "{cause:?}");
         }
     }
 }

@@ -51,10 +51,7 @@ impl Request {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut path_info = Vec::new();
         percent_decode(path.as_bytes(), &mut path_info);
-        let mut environ = Environ::new(Gateway {
-            door: "test",
-            ..Gateway::default()
-        });
+        let mut environ = Environ::new(Gateway { door: "test", ..Gateway::default() });
         environ.set("REQUEST_METHOD", method);
         environ.set("SCRIPT_NAME", "");
         environ.set("PATH_INFO", path_info);
@@ -103,13 +100,8 @@ impl Request {
         let errors = Arc::new(Collected::default());
         self.environ.set_errors(Errors::new(errors.clone()));
         let sent = Arc::new(Mutex::new(Sent::default()));
-        let mut start_response = StartResponse::new(Box::new(Recorder {
-            sent: Arc::clone(&sent),
-        }));
-        let mut body = application
-            .call(&self.environ, &mut start_response)
-            .resolve(&mut start_response)
-            .into_blocks();
+        let mut start_response = StartResponse::new(Box::new(Recorder { sent: Arc::clone(&sent) }));
+        let mut body = application.call(&self.environ, &mut start_response).resolve(&mut start_response).into_blocks();
 
         let mut error = None;
         let mut blocks = Vec::new();
@@ -132,28 +124,17 @@ impl Request {
         }
 
         let mut sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
-        let head = sent
-            .head
-            .take()
-            .or_else(|| Some((start_response.status()?.clone(), start_response.headers()?.clone())));
+        let head =
+            sent.head.take().or_else(|| Some((start_response.status()?.clone(), start_response.headers()?.clone())));
         // A server answers 500 as long as it can, which is as long as nothing was sent.
         let (status, headers) = match (&error, head) {
             (None, Some(head)) => head,
             (Some(_), Some(head)) if start_response.is_sent() || blocks.iter().any(|block| !block.is_empty()) => head,
-            _ => (
-                Status::parse("500 Internal Server Error").unwrap_or_default(),
-                Headers::new(),
-            ),
+            _ => (Status::parse("500 Internal Server Error").unwrap_or_default(), Headers::new()),
         };
         sent.blocks.append(&mut blocks);
         let errors = std::mem::take(&mut *errors.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Response {
-            status,
-            headers,
-            blocks: sent.blocks,
-            errors,
-            error,
-        }
+        Response { status, headers, blocks: sent.blocks, errors, error }
     }
 }
 
@@ -201,11 +182,7 @@ impl Transmit for Recorder {
     }
 
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
-        self.sent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .blocks
-            .push(block.to_vec());
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).blocks.push(block.to_vec());
         Ok(())
     }
 
@@ -256,10 +233,7 @@ mod tests {
     #[test]
     fn p_sr_11_a_response_that_was_never_started_is_a_500_with_its_cause() {
         let response = Request::get("/").call(&|_: &Environ, _: &mut StartResponse| "x");
-        assert_eq!(
-            (response.status.code(), response.error),
-            (500, Some((Cause::NotStarted, String::new())))
-        );
+        assert_eq!((response.status.code(), response.error), (500, Some((Cause::NotStarted, String::new()))));
     }
 
     #[test]
@@ -269,9 +243,6 @@ mod tests {
             "x"
         };
         let response = Request::get("/").call(&application);
-        assert_eq!(
-            (response.status.code(), response.error.unwrap().0),
-            (500, Cause::HeaderValue)
-        );
+        assert_eq!((response.status.code(), response.error.unwrap().0), (500, Cause::HeaderValue));
     }
 }

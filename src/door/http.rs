@@ -35,27 +35,18 @@ pub(crate) fn fill_environ(
 
     variables.extend(&origin.variables);
     variables.push(b"REQUEST_METHOD", head.method());
-    variables.push_with(
-        |text| text.extend_from_slice(b"PATH_INFO"),
-        |text| percent_decode(path, text),
-    );
+    variables.push_with(|text| text.extend_from_slice(b"PATH_INFO"), |text| percent_decode(path, text));
     variables.push(b"QUERY_STRING", query);
     variables.push(b"REQUEST_URI", head.target());
     variables.push(b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
-    variables.push(
-        b"SERVER_NAME",
-        request.host.map_or(origin.server_name.as_bytes(), host_of),
-    );
+    variables.push(b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
     variables.push(b"SERVER_PORT", origin.server_port.as_bytes());
     if origin.gateway.https {
         variables.push(b"HTTPS", b"on");
     }
     if let Some((_, port)) = peer.address {
         variables.push(b"REMOTE_ADDR", peer.text.as_bytes());
-        variables.push_with(
-            |text| text.extend_from_slice(b"REMOTE_PORT"),
-            |text| push_decimal(text, u64::from(port)),
-        );
+        variables.push_with(|text| text.extend_from_slice(b"REMOTE_PORT"), |text| push_decimal(text, u64::from(port)));
     }
     fill_fields(request, refuse_underscores, variables)
 }
@@ -82,17 +73,10 @@ fn fill_fields(request: &Request<'_>, refuse_underscores: bool, variables: &mut 
             }
             KeptAs::Field => {
                 let bit = 1u64
-                    << (name
-                        .iter()
-                        .fold(name.len(), |sum, byte| sum.wrapping_mul(31) ^ usize::from(byte | 0x20))
-                        % 64);
+                    << (name.iter().fold(name.len(), |sum, byte| sum.wrapping_mul(31) ^ usize::from(byte | 0x20)) % 64);
                 if seen & bit != 0 {
                     if let Some(index) = variables.position(|other| is_variable_of(other, name)) {
-                        let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") {
-                            b"; "
-                        } else {
-                            b", "
-                        };
+                        let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
                         variables.join(index, separator, value);
                         continue;
                     }
@@ -244,16 +228,9 @@ fn write_field(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>))
 
 /// The first line of what a client sent, for a log: as far as it goes, at most 200 bytes, escaped when shown.
 pub(crate) fn first_line(bytes: &[u8]) -> &[u8] {
-    let start = bytes
-        .iter()
-        .position(|byte| !matches!(byte, b'\r' | b'\n'))
-        .unwrap_or(bytes.len());
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
     let line = bytes.get(start..).unwrap_or_default();
-    let end = line
-        .iter()
-        .take(200)
-        .position(|byte| matches!(byte, b'\r' | b'\n'))
-        .unwrap_or(line.len().min(200));
+    let end = line.iter().take(200).position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len().min(200));
     line.get(..end).unwrap_or_default()
 }
 

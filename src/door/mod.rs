@@ -23,18 +23,10 @@ impl Origin {
     pub(crate) fn new(gateway: Gateway, server_name: String, server_port: Option<u16>) -> Origin {
         let mut variables = Pairs::default();
         variables.push(b"GATEWAY_INTERFACE", b"CGI/1.1");
-        variables.push(
-            b"SERVER_SOFTWARE",
-            concat!("doorway/", env!("CARGO_PKG_VERSION")).as_bytes(),
-        );
+        variables.push(b"SERVER_SOFTWARE", concat!("doorway/", env!("CARGO_PKG_VERSION")).as_bytes());
         variables.push(b"SCRIPT_NAME", b"");
         let port = server_port.unwrap_or(if gateway.https { 443 } else { 80 });
-        Origin {
-            gateway,
-            variables,
-            server_name,
-            server_port: port.to_string(),
-        }
+        Origin { gateway, variables, server_name, server_port: port.to_string() }
     }
 }
 
@@ -51,10 +43,7 @@ impl Peer {
     pub(crate) fn new(address: std::net::SocketAddr) -> Peer {
         // An IPv4 client of an IPv6 listener is the same client as before.
         let ip = address.ip().to_canonical();
-        Peer {
-            address: Some((ip, address.port())),
-            text: ip.to_string(),
-        }
+        Peer { address: Some((ip, address.port())), text: ip.to_string() }
     }
 }
 

@@ -124,10 +124,7 @@ impl Body {
                 Kind::Deferred(Box::new(move |start_response| make(start_response).map_blocks(change)))
             }
             kind => Kind::Blocks(Box::new(
-                Blocks {
-                    body: Body::of_kind(kind),
-                }
-                .map(move |block| block.and_then(&mut change)),
+                Blocks { body: Body::of_kind(kind) }.map(move |block| block.and_then(&mut change)),
             )),
         };
         Body { kind, on_close }
@@ -170,10 +167,7 @@ impl Body {
     }
 
     pub(crate) fn of_kind(kind: Kind) -> Body {
-        Body {
-            kind,
-            on_close: Vec::new(),
-        }
+        Body { kind, on_close: Vec::new() }
     }
 }
 
@@ -240,11 +234,7 @@ impl From<()> for Body {
 
 impl From<Block> for Body {
     fn from(bytes: Block) -> Body {
-        if bytes.is_empty() {
-            Body::empty()
-        } else {
-            Body::of_kind(Kind::Bytes(bytes))
-        }
+        if bytes.is_empty() { Body::empty() } else { Body::of_kind(Kind::Bytes(bytes)) }
     }
 }
 

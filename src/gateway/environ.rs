@@ -33,13 +33,7 @@ pub struct Gateway {
 /// Plain HTTP, several threads, one process.
 impl Default for Gateway {
     fn default() -> Gateway {
-        Gateway {
-            door: "http",
-            https: false,
-            multithread: true,
-            multiprocess: false,
-            run_once: false,
-        }
+        Gateway { door: "http", https: false, multithread: true, multiprocess: false, run_once: false }
     }
 }
 
@@ -88,10 +82,7 @@ impl Environ {
     /// An environ without variables and without content, for servers and tests to fill.
     pub fn new(gateway: Gateway) -> Environ {
         Environ {
-            vars: Arc::new(Vars {
-                gateway,
-                ..Vars::default()
-            }),
+            vars: Arc::new(Vars { gateway, ..Vars::default() }),
             input: Arc::new(Mutex::new(Slot::Empty)),
             errors: Errors::new(Arc::new(Silent)),
         }
@@ -110,10 +101,7 @@ impl Environ {
 
     /// Every variable, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.vars
-            .pairs
-            .iter()
-            .map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
+        self.vars.pairs.iter().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
     }
 
     /// `REQUEST_METHOD`, exactly as it was sent: methods are case-sensitive (RFC 9110 section 9.1).
@@ -179,9 +167,7 @@ impl Environ {
 
     /// A request field by its name on the wire, byte for byte.
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
-        let bare = ["content-type", "content-length"]
-            .iter()
-            .any(|other| other.eq_ignore_ascii_case(name));
+        let bare = ["content-type", "content-length"].iter().any(|other| other.eq_ignore_ascii_case(name));
         let prefix: &[u8] = if bare { b"" } else { b"HTTP_" };
         let index = self.vars.pairs.position(|variable| {
             variable.strip_prefix(prefix).is_some_and(|rest| {
@@ -276,9 +262,7 @@ impl Environ {
 
     /// Removes a variable; no error when it is not there.
     pub fn remove(&mut self, name: &str) {
-        Arc::make_mut(&mut self.vars)
-            .pairs
-            .retain(|other, _| other != name.as_bytes());
+        Arc::make_mut(&mut self.vars).pairs.retain(|other, _| other != name.as_bytes());
     }
 
     /// Sets `wsgi.url_scheme`, for middleware that learns it from a trusted front server.
@@ -330,9 +314,7 @@ impl Environ {
     }
 
     fn text(&self, name: &str) -> &str {
-        self.bytes(name)
-            .and_then(|value| std::str::from_utf8(value).ok())
-            .unwrap_or_default()
+        self.bytes(name).and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
     }
 }
 
@@ -344,10 +326,7 @@ pub(crate) fn variable_byte(byte: u8) -> u8 {
 /// Method and path only: other variables may be secrets.
 impl fmt::Debug for Environ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Environ")
-            .field("method", &self.method())
-            .field("path", &self.path())
-            .finish_non_exhaustive()
+        f.debug_struct("Environ").field("method", &self.method()).field("path", &self.path()).finish_non_exhaustive()
     }
 }
 
@@ -366,10 +345,7 @@ mod tests {
         inner.set("B", "3");
         inner.remove("none");
         assert_eq!((outer.bytes("A"), outer.bytes("B")), (Some(&b"1"[..]), None));
-        assert_eq!(
-            (inner.clone().bytes("A"), inner.bytes("B")),
-            (Some(&b"2"[..]), Some(&b"3"[..]))
-        );
+        assert_eq!((inner.clone().bytes("A"), inner.bytes("B")), (Some(&b"2"[..]), Some(&b"3"[..])));
         inner.remove("A");
         assert_eq!((inner.bytes("A"), outer.bytes("A")), (None, Some(&b"1"[..])));
     }

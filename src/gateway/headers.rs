@@ -74,9 +74,7 @@ impl Headers {
     /// The first value of this name.
     pub fn get_bytes(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         let name = name.as_ref();
-        self.iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Every value of this name as text, in order.
@@ -248,15 +246,7 @@ mod tests {
 
     #[test]
     fn p_hdr_03_forbids_hop_by_hop_fields() {
-        for name in [
-            "Connection",
-            "KEEP-ALIVE",
-            "te",
-            "Trailer",
-            "Transfer-Encoding",
-            "upgrade",
-            "Proxy-Connection",
-        ] {
+        for name in ["Connection", "KEEP-ALIVE", "te", "Trailer", "Transfer-Encoding", "upgrade", "Proxy-Connection"] {
             assert_eq!(cause_of(name, "x"), Some(Cause::HopByHop), "{name}");
         }
         for name in ["Trailers", "T", "Date"] {
@@ -272,11 +262,7 @@ mod tests {
     #[test]
     fn p_hdr_06_forbids_a_content_length_that_is_not_one_run_of_digits() {
         for value in ["", "+3", "-1", "3, 3", "0x3", " 3", "12345678901234567890"] {
-            assert_eq!(
-                cause_of("Content-Length", value),
-                Some(Cause::HeaderLength),
-                "{value:?}"
-            );
+            assert_eq!(cause_of("Content-Length", value), Some(Cause::HeaderLength), "{value:?}");
         }
         let twice = Headers::from(&[("Content-Length", "3"), ("content-length", "3")]);
         assert_eq!(twice.check().map_err(|(cause, _)| cause), Err(Cause::HeaderLength));

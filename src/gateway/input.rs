@@ -76,10 +76,7 @@ impl<'environ> Input<'environ> {
             Some(Slot::Open(content)) => Ok(Some(&mut **content)),
             Some(Slot::Empty) => Ok(None),
             Some(Slot::Over) => Err(io::Error::other("the call that this input belongs to has ended")),
-            None => Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another reader of this input is alive",
-            )),
+            None => Err(io::Error::new(io::ErrorKind::ResourceBusy, "another reader of this input is alive")),
         }
     }
 }

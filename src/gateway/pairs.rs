@@ -29,10 +29,7 @@ impl Pairs {
     }
 
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.push_with(
-            |text| text.extend_from_slice(name),
-            |text| text.extend_from_slice(value),
-        );
+        self.push_with(|text| text.extend_from_slice(name), |text| text.extend_from_slice(value));
     }
 
     /// Appends a pair whose name and value are written straight into the text.
@@ -43,10 +40,7 @@ impl Pairs {
 
     /// Replaces the pair at `index`; the bytes of the old one stay in the text.
     pub(crate) fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) {
-        let entry = self.write(
-            |text| text.extend_from_slice(name),
-            |text| text.extend_from_slice(value),
-        );
+        let entry = self.write(|text| text.extend_from_slice(name), |text| text.extend_from_slice(value));
         if let Some(place) = self.entries.get_mut(index) {
             *place = entry;
         }
@@ -62,11 +56,7 @@ impl Pairs {
         } else {
             let start = self.text.len();
             self.text.extend_from_within(old.name..old.end);
-            Entry {
-                name: start,
-                value: start + (old.value - old.name),
-                end: 0,
-            }
+            Entry { name: start, value: start + (old.value - old.name), end: 0 }
         };
         self.text.extend_from_slice(separator);
         self.text.extend_from_slice(value);
@@ -97,15 +87,11 @@ impl Pairs {
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<(&[u8], &[u8])> {
-        self.entries
-            .get(index)
-            .map(|entry| (entry.name(&self.text), entry.value(&self.text)))
+        self.entries.get(index).map(|entry| (entry.name(&self.text), entry.value(&self.text)))
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
-        self.entries
-            .iter()
-            .map(|entry| (entry.name(&self.text), entry.value(&self.text)))
+        self.entries.iter().map(|entry| (entry.name(&self.text), entry.value(&self.text)))
     }
 
     fn write(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) -> Entry {
@@ -113,11 +99,7 @@ impl Pairs {
         name(&mut self.text);
         let middle = self.text.len();
         value(&mut self.text);
-        Entry {
-            name: start,
-            value: middle,
-            end: self.text.len(),
-        }
+        Entry { name: start, value: middle, end: self.text.len() }
     }
 }
 
@@ -138,20 +120,12 @@ mod tests {
     fn all(pairs: &Pairs) -> Vec<(String, String)> {
         pairs
             .iter()
-            .map(|(name, value)| {
-                (
-                    String::from_utf8_lossy(name).into(),
-                    String::from_utf8_lossy(value).into(),
-                )
-            })
+            .map(|(name, value)| (String::from_utf8_lossy(name).into(), String::from_utf8_lossy(value).into()))
             .collect()
     }
 
     fn own(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
     }
 
     #[test]

@@ -27,9 +27,7 @@ pub fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn hex_digit(byte: &u8) -> Option<u8> {
-    char::from(*byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

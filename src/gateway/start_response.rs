@@ -256,9 +256,7 @@ impl StartResponse {
     }
 
     fn check(&mut self) -> Result<(), StartError> {
-        self.headers
-            .check()
-            .map_err(|(cause, name)| self.record(cause, format!("{name:?}")))
+        self.headers.check().map_err(|(cause, name)| self.record(cause, format!("{name:?}")))
     }
 
     /// Keeps the first error, and gives this one to the caller.
@@ -285,10 +283,7 @@ impl StartResponse {
         if block.is_empty() {
             return Ok(());
         }
-        let transmit = self
-            .transmit
-            .as_mut()
-            .ok_or_else(|| io::Error::other("the call has ended"))?;
+        let transmit = self.transmit.as_mut().ok_or_else(|| io::Error::other("the call has ended"))?;
         self.written = true;
         if self.state == State::Sent {
             transmit.block(block)
@@ -308,9 +303,7 @@ fn fill(own: &mut Headers, headers: &[(&str, &str)]) {
 impl fmt::Debug for StartResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = self.status().map(Status::to_string);
-        f.debug_struct("StartResponse")
-            .field("status", &status)
-            .finish_non_exhaustive()
+        f.debug_struct("StartResponse").field("status", &status).finish_non_exhaustive()
     }
 }
 
@@ -438,14 +431,8 @@ mod tests {
     fn p_sr_07_a_second_start_is_an_error_even_when_the_first_failed() {
         let (mut start_response, _) = fixture();
         assert_eq!(cause(start_response.try_start("bad", &[])), Some(Cause::StatusInvalid));
-        assert_eq!(
-            cause(start_response.try_start("200 OK", &[])),
-            Some(Cause::StartedTwice)
-        );
-        assert_eq!(
-            start_response.misuse().map(StartError::cause),
-            Some(Cause::StatusInvalid)
-        );
+        assert_eq!(cause(start_response.try_start("200 OK", &[])), Some(Cause::StartedTwice));
+        assert_eq!(start_response.misuse().map(StartError::cause), Some(Cause::StatusInvalid));
         assert!(start_response.restart("500 Oops", &[], "mended").is_ok());
         assert!(start_response.misuse().is_none());
     }
@@ -456,10 +443,7 @@ mod tests {
         start_response.start("200 OK", &[("A", "1"), ("B", "2")]);
         start_response.restart("500 Oops", &[("C", "3")], "error").unwrap();
         assert_eq!(start_response.status().unwrap().code(), 500);
-        assert_eq!(
-            start_response.headers().unwrap().iter().collect::<Vec<_>>(),
-            [(&b"C"[..], &b"3"[..])]
-        );
+        assert_eq!(start_response.headers().unwrap().iter().collect::<Vec<_>>(), [(&b"C"[..], &b"3"[..])]);
         assert_eq!(start_response.take_replaced().as_deref(), Some("error"));
     }
 
@@ -467,10 +451,7 @@ mod tests {
     fn p_sr_09_restart_after_the_head_was_sent_carries_the_error_on() {
         let (mut start_response, _) = fixture();
         start_response.start("200 OK", &[]).write_all(b"x").unwrap();
-        let error = start_response
-            .restart("500 Oops", &[], "the disk is full")
-            .map(|_| ())
-            .unwrap_err();
+        let error = start_response.restart("500 Oops", &[], "the disk is full").map(|_| ()).unwrap_err();
         assert_eq!((error.cause(), error.detail()), (Cause::HeadSent, "the disk is full"));
         assert!(start_response.misuse().is_some());
     }
@@ -489,11 +470,7 @@ mod tests {
         start_response.on_start(|_, headers| headers.add("Inner", "1"));
         start_response.on_write(|block| Ok(block.to_ascii_uppercase()));
         start_response.start("200 OK", &[]);
-        start_response
-            .restart("203 Changed", &[], "again")
-            .unwrap()
-            .write_all(b"abc")
-            .unwrap();
+        start_response.restart("203 Changed", &[], "again").unwrap().write_all(b"abc").unwrap();
         assert_eq!(*kept.0.lock().unwrap(), ["203 Changed [\"Inner\", \"Outer\"]", "ABC"]);
     }
 

@@ -63,10 +63,7 @@ impl Status {
 /// `200 OK`.
 impl Default for Status {
     fn default() -> Status {
-        Status {
-            code: 200,
-            reason: "OK".into(),
-        }
+        Status { code: 200, reason: "OK".into() }
     }
 }
 

@@ -274,12 +274,7 @@ impl Decoder {
             (_, State::TrailerName | State::TrailerValue) => self.trailer_line += 1,
             _ => {}
         }
-        let Limits {
-            field_line,
-            fields,
-            head,
-            ..
-        } = self.limits;
+        let Limits { field_line, fields, head, .. } = self.limits;
         if self.trailer_line > field_line || self.trailer_fields > fields || self.trailer_bytes > head {
             return Err(Cause::TrailerLong);
         }
@@ -347,11 +342,7 @@ pub fn size_line(len: usize, room: &mut [u8; 18]) -> &[u8] {
         };
         start = place;
     }
-    if len == 0 {
-        &[]
-    } else {
-        room.get(start..).unwrap_or(&[])
-    }
+    if len == 0 { &[] } else { room.get(start..).unwrap_or(&[]) }
 }
 
 #[cfg(test)]

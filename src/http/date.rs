@@ -11,18 +11,9 @@ const DAY: u64 = 86_400;
 /// Fifty years have 12 or 13 leap days.
 const FIFTY_YEARS: u64 = (50 * 365 + 13) * DAY;
 const DAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
-const LONG_DAYS: [&[u8]; 7] = [
-    b"Sunday",
-    b"Monday",
-    b"Tuesday",
-    b"Wednesday",
-    b"Thursday",
-    b"Friday",
-    b"Saturday",
-];
-const MONTHS: [&[u8; 3]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
+const LONG_DAYS: [&[u8]; 7] = [b"Sunday", b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday"];
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 /// A second of the calendar, in GMT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +37,7 @@ pub struct Civil {
 impl Civil {
     /// The month's three letters, as in `Nov`.
     pub fn month_name(&self) -> &'static [u8; 3] {
-        MONTHS
-            .get(usize::from(self.month).wrapping_sub(1))
-            .unwrap_or(&MONTHS[0])
+        MONTHS.get(usize::from(self.month).wrapping_sub(1)).unwrap_or(&MONTHS[0])
     }
 
     /// The day's three letters, as in `Sun`.
@@ -74,11 +63,7 @@ pub const fn civil(seconds: u64) -> Civil {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     // From March on, five months have 153 days.
     let month_from_march = (5 * day_of_year + 2) / 153;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = era * 400 + year_of_era + (month <= 2) as u64;
     // Every value below is in the small range that the fields of Civil name.
     Civil {
@@ -109,11 +94,7 @@ fn seconds_of(year: u64, month: u64, day: u64, (hour, minute, second): Time) -> 
     if !exists || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let (year, month_from_march) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
+    let (year, month_from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month_from_march + 2) / 5 + day - 1 - 719_468;
     Some(days * DAY + hour * 3_600 + minute * 60 + second)
 }
@@ -157,9 +138,7 @@ fn two_digits(value: u8) -> [u8; 2] {
 // HTTP-date = IMF-fixdate / obs-date
 // obs-date  = rfc850-date / asctime-date
 pub fn parse_http_date(text: &[u8], now: u64) -> Option<u64> {
-    parse_imf_fixdate(text)
-        .or_else(|| parse_rfc850(text, now))
-        .or_else(|| parse_asctime(text))
+    parse_imf_fixdate(text).or_else(|| parse_rfc850(text, now)).or_else(|| parse_asctime(text))
 }
 
 fn parse_imf_fixdate(text: &[u8]) -> Option<u64> {
@@ -175,10 +154,7 @@ fn parse_imf_fixdate(text: &[u8]) -> Option<u64> {
 // rfc850-date = day-name-l "," SP date2 SP time-of-day SP GMT
 // date2       = day "-" month "-" 2DIGIT
 fn parse_rfc850(text: &[u8], now: u64) -> Option<u64> {
-    let rest = LONG_DAYS
-        .iter()
-        .find_map(|name| text.strip_prefix(*name))?
-        .strip_prefix(b", ")?;
+    let rest = LONG_DAYS.iter().find_map(|name| text.strip_prefix(*name))?.strip_prefix(b", ")?;
     let (day, rest) = digits::<2>(rest)?;
     let (month, rest) = month(rest.strip_prefix(b"-")?)?;
     let (year, rest) = digits::<2>(rest.strip_prefix(b"-")?)?;
@@ -192,11 +168,7 @@ fn parse_rfc850(text: &[u8], now: u64) -> Option<u64> {
     // RFC 9110 section 5.6.7: what appears to be more than 50 years ahead is the most recent past year with these digits.
     // The month's first day tells, since 29 February may not exist in the one year and exist in the other.
     let ahead = seconds_of(year, month, 1, time)? + (day.max(1) - 1) * DAY;
-    let year = if ahead > now.saturating_add(FIFTY_YEARS) {
-        year - 100
-    } else {
-        year
-    };
+    let year = if ahead > now.saturating_add(FIFTY_YEARS) { year - 100 } else { year };
     seconds_of(year, month, day, time)
 }
 
@@ -270,10 +242,7 @@ mod tests {
             let text = imf_fixdate(seconds);
             assert_eq!(parse_http_date(&text, NOW), Some(seconds));
             let at = civil(seconds);
-            let (day, month) = (
-                at.day_name().escape_ascii().to_string(),
-                at.month_name().escape_ascii().to_string(),
-            );
+            let (day, month) = (at.day_name().escape_ascii().to_string(), at.month_name().escape_ascii().to_string());
             let time = format!("{:02}:{:02}:{:02}", at.hour, at.minute, at.second);
             let asctime = format!("{day} {month} {:2} {time} {}", at.day, at.year);
             assert_eq!(parse_http_date(asctime.as_bytes(), NOW), Some(seconds), "{asctime}");
@@ -281,11 +250,7 @@ mod tests {
             let rfc850 = format!("{long}, {:02}-{month}-{:02} {time} GMT", at.day, at.year % 100);
             // Seen from within 50 years, the two digits mean the year they came from.
             let now = seconds.saturating_sub(random.next() % (49 * 365 * DAY));
-            assert_eq!(
-                parse_http_date(rfc850.as_bytes(), now),
-                Some(seconds),
-                "{rfc850} from {now}"
-            );
+            assert_eq!(parse_http_date(rfc850.as_bytes(), now), Some(seconds), "{rfc850} from {now}");
         }
     }
 
@@ -298,10 +263,7 @@ mod tests {
             let next_day = (now.year, now.month, now.day) == (before.year, before.month, before.day + 1);
             let next_month = (now.year, now.month, now.day) == (before.year, before.month + 1, 1);
             let next_year = (now.year, now.month, now.day) == (before.year + 1, 1, 1) && before.month == 12;
-            assert!(
-                next_day || (next_month && before.day >= 28) || next_year,
-                "{before:?} {now:?}"
-            );
+            assert!(next_day || (next_month && before.day >= 28) || next_year, "{before:?} {now:?}");
             before = now;
         }
     }
@@ -311,14 +273,8 @@ mod tests {
         let year = |digits: u32, now| {
             parse_http_date(format!("Monday, 01-Jan-{digits:02} 00:00:00 GMT").as_bytes(), now).map(|at| civil(at).year)
         };
-        assert_eq!(
-            [94, 23, 24, 73].map(|digits| year(digits, NOW)),
-            [1994, 2023, 2024, 2073].map(Some)
-        );
-        assert_eq!(
-            [74, 75, 99].map(|digits| year(digits, NOW)),
-            [1974, 1975, 1999].map(Some)
-        );
+        assert_eq!([94, 23, 24, 73].map(|digits| year(digits, NOW)), [1994, 2023, 2024, 2073].map(Some));
+        assert_eq!([74, 75, 99].map(|digits| year(digits, NOW)), [1974, 1975, 1999].map(Some));
         assert_eq!(year(5, 4_000_000_000), Some(2105)); // seen from 2096
         assert_eq!(year(96, 4_107_542_400), Some(2096)); // seen from 2100
         // 29 February exists in the year that is meant or not at all.
@@ -358,13 +314,7 @@ mod tests {
         ] {
             assert_eq!(parse_http_date(text.as_bytes(), NOW), None, "{text}");
         }
-        assert_eq!(
-            parse_http_date(b"Sun, 06 Nov 1994 08:49:60 GMT", NOW),
-            Some(784_111_800)
-        );
-        assert_eq!(
-            parse_http_date(b"Mon, 06 Nov 1994 08:49:37 GMT", NOW),
-            Some(784_111_777)
-        );
+        assert_eq!(parse_http_date(b"Sun, 06 Nov 1994 08:49:60 GMT", NOW), Some(784_111_800));
+        assert_eq!(parse_http_date(b"Mon, 06 Nov 1994 08:49:37 GMT", NOW), Some(784_111_777));
     }
 }

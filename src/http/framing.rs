@@ -35,9 +35,7 @@ pub fn content(
         (None, None, _) => Ok(Content::None),
         // Smuggling: RFC 9112 section 6.3 rule 3 allows to refuse it, and two recipients may not pick different fields.
         (Some(_), Some(_), _) => Err(Cause::LengthAndCoding),
-        (Some(value), None, _) => parse_content_length(value)
-            .map(Content::Length)
-            .ok_or(Cause::ContentLength),
+        (Some(value), None, _) => parse_content_length(value).map(Content::Length).ok_or(Cause::ContentLength),
         // RFC 9112 section 6.1: with HTTP/1.0 the framing is faulty.
         (None, Some(_), Version::Http10) => Err(Cause::CodingVersion),
         (None, Some(value), _) if value.eq_ignore_ascii_case(b"chunked") => Ok(Content::Chunked),
@@ -113,11 +111,7 @@ pub fn response(
         (_, _, None, Version::Http11) => (Delimiter::Chunked, None),
         (_, _, None, Version::Http10) => (Delimiter::Close, None),
     };
-    Framing {
-        delimiter,
-        content_length,
-        chunked: delimiter == Delimiter::Chunked,
-    }
+    Framing { delimiter, content_length, chunked: delimiter == Delimiter::Chunked }
 }
 
 #[cfg(test)]
@@ -135,11 +129,7 @@ mod tests {
             ("9999999999999999999", 9_999_999_999_999_999_999),
         ] {
             for version in [Http10, Http11] {
-                assert_eq!(
-                    content(version, Some(value.as_bytes()), None),
-                    Ok(Content::Length(length)),
-                    "{value}"
-                );
+                assert_eq!(content(version, Some(value.as_bytes()), None), Ok(Content::Length(length)), "{value}");
             }
         }
         for value in [
@@ -160,11 +150,7 @@ mod tests {
             "18446744073709551616",
             "99999999999999999999",
         ] {
-            assert_eq!(
-                content(Http11, Some(value.as_bytes()), None),
-                Err(Cause::ContentLength),
-                "{value}"
-            );
+            assert_eq!(content(Http11, Some(value.as_bytes()), None), Err(Cause::ContentLength), "{value}");
         }
         assert_eq!(content(Http11, None, None), Ok(Content::None));
     }
@@ -186,11 +172,7 @@ mod tests {
             assert_eq!(content(Http10, None, Some(value.as_bytes())), Err(Cause::CodingVersion));
         }
         for value in ["gzip", "identity", "xchunked", "chunkedx"] {
-            assert_eq!(
-                content(Http11, None, Some(value.as_bytes())),
-                Err(Cause::CodingUnknown),
-                "{value}"
-            );
+            assert_eq!(content(Http11, None, Some(value.as_bytes())), Err(Cause::CodingUnknown), "{value}");
         }
         for value in [
             "",
@@ -205,11 +187,7 @@ mod tests {
             "chunked\u{b}",
             "chunked ",
         ] {
-            assert_eq!(
-                content(Http11, None, Some(value.as_bytes())),
-                Err(Cause::CodingInvalid),
-                "{value:?}"
-            );
+            assert_eq!(content(Http11, None, Some(value.as_bytes())), Err(Cause::CodingInvalid), "{value:?}");
         }
     }
 
@@ -243,11 +221,7 @@ mod tests {
         ];
         for (version, head, status, declared, known, delimiter, content_length) in rows {
             let framing = response(version, head, status, declared, known);
-            let expected = Framing {
-                delimiter,
-                content_length,
-                chunked: delimiter == Chunked,
-            };
+            let expected = Framing { delimiter, content_length, chunked: delimiter == Chunked };
             assert_eq!(framing, expected, "{version:?} {head} {status} {declared:?} {known:?}");
         }
     }

@@ -31,12 +31,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            target: 8_190,
-            field_line: 8_190,
-            fields: 100,
-            head: 65_536,
-        }
+        Limits { target: 8_190, field_line: 8_190, fields: 100, head: 65_536 }
     }
 }
 
@@ -127,10 +122,7 @@ impl<'buf> Head<'buf> {
 
     /// The fields in the order of arrival: name as spelt, value without the white space around it.
     pub fn fields(&self) -> Fields<'buf> {
-        Fields {
-            bytes: self.bytes,
-            spans: self.spans.iter(),
-        }
+        Fields { bytes: self.bytes, spans: self.spans.iter() }
     }
 
     /// The number of bytes of the head, with empty lines before it and the empty line that ends it: the content or
@@ -155,10 +147,7 @@ impl<'buf> Iterator for Fields<'buf> {
     fn next(&mut self) -> Option<Self::Item> {
         let span = self.spans.next()?;
         // The parser made the spans for these bytes, so both are always there.
-        Some((
-            self.bytes.get(span.name..span.colon)?,
-            self.bytes.get(span.value..span.value_end)?,
-        ))
+        Some((self.bytes.get(span.name..span.colon)?, self.bytes.get(span.value..span.value_end)?))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -295,11 +284,7 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
     let fits = version.take_while(|&(byte, pattern)| byte == pattern || (*pattern == b'0' && byte.is_ascii_digit()));
     let end = start + fits.count();
     if end < start + 8 || bytes.get(end) != Some(&b'\r') {
-        let early = if end == start {
-            Cause::RequestLine
-        } else {
-            Cause::Version
-        };
+        let early = if end == start { Cause::RequestLine } else { Cause::Version };
         return Err(fault(bytes, end, early, |byte| match byte {
             // A space too many before or behind the version.
             b' ' | b'\t' if end == start || end == start + 8 => Cause::RequestLine,
@@ -343,12 +328,7 @@ fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Span
     }
     let next = expect_crlf(bytes, end)?;
     let (value, value_end) = without_ows(bytes, colon + 1, end);
-    spans.0.push(Span {
-        name: line,
-        colon,
-        value,
-        value_end,
-    });
+    spans.0.push(Span { name: line, colon, value, value_end });
     Ok(next)
 }
 

@@ -34,11 +34,7 @@ impl Random {
                 return;
             }
             let at = self.below(bytes.len());
-            let byte = if self.below(3) == 0 {
-                self.byte()
-            } else {
-                favourites[self.below(favourites.len())]
-            };
+            let byte = if self.below(3) == 0 { self.byte() } else { favourites[self.below(favourites.len())] };
             match self.below(9) {
                 0..=2 => bytes[at] = byte,
                 3..=4 => bytes.insert(at, byte),

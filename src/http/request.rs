@@ -156,9 +156,7 @@ mod tests {
     #[test]
     fn rfc9112_3_2_host_is_required_in_1_1_and_valid_everywhere() {
         let host = |line: &str, fields: &str| {
-            with(&format!("{line}\r\n{fields}\r\n"), |request| {
-                request.map(|request| request.host.map(<[u8]>::to_vec))
-            })
+            with(&format!("{line}\r\n{fields}\r\n"), |request| request.map(|request| request.host.map(<[u8]>::to_vec)))
         };
         assert_eq!(host(GET_11, "hOST: a:1\r\n"), Ok(Some(b"a:1".to_vec())));
         assert_eq!(host(GET_11, ""), Err(Cause::HostMissing));
@@ -168,17 +166,10 @@ mod tests {
         assert_eq!(host("OPTIONS * HTTP/1.1", "Host:\r\n"), Ok(None));
         for line in [GET_10, GET_11, "GET http://b/ HTTP/1.1"] {
             for value in ["a b", "a/b", "a, b", "u@a", "a:x"] {
-                assert_eq!(
-                    host(line, &format!("Host: {value}\r\n")),
-                    Err(Cause::HostInvalid),
-                    "{value}"
-                );
+                assert_eq!(host(line, &format!("Host: {value}\r\n")), Err(Cause::HostInvalid), "{value}");
             }
         }
-        assert_eq!(
-            host("GET http://b:2/ HTTP/1.1", "Host: a\r\n"),
-            Ok(Some(b"b:2".to_vec()))
-        );
+        assert_eq!(host("GET http://b:2/ HTTP/1.1", "Host: a\r\n"), Ok(Some(b"b:2".to_vec())));
         assert_eq!(host("GET http://b/ HTTP/1.0", ""), Ok(Some(b"b".to_vec())));
         assert_eq!(host("GET http://b/ HTTP/1.1", ""), Err(Cause::HostMissing));
         assert_eq!(host("GET http://b/ HTTP/1.1", "Host:\r\n"), Err(Cause::HostInvalid));
@@ -201,40 +192,18 @@ mod tests {
             assert_eq!(cause(GET_11, &once), None, "{name}");
             assert_eq!(cause(GET_11, &twice), Some(Cause::FieldRepeated), "{name}");
         }
-        assert_eq!(
-            cause(
-                GET_11,
-                "Host: a\r\nCookie: a\r\nCookie: b\r\nAccept: c\r\nAccept: d\r\n"
-            ),
-            None
-        );
+        assert_eq!(cause(GET_11, "Host: a\r\nCookie: a\r\nCookie: b\r\nAccept: c\r\nAccept: d\r\n"), None);
     }
 
     #[test]
     fn the_first_fault_in_the_documented_order_is_named_whatever_the_order_of_the_fields() {
-        let fields = [
-            "Expect: x\r\n",
-            "Content-Length: x\r\n",
-            "Host: a b\r\n",
-            "Content-Type: a\r\nContent-Type: b\r\n",
-        ];
+        let fields =
+            ["Expect: x\r\n", "Content-Length: x\r\n", "Host: a b\r\n", "Content-Type: a\r\nContent-Type: b\r\n"];
         for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
-            let given = |used: usize| {
-                order
-                    .iter()
-                    .filter(|&&at| at < used)
-                    .map(|&at| fields[at])
-                    .collect::<String>()
-            };
+            let given = |used: usize| order.iter().filter(|&&at| at < used).map(|&at| fields[at]).collect::<String>();
             let host = "Host: a\r\n";
-            assert_eq!(
-                cause(GET_11, &format!("{host}{}", given(1))),
-                Some(Cause::ExpectUnknown)
-            );
-            assert_eq!(
-                cause(GET_11, &format!("{host}{}", given(2))),
-                Some(Cause::ContentLength)
-            );
+            assert_eq!(cause(GET_11, &format!("{host}{}", given(1))), Some(Cause::ExpectUnknown));
+            assert_eq!(cause(GET_11, &format!("{host}{}", given(2))), Some(Cause::ContentLength));
             assert_eq!(cause(GET_11, &given(3)), Some(Cause::HostInvalid));
             assert_eq!(cause(GET_11, &given(4)), Some(Cause::FieldRepeated));
             assert_eq!(cause("GET * HTTP/1.1", &given(4)), Some(Cause::TargetForm));
@@ -244,21 +213,13 @@ mod tests {
     #[test]
     fn rfc9112_6_3_the_framing_fields_are_found_in_any_case_and_order() {
         let content = |fields: &str| {
-            with(&format!("{GET_11}\r\nHost: a\r\n{fields}\r\n"), |request| {
-                request.map(|request| request.content)
-            })
+            with(&format!("{GET_11}\r\nHost: a\r\n{fields}\r\n"), |request| request.map(|request| request.content))
         };
         assert_eq!(content(""), Ok(Content::None));
         assert_eq!(content("CONTENT-length: 7\r\n"), Ok(Content::Length(7)));
         assert_eq!(content("transfer-ENCODING: \tChunked \r\n"), Ok(Content::Chunked));
-        assert_eq!(
-            content("Content-Length: 7\r\nTransfer-Encoding: gzip\r\n"),
-            Err(Cause::LengthAndCoding)
-        );
-        assert_eq!(
-            content("Transfer-Encoding: x\r\nContent-Length: y\r\n"),
-            Err(Cause::LengthAndCoding)
-        );
+        assert_eq!(content("Content-Length: 7\r\nTransfer-Encoding: gzip\r\n"), Err(Cause::LengthAndCoding));
+        assert_eq!(content("Transfer-Encoding: x\r\nContent-Length: y\r\n"), Err(Cause::LengthAndCoding));
         assert_eq!(content("Content-Length: 7, 7\r\n"), Err(Cause::ContentLength));
     }
 
@@ -269,36 +230,14 @@ mod tests {
                 request.map(|request| request.expects_continue)
             })
         };
-        assert_eq!(
-            expects(GET_11, "Expect: 100-Continue\r\nContent-Length: 1\r\n"),
-            Ok(true)
-        );
-        assert_eq!(
-            expects(GET_11, "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n"),
-            Ok(true)
-        );
-        assert_eq!(
-            expects(GET_11, "Expect: 100-continue\r\nContent-Length: 0\r\n"),
-            Ok(false)
-        );
+        assert_eq!(expects(GET_11, "Expect: 100-Continue\r\nContent-Length: 1\r\n"), Ok(true));
+        assert_eq!(expects(GET_11, "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n"), Ok(true));
+        assert_eq!(expects(GET_11, "Expect: 100-continue\r\nContent-Length: 0\r\n"), Ok(false));
         assert_eq!(expects(GET_11, "Expect: 100-continue\r\n"), Ok(false));
-        assert_eq!(
-            expects(GET_10, "Expect: 100-continue\r\nContent-Length: 1\r\n"),
-            Ok(false)
-        );
+        assert_eq!(expects(GET_10, "Expect: 100-continue\r\nContent-Length: 1\r\n"), Ok(false));
         assert_eq!(expects(GET_10, "Expect: x\r\n"), Ok(false));
-        for value in [
-            "",
-            "x",
-            "100-continue, x",
-            "100-continue;a",
-            "100-continue, 100-continue",
-        ] {
-            assert_eq!(
-                expects(GET_11, &format!("Expect: {value}\r\n")),
-                Err(Cause::ExpectUnknown),
-                "{value}"
-            );
+        for value in ["", "x", "100-continue, x", "100-continue;a", "100-continue, 100-continue"] {
+            assert_eq!(expects(GET_11, &format!("Expect: {value}\r\n")), Err(Cause::ExpectUnknown), "{value}");
         }
     }
 
@@ -310,11 +249,7 @@ mod tests {
             ("Connection: Keep-Alive\r\n", true, true),
             ("Connection: keep-alive, CLOSE\r\n", false, false),
             ("Connection: close\r\nConnection: keep-alive\r\n", false, false),
-            (
-                "Connection: keep-alive\r\nX: y\r\ncONNECTION: upgrade\t,close ,\r\n",
-                false,
-                false,
-            ),
+            ("Connection: keep-alive\r\nX: y\r\ncONNECTION: upgrade\t,close ,\r\n", false, false),
             ("Connection: Upgrade\r\nUpgrade: h2c\r\n", true, false),
             ("Connection: ,, ,keep-alive\r\n", true, true),
             ("Connection: closed, not-keep-alive, clos\r\n", true, false),

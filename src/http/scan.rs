@@ -11,10 +11,7 @@ const TARGET: u8 = 4;
 /// One bit a class for each byte.
 static CLASSES: [u8; 256] = classes();
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "evaluated by the compiler, which refuses an index out of bounds"
-)]
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index out of bounds")]
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -191,10 +188,7 @@ pub fn field_value_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     let mut rest = bytes.get(from..).unwrap_or(&[]);
     while let Some((wide, behind)) = rest.split_first_chunk::<32>() {
-        if wide
-            .iter()
-            .fold(false, |outside, &byte| outside | (byte < b' ') | (byte == 0x7F))
-        {
+        if wide.iter().fold(false, |outside, &byte| outside | (byte < b' ') | (byte == 0x7F)) {
             break;
         }
         at += 32;
@@ -218,38 +212,20 @@ mod tests {
     use super::*;
 
     type Search = (fn(&[u8], usize) -> usize, fn(u8) -> bool);
-    const SEARCHES: [Search; 3] = [
-        (token_end, is_tchar),
-        (field_value_end, is_field_value),
-        (target_end, is_target_byte),
-    ];
+    const SEARCHES: [Search; 3] =
+        [(token_end, is_tchar), (field_value_end, is_field_value), (target_end, is_target_byte)];
 
     #[test]
     fn rfc9110_5_6_2_every_byte_is_in_the_classes_of_its_grammar() {
         for byte in 0..=255u8 {
             let delimiter = b"\"(),/:;<=>?@[\\]{}".contains(&byte);
             assert_eq!(is_tchar(byte), byte.is_ascii_graphic() && !delimiter, "{byte:#x}");
-            assert_eq!(
-                is_field_vchar(byte),
-                (0x21..=0x7E).contains(&byte) || byte >= 0x80,
-                "{byte:#x}"
-            );
-            assert_eq!(
-                is_field_value(byte),
-                is_field_vchar(byte) || byte == 9 || byte == 32,
-                "{byte:#x}"
-            );
-            assert_eq!(
-                is_target_byte(byte),
-                (0x21..=0x7E).contains(&byte) && byte != b'#',
-                "{byte:#x}"
-            );
+            assert_eq!(is_field_vchar(byte), (0x21..=0x7E).contains(&byte) || byte >= 0x80, "{byte:#x}");
+            assert_eq!(is_field_value(byte), is_field_vchar(byte) || byte == 9 || byte == 32, "{byte:#x}");
+            assert_eq!(is_target_byte(byte), (0x21..=0x7E).contains(&byte) && byte != b'#', "{byte:#x}");
         }
         assert!(is_token(b"a_b") && !is_token(b"") && !is_token(b"a b"));
-        assert_eq!(
-            (trim_ows(b" \ta b\t "), trim_ows(b" \t "), trim_ows(b"")),
-            (&b"a b"[..], &b""[..], &b""[..])
-        );
+        assert_eq!((trim_ows(b" \ta b\t "), trim_ows(b" \t "), trim_ows(b"")), (&b"a b"[..], &b""[..], &b""[..]));
     }
 
     #[test]
@@ -275,19 +251,10 @@ mod tests {
         let mut bytes = [0u8; 64];
         for _ in 0..20_000 {
             // Mostly harmless bytes, so that the searches get somewhere before they stop.
-            bytes.fill_with(|| {
-                if random.below(20) == 0 {
-                    random.byte()
-                } else {
-                    b'a' + random.byte() % 26
-                }
-            });
+            bytes.fill_with(|| if random.below(20) == 0 { random.byte() } else { b'a' + random.byte() % 26 });
             let from = random.below(65);
             for (search, inside) in SEARCHES {
-                let walked = bytes[from..]
-                    .iter()
-                    .position(|&byte| !inside(byte))
-                    .map_or(64, |at| from + at);
+                let walked = bytes[from..].iter().position(|&byte| !inside(byte)).map_or(64, |at| from + at);
                 assert_eq!(search(&bytes, from), walked, "{bytes:?} from {from}");
             }
         }

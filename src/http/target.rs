@@ -40,21 +40,13 @@ pub enum Target<'buf> {
 // request-target = origin-form / absolute-form / authority-form / asterisk-form
 pub fn parse<'buf>(target: &'buf [u8], method: &[u8]) -> Result<Target<'buf>, Cause> {
     if method == b"CONNECT" {
-        return Err(if is_authority_form(target) {
-            Cause::ConnectRefused
-        } else {
-            Cause::TargetForm
-        });
+        return Err(if is_authority_form(target) { Cause::ConnectRefused } else { Cause::TargetForm });
     }
     match target {
         // origin-form = absolute-path [ "?" query ]
         [b'/', ..] => {
             let (path, query) = split_query(target);
-            if has_nul(path) {
-                Err(Cause::TargetNul)
-            } else {
-                Ok(Target::Origin { path, query })
-            }
+            if has_nul(path) { Err(Cause::TargetNul) } else { Ok(Target::Origin { path, query }) }
         }
         // asterisk-form = "*"
         b"*" if method == b"OPTIONS" => Ok(Target::Asterisk),
@@ -69,10 +61,7 @@ fn parse_absolute(target: &[u8]) -> Result<Target<'_>, Cause> {
     if !https && !scheme.eq_ignore_ascii_case(b"http") {
         return Err(Cause::TargetScheme);
     }
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?'))
-        .unwrap_or(rest.len());
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at_checked(end).unwrap_or((rest, b""));
     // RFC 9110 section 4.2.4: user information can hide the true host from a reader; it is never needed here.
     if authority.contains(&b'@') {
@@ -87,21 +76,14 @@ fn parse_absolute(target: &[u8]) -> Result<Target<'_>, Cause> {
         return Err(Cause::TargetNul);
     }
     let path = if path.is_empty() { b"/" } else { path };
-    Ok(Target::Absolute {
-        https,
-        authority,
-        path,
-        query,
-    })
+    Ok(Target::Absolute { https, authority, path, query })
 }
 
 // scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )
 fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = target.iter().position(|&byte| byte == b':')?;
     let (scheme, rest) = target.split_at_checked(colon)?;
-    let legal = scheme
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    let legal = scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
     if !legal || !scheme.first()?.is_ascii_alphabetic() {
         return None;
     }
@@ -115,10 +97,7 @@ fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 // authority-form = uri-host ":" port
 fn is_authority_form(target: &[u8]) -> bool {
-    let tail = target
-        .iter()
-        .rposition(|&byte| byte == b':')
-        .and_then(|colon| target.get(colon..));
+    let tail = target.iter().rposition(|&byte| byte == b':').and_then(|colon| target.get(colon..));
     is_host(target) && tail.is_some_and(is_port)
 }
 
@@ -184,9 +163,8 @@ fn is_port(bytes: &[u8]) -> bool {
     let Some(digits) = bytes.strip_prefix(b":") else {
         return false;
     };
-    let value = digits.iter().fold(0, |value: u32, digit| {
-        value.saturating_mul(10).saturating_add(u32::from(digit & 15))
-    });
+    let value =
+        digits.iter().fold(0, |value: u32, digit| value.saturating_mul(10).saturating_add(u32::from(digit & 15)));
     (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && value <= 65_535
 }
 
@@ -217,50 +195,21 @@ mod tests {
 
     #[test]
     fn rfc9112_3_2_2_absolute_form_is_taken_apart() {
-        let absolute = |https, authority, path, query| {
-            Ok(Target::Absolute {
-                https,
-                authority,
-                path,
-                query,
-            })
-        };
+        let absolute = |https, authority, path, query| Ok(Target::Absolute { https, authority, path, query });
         assert_eq!(parse(b"http://a", b"GET"), absolute(false, b"a", b"/", None));
         assert_eq!(parse(b"http://a?b", b"GET"), absolute(false, b"a", b"/", Some(b"b")));
-        assert_eq!(
-            parse(b"HtTpS://a:443/b?c@d", b"GET"),
-            absolute(true, b"a:443", b"/b", Some(b"c@d"))
-        );
-        assert_eq!(
-            parse(b"http://[::1]:80/", b"OPTIONS"),
-            absolute(false, b"[::1]:80", b"/", None)
-        );
+        assert_eq!(parse(b"HtTpS://a:443/b?c@d", b"GET"), absolute(true, b"a:443", b"/b", Some(b"c@d")));
+        assert_eq!(parse(b"http://[::1]:80/", b"OPTIONS"), absolute(false, b"[::1]:80", b"/", None));
         for scheme in [&b"ftp://a/"[..], b"h2://a/", b"file:///etc", b"httpx://a/"] {
             assert_eq!(parse(scheme, b"GET"), Err(Cause::TargetScheme));
         }
         for userinfo in [&b"http://u@a/"[..], b"http://u:p@a/", b"http://@a/"] {
             assert_eq!(parse(userinfo, b"GET"), Err(Cause::TargetUserinfo));
         }
-        for host in [
-            &b"http:///a"[..],
-            b"http://:80/",
-            b"http://a:/",
-            b"http://a:99999/",
-            b"http://a\\b/",
-        ] {
+        for host in [&b"http:///a"[..], b"http://:80/", b"http://a:/", b"http://a:99999/", b"http://a\\b/"] {
             assert_eq!(parse(host, b"GET"), Err(Cause::HostInvalid));
         }
-        for form in [
-            &b"a"[..],
-            b"a:80",
-            b"http:/a",
-            b"http:a",
-            b"1http://a",
-            b"://a",
-            b"?a",
-            b"a/b",
-            b"**",
-        ] {
+        for form in [&b"a"[..], b"a:80", b"http:/a", b"http:a", b"1http://a", b"://a", b"?a", b"a/b", b"**"] {
             assert_eq!(parse(form, b"GET"), Err(Cause::TargetForm), "{}", form.escape_ascii());
         }
     }

@@ -92,9 +92,7 @@ pub(super) struct Reserve {
 
 impl Default for Reserve {
     fn default() -> Reserve {
-        Reserve {
-            free: Mutex::new(Vec::with_capacity(Reserve::MOST)),
-        }
+        Reserve { free: Mutex::new(Vec::with_capacity(Reserve::MOST)) }
     }
 }
 

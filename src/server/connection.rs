@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   Fresh ─┐           ┌─▶ Gathering ─┐
-//!          ├─▶ Head ───┤              ├─▶ (a call) ─▶ Flushing ─▶ Draining ─▶ Idle ─▶ Head ...
-//!   Idle ──┘           └──────────────┘                   └─────▶ Lingering ─▶ end
+//!          ├─▶ Head ───┤              ├─▶ Whole ─▶ (a call) ─▶ Flushing ─▶ Draining ─▶ Idle ─▶ Head ...
+//!   Idle ──┘           └──────────────┘                             └─────▶ Lingering ─▶ end
 //! ```
 //!
 //! [`Connection::advance`] does what can be done without waiting and says what comes next. Each phase has one total deadline,
@@ -20,7 +20,7 @@ use super::incoming::{Coding, Next as Content, Pace};
 use super::log::{Answer, Report};
 use super::settings::{RETRY_AFTER, Settings};
 use super::transport::{Transport, Wait, is_not_yet};
-use super::unsent::{Flushed, Unsent};
+use super::unsent::{Flushed, SHARE, Unsent};
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, Persistence, Stamp, first_line, write_head};
 use crate::door::{Origin, Peer};
@@ -58,6 +58,8 @@ enum Phase {
     Head,
     /// The head is whole, and so much of head and small content together is waited for.
     Gathering { whole: usize, pace: Pace },
+    /// A whole request is here and waits for a thread.
+    Whole,
     /// What is left of a response is being taken by the client.
     Flushing,
     /// Content nobody read is skipped, so that the next request can be found: at most so much more.
@@ -71,6 +73,8 @@ enum Phase {
 pub(super) enum Next {
     /// It waits for its client.
     Wait,
+    /// It could go on at once, and has had its share for now.
+    More,
     /// There may be a request to answer: [`Connection::examine`] tells.
     Look,
     /// It is over.
@@ -127,6 +131,7 @@ impl Connection {
             let step = match self.phase {
                 Phase::Fresh | Phase::Idle | Phase::Head => self.receive_head(house, now),
                 Phase::Gathering { whole, pace } => self.gather(whole, pace, house, now),
+                Phase::Whole => Some(Next::Look),
                 Phase::Flushing => self.flush(house, now, scratch),
                 Phase::Draining { most } => self.drain(most, house, now),
                 Phase::Lingering { most } => self.linger(most, now, scratch),
@@ -196,9 +201,9 @@ impl Connection {
                 Some(Next::End)
             }
             Ok(Flushed::Partly(0)) => Some(Next::Wait),
-            Ok(Flushed::Partly(_)) => {
+            Ok(flushed) => {
                 self.enter(Phase::Flushing, house.settings.response_stall, now);
-                Some(Next::Wait)
+                Some(if flushed == Flushed::Share { Next::More } else { Next::Wait })
             }
             Err(error) => {
                 if error.kind() == io::ErrorKind::UnexpectedEof {
@@ -237,9 +242,7 @@ impl Connection {
         }
         self.buffer.consume(skipped);
         coding.advance(skipped as u64);
-        self.phase = Phase::Draining {
-            most: most - skipped as u64,
-        };
+        self.phase = Phase::Draining { most: most - skipped as u64 };
         None
     }
 
@@ -247,14 +250,12 @@ impl Connection {
         if most == 0 || now >= self.deadline {
             return Some(Next::End);
         }
-        scratch.resize(scratch.len().max(16 * 1024), 0);
+        scratch.resize(scratch.len().max(SHARE), 0);
         match self.transport.read(scratch) {
             Ok(0) => Some(Next::End),
             Ok(read) => {
-                self.phase = Phase::Lingering {
-                    most: most.saturating_sub(read as u64),
-                };
-                None
+                self.phase = Phase::Lingering { most: most.saturating_sub(read as u64) };
+                Some(Next::More)
             }
             Err(error) => Some(self.waits_or_ends(&error)),
         }
@@ -278,9 +279,7 @@ impl Connection {
             if settings.max_content.is_some_and(|most| length > most) {
                 return Examined::Refused(Cause::ContentLong);
             }
-            let gathered = usize::try_from(length)
-                .ok()
-                .filter(|length| *length <= settings.gathered_content);
+            let gathered = usize::try_from(length).ok().filter(|length| *length <= settings.gathered_content);
             if let (Some(length), false) = (gathered, request.expects_continue) {
                 let whole = head.len() + length;
                 if self.buffer.len() < whole {
@@ -303,6 +302,12 @@ impl Connection {
         let pace = Pace::default();
         let (allowance, _) = pace.allowance(&house.settings);
         self.enter(Phase::Gathering { whole, pace }, allowance, now);
+    }
+
+    /// The request is whole: whoever advances the connection next is to look at it.
+    pub(super) fn await_thread(&mut self, now: Instant) {
+        self.phase = Phase::Whole;
+        self.since = now;
     }
 
     /// A response was made: what is left of it, of the request, and of the connection.
@@ -336,23 +341,13 @@ impl Connection {
 
     /// Tells the log what went wrong on this connection.
     pub(super) fn report(&self, cause: Cause, answer: Answer, house: &House) {
-        house.stats.count(cause);
         let request = first_line(self.buffer.filled());
-        house.log.error(&Report {
-            cause,
-            peer: self.peer.address,
-            request,
-            answer,
-            detail: "",
-        });
+        house.error(&Report { cause, peer: self.peer.address, request, answer, detail: "" });
     }
 
     /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
     pub(super) fn is_worth_waiting_for(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Fresh | Phase::Idle | Phase::Head | Phase::Gathering { .. }
-        )
+        matches!(self.phase, Phase::Fresh | Phase::Idle | Phase::Head | Phase::Gathering { .. })
     }
 
     /// Whether nothing of a request has arrived and nothing of a response is left.
@@ -389,13 +384,7 @@ impl Connection {
                 self.enter(Phase::Lingering { most: 0 }, Duration::ZERO, now);
             }
         } else if self.unread.is_some() {
-            self.enter(
-                Phase::Draining {
-                    most: house.settings.drain,
-                },
-                house.settings.drain_deadline,
-                now,
-            );
+            self.enter(Phase::Draining { most: house.settings.drain }, house.settings.drain_deadline, now);
         } else {
             self.enter_idle(house, now);
         }
@@ -407,15 +396,12 @@ impl Connection {
     }
 
     fn enter_lingering(&mut self, house: &House, now: Instant) {
-        self.transport.shutdown(Shutdown::Write);
         self.buffer.consume(self.buffer.len());
-        self.enter(
-            Phase::Lingering {
-                most: house.settings.linger,
-            },
-            house.settings.linger_deadline,
-            now,
-        );
+        if !self.transport.shutdown(Shutdown::Write) {
+            // Without a half-close the client would wait for the end while this waits for the client.
+            return self.enter(Phase::Lingering { most: 0 }, Duration::ZERO, now);
+        }
+        self.enter(Phase::Lingering { most: house.settings.linger }, house.settings.linger_deadline, now);
     }
 
     fn enter_idle(&mut self, house: &House, now: Instant) {
@@ -427,9 +413,7 @@ impl Connection {
         self.phase = phase;
         self.since = now;
         // A time beyond the clock's range is no deadline at all.
-        self.deadline = now
-            .checked_add(within)
-            .unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)));
+        self.deadline = now.checked_add(within).unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)));
     }
 
     fn waits_or_ends(&self, error: &io::Error) -> Next {
@@ -450,19 +434,9 @@ fn refusal(status: u16, is_head: bool, house: &House) -> Unsent {
     let framing = framing::response(Version::Http11, is_head, status, None, Some(reason.len() as u64 + 1));
     let settings = &house.settings;
     let date = house.date();
-    let stamp = Stamp {
-        date: settings.date_field.then_some(&date),
-        server: settings.server_field.as_deref(),
-    };
+    let stamp = Stamp { date: settings.date_field.then_some(&date), server: settings.server_field.as_deref() };
     let mut unsent = Unsent::default();
-    write_head(
-        unsent.front(),
-        (status, reason),
-        &headers,
-        &framing,
-        Persistence::Close,
-        &stamp,
-    );
+    write_head(unsent.front(), (status, reason), &headers, &framing, Persistence::Close, &stamp);
     if !is_head {
         unsent.front().extend_from_slice(reason.as_bytes());
         unsent.front().push(b'\n');

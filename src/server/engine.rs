@@ -156,13 +156,7 @@ impl Engine {
         }
         let Ok(socket) = Socket::new(stream) else { return };
         let settings = &self.house.settings;
-        let connection = Box::new(Connection::new(
-            Arc::new(socket),
-            peer,
-            Arc::clone(origin),
-            settings,
-            Some(ticket),
-        ));
+        let connection = Box::new(Connection::new(Arc::new(socket), peer, Arc::clone(origin), settings, Some(ticket)));
         // A free thread reads the request as soon as it comes; without one, the waiting room does.
         if self.ready.has_free_thread() {
             match self.ready.push(connection, settings.queue, Instant::now()) {
@@ -232,13 +226,6 @@ impl Engine {
     }
 
     fn report(&self, cause: Cause, detail: &str) {
-        self.house.stats.count(cause);
-        self.house.log.error(&Report {
-            cause,
-            peer: None,
-            request: b"",
-            answer: Answer::Closed,
-            detail,
-        });
+        self.house.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
     }
 }

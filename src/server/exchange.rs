@@ -14,12 +14,12 @@ use std::time::{Instant, SystemTime};
 use super::connection::{After, Connection, Examined, reason_of};
 use super::house::House;
 use super::incoming::{Coding, Expectation, Incoming};
-use super::log::{Access, Answer, Report, ToLog};
+use super::log::{Access, Answer, Report};
 use super::outgoing::Outgoing;
 use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, Facts, fill_environ};
-use crate::gateway::{Body, Environ, Errors, Gateway, Headers, Kind, StartResponse};
+use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse};
 use crate::http::framing::Content;
 use crate::http::head::Spans;
 
@@ -47,7 +47,7 @@ pub(super) enum Served {
 impl Desk {
     pub(super) fn new(house: &House) -> Desk {
         let mut environ = Environ::new(Gateway::default());
-        environ.set_errors(Errors::new(Arc::new(ToLog(Arc::clone(&house.log)))));
+        environ.set_errors(house.errors());
         Desk {
             environ,
             start_response: StartResponse::idle(),
@@ -91,10 +91,7 @@ impl Desk {
     fn exchange(&mut self, connection: &mut Connection, facts: Facts, house: &House, begin: Instant) {
         connection.buffer.consume(facts.head_len);
         let expectation = self.lay_out(connection, facts, house);
-        let mut outgoing = self
-            .outgoing
-            .take()
-            .unwrap_or_else(|| Box::new(Outgoing::new(Arc::clone(&house.settings))));
+        let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(Arc::clone(&house.settings))));
         outgoing.begin(Arc::clone(&connection.transport), facts, expectation);
         if house.is_stopping() {
             outgoing.keep_alive = false;
@@ -110,11 +107,7 @@ impl Desk {
         let unread = self.take_up(connection, facts, &mut outgoing);
         self.log_access(&outgoing, house, begin);
         let unsent = (!outgoing.unsent.is_empty()).then(|| std::mem::take(&mut outgoing.unsent));
-        let after = After {
-            unsent,
-            unread,
-            keep_alive: outgoing.keep_alive,
-        };
+        let after = After { unsent, unread, keep_alive: outgoing.keep_alive };
         outgoing.end();
         self.outgoing = Some(outgoing);
         connection.finish_call(after, house, Instant::now());
@@ -150,10 +143,7 @@ impl Desk {
             // A deferred body runs the application once more, to start late (P-SR-10).
             body = std::mem::replace(&mut body, Body::empty()).resolve(&mut self.start_response);
         }));
-        let outgoing = self
-            .start_response
-            .end()
-            .map(|transmit| transmit.into_any().downcast::<Outgoing>());
+        let outgoing = self.start_response.end().map(|transmit| transmit.into_any().downcast::<Outgoing>());
         let mut outgoing = match outgoing {
             Some(Ok(outgoing)) => outgoing,
             // Somebody has exchanged the start_response for another: nothing can be said on this connection any more.
@@ -175,13 +165,7 @@ impl Desk {
             self.report(cause, Answer::Sent, "", connection, house);
         }
         if let Some(error) = self.start_response.take_replaced() {
-            self.report(
-                Cause::ApplicationError,
-                Answer::Status(outgoing.status),
-                &error,
-                connection,
-                house,
-            );
+            self.report(Cause::ApplicationError, Answer::Status(outgoing.status), &error, connection, house);
         }
         // Before the next request on the connection, whatever happened (P-BODY-04).
         for _ in 0..body.close() {
@@ -207,42 +191,27 @@ impl Desk {
     fn send_whole(&mut self, kind: Kind, known: u64, outgoing: &mut Outgoing, most: u64) -> Result<(), Failure> {
         if let Some(incoming) = self.close_input() {
             // More than will be drained: the head can still say that the connection ends.
-            outgoing.keep_alive &= !incoming
-                .coding
-                .exceeds(most.saturating_add(incoming.buffer.len() as u64));
+            outgoing.keep_alive &= !incoming.coding.exceeds(most.saturating_add(incoming.buffer.len() as u64));
         }
         self.make_head(outgoing, Some(known))?;
         let back = match kind {
             Kind::Bytes(block) => Back::Bytes { block, sent: 0 },
             Kind::List(mut rest) => match rest.find(|block| !block.is_empty()) {
-                Some(block) => Back::List {
-                    block,
-                    sent: 0,
-                    rest,
-                    left: known,
-                },
+                Some(block) => Back::List { block, sent: 0, rest, left: known },
                 None => Back::Nothing,
             },
             Kind::File(mut file) => {
-                let position = file
-                    .stream_position()
-                    .map_err(|error| Failure::new(Cause::BodyFailed, error.to_string()))?;
-                Back::File {
-                    file,
-                    position,
-                    left: known,
-                }
+                let position =
+                    file.stream_position().map_err(|error| Failure::new(Cause::BodyFailed, error.to_string()))?;
+                Back::File { file, position, left: known }
             }
             Kind::Empty | Kind::Blocks(_) | Kind::Reader(_) | Kind::Deferred(_) | Kind::Failed(_) => Back::Nothing,
         };
         outgoing.push_whole(back, known);
         outgoing.finish();
         match outgoing.flush() {
-            Ok(Flushed::Whole | Flushed::Partly(_)) => Ok(()),
-            Err(error) => Err(Failure::new(
-                outgoing.failure.unwrap_or(Cause::ClientGone),
-                error.to_string(),
-            )),
+            Ok(Flushed::Whole | Flushed::Partly(_) | Flushed::Share) => Ok(()),
+            Err(error) => Err(Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string())),
         }
     }
 
@@ -302,6 +271,11 @@ impl Desk {
             cause = of_input;
         }
         outgoing.failure = Some(cause);
+        if outgoing.is_complete() {
+            // The client has got all that was promised; only the application is not content.
+            self.report(cause, Answer::Sent, &detail, connection, house);
+            return;
+        }
         if outgoing.head_is_made() {
             // No last chunk, fewer bytes than promised: the client sees that the response is not whole (P-ERR-04).
             outgoing.keep_alive = false;
@@ -350,16 +324,12 @@ impl Desk {
         if incoming.failure.is_some() {
             outgoing.keep_alive = false;
         }
-        if incoming.coding.is_end() {
-            None
-        } else {
-            Some(incoming.coding)
-        }
+        if incoming.coding.is_end() { None } else { Some(incoming.coding) }
     }
 
     fn log_access(&mut self, outgoing: &Outgoing, house: &House, begin: Instant) {
         house.stats.count_answer(outgoing.content);
-        house.log.access(&Access {
+        house.access(&Access {
             environ: &self.environ,
             status: outgoing.status,
             bytes: outgoing.content,
@@ -369,23 +339,12 @@ impl Desk {
     }
 
     fn report(&mut self, cause: Cause, answer: Answer, detail: &str, connection: &Connection, house: &House) {
-        house.stats.count(cause);
         self.request_line.clear();
-        for part in [
-            self.environ.method().as_bytes(),
-            b" ",
-            self.environ.bytes("REQUEST_URI").unwrap_or_default(),
-        ] {
+        for part in [self.environ.method().as_bytes(), b" ", self.environ.bytes("REQUEST_URI").unwrap_or_default()] {
             self.request_line.extend_from_slice(part);
         }
         self.request_line.truncate(200);
-        house.log.error(&Report {
-            cause,
-            peer: connection.peer.address,
-            request: &self.request_line,
-            answer,
-            detail,
-        });
+        house.error(&Report { cause, peer: connection.peer.address, request: &self.request_line, answer, detail });
     }
 }
 

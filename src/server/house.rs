@@ -2,23 +2,24 @@
 //!
 //! Nothing here takes a lock on the way of a request, but for the log's own.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::buffer::Reserve;
-use super::log::Log;
+use super::log::{Access, Log, Report, ToLog};
 use super::settings::Settings;
 use crate::cause::Cause;
-use crate::gateway::Application;
+use crate::gateway::{Application, Errors};
 use crate::http::date::imf_fixdate;
 
 /// The shared parts.
 pub(super) struct House {
     pub(super) settings: Arc<Settings>,
     pub(super) application: Box<dyn Application>,
-    pub(super) log: Arc<dyn Log>,
+    log: Arc<dyn Log>,
     pub(super) reserve: Arc<Reserve>,
     pub(super) stats: Counters,
     pub(super) places: Arc<Places>,
@@ -38,6 +39,22 @@ impl House {
         }
     }
 
+    /// Reports an answered request. A log that panics does not take a thread with it.
+    pub(super) fn access(&self, access: &Access<'_>) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.log.access(access)));
+    }
+
+    /// Counts and reports what went wrong.
+    pub(super) fn error(&self, report: &Report<'_>) {
+        self.stats.count(report.cause);
+        let _ = catch_unwind(AssertUnwindSafe(|| self.log.error(report)));
+    }
+
+    /// The error stream of every environ.
+    pub(super) fn errors(&self) -> Errors {
+        Errors::new(Arc::new(ToLog(Arc::clone(&self.log))))
+    }
+
     /// Whether connections should end as soon as they decently can.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
@@ -50,11 +67,7 @@ impl House {
 
     /// The value of Date, for the rare responses of the server itself.
     pub(super) fn date(&self) -> [u8; 29] {
-        imf_fixdate(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |time| time.as_secs()),
-        )
+        imf_fixdate(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
     }
 }
 

@@ -111,11 +111,8 @@ pub(super) struct Pace {
 impl Pace {
     /// How much longer the next byte may take, and what it is called when it takes longer.
     pub(super) fn allowance(&self, settings: &Settings) -> (Duration, Cause) {
-        let by_rate = Duration::from_secs(
-            self.received
-                .checked_div(settings.content_rate)
-                .unwrap_or(u64::from(u32::MAX)),
-        );
+        let by_rate =
+            Duration::from_secs(self.received.checked_div(settings.content_rate).unwrap_or(u64::from(u32::MAX)));
         let for_rate = by_rate.max(RATE_AFTER).saturating_sub(self.waited);
         if for_rate < settings.content_stall {
             (for_rate, Cause::ContentSlow)
@@ -191,18 +188,7 @@ impl Incoming {
         reserve: Arc<Reserve>,
     ) -> Incoming {
         let pace = Pace::default();
-        Incoming {
-            transport,
-            buffer,
-            coding,
-            expectation,
-            failure: None,
-            settings,
-            reserve,
-            ready: 0,
-            taken: 0,
-            pace,
-        }
+        Incoming { transport, buffer, coding, expectation, failure: None, settings, reserve, ready: 0, taken: 0, pace }
     }
 
     /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
@@ -289,9 +275,7 @@ impl Read for Incoming {
         }
         // A large read with nothing buffered goes straight to the application's memory.
         if self.ready == 0 && self.buffer.is_empty() && out.len() >= RECEIVED && self.coding.announced() > 0 {
-            let length = out
-                .len()
-                .min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
+            let length = out.len().min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
             let received = self.receive(out.get_mut(..length))?;
             self.coding.advance(received as u64);
             self.taken += received as u64;
@@ -328,22 +312,12 @@ mod tests {
 
     #[test]
     fn content_may_pause_for_the_stall_time_and_must_keep_the_rate_after_ten_seconds() {
-        let settings = Settings {
-            content_stall: Duration::from_secs(5),
-            content_rate: 100,
-            ..Settings::default()
-        };
+        let settings = Settings { content_stall: Duration::from_secs(5), content_rate: 100, ..Settings::default() };
         let mut pace = Pace::default();
-        assert_eq!(
-            pace.allowance(&settings),
-            (Duration::from_secs(5), Cause::ContentStalled)
-        );
+        assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
         pace.note(Duration::from_secs(8), 10);
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(2), Cause::ContentSlow));
         pace.note(Duration::ZERO, 2_000);
-        assert_eq!(
-            pace.allowance(&settings),
-            (Duration::from_secs(5), Cause::ContentStalled)
-        );
+        assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
     }
 }

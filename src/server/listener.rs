@@ -73,10 +73,9 @@ impl ToSocketAddrs for Address {
         match self {
             Address::Tcp(address) => Ok(Some(*address).into_iter()),
             #[cfg(unix)]
-            Address::Unix(_) => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "a Unix socket has no internet address",
-            )),
+            Address::Unix(_) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no internet address"))
+            }
         }
     }
 }
@@ -144,13 +143,9 @@ impl Listener {
 
     pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {
         match &self.socket {
-            Kind::Tcp(socket) => socket
-                .accept()
-                .map(|(stream, peer)| (Stream::Tcp(stream), Peer::new(peer))),
+            Kind::Tcp(socket) => socket.accept().map(|(stream, peer)| (Stream::Tcp(stream), Peer::new(peer))),
             #[cfg(unix)]
-            Kind::Unix(socket) => socket
-                .accept()
-                .map(|(stream, _)| (Stream::Unix(stream), Peer::default())),
+            Kind::Unix(socket) => socket.accept().map(|(stream, _)| (Stream::Unix(stream), Peer::default())),
         }
     }
 
@@ -166,12 +161,12 @@ impl Listener {
 
             // A stream of std's over the same descriptor: the only way to its shutdown in safe code.
             let _ = match &self.socket {
-                Kind::Tcp(socket) => socket
-                    .try_clone()
-                    .map(|clone| TcpStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both)),
-                Kind::Unix(socket) => socket
-                    .try_clone()
-                    .map(|clone| UnixStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both)),
+                Kind::Tcp(socket) => {
+                    socket.try_clone().map(|clone| TcpStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both))
+                }
+                Kind::Unix(socket) => {
+                    socket.try_clone().map(|clone| UnixStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both))
+                }
             };
         }
         self.connect_to_oneself();
@@ -210,10 +205,7 @@ impl From<TcpListener> for Listener {
 #[cfg(unix)]
 impl From<UnixListener> for Listener {
     fn from(socket: UnixListener) -> Listener {
-        let path = socket
-            .local_addr()
-            .ok()
-            .and_then(|address| address.as_pathname().map(Path::to_owned));
+        let path = socket.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
         Listener::over(Kind::Unix(socket), Address::Unix(path), false)
     }
 }

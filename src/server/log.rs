@@ -51,7 +51,7 @@ pub struct Access<'a> {
     pub environ: &'a Environ,
     /// The status that was sent.
     pub status: u16,
-    /// Bytes of content that were sent or queued, as framed by nothing.
+    /// Bytes of content that were sent, or queued for a slow client; without heads and framing.
     pub bytes: u64,
     /// From the whole head to the end of the response's hand-over.
     pub duration: Duration,
@@ -160,18 +160,12 @@ pub struct Lines<W> {
 impl<W: Write + Send + 'static> Lines<W> {
     /// Errors only.
     pub fn errors(writer: W) -> Lines<W> {
-        Lines {
-            with_access: false,
-            place: Mutex::new((writer, String::new())),
-        }
+        Lines { with_access: false, place: Mutex::new((writer, String::new())) }
     }
 
     /// A line for each request as well.
     pub fn all(writer: W) -> Lines<W> {
-        Lines {
-            with_access: true,
-            place: Mutex::new((writer, String::new())),
-        }
+        Lines { with_access: true, place: Mutex::new((writer, String::new())) }
     }
 
     fn line(&self, text: &dyn fmt::Display) {
@@ -241,13 +235,7 @@ mod tests {
     fn an_access_line_is_in_the_common_format() {
         let environ = crate::testing::Request::get("/a?b").environ();
         let time = UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let access = Access {
-            environ: &environ,
-            status: 200,
-            bytes: 14,
-            duration: Duration::from_micros(85),
-            time,
-        };
+        let access = Access { environ: &environ, status: 200, bytes: 14, duration: Duration::from_micros(85), time };
         let line = "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b HTTP/1.1\" 200 14 85us";
         assert_eq!(access.to_string(), line);
     }

@@ -175,39 +175,32 @@ impl Server {
     /// # }
     /// ```
     pub fn spawn(self, application: impl Application) -> io::Result<Handle> {
+        let Some(address) = self.addrs().next().cloned() else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
+        };
         let log = self.log.unwrap_or_else(|| Arc::new(Lines::errors(io::stderr())));
         let house = House::new(self.settings, Box::new(application), log);
         let (engine, threads) = Engine::start(house, self.listeners, &self.variables)?;
-        Ok(Handle { engine, threads })
+        Ok(Handle { address, engine, threads })
     }
 
     fn over(listeners: Vec<Listener>) -> Server {
-        Server {
-            listeners,
-            settings: Settings::default(),
-            variables: Pairs::default(),
-            log: None,
-        }
+        Server { listeners, settings: Settings::default(), variables: Pairs::default(), log: None }
     }
 }
 
 /// A server that runs in the background. Dropping it ends the server at once, waiting only for calls of the application.
 #[must_use = "dropping the handle ends the server"]
 pub struct Handle {
+    address: Address,
     engine: Arc<Engine>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Handle {
     /// The first address it listens at; with port 0, here is the port it got.
-    ///
-    /// A server made of no listener at all has none, which cannot be made through [`Server::bind`].
     pub fn addr(&self) -> &Address {
-        static NONE: Address = Address::Tcp(std::net::SocketAddr::new(
-            std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
-            0,
-        ));
-        self.addrs().next().unwrap_or(&NONE)
+        &self.address
     }
 
     /// Every address it listens at.
@@ -237,9 +230,7 @@ impl Handle {
 
     /// Something small that can stop the server from anywhere.
     pub fn stopper(&self) -> Stopper {
-        Stopper {
-            engine: Arc::clone(&self.engine),
-        }
+        Stopper { engine: Arc::clone(&self.engine) }
     }
 
     /// Stops: no new connections, idle ones end, what runs has the time of `grace` to finish and is cut then. Returns when every
@@ -277,9 +268,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
-            .field("addr", self.addr())
-            .finish_non_exhaustive()
+        f.debug_struct("Handle").field("addr", self.addr()).finish_non_exhaustive()
     }
 }
 
@@ -361,23 +350,10 @@ pub struct Stats {
 /// assert!(answer.lock().unwrap().starts_with(b"HTTP/1.1 200 OK\r\n"));
 /// ```
 pub fn serve_connection(stream: impl Read + Write + Send + 'static, application: impl Application) {
-    let house = House::new(
-        Settings::default(),
-        Box::new(application),
-        Arc::new(Lines::errors(io::stderr())),
-    );
-    let gateway = Gateway {
-        multithread: false,
-        ..Gateway::default()
-    };
+    let house = House::new(Settings::default(), Box::new(application), Arc::new(Lines::errors(io::stderr())));
+    let gateway = Gateway { multithread: false, ..Gateway::default() };
     let origin = Arc::new(Origin::new(gateway, house.settings.server_name.clone(), None));
-    let mut connection = Connection::new(
-        Arc::new(Over::new(stream)),
-        Peer::default(),
-        origin,
-        &house.settings,
-        None,
-    );
+    let mut connection = Connection::new(Arc::new(Over::new(stream)), Peer::default(), origin, &house.settings, None);
     let mut desk = Desk::new(&house);
     loop {
         let now = Instant::now();
@@ -385,6 +361,7 @@ pub fn serve_connection(stream: impl Read + Write + Send + 'static, application:
             Next::Look => {
                 desk.serve(&mut connection, &house, now);
             }
+            Next::More => {}
             // The stream waits by itself; when it does not, it has given up.
             Next::Wait | Next::End => return,
         }

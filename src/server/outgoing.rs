@@ -90,6 +90,11 @@ impl Outgoing {
         self.delimiter.is_some()
     }
 
+    /// Whether the whole declared length went out.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.delimiter, Some(Delimiter::Length(_))) && self.left == 0 && self.unsent.is_empty()
+    }
+
     /// Whether the body is dropped whatever it holds (HEAD, 204, 304).
     pub(super) fn drops_content(&self) -> bool {
         self.delimiter == Some(Delimiter::None)
@@ -98,13 +103,7 @@ impl Outgoing {
     /// Writes the head in front. `known` is the length of a body that is all there.
     pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>) {
         let Some(request) = self.request else { return };
-        let framing = framing::response(
-            request.version,
-            request.is_head,
-            status.0,
-            headers.content_length(),
-            known,
-        );
+        let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         if self.expectation.as_deref().is_some_and(Expectation::overtake) || framing.delimiter == Delimiter::Close {
             self.keep_alive = false;
         }
@@ -113,15 +112,8 @@ impl Outgoing {
             (true, true) => Persistence::KeepAlive,
             (true, false) => Persistence::Silent,
         };
-        let date = if self.settings.date_field {
-            Some(self.date.now())
-        } else {
-            None
-        };
-        let stamp = Stamp {
-            date,
-            server: self.settings.server_field.as_deref(),
-        };
+        let date = if self.settings.date_field { Some(self.date.now()) } else { None };
+        let stamp = Stamp { date, server: self.settings.server_field.as_deref() };
         write_head(self.unsent.front(), status, headers, &framing, persistence, &stamp);
         self.delimiter = Some(framing.delimiter);
         if let Delimiter::Length(length) = framing.delimiter {
@@ -178,18 +170,9 @@ impl Outgoing {
             }
             Back::List { mut block, rest, .. } => {
                 shorten(&mut block, sent);
-                self.unsent.set_back(Back::List {
-                    block,
-                    sent: 0,
-                    rest,
-                    left: sent,
-                });
+                self.unsent.set_back(Back::List { block, sent: 0, rest, left: sent });
             }
-            Back::File { file, position, .. } => self.unsent.set_back(Back::File {
-                file,
-                position,
-                left: sent,
-            }),
+            Back::File { file, position, .. } => self.unsent.set_back(Back::File { file, position, left: sent }),
             Back::Nothing => {}
         }
     }
@@ -220,6 +203,7 @@ impl Outgoing {
         loop {
             match self.flush()? {
                 Flushed::Whole => return Ok(()),
+                Flushed::Share => since = None,
                 Flushed::Partly(gone) => {
                     let transport = self.transport.as_deref().ok_or(io::ErrorKind::NotConnected)?;
                     transport.wait(Wait::Slice)?;
@@ -266,18 +250,13 @@ struct Date {
 
 impl Default for Date {
     fn default() -> Date {
-        Date {
-            second: 0,
-            text: imf_fixdate(0),
-        }
+        Date { second: 0, text: imf_fixdate(0) }
     }
 }
 
 impl Date {
     fn now(&mut self) -> &[u8; 29] {
-        let second = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
+        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         if second != self.second {
             self.second = second;
             self.text = imf_fixdate(second);

@@ -6,6 +6,7 @@
 //! answer and takes the next. No application call is ever made by another thread than these.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
@@ -119,7 +120,11 @@ pub(super) fn work(engine: &Engine, place: &Mutex<Option<Arc<dyn Transport>>>) {
         if now.duration_since(since) > house.settings.queue_timeout {
             connection.refuse(Cause::QueueTimeout, house, now);
         }
-        drive(connection, engine, &mut desk);
+        // The application's panics are caught where they are answered. What is caught here is a value of the application's that
+        // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
+        if catch_unwind(AssertUnwindSafe(|| drive(connection, engine, &mut desk))).is_err() {
+            desk = Desk::new(house);
+        }
         *place.lock().unwrap_or_else(PoisonError::into_inner) = None;
         house.stats.busy.fetch_sub(1, Ordering::SeqCst);
         if house.is_stopping() {
@@ -160,6 +165,12 @@ fn drive(mut connection: Box<Connection>, engine: &Engine, desk: &mut Desk) {
                     return engine.park(connection);
                 }
                 slices += 1;
+            }
+            // A fast reader of a large response: worth a thread as long as nobody else wants it.
+            Next::More => {
+                if engine.ready.others_wait() || house.is_stopping() {
+                    return engine.park(connection);
+                }
             }
             Next::End => return,
         }

@@ -23,8 +23,8 @@ pub(super) trait Transport: Send + Sync {
     /// Chooses whether reads and writes return at once or wait for at most one slice.
     fn wait(&self, wait: Wait) -> io::Result<()>;
 
-    /// Ends one or both directions; errors are ignored, since the peer may have ended them first.
-    fn shutdown(&self, how: Shutdown);
+    /// Ends one or both directions, and tells whether this transport can. Errors are ignored: the peer may have been first.
+    fn shutdown(&self, how: Shutdown) -> bool;
 }
 
 /// How long a read or write may wait.
@@ -72,10 +72,7 @@ impl Socket {
             // Nagle's delay costs 44 ms where two writes follow each other. A socket that refuses it still works.
             let _ = socket.set_nodelay(true);
         }
-        Ok(Socket {
-            stream,
-            mode: AtomicU8::new(Socket::FRESH),
-        })
+        Ok(Socket { stream, mode: AtomicU8::new(Socket::FRESH) })
     }
 }
 
@@ -111,8 +108,9 @@ impl Transport for Socket {
         Ok(())
     }
 
-    fn shutdown(&self, how: Shutdown) {
+    fn shutdown(&self, how: Shutdown) -> bool {
         let _ = on_stream!(&self.stream, socket => socket.shutdown(how));
+        true
     }
 }
 
@@ -152,7 +150,9 @@ impl<S: Read + Write + Send> Transport for Over<S> {
         Ok(())
     }
 
-    fn shutdown(&self, _how: Shutdown) {}
+    fn shutdown(&self, _how: Shutdown) -> bool {
+        false
+    }
 }
 
 /// Whether an error only says that the time was too short. A socket with a timeout says either, depending on the system.

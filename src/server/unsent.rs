@@ -16,6 +16,9 @@ pub(super) const COPIED: usize = 16 * 1024;
 /// How much of a file is read for one write.
 const FILE_BLOCK: usize = 64 * 1024;
 
+/// How much one connection may move before the others have their turn.
+pub(super) const SHARE: usize = 256 * 1024;
+
 /// The unsent part of a response.
 #[derive(Default)]
 pub(super) struct Unsent {
@@ -33,12 +36,7 @@ pub(super) enum Back {
     /// One block, sent from a position on.
     Bytes { block: Block, sent: usize },
     /// Blocks that are all there, the first of them taken out already.
-    List {
-        block: Block,
-        sent: usize,
-        rest: std::vec::IntoIter<Block>,
-        left: u64,
-    },
+    List { block: Block, sent: usize, rest: std::vec::IntoIter<Block>, left: u64 },
     /// `left` bytes of a file from `position` on.
     File { file: File, position: u64, left: u64 },
 }
@@ -50,6 +48,8 @@ pub(super) enum Flushed {
     Whole,
     /// The socket takes no more at the moment; this many bytes went.
     Partly(u64),
+    /// The socket would take more, but a [`SHARE`] has gone: others may be waiting for the thread.
+    Share,
 }
 
 impl Unsent {
@@ -101,13 +101,16 @@ impl Unsent {
         self.tail = &[];
     }
 
-    /// Sends until everything is gone or the socket takes no more. `scratch` is where file blocks are read to.
+    /// Sends until everything is gone, the socket takes no more, or a share has gone. `scratch` is where file blocks are read to.
     ///
     /// # Errors
     /// Those of the transport and of the file; a file that ends before its length is `UnexpectedEof`.
     pub(super) fn flush(&mut self, transport: &dyn Transport, scratch: &mut Vec<u8>) -> io::Result<Flushed> {
         let mut gone = 0;
         while !self.is_empty() {
+            if gone >= SHARE as u64 {
+                return Ok(Flushed::Share);
+            }
             match self.write_once(transport, scratch) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => gone += self.taken(written),
@@ -172,12 +175,7 @@ impl Unsent {
                 }
                 taken
             }
-            Back::List {
-                block,
-                sent,
-                rest: blocks,
-                left,
-            } => {
+            Back::List { block, sent, rest: blocks, left } => {
                 let taken = rest.min(block.len() - *sent);
                 *sent += taken;
                 *left = left.saturating_sub(taken as u64);

@@ -48,11 +48,7 @@ struct Inbox {
 
 impl Default for Inbox {
     fn default() -> Inbox {
-        Inbox {
-            arrived: Vec::with_capacity(64),
-            make_room: false,
-            woken: false,
-        }
+        Inbox { arrived: Vec::with_capacity(64), make_room: false, woken: false }
     }
 }
 
@@ -131,11 +127,7 @@ impl<'a> Keeper<'a> {
             while self.held > self.engine.house.settings.held {
                 self.close_largest();
             }
-            self.engine
-                .house
-                .stats
-                .parked
-                .store(self.parked.len(), Ordering::Relaxed);
+            self.engine.house.stats.parked.store(self.parked.len(), Ordering::Relaxed);
             if self.engine.house.is_stopping() && self.has_stopped() {
                 return;
             }
@@ -148,23 +140,11 @@ impl<'a> Keeper<'a> {
         let mut inbox = door.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         if inbox.arrived.is_empty() && !inbox.make_room && !inbox.woken {
             let stopping = self.engine.house.is_stopping();
-            let due = self
-                .parked
-                .peek()
-                .map(|parked| parked.due.saturating_duration_since(Instant::now()));
-            let time = if stopping {
-                Some(due.map_or(STOPPING, |due| due.min(STOPPING)))
-            } else {
-                due
-            };
+            let due = self.parked.peek().map(|parked| parked.due.saturating_duration_since(Instant::now()));
+            let time = if stopping { Some(due.map_or(STOPPING, |due| due.min(STOPPING))) } else { due };
             inbox = match time {
                 Some(Duration::ZERO) => inbox,
-                Some(time) => {
-                    door.signal
-                        .wait_timeout(inbox, time)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
+                Some(time) => door.signal.wait_timeout(inbox, time).unwrap_or_else(PoisonError::into_inner).0,
                 None => door.signal.wait(inbox).unwrap_or_else(PoisonError::into_inner),
             };
         }
@@ -189,7 +169,8 @@ impl<'a> Keeper<'a> {
         loop {
             let now = Instant::now();
             match connection.advance(house, now, &mut self.scratch) {
-                Next::Wait => return self.park(connection, now),
+                Next::Wait => return self.park(connection, now, SHORTEST),
+                Next::More => return self.park(connection, now, Duration::ZERO),
                 Next::End => return,
                 Next::Look => match connection.examine(&house.settings, &mut self.spans) {
                     Examined::Incomplete => connection.keep_receiving(house, now),
@@ -197,31 +178,30 @@ impl<'a> Keeper<'a> {
                     Examined::Refused(cause) => {
                         connection.refuse(cause, house, now);
                     }
-                    Examined::Ready(_) => match self.engine.ready.push(connection, house.settings.queue, now) {
-                        Ok(()) => return,
-                        Err(mut back) => {
-                            back.refuse(Cause::QueueFull, house, now);
-                            connection = back;
+                    Examined::Ready(_) => {
+                        connection.await_thread(now);
+                        match self.engine.ready.push(connection, house.settings.queue, now) {
+                            Ok(()) => return,
+                            Err(mut back) => {
+                                back.refuse(Cause::QueueFull, house, now);
+                                connection = back;
+                            }
                         }
-                    },
+                    }
                 },
             }
         }
     }
 
-    fn park(&mut self, mut connection: Box<Connection>, now: Instant) {
+    fn park(&mut self, mut connection: Box<Connection>, now: Instant, shortest: Duration) {
         if connection.rest(&self.engine.house).is_err() {
             return;
         }
         let count = u32::try_from(self.parked.len()).unwrap_or(u32::MAX);
         let longest = LONGEST_EACH.saturating_mul(count).clamp(LONGEST.0, LONGEST.1);
         let quiet = now.saturating_duration_since(connection.since);
-        let interval = (quiet / 16).clamp(SHORTEST, longest);
-        let due = if interval < GRID {
-            now + interval
-        } else {
-            self.next_on_grid(now + interval)
-        };
+        let interval = if shortest.is_zero() { shortest } else { (quiet / 16).clamp(shortest, longest) };
+        let due = if interval < GRID { now + interval } else { self.next_on_grid(now + interval) };
         let due = due.min(connection.deadline().max(now + SHORTEST));
         let held = connection.held();
         self.held += held;
@@ -274,10 +254,7 @@ impl<'a> Keeper<'a> {
     fn report(&mut self, cause: Cause, connection: &Connection) {
         let house = &self.engine.house;
         let now = Instant::now();
-        if self
-            .last_report
-            .is_some_and(|last| now.duration_since(last) < Duration::from_secs(1))
-        {
+        if self.last_report.is_some_and(|last| now.duration_since(last) < Duration::from_secs(1)) {
             return house.stats.count(cause);
         }
         self.last_report = Some(now);

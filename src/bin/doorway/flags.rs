@@ -49,13 +49,7 @@ const FLAGS: &[Flag] = &[
             _ => Err("threads are a number from 1 to 1024".into()),
         }),
     },
-    Flag {
-        long: "help",
-        short: Some('h'),
-        value: None,
-        help: "print this and exit",
-        apply: Apply::Ask(Asked::Help),
-    },
+    Flag { long: "help", short: Some('h'), value: None, help: "print this and exit", apply: Apply::Ask(Asked::Help) },
     Flag {
         long: "version",
         short: Some('V'),
@@ -82,11 +76,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            host: "127.0.0.1".into(),
-            port: 8000,
-            threads: None,
-        }
+        Options { host: "127.0.0.1".into(), port: 8000, threads: None }
     }
 }
 
@@ -95,17 +85,12 @@ pub fn parse(arguments: &[OsString]) -> Result<Asked, String> {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let argument = argument
-            .to_str()
-            .ok_or_else(|| format!("{} is not text", argument.to_string_lossy()))?;
+        let argument = argument.to_str().ok_or_else(|| format!("{} is not text", argument.to_string_lossy()))?;
         let (name, mut value) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (argument, None),
         };
-        let flag = FLAGS
-            .iter()
-            .find(|flag| flag.is_called(name))
-            .ok_or_else(|| unknown(name))?;
+        let flag = FLAGS.iter().find(|flag| flag.is_called(name)).ok_or_else(|| unknown(name))?;
         match (&flag.apply, value) {
             (Apply::Ask(asked), None) => return Ok(asked.clone()),
             (Apply::Ask(_), Some(_)) => return Err(format!("--{} takes no value", flag.long)),
@@ -138,9 +123,7 @@ pub fn help() -> String {
 
 impl Flag {
     fn is_called(&self, name: &str) -> bool {
-        let short = self
-            .short
-            .is_some_and(|short| name.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])));
+        let short = self.short.is_some_and(|short| name.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])));
         short || name.strip_prefix("--") == Some(self.long)
     }
 }
@@ -153,11 +136,7 @@ fn set<T: std::str::FromStr>(place: &mut T, text: &str, wrong: &str) -> Result<(
 fn unknown(name: &str) -> String {
     let bare = name.trim_start_matches('-');
     let shared = |flag: &Flag| flag.long.chars().zip(bare.chars()).take_while(|(a, b)| a == b).count();
-    match FLAGS
-        .iter()
-        .max_by_key(|flag| shared(flag))
-        .filter(|flag| shared(flag) > 0)
-    {
+    match FLAGS.iter().max_by_key(|flag| shared(flag)).filter(|flag| shared(flag) > 0) {
         Some(near) => format!("unknown argument {name}; did you mean --{}?", near.long),
         None => format!("unknown argument {name}"),
     }
@@ -173,11 +152,7 @@ mod tests {
 
     #[test]
     fn flags_take_their_value_behind_a_space_or_an_equals_sign() {
-        let expected = Ok(Asked::Serve(Options {
-            host: "::1".into(),
-            port: 80,
-            threads: Some(2),
-        }));
+        let expected = Ok(Asked::Serve(Options { host: "::1".into(), port: 80, threads: Some(2) }));
         assert_eq!(parsed(&["--port", "80", "--host", "::1", "--threads", "2"]), expected);
         assert_eq!(parsed(&["-p", "80", "--host=::1", "--threads=2"]), expected);
         assert_eq!(parsed(&[]), Ok(Asked::Serve(Options::default())));

@@ -38,29 +38,17 @@ fn decode(bytes: &[u8], limits: Limits, cuts: impl Iterator<Item = usize>) -> Ou
                 Step::End => {
                     assert!(decoder.is_end() && decoder.announced() == content.len() as u64);
                     assert_eq!(decoder.step(b"5\r\nhello"), (0, Step::End));
-                    return Outcome {
-                        verdict: Some(Ok(())),
-                        content,
-                        consumed: at,
-                    };
+                    return Outcome { verdict: Some(Ok(())), content, consumed: at };
                 }
                 Step::Invalid(cause) => {
                     assert_eq!(decoder.step(b"0\r\n\r\n"), (0, Step::Invalid(cause)));
-                    return Outcome {
-                        verdict: Some(Err(cause)),
-                        content,
-                        consumed: at,
-                    };
+                    return Outcome { verdict: Some(Err(cause)), content, consumed: at };
                 }
             }
         }
     }
     assert!(!decoder.is_end());
-    Outcome {
-        verdict: None,
-        content,
-        consumed: at,
-    }
+    Outcome { verdict: None, content, consumed: at }
 }
 
 /// The one outcome of the bytes, delivered at once, byte by byte and cut in two at every place.
@@ -70,12 +58,7 @@ fn outcome(bytes: &[u8]) -> Outcome {
     assert_eq!(decode(bytes, limits, 0..bytes.len()), whole, "{}", bytes.escape_ascii());
     let every = (bytes.len() / 50).max(1);
     for cut in (0..bytes.len()).step_by(every) {
-        assert_eq!(
-            decode(bytes, limits, [cut].into_iter()),
-            whole,
-            "{} cut at {cut}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(decode(bytes, limits, [cut].into_iter()), whole, "{} cut at {cut}", bytes.escape_ascii());
         // Before the byte that decides, nothing is decided.
         let prefix = decode(&bytes[..cut], limits, [].into_iter());
         let decided = match whole.verdict {
@@ -90,17 +73,8 @@ fn outcome(bytes: &[u8]) -> Outcome {
 
 fn accepted(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     let bytes = bytes.as_ref();
-    let Outcome {
-        verdict,
-        content,
-        consumed,
-    } = outcome(bytes);
-    assert_eq!(
-        (verdict, consumed),
-        (Some(Ok(())), bytes.len()),
-        "{}",
-        bytes.escape_ascii()
-    );
+    let Outcome { verdict, content, consumed } = outcome(bytes);
+    assert_eq!((verdict, consumed), (Some(Ok(())), bytes.len()), "{}", bytes.escape_ascii());
     content
 }
 
@@ -112,55 +86,23 @@ fn refused(bytes: impl AsRef<[u8]>, cause: Cause) {
 #[test]
 fn rfc9112_7_1_chunks_make_up_the_content_and_the_next_request_is_untouched() {
     assert_eq!(accepted("0\r\n\r\n"), b"");
-    assert_eq!(
-        accepted("5\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n000\r\n\r\n"),
-        b"hello world"
-    );
-    assert_eq!(
-        accepted("00000000000000a\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n"),
-        b"\r\n\r\n\r\n\r\n\r\n"
-    );
-    assert_eq!(
-        accepted("a\r\n0123456789\r\nF\r\n0123456789abcde\r\n0\r\n\r\n").len(),
-        25
-    );
+    assert_eq!(accepted("5\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n000\r\n\r\n"), b"hello world");
+    assert_eq!(accepted("00000000000000a\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n"), b"\r\n\r\n\r\n\r\n\r\n");
+    assert_eq!(accepted("a\r\n0123456789\r\nF\r\n0123456789abcde\r\n0\r\n\r\n").len(), 25);
     let next = outcome(b"1\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\n");
     assert_eq!((next.verdict, next.consumed), (Some(Ok(())), 11));
-    for unfinished in [
-        "",
-        "5",
-        "5\r",
-        "5\r\n",
-        "5\r\nhell",
-        "5\r\nhello",
-        "5\r\nhello\r\n",
-        "0",
-        "0\r\n",
-        "0\r\n\r",
-        "0\r\nA: b\r\n",
-    ] {
+    for unfinished in
+        ["", "5", "5\r", "5\r\n", "5\r\nhell", "5\r\nhello", "5\r\nhello\r\n", "0", "0\r\n", "0\r\n\r", "0\r\nA: b\r\n"]
+    {
         assert_eq!(outcome(unfinished.as_bytes()).verdict, None, "{unfinished:?}");
     }
 }
 
 #[test]
 fn rfc9112_7_1_a_size_is_1_to_16_hexadecimal_digits() {
-    for size in [
-        "0x5",
-        "+5",
-        "-5",
-        " 5",
-        "5 ",
-        "5 ;ext",
-        "5\t",
-        ";a",
-        "",
-        "g",
-        "5g",
-        "00000000000000005",
-        "5,",
-        "\u{665}",
-    ] {
+    for size in
+        ["0x5", "+5", "-5", " 5", "5 ", "5 ;ext", "5\t", ";a", "", "g", "5g", "00000000000000005", "5,", "\u{665}"]
+    {
         refused(format!("{size}\r\nhello\r\n0\r\n\r\n"), Cause::ChunkSize);
     }
     accepted("0000000000000005\r\nhello\r\n0\r\n\r\n");
@@ -184,18 +126,8 @@ fn rfc9112_7_1_chunk_data_ends_in_crlf() {
 
 #[test]
 fn rfc9112_7_1_1_extensions_follow_the_grammar_and_are_ignored() {
-    for extension in [
-        ";a",
-        ";a=b",
-        ";a=\"\"",
-        ";a=\"b;c \t\\\"\\\\\u{e4}\";d",
-        ";a;b;c=d",
-        ";!#=~",
-    ] {
-        assert_eq!(
-            accepted(format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n")),
-            b"hello"
-        );
+    for extension in [";a", ";a=b", ";a=\"\"", ";a=\"b;c \t\\\"\\\\\u{e4}\";d", ";a;b;c=d", ";!#=~"] {
+        assert_eq!(accepted(format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n")), b"hello");
     }
     for extension in [
         ";",
@@ -232,10 +164,7 @@ fn chunk_extensions_are_limited_to_256_bytes_a_chunk_and_16_kib_in_all() {
     accepted(format!("{}0\r\n\r\n", chunk(256)));
     refused(chunk(257), Cause::ChunkExtensionLong);
     accepted(format!("{}0\r\n\r\n", chunk(256).repeat(64)));
-    refused(
-        format!("{}0;a\r\n\r\n", chunk(256).repeat(64)),
-        Cause::ChunkExtensionLong,
-    );
+    refused(format!("{}0;a\r\n\r\n", chunk(256).repeat(64)), Cause::ChunkExtensionLong);
     refused(format!("5;{}(", "a".repeat(255)), Cause::ChunkExtension);
 }
 
@@ -256,22 +185,8 @@ fn tiny_chunks_are_refused_when_overhead_is_over_64_kib_and_more_than_the_data()
 
 #[test]
 fn rfc9112_7_1_2_trailers_follow_the_field_rules_and_are_discarded() {
-    assert_eq!(
-        accepted("1\r\na\r\n0\r\nA: b\r\nX_c:\t\u{e4} \r\nContent-Length: 5\r\nE:\r\n\r\n"),
-        b"a"
-    );
-    for trailer in [
-        "A",
-        ": b",
-        "A : b",
-        " A: b",
-        "\tb",
-        "A: b\r\n c",
-        "A(: b",
-        "A: \0",
-        "A: \x7f",
-        "A\0: b",
-    ] {
+    assert_eq!(accepted("1\r\na\r\n0\r\nA: b\r\nX_c:\t\u{e4} \r\nContent-Length: 5\r\nE:\r\n\r\n"), b"a");
+    for trailer in ["A", ": b", "A : b", " A: b", "\tb", "A: b\r\n c", "A(: b", "A: \0", "A: \x7f", "A\0: b"] {
         refused(format!("0\r\n{trailer}\r\n\r\n"), Cause::Trailer);
     }
     for trailer in ["\n", "A: b\n", "A\n", "A: b\r\n\n"] {
@@ -320,10 +235,7 @@ fn data_can_be_read_past_the_decoder_in_any_portions() {
 fn rfc9112_7_1_size_lines_are_hexadecimal_and_read_back() {
     let mut random = Random(3);
     let lens = (0..64).map(|_| random.next() as usize >> random.below(usize::BITS as usize));
-    for len in lens
-        .chain([1, 9, 10, 15, 16, 255, 256, 4096, usize::MAX])
-        .filter(|&len| len > 0)
-    {
+    for len in lens.chain([1, 9, 10, 15, 16, 255, 256, 4096, usize::MAX]).filter(|&len| len > 0) {
         let mut room = [0; 18];
         let line = size_line(len, &mut room);
         assert_eq!(line, format!("{len:x}\r\n").as_bytes());
@@ -358,19 +270,11 @@ fn random_contents_are_decoded_as_by_the_slow_reader_however_cut() {
         assert_eq!(decode(&bytes, limits, 0..bytes.len()), once, "{text}");
         let mut cuts: Vec<usize> = (0..random.below(4)).map(|_| random.below(bytes.len() + 1)).collect();
         cuts.sort_unstable();
-        assert_eq!(
-            decode(&bytes, limits, cuts.iter().copied()),
-            once,
-            "{text} cut at {cuts:?}"
-        );
+        assert_eq!(decode(&bytes, limits, cuts.iter().copied()), once, "{text} cut at {cuts:?}");
         let prefix = decode(&bytes[..random.below(bytes.len() + 1)], limits, [].into_iter());
         assert!(prefix.verdict.is_none() || prefix == once, "{text}");
         let accepted = once.verdict == Some(Ok(()));
-        assert_eq!(
-            naive(&bytes),
-            accepted.then_some((once.content, once.consumed)),
-            "{text}"
-        );
+        assert_eq!(naive(&bytes), accepted.then_some((once.content, once.consumed)), "{text}");
         whole += usize::from(accepted);
         broken += usize::from(matches!(once.verdict, Some(Err(_))));
     }

@@ -10,11 +10,7 @@ mod naive;
 enum Verdict {
     Incomplete,
     Invalid(Cause),
-    Complete {
-        len: usize,
-        line: (Vec<u8>, Vec<u8>, Version),
-        fields: Vec<(Vec<u8>, Vec<u8>)>,
-    },
+    Complete { len: usize, line: (Vec<u8>, Vec<u8>, Version), fields: Vec<(Vec<u8>, Vec<u8>)> },
 }
 
 fn verdict(bytes: &[u8], limits: &Limits, spans: &mut Spans) -> Verdict {
@@ -26,10 +22,7 @@ fn verdict(bytes: &[u8], limits: &Limits, spans: &mut Spans) -> Verdict {
             Verdict::Complete {
                 len: head.len(),
                 line: (head.method().to_vec(), head.target().to_vec(), head.version()),
-                fields: head
-                    .fields()
-                    .map(|(name, value)| (name.to_vec(), value.to_vec()))
-                    .collect(),
+                fields: head.fields().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
             }
         }
     }
@@ -54,11 +47,7 @@ fn decide(bytes: &[u8], limits: &Limits) -> Verdict {
     let spans = &mut Spans::new();
     let (expected, taken) = naive(bytes, limits);
     let every = if bytes.len() < 100 { 1 } else { bytes.len() / 20 };
-    let cuts = || {
-        (0..bytes.len())
-            .step_by(every)
-            .chain([taken - taken.min(1), taken, bytes.len()])
-    };
+    let cuts = || (0..bytes.len()).step_by(every).chain([taken - taken.min(1), taken, bytes.len()]);
     for cut in cuts() {
         let prefix = if cut < taken { &Verdict::Incomplete } else { &expected };
         assert_eq!(
@@ -73,12 +62,7 @@ fn decide(bytes: &[u8], limits: &Limits) -> Verdict {
     let ended_verdict = naive(&ended, limits).0;
     for cut in cuts() {
         let gated = through_the_gate(&ended, [cut, bytes.len(), ended.len()].into_iter(), limits, spans);
-        assert_eq!(
-            gated,
-            ended_verdict,
-            "{:?} cut at {cut}",
-            bytes.escape_ascii().to_string()
-        );
+        assert_eq!(gated, ended_verdict, "{:?} cut at {cut}", bytes.escape_ascii().to_string());
     }
     assert_eq!(through_the_gate(&ended, 0..=ended.len(), limits, spans), ended_verdict);
     if let Verdict::Complete { .. } = expected {
@@ -89,12 +73,7 @@ fn decide(bytes: &[u8], limits: &Limits) -> Verdict {
 
 fn refused(bytes: impl AsRef<[u8]>, cause: Cause) {
     let bytes = bytes.as_ref();
-    assert_eq!(
-        decide(bytes, &Limits::default()),
-        Verdict::Invalid(cause),
-        "{:?}",
-        bytes.escape_ascii().to_string()
-    );
+    assert_eq!(decide(bytes, &Limits::default()), Verdict::Invalid(cause), "{:?}", bytes.escape_ascii().to_string());
 }
 
 /// The head is valid; returns its fields.
@@ -130,11 +109,8 @@ fn rfc9112_2_2_bare_lf_and_bare_cr_are_refused_everywhere() {
             bytes.insert(at, byte);
             // Before an LF, either makes a second line end of some kind.
             let before_a_line = at == 0 || valid[at - 1] == b'\n';
-            let cause = if byte == b'\n' && at > 0 && valid[at - 1] == b'\r' && !before_a_line {
-                None
-            } else {
-                Some(cause)
-            };
+            let cause =
+                if byte == b'\n' && at > 0 && valid[at - 1] == b'\r' && !before_a_line { None } else { Some(cause) };
             match cause {
                 // CR LF LF: the line ends, then a bare LF starts the next; at the very end the head is whole before it.
                 None if at + 1 == valid.len() => drop(accepted(valid)),
@@ -149,15 +125,7 @@ fn rfc9112_2_2_bare_lf_and_bare_cr_are_refused_everywhere() {
 
 #[test]
 fn rfc9112_3_a_request_line_is_three_parts_and_two_spaces() {
-    for line in [
-        " GET / HTTP/1.1",
-        "GET\t/ HTTP/1.1",
-        "GET /  HTTP/1.1",
-        "GET / HTTP/1.1 ",
-        "GET /",
-        "GET / ",
-        "GET",
-    ] {
+    for line in [" GET / HTTP/1.1", "GET\t/ HTTP/1.1", "GET /  HTTP/1.1", "GET / HTTP/1.1 ", "GET /", "GET / ", "GET"] {
         refused(format!("{line}\r\n\r\n"), Cause::RequestLine);
     }
     refused("GET  / HTTP/1.1\r\n\r\n", Cause::TargetByte);
@@ -194,21 +162,15 @@ fn rfc9112_3_2_a_target_is_visible_ascii_without_fragment_up_to_8190_bytes() {
         }
     }
     accepted(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(8_189)));
-    refused(
-        format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(8_190)),
-        Cause::TargetLong,
-    );
+    refused(format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(8_190)), Cause::TargetLong);
     refused(format!("GET /{}", "a".repeat(8_190)), Cause::TargetLong);
     refused(format!("GET /{}#", "a".repeat(8_189)), Cause::TargetByte);
 }
 
 #[test]
 fn rfc9112_2_3_versions_1_x_are_served_and_others_named() {
-    for (version, read) in [
-        ("HTTP/1.0", Version::Http10),
-        ("HTTP/1.1", Version::Http11),
-        ("HTTP/1.9", Version::Http11),
-    ] {
+    for (version, read) in [("HTTP/1.0", Version::Http10), ("HTTP/1.1", Version::Http11), ("HTTP/1.9", Version::Http11)]
+    {
         match decide(format!("GET / {version}\r\n\r\n").as_bytes(), &Limits::default()) {
             Verdict::Complete { line, .. } => assert_eq!(line, (b"GET".to_vec(), b"/".to_vec(), read)),
             other => panic!("{version}: {other:?}"),
@@ -218,24 +180,12 @@ fn rfc9112_2_3_versions_1_x_are_served_and_others_named() {
         refused(format!("GET / {version}\r\n\r\n"), Cause::VersionUnsupported);
     }
     refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Cause::VersionUnsupported);
-    for version in [
-        "http/1.1",
-        "HTTP/1.10",
-        "HTTP/01.1",
-        "HTTP/ 1.1",
-        "HTTP/1",
-        "HTTP/2",
-        "HTTP/1.",
-        "HTTP/a.1",
-        "HTTPS/1.1",
-        "X",
-    ] {
+    for version in
+        ["http/1.1", "HTTP/1.10", "HTTP/01.1", "HTTP/ 1.1", "HTTP/1", "HTTP/2", "HTTP/1.", "HTTP/a.1", "HTTPS/1.1", "X"]
+    {
         refused(format!("GET / {version}\r\n\r\n"), Cause::Version);
     }
-    assert_eq!(
-        (Version::Http10.as_str(), Version::Http11.as_str()),
-        ("HTTP/1.0", "HTTP/1.1")
-    );
+    assert_eq!((Version::Http10.as_str(), Version::Http11.as_str()), ("HTTP/1.0", "HTTP/1.1"));
 }
 
 #[test]
@@ -257,10 +207,7 @@ fn rfc9112_5_1_a_field_name_is_a_token_right_before_its_colon() {
 fn rfc9112_5_2_folding_is_refused_on_the_first_line_and_on_later_ones() {
     for white in [" ", "\t"] {
         refused(format!("GET / HTTP/1.1\r\n{white}Host: a\r\n\r\n"), Cause::FieldFold);
-        refused(
-            format!("GET / HTTP/1.1\r\nHost: a\r\n{white}b\r\n\r\n"),
-            Cause::FieldFold,
-        );
+        refused(format!("GET / HTTP/1.1\r\nHost: a\r\n{white}b\r\n\r\n"), Cause::FieldFold);
         refused(format!("GET / HTTP/1.1\r\n{white}\r\n\r\n"), Cause::FieldFold);
     }
 }
@@ -277,10 +224,7 @@ fn rfc9110_5_5_a_value_holds_no_control_byte_but_htab_and_keeps_high_bytes() {
         }
     }
     for (value, trimmed) in [("", ""), (" ", ""), ("\t a \t b \t", "a \t b"), ("a", "a")] {
-        assert_eq!(
-            accepted(format!("GET / HTTP/1.1\r\nX:{value}\r\n\r\n"))[0].1,
-            trimmed.as_bytes()
-        );
+        assert_eq!(accepted(format!("GET / HTTP/1.1\r\nX:{value}\r\n\r\n"))[0].1, trimmed.as_bytes());
     }
 }
 
@@ -291,10 +235,7 @@ fn limits_hold_at_their_value_and_break_one_above() {
     accepted(head(&format!("{}\r\n", line(8_190))));
     refused(head(&format!("{}\r\n", line(8_191))), Cause::FieldLong);
     refused(head(&line(9_000)), Cause::FieldLong);
-    refused(
-        head(&format!("X: {}\0{}", "a".repeat(97), "a".repeat(9_000))),
-        Cause::FieldValue,
-    );
+    refused(head(&format!("X: {}\0{}", "a".repeat(97), "a".repeat(9_000))), Cause::FieldValue);
     refused(head(&format!("{}\0", line(8_190))), Cause::FieldValue);
     refused(head(&"a".repeat(8_191)), Cause::FieldLong);
     refused(head(&format!("{}:", "a".repeat(8_190))), Cause::FieldLong);
@@ -308,30 +249,17 @@ fn limits_hold_at_their_value_and_break_one_above() {
     refused(head(&format!("{lines}{}", line(8_180))), Cause::HeadLong);
     // Whatever stands in the byte behind the limit: it is the limit that is broken.
     let full = head(&format!("{lines}{}\r\n", line(8_173)));
-    assert_eq!(
-        decide(&full.as_bytes()[..65_536], &Limits::default()),
-        Verdict::Invalid(Cause::HeadLong)
-    );
-    assert_eq!(
-        decide(&full.as_bytes()[..65_535], &Limits::default()),
-        Verdict::Incomplete
-    );
+    assert_eq!(decide(&full.as_bytes()[..65_536], &Limits::default()), Verdict::Invalid(Cause::HeadLong));
+    assert_eq!(decide(&full.as_bytes()[..65_535], &Limits::default()), Verdict::Incomplete);
 }
 
 #[test]
 fn the_gate_looks_at_each_byte_once_and_opens_for_lines_without_end() {
-    let limits = Limits {
-        target: 20,
-        field_line: 30,
-        fields: 3,
-        head: 200,
-    };
+    let limits = Limits { target: 20, field_line: 30, fields: 3, head: 200 };
     let mut progress = Progress::default();
     assert!(!may_be_decided(b"", &mut progress, &limits));
     let bytes = [b'a'; 300];
-    let open: Vec<usize> = (1..300)
-        .filter(|&len| may_be_decided(&bytes[..len], &mut progress, &limits))
-        .collect();
+    let open: Vec<usize> = (1..300).filter(|&len| may_be_decided(&bytes[..len], &mut progress, &limits)).collect();
     // The first byte, and everything longer than a method, a target and a version together.
     assert_eq!(open[..3], [1, 64, 65]);
     decide(&bytes, &limits);
@@ -379,22 +307,11 @@ fn random_heads_have_the_verdict_of_the_slow_parser_however_cut() {
         for cut in [taken - taken.min(1), taken, bytes.len(), random.below(bytes.len() + 1)] {
             let prefix = if cut < taken { &Verdict::Incomplete } else { &expected };
             let text = bytes.escape_ascii().to_string();
-            assert_eq!(
-                &verdict(&bytes[..cut], &limits, spans),
-                prefix,
-                "{text} cut at {cut} with {limits:?}"
-            );
+            assert_eq!(&verdict(&bytes[..cut], &limits, spans), prefix, "{text} cut at {cut} with {limits:?}");
         }
         bytes.push(b'\n');
         let ended = naive(&bytes, &limits).0;
-        assert_eq!(
-            through_the_gate(&bytes, 0..=bytes.len(), &limits, spans),
-            ended,
-            "{bytes:?}"
-        );
+        assert_eq!(through_the_gate(&bytes, 0..=bytes.len(), &limits, spans), ended, "{bytes:?}");
     }
-    assert!(
-        complete > 2_000 && invalid > 5_000,
-        "{complete} complete, {invalid} invalid"
-    );
+    assert!(complete > 2_000 && invalid > 5_000, "{complete} complete, {invalid} invalid");
 }

@@ -43,14 +43,7 @@ pub fn naive(bytes: &[u8], limits: &Limits) -> (Verdict, usize) {
                 }
                 Then::End => {
                     let line = (method, target, version);
-                    return (
-                        Verdict::Complete {
-                            len: index + 1,
-                            line,
-                            fields,
-                        },
-                        index + 1,
-                    );
+                    return (Verdict::Complete { len: index + 1, line, fields }, index + 1);
                 }
                 Then::Fault(cause) => Err(cause),
             },
@@ -78,11 +71,7 @@ pub fn naive(bytes: &[u8], limits: &Limits) -> (Verdict, usize) {
             (At::Version, b'\r') if part.len() < 8 => Ok(At::Lf(Then::Fault(Cause::Version))),
             (At::Version, b'\r') => match (part[5], part[7]) {
                 (b'1', minor) => {
-                    version = if minor == b'0' {
-                        Version::Http10
-                    } else {
-                        Version::Http11
-                    };
+                    version = if minor == b'0' { Version::Http10 } else { Version::Http11 };
                     Ok(At::Lf(Then::Fields))
                 }
                 _ => Ok(At::Lf(Then::Fault(Cause::VersionUnsupported))),
