@@ -15,7 +15,7 @@ use crate::http::target::Target;
 /// What the server answers `OPTIONS *` and CONNECT with: the methods it passes on.
 pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Fills the variables of a request (P-ENV-02 to P-ENV-17).
+/// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their underscore.
 ///
 /// # Errors
 /// [`Cause::FieldUnderscore`] where the settings refuse underscores.
@@ -25,7 +25,7 @@ pub(crate) fn fill_environ(
     peer: &Peer,
     refuse_underscores: bool,
     variables: &mut Pairs,
-) -> Result<(), Cause> {
+) -> Result<u64, Cause> {
     let head = &request.head;
     let (path, query) = match request.target {
         Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
@@ -52,14 +52,15 @@ pub(crate) fn fill_environ(
 }
 
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH.
-fn fill_fields(request: &Request<'_>, refuse_underscores: bool, variables: &mut Pairs) -> Result<(), Cause> {
+fn fill_fields(request: &Request<'_>, refuse_underscores: bool, variables: &mut Pairs) -> Result<u64, Cause> {
     // A bit for each name seen: the search for a repeat is quadratic, so most names must not start it.
     let mut seen = 0u64;
+    let mut dropped = 0;
     for (name, value) in request.head.fields() {
         match kept_as(name) {
             KeptAs::Nothing => {}
             KeptAs::Underscore if refuse_underscores => return Err(Cause::FieldUnderscore),
-            KeptAs::Underscore => {}
+            KeptAs::Underscore => dropped += 1,
             KeptAs::ContentType => variables.push(b"CONTENT_TYPE", value),
             KeptAs::ContentLength => {
                 // A length is only said where it is the length (P-ENV-09).
@@ -98,7 +99,7 @@ fn fill_fields(request: &Request<'_>, refuse_underscores: bool, variables: &mut 
     {
         variables.push(b"HTTP_HOST", authority);
     }
-    Ok(())
+    Ok(dropped)
 }
 
 enum KeptAs {

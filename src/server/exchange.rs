@@ -9,6 +9,7 @@ use std::any::Any;
 use std::io::Seek;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use super::connection::{After, Connection, Examined, reason_of};
@@ -66,8 +67,10 @@ impl Desk {
             Examined::Ready(request) => {
                 let (origin, peer) = (&connection.origin, &connection.peer);
                 let variables = self.environ.refill(gateway);
-                fill_environ(&request, origin, peer, house.settings.refuse_underscores, variables)
-                    .map(|()| Facts::of(&request))
+                fill_environ(&request, origin, peer, house.settings.refuse_underscores, variables).map(|dropped| {
+                    house.stats.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
+                    Facts::of(&request)
+                })
             }
             Examined::Refused(cause) => Err(cause),
             Examined::Incomplete => {

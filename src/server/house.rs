@@ -78,6 +78,7 @@ pub(super) struct Counters {
     pub(super) served: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) content: AtomicU64,
+    pub(super) fields_dropped: AtomicU64,
     pub(super) parked: AtomicUsize,
     pub(super) busy: AtomicUsize,
 }

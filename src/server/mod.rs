@@ -98,6 +98,11 @@ impl Server {
         Server::over(vec![listener.into()])
     }
 
+    /// A server without a socket, for [`serve_connection`](Server::serve_connection).
+    pub fn unbound() -> Server {
+        Server::over(Vec::new())
+    }
+
     /// Serves the addresses of `other` too; its settings are forgotten.
     ///
     /// ```
@@ -178,15 +183,47 @@ impl Server {
         let Some(address) = self.addrs().next().cloned() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
         };
-        let log = self.log.unwrap_or_else(|| Arc::new(Lines::errors(io::stderr())));
+        let log = self.log.unwrap_or_else(default_log);
         let house = House::new(self.settings, Box::new(application), log);
         let (engine, threads) = Engine::start(house, self.listeners, &self.variables)?;
         Ok(Handle { address, engine, threads })
     }
 
+    /// Serves one connection over a stream that the caller has accepted, in the calling thread, until it ends. The server's own
+    /// sockets are not used. What only the caller knows is said with [`env`](Server::env) (such as `REMOTE_ADDR`) and
+    /// [`Settings::https`].
+    ///
+    /// The rules and limits are those of every server, but for time: a stream that blocks for ever keeps this call for ever, so
+    /// give the stream deadlines of its own.
+    pub fn serve_connection(self, stream: impl Read + Write + Send + 'static, application: impl Application) {
+        let log = self.log.unwrap_or_else(default_log);
+        let house = House::new(self.settings, Box::new(application), log);
+        let gateway = Gateway { https: house.settings.https, multithread: false, ..Gateway::default() };
+        let mut origin = Origin::new(gateway, house.settings.server_name.clone(), None);
+        origin.variables.extend(&self.variables);
+        let transport = Arc::new(Over::new(stream));
+        let mut connection = Connection::new(transport, Peer::default(), Arc::new(origin), &house.settings, None);
+        let mut desk = Desk::new(&house);
+        loop {
+            let now = Instant::now();
+            match connection.advance(&house, now, &mut desk.scratch) {
+                Next::Look => {
+                    desk.serve(&mut connection, &house, now);
+                }
+                Next::More => {}
+                // The stream waits by itself; when it does not, it has given up.
+                Next::Wait | Next::End => return,
+            }
+        }
+    }
+
     fn over(listeners: Vec<Listener>) -> Server {
         Server { listeners, settings: Settings::default(), variables: Pairs::default(), log: None }
     }
+}
+
+fn default_log() -> Arc<dyn Log> {
+    Arc::new(Lines::errors(io::stderr()))
 }
 
 /// A server that runs in the background. Dropping it ends the server at once, waiting only for calls of the application.
@@ -225,6 +262,7 @@ impl Handle {
             served: stats.served.load(Ordering::Relaxed),
             refused: stats.refused.load(Ordering::Relaxed),
             content: stats.content.load(Ordering::Relaxed),
+            fields_dropped: stats.fields_dropped.load(Ordering::Relaxed),
         }
     }
 
@@ -322,12 +360,13 @@ pub struct Stats {
     pub refused: u64,
     /// Bytes of content sent in responses.
     pub content: u64,
+    /// Request fields dropped because of an underscore in their name.
+    pub fields_dropped: u64,
 }
 
 /// Serves one connection over anything that reads and writes: a TLS stream, a serial line, memory in a test.
 ///
-/// It returns when the connection has ended. The rules and limits are those of a [`Server`] with its default settings, but for
-/// time: a stream that blocks for ever keeps this call for ever, so give the stream deadlines of its own.
+/// It returns when the connection has ended. This is [`Server::serve_connection`] with the default settings.
 ///
 /// ```
 /// use std::io::{self, Cursor, Read, Write};
@@ -350,20 +389,5 @@ pub struct Stats {
 /// assert!(answer.lock().unwrap().starts_with(b"HTTP/1.1 200 OK\r\n"));
 /// ```
 pub fn serve_connection(stream: impl Read + Write + Send + 'static, application: impl Application) {
-    let house = House::new(Settings::default(), Box::new(application), Arc::new(Lines::errors(io::stderr())));
-    let gateway = Gateway { multithread: false, ..Gateway::default() };
-    let origin = Arc::new(Origin::new(gateway, house.settings.server_name.clone(), None));
-    let mut connection = Connection::new(Arc::new(Over::new(stream)), Peer::default(), origin, &house.settings, None);
-    let mut desk = Desk::new(&house);
-    loop {
-        let now = Instant::now();
-        match connection.advance(&house, now, &mut desk.scratch) {
-            Next::Look => {
-                desk.serve(&mut connection, &house, now);
-            }
-            Next::More => {}
-            // The stream waits by itself; when it does not, it has given up.
-            Next::Wait | Next::End => return,
-        }
-    }
+    Server::unbound().serve_connection(stream, application);
 }
