@@ -1,0 +1,186 @@
+//! What a request costs, piece by piece and as a whole. Names never change, so that commits can be compared.
+//!
+//! Each piece asserts its result before it is timed. `README.md` beside this file says how to compare.
+
+use std::hint::black_box;
+use std::io::{self, Cursor, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use doorway::http::chunked::{Decoder, Step};
+use doorway::http::date::imf_fixdate;
+use doorway::http::head::{Limits, Parsed, Spans, parse};
+use doorway::{Body, Environ, Server, StartResponse, serve_connection};
+
+/// What a small client sends: 57 bytes.
+const SHORT: &[u8] = b"GET /user HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAccept: */*\r\n\r\n";
+
+/// The request with which parsers have been compared since picohttpparser: 703 bytes, nine fields.
+const BROWSER: &[u8] = b"GET /wp-content/uploads/2010/03/hello-kitty-darth-vader-pink.jpg HTTP/1.1\r\n\
+Host: www.kittyhell.com\r\n\
+User-Agent: Mozilla/5.0 (Macintosh; U; Intel Mac OS X 10.6; ja-JP-mac; rv:1.9.2.3) Gecko/20100401 Firefox/3.6.3 Pathtraq/0.9\r\n\
+Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+Accept-Language: ja,en-us;q=0.7,en;q=0.3\r\n\
+Accept-Encoding: gzip,deflate\r\n\
+Accept-Charset: Shift_JIS,utf-8;q=0.7,*;q=0.7\r\n\
+Keep-Alive: 115\r\n\
+Connection: keep-alive\r\n\
+Cookie: wp_ozh_wsa_visits=2; wp_ozh_wsa_visit_lasttime=xxxxxxxxxx; __utma=xxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.x; \
+__utmz=xxxxxxxxx.xxxxxxxxxx.x.x.utmccn=(referral)|utmcsr=reader.livedoor.com|utmcct=/reader/|utmcmd=referral\r\n\r\n";
+
+/// How many requests one connection in memory carries, so that its opening does not weigh.
+const EXCHANGES: usize = 64;
+
+fn hello(_environ: &Environ, start_response: &mut StartResponse) -> Body {
+    start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+    Body::from("Hello, World!")
+}
+
+/// The length of a whole head; `None` for one without its end.
+fn head_len(bytes: &[u8], spans: &mut Spans) -> Option<usize> {
+    match parse(bytes, &Limits::default(), spans) {
+        Parsed::Complete(head) => Some(head.len()),
+        Parsed::Incomplete => None,
+        Parsed::Invalid(cause) => panic!("{cause}"),
+    }
+}
+
+fn head_parse(criterion: &mut Criterion) {
+    let incomplete = &BROWSER[..BROWSER.len() - 1];
+    assert_eq!((SHORT.len(), BROWSER.len()), (57, 703));
+    let mut group = criterion.benchmark_group("head_parse");
+    for (name, bytes, expected) in [
+        ("short_57B", SHORT, Some(57)),
+        ("browser_703B", BROWSER, Some(703)),
+        // All but the last byte: what is spent on a head that comes in two pieces.
+        ("incomplete_703B", incomplete, None),
+    ] {
+        let mut spans = Spans::new();
+        assert_eq!(head_len(bytes, &mut spans), expected, "{name}");
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| head_len(black_box(bytes), &mut spans)));
+    }
+    group.finish();
+}
+
+/// The number of bytes of data in a chunked content.
+fn chunked_len(mut bytes: &[u8]) -> usize {
+    let (mut decoder, mut total) = (Decoder::default(), 0);
+    loop {
+        let (consumed, step) = decoder.step(bytes);
+        bytes = &bytes[consumed..];
+        match step {
+            Step::Data { len } => {
+                decoder.advance(len as u64);
+                bytes = &bytes[len..];
+                total += len;
+            }
+            Step::End => return total,
+            Step::Incomplete | Step::Invalid(_) => panic!("a whole content"),
+        }
+    }
+}
+
+fn chunked_decode(criterion: &mut Criterion) {
+    const SIZE: usize = 64 * 1024;
+    let mut content = Vec::new();
+    for block in vec![b'x'; SIZE].chunks(1024) {
+        write!(content, "{:x}\r\n", block.len()).unwrap();
+        content.extend_from_slice(block);
+        content.extend_from_slice(b"\r\n");
+    }
+    content.extend_from_slice(b"0\r\n\r\n");
+    assert_eq!(chunked_len(&content), SIZE);
+    let mut group = criterion.benchmark_group("chunked_decode");
+    group.throughput(Throughput::Bytes(SIZE as u64));
+    group.bench_function("64KiB", |bencher| bencher.iter(|| chunked_len(black_box(&content))));
+    group.finish();
+}
+
+fn date(criterion: &mut Criterion) {
+    assert_eq!(&imf_fixdate(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+    criterion.bench_function("date", |bencher| bencher.iter(|| imf_fixdate(black_box(784_111_777))));
+}
+
+/// A client in memory: says everything at once and only counts what it hears.
+struct Client {
+    says: Cursor<Vec<u8>>,
+    heard: Arc<AtomicUsize>,
+}
+
+impl Read for Client {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.says.read(buffer)
+    }
+}
+
+impl Write for Client {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.heard.fetch_add(bytes.len(), Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The number of bytes that come back for pipelined requests.
+fn exchange(requests: Vec<u8>) -> usize {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let client = Client { says: Cursor::new(requests), heard: Arc::clone(&heard) };
+    serve_connection(client, hello);
+    heard.load(Ordering::Relaxed)
+}
+
+fn environ(criterion: &mut Criterion) {
+    let one = exchange(BROWSER.to_vec());
+    assert!(one > 100, "{one} bytes are no response");
+    let requests = BROWSER.repeat(EXCHANGES);
+    assert_eq!(exchange(requests.clone()), one * EXCHANGES);
+    let mut group = criterion.benchmark_group("environ");
+    group.throughput(Throughput::Elements(EXCHANGES as u64));
+    group.bench_function("exchange", |bencher| {
+        bencher.iter_batched(|| requests.clone(), exchange, criterion::BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+fn loopback(criterion: &mut Criterion) {
+    const REQUEST: &[u8] = b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    const LAST: &[u8] = b"GET /hello HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
+    let handle = Server::bind("127.0.0.1:0").unwrap().spawn(hello).unwrap();
+    let connect = || {
+        let client = TcpStream::connect(handle.addr()).unwrap();
+        client.set_nodelay(true).unwrap();
+        client
+    };
+    let ask_and_close = || {
+        let (mut client, mut response) = (connect(), Vec::with_capacity(1024));
+        client.write_all(LAST).unwrap();
+        client.read_to_end(&mut response).unwrap();
+        response
+    };
+    let response = ask_and_close();
+    assert!(response.starts_with(b"HTTP/1.1 200 OK\r\n") && response.ends_with(b"Hello, World!"));
+
+    let mut group = criterion.benchmark_group("loopback");
+    let mut client = connect();
+    // The same response without the line that says that the connection ends.
+    let length = response.len() - b"Connection: close\r\n".len();
+    let mut room = vec![0; length];
+    let mut ask = || {
+        client.write_all(REQUEST).unwrap();
+        client.read_exact(&mut room).unwrap();
+        room.ends_with(b"Hello, World!")
+    };
+    assert!(ask() && ask());
+    group.bench_function("keepalive_1conn", |bencher| bencher.iter(&mut ask));
+    group.bench_function("close_each", |bencher| bencher.iter(|| ask_and_close().len()));
+    group.finish();
+}
+
+criterion_group!(all, head_parse, chunked_decode, date, environ, loopback);
+criterion_main!(all);

@@ -1,0 +1,229 @@
+//! Holds the README to its word: its code compiles, its commands run, its tables say what is so.
+//!
+//! Code is compiled by the doc tests of `lib.rs`, which include the README. A command is run here, or it stands in a table here
+//! with the place where it is run; one that does neither fails.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use doorway::{Cause, Server, Settings, app};
+
+/// Commands that are run elsewhere, and where: the file holds the second text.
+const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("cargo run --release", ".ci/run", "'cargo run --release' readme_run"),
+    ("cargo test", ".ci/run", "cargo test"),
+    ("cp -r ../doorway/src src/doorway", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
+    ("rm -r src/doorway/bin", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
+    ("mv src/doorway/lib.rs src/doorway/mod.rs", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
+    (
+        "find src/doorway -name '*.rs' -exec sed -i 's/crate::/&doorway::/g' {} +",
+        "tests/vendoring.rs",
+        "block(\"sh\", \"src/doorway\")",
+    ),
+];
+
+/// Settings that bound nothing and so have no row in the table of limits.
+const NO_LIMIT: &[&str] = &["server_field", "date_field", "refuse_underscores", "https", "server_name"];
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))
+        .unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The fenced blocks: the text behind the opening fence, and the lines.
+fn blocks(text: &str) -> Vec<(String, Vec<String>)> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            let block = lines.by_ref().take_while(|line| line.trim_start() != "```").map(str::to_owned);
+            blocks.push((language.to_owned(), block.collect()));
+        }
+    }
+    blocks
+}
+
+#[test]
+fn every_block_of_code_is_compiled() {
+    let lib = read("src/lib.rs");
+    assert!(lib.contains("include_str!(\"../README.md\")"), "lib.rs does not include the README in its doc tests");
+    let blocks = blocks(&read("README.md"));
+    assert!(blocks.iter().filter(|(language, _)| language.starts_with("rust")).count() >= 3);
+    for (language, block) in blocks {
+        let known = ["rust", "rust,no_run", "sh", "toml", "nginx"];
+        assert!(known.contains(&&*language), "a block of {language:?} is neither compiled nor run: {block:?}");
+    }
+}
+
+#[test]
+fn every_command_works() {
+    let handle = Server::bind("127.0.0.1:0").unwrap().spawn(app::demo).unwrap();
+    let readme = blocks(&read("README.md"));
+    let commands: Vec<&String> =
+        readme.iter().filter(|(language, _)| language == "sh").flat_map(|(_, lines)| lines).collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in commands {
+        if let Some((_, file, part)) = RUN_ELSEWHERE.iter().find(|(other, _, _)| other == command) {
+            assert!(read(file).contains(part), "{file} does not run {command}");
+            continue;
+        }
+        let program = command.split(' ').next().unwrap();
+        let Some(out) = run(program, &command.replace("127.0.0.1:8000", &handle.addr().to_string())) else {
+            continue;
+        };
+        match program {
+            "curl" => assert!(out.contains("Hello world!\n"), "{command}: {out}"),
+            "cargo" => assert_eq!(out.lines().count(), 1, "{command}: {out}"),
+            "grep" => assert!(out.trim_end().ends_with("#![forbid(unsafe_code)]"), "{command}: {out}"),
+            _ => panic!("nobody knows what {command:?} should print"),
+        }
+    }
+}
+
+/// What a command prints; `None`, with a word about it, where its program is not there.
+fn run(program: &str, command: &str) -> Option<String> {
+    let is_there = match program {
+        "cargo" => std::env::var_os("CARGO").is_some(),
+        _ => Command::new(program).arg("--version").output().is_ok(),
+    };
+    if !is_there {
+        println!("skipped: {program} is not installed, so not run: {command}");
+        return None;
+    }
+    let cargo = std::env::var("CARGO").unwrap_or_default();
+    let command = command.strip_prefix("cargo ").map_or(command.to_owned(), |rest| format!("'{cargo}' {rest}"));
+    let output = Command::new("sh").arg("-c").arg(&command).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command}: {}\n{out}\n{err}", output.status);
+    Some(out.into_owned())
+}
+
+/// 8190 as `8,190`.
+fn count(number: impl ToString) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+    groups.join(",")
+}
+
+/// Bytes in the largest unit that leaves a whole number.
+fn size(bytes: u64) -> String {
+    match (bytes % (1024 * 1024), bytes % 1024) {
+        (0, _) => format!("{} MiB", bytes / (1024 * 1024)),
+        (_, 0) => format!("{} KiB", bytes / 1024),
+        _ => format!("{bytes} B"),
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    assert_eq!(time.subsec_nanos(), 0);
+    format!("{} s", time.as_secs())
+}
+
+/// The first two columns of the table of limits, as the defaults of the library make them.
+fn limits() -> Vec<(&'static str, String)> {
+    let s = Settings::default();
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    assert_eq!(s.threads, (4 * cores).max(16));
+    assert!(s.max_connections <= 20_000);
+    let stall = seconds(s.content_stall);
+    vec![
+        ("`threads`", "4 for each core, at least 16".into()),
+        ("`max_connections`", "soft descriptor limit less 64, at most 20,000".into()),
+        ("`queue`, `queue_timeout`", format!("{} requests, {}", count(s.queue), seconds(s.queue_timeout))),
+        ("`max_target`, `max_field_line`", format!("{} bytes, {} bytes", count(s.max_target), count(s.max_field_line))),
+        ("`max_fields`, `max_head`", format!("{} fields, {} bytes", count(s.max_fields), count(s.max_head))),
+        ("`max_content`", format!("{} (`None`: no limit)", size(s.max_content.unwrap()))),
+        ("`gathered_content`", size(s.gathered_content as u64)),
+        ("`held`", format!("{} by all connections that wait", size(s.held as u64))),
+        ("`first_byte_deadline`", seconds(s.first_byte_deadline)),
+        ("`head_deadline`", format!("{} from the first byte", seconds(s.head_deadline))),
+        ("`idle_deadline`", seconds(s.idle_deadline)),
+        ("`content_stall`, `content_rate`", format!("{stall} without progress, {} B/s after 10 s", s.content_rate)),
+        ("`response_stall`", format!("{} without progress", seconds(s.response_stall))),
+        ("`drain`, `drain_deadline`", format!("{}, {}", size(s.drain), seconds(s.drain_deadline))),
+        ("`linger`, `linger_deadline`", format!("{}, {}", size(s.linger), seconds(s.linger_deadline))),
+        ("`grace`", seconds(s.grace)),
+    ]
+}
+
+/// The lines of the table of limits in a file.
+fn table(file: &str) -> Vec<String> {
+    let text = read(file);
+    let rows = text.lines().skip_while(|line| *line != "| setting | default | on breach |").skip(2);
+    rows.take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_limits_are_those_of_the_library() {
+    let (rows, limits) = (table("README.md"), limits());
+    assert_eq!(rows.len(), limits.len());
+    for (row, (names, default)) in rows.iter().zip(limits) {
+        assert!(row.starts_with(&format!("| {names} | {default} | ")), "{row}\nis not\n| {names} | {default} |");
+    }
+    assert_eq!(rows, table("SECURITY.md"));
+}
+
+#[test]
+fn the_answers_to_a_breach_are_those_of_the_library() {
+    let rows = table("README.md");
+    for (name, cause) in [
+        ("queue", Cause::QueueFull),
+        ("queue_timeout", Cause::QueueTimeout),
+        ("max_target", Cause::TargetLong),
+        ("max_field_line", Cause::FieldLong),
+        ("max_fields", Cause::FieldCount),
+        ("max_head", Cause::HeadLong),
+        ("max_content", Cause::ContentLong),
+        ("head_deadline", Cause::HeadDeadline),
+        ("content_stall", Cause::ContentStalled),
+        ("content_rate", Cause::ContentSlow),
+    ] {
+        let row = rows.iter().find(|row| row.contains(&format!("`{name}`"))).unwrap();
+        let answer = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        assert!(answer.contains(&cause.status().unwrap().to_string()), "{cause}\n{row}");
+    }
+}
+
+#[test]
+fn every_setting_that_bounds_something_has_a_row() {
+    let (rows, settings) = (table("README.md").concat(), read("src/server/settings.rs"));
+    let structure = settings.split("pub struct Settings {").nth(1).unwrap().split("\n}").next().unwrap();
+    let names = structure.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next());
+    for name in names {
+        assert_ne!(rows.contains(&format!("`{name}`")), NO_LIMIT.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn the_examples_are_those_that_are_there() {
+    let readme = read("README.md");
+    let section = readme.split("\n## Examples\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut listed: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    listed.sort_unstable();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut there: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".rs").map(str::to_owned))
+        .collect();
+    there.sort_unstable();
+    assert_eq!(listed, there);
+}
+
+#[test]
+fn the_oldest_compiler_and_every_link_are_right() {
+    let (readme, manifest) = (read("README.md"), read("Cargo.toml"));
+    let value = |key: &str| {
+        let line = manifest.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \""));
+        line.unwrap().trim_end_matches('"').to_owned()
+    };
+    assert!(readme.contains(&format!("Rust {}, edition {}.", value("rust-version"), value("edition"))));
+    assert!(readme.contains(&format!("The licence is {};", value("license"))));
+    for file in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
+        for link in read(file).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{file}: {link}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Both ways to vendor doorway that the README describes, done exactly as it says: a program is made in a folder of its own,
+//! compiled and run, and asks its own server once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a program does that has vendored doorway, behind the lines that bring it in.
+const PROGRAM: &str = r#"
+use doorway::{Body, Environ, Server, StartResponse};
+use std::io::{Read, Write};
+
+fn application(environ: &Environ, start_response: &mut StartResponse) -> Body {
+    start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+    Body::from(format!("vendored at {}", environ.path()))
+}
+
+fn main() -> std::io::Result<()> {
+    let handle = Server::bind("127.0.0.1:0")?.spawn(application)?;
+    let mut client = std::net::TcpStream::connect(handle.addr())?;
+    client.write_all(b"GET /home HTTP/1.0\r\n\r\n")?;
+    let mut response = String::new();
+    client.read_to_string(&mut response)?;
+    println!("{response}");
+    handle.shutdown(std::time::Duration::ZERO);
+    Ok(())
+}
+"#;
+
+/// A folder with `doorway`, a copy of what is shipped, and `program`, an empty program; removed when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let folder = std::env::temp_dir().join(format!("doorway-{}-{name}", std::process::id()));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        copy(&root.join("src"), &folder.join("doorway/src"));
+        for file in ["Cargo.toml", "LICENSE", "README.md"] {
+            fs::copy(root.join(file), folder.join("doorway").join(file)).unwrap();
+        }
+        fs::create_dir_all(folder.join("program/src")).unwrap();
+        Folder(folder)
+    }
+
+    fn program(&self) -> PathBuf {
+        self.0.join("program")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &place);
+        } else {
+            fs::copy(entry.path(), place).unwrap();
+        }
+    }
+}
+
+fn readme() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+}
+
+/// The block of the README in `language` that holds `part`.
+fn block(language: &str, part: &str) -> String {
+    let readme = readme();
+    let found = readme
+        .split(&format!("```{language}\n"))
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(block, _)| block)
+        .find(|block| block.contains(part));
+    found.unwrap_or_else(|| panic!("the README has no {language} block with {part}")).to_owned()
+}
+
+/// What the command prints; it must succeed.
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
+    out.into_owned()
+}
+
+fn assert_answered(response: &str) {
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    assert!(response.contains("\r\n\r\nvendored at /home"), "{response}");
+}
+
+/// Whether a tool is there; says so where it is not.
+fn is_there(tool: &str, argument: &str) -> bool {
+    let there = Command::new(tool).arg(argument).output().is_ok_and(|output| output.status.success());
+    if !there {
+        println!("skipped: {tool} is not installed");
+    }
+    there
+}
+
+#[test]
+fn src_copied_as_a_module_compiles_with_rustc_alone_and_serves() {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    if !is_there(&rustc, "--version") || !is_there("sed", "--version") {
+        return;
+    }
+    let declaration = "#[allow(dead_code, unused_imports)] mod doorway;";
+    assert!(readme().contains(declaration));
+
+    let folder = Folder::new("module");
+    let program = folder.program();
+    fs::write(program.join("src/main.rs"), format!("{declaration}\n{PROGRAM}")).unwrap();
+    run(Command::new("sh").arg("-ec").arg(block("sh", "src/doorway")).current_dir(&program));
+    assert!(!program.join("src/doorway/bin").exists());
+    let options = ["--edition", "2024", "-D", "warnings", "-o", "program", "src/main.rs"];
+    run(Command::new(&rustc).args(options).current_dir(&program));
+    assert_answered(&run(&mut Command::new(program.join("program"))));
+}
+
+#[test]
+fn a_path_dependency_builds_without_network_and_serves() {
+    let Some(cargo) = std::env::var_os("CARGO") else {
+        println!("skipped: there is no CARGO in the environment");
+        return;
+    };
+    let folder = Folder::new("path");
+    let program = folder.program();
+    let dependency = block("toml", "[dependencies]");
+    copy(&folder.0.join("doorway"), &program.join("third_party/doorway"));
+    let package = "[package]\nname = \"program\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n";
+    fs::write(program.join("Cargo.toml"), format!("{package}{dependency}")).unwrap();
+    fs::write(program.join("src/main.rs"), PROGRAM).unwrap();
+    let mut command = Command::new(cargo);
+    command.args(["run", "--quiet", "--offline"]).current_dir(&program);
+    assert_answered(&run(command.env("CARGO_TARGET_DIR", program.join("target"))));
+}
