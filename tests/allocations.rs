@@ -49,10 +49,7 @@ fn application(environ: &Environ, start_response: &mut StartResponse) -> Body {
         rest /= 10;
     }
     let path_length = std::str::from_utf8(&digits).unwrap();
-    start_response.start(
-        "200 OK",
-        &[("Content-Type", "text/html"), ("X-Path-Length", path_length)],
-    );
+    start_response.start("200 OK", &[("Content-Type", "text/html"), ("X-Path-Length", path_length)]);
     Body::from("<h1>Hello, web!</h1>")
 }
 
@@ -73,10 +70,7 @@ fn exchange(client: &mut TcpStream, buffer: &mut [u8]) {
 fn promise_8_ten_thousand_keep_alive_requests_allocate_nothing() {
     let _alone = ALONE.lock().unwrap();
     // One thread: with several, whichever gets the connection first grows its memory to the size of the requests then.
-    let server = Server::bind("127.0.0.1:0")
-        .unwrap()
-        .threads(1)
-        .log(Lines::all(io::sink()));
+    let server = Server::bind("127.0.0.1:0").unwrap().threads(1).log(Lines::all(io::sink()));
     let handle = server.spawn(application).unwrap();
     let mut client = TcpStream::connect(handle.addr()).unwrap();
     let mut buffer = [0; 1024];
