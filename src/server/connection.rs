@@ -10,7 +10,7 @@
 //! from the settings; what a phase may store is bounded there too. It calls no application and holds no lock.
 
 use std::io;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -144,8 +144,8 @@ impl Connection {
 
     fn receive_head(&mut self, house: &House, now: Instant) -> Option<Next> {
         let limits = house.settings.head_limits();
-        if self.phase != Phase::Head && !self.buffer.is_empty() {
-            self.enter(Phase::Head, house.settings.head_deadline, now);
+        if !self.buffer.is_empty() {
+            self.begin_head(house, now);
         }
         if head::may_be_decided(self.buffer.filled(), &mut self.progress, &limits) {
             return Some(Next::Look);
@@ -164,9 +164,21 @@ impl Connection {
         match self.buffer.fill(&*self.transport, most, &house.reserve) {
             Ok(0) if self.buffer.is_empty() => Some(Next::End),
             Ok(0) => self.refuse(Cause::HeadTruncated, house, now),
-            Ok(_) => None,
+            // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
+            Ok(_) if !head::may_be_decided(self.buffer.filled(), &mut self.progress, &limits) => {
+                Some(self.begin_head(house, now))
+            }
+            Ok(_) => Some(Next::Look),
             Err(error) => Some(self.waits_or_ends(&error)),
         }
+    }
+
+    /// The first bytes of a head have come, and with them its deadline.
+    fn begin_head(&mut self, house: &House, now: Instant) -> Next {
+        if self.phase != Phase::Head {
+            self.enter(Phase::Head, house.settings.head_deadline, now);
+        }
+        Next::More
     }
 
     fn gather(&mut self, whole: usize, mut pace: Pace, house: &House, now: Instant) -> Option<Next> {
@@ -183,7 +195,7 @@ impl Connection {
                 pace.note(now.saturating_duration_since(self.since), received);
                 let (allowance, _) = pace.allowance(&house.settings);
                 self.enter(Phase::Gathering { whole, pace }, allowance, now);
-                None
+                Some(if self.buffer.len() >= whole { Next::Look } else { Next::More })
             }
             Err(error) => Some(self.waits_or_ends(&error)),
         }
@@ -228,7 +240,7 @@ impl Connection {
             Content::Nothing if now < self.deadline => {
                 return match self.buffer.fill(&*self.transport, 16 * 1024, &house.reserve) {
                     Ok(0) => Some(Next::End),
-                    Ok(_) => None,
+                    Ok(_) => Some(Next::More),
                     Err(error) => Some(self.waits_or_ends(&error)),
                 };
             }
@@ -292,9 +304,7 @@ impl Connection {
 
     /// The head is not whole yet: it goes on arriving.
     pub(super) fn keep_receiving(&mut self, house: &House, now: Instant) {
-        if self.phase != Phase::Head {
-            self.enter(Phase::Head, house.settings.head_deadline, now);
-        }
+        self.begin_head(house, now);
     }
 
     /// The head is whole and its small content is not: so many bytes belong together.
@@ -355,9 +365,8 @@ impl Connection {
         matches!(self.phase, Phase::Fresh | Phase::Idle) && self.buffer.is_empty()
     }
 
-    /// Whether bytes that were received already may hold the next request.
-    pub(super) fn has_more(&self) -> bool {
-        !self.buffer.is_empty()
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.peer.address.map(|(address, _)| address)
     }
 
     pub(super) fn deadline(&self) -> Instant {

@@ -1,15 +1,17 @@
 //! A running server: the threads, what they share, and how it all ends.
 //!
 //! ```text
-//!   accept threads ──▶ ready queue ──▶ pool ──▶ application
-//!         └────────▶ waiting room ──┘  └──▶ waiting room
+//!   accept threads ──▶ shards ◀──▶ pool (drivers and standbys) ──▶ application
+//!                        ▲
+//!                     monitor
 //! ```
 //!
-//! One thread for each listener, one for the waiting room, and the pool: no thread is started later. Stopping: the listeners
-//! close, connections without a request end at once, what runs has the grace, then it is cut; the waiting room's thread sees to
-//! that and goes last.
+//! One thread for each listener, the monitor, and the pool: no thread is started later. Stopping: the listeners
+//! close, connections without a request end at once, what runs has the grace, then it is cut; the monitor sees to that
+//! and goes last.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -18,9 +20,10 @@ use super::connection::Connection;
 use super::house::House;
 use super::listener::Listener;
 use super::log::{Answer, Report};
-use super::pool::{self, Ready};
-use super::transport::{Socket, Stream, Transport, Wait};
-use super::waiting_room::{Keeper, WaitingRoom};
+use super::monitor::{self, Monitor};
+use super::pool::{Vacancies, Vacancy, Worker};
+use super::shard::{Shard, State};
+use super::transport::{Socket, Stream, Transport};
 use crate::cause::Cause;
 use crate::door::{Origin, Peer};
 use crate::gateway::{Gateway, Pairs};
@@ -28,12 +31,15 @@ use crate::gateway::{Gateway, Pairs};
 /// What the threads of a server share.
 pub(super) struct Engine {
     pub(super) house: House,
-    pub(super) ready: Ready,
-    pub(super) room: WaitingRoom,
+    pub(super) shards: Vec<Shard>,
+    pub(super) vacancies: Vacancies,
+    pub(super) monitor: Monitor,
     /// For each thread of the pool, the transport it works with.
     places: Vec<Mutex<Option<Arc<dyn Transport>>>>,
     listeners: Vec<Listener>,
     accepting: AtomicUsize,
+    ended: AtomicBool,
+    next_shard: AtomicUsize,
     grace_until: Mutex<Option<Instant>>,
 }
 
@@ -45,10 +51,14 @@ impl Engine {
         variables: &Pairs,
     ) -> std::io::Result<(Arc<Engine>, Vec<JoinHandle<()>>)> {
         let threads = house.settings.threads.max(1);
+        let shards = (0..house.shards).map(|_| Shard::default()).collect();
         let engine = Arc::new(Engine {
             house,
-            ready: Ready::default(),
-            room: WaitingRoom::default(),
+            shards,
+            vacancies: Vacancies::default(),
+            monitor: Monitor::default(),
+            ended: AtomicBool::new(false),
+            next_shard: AtomicUsize::new(0),
             places: (0..threads).map(|_| Mutex::default()).collect(),
             accepting: AtomicUsize::new(0),
             listeners,
@@ -60,7 +70,7 @@ impl Engine {
             Ok(()) => Ok((engine, started)),
             Err(error) => {
                 engine.stop(Duration::ZERO);
-                engine.ready.close();
+                engine.send_home();
                 for thread in started {
                     let _ = thread.join();
                 }
@@ -73,13 +83,16 @@ impl Engine {
         for index in 0..self.places.len() {
             started.push(self.thread(format!("doorway-{index}"), move |engine| {
                 if let Some(place) = engine.places.get(index) {
-                    pool::work(engine, place);
+                    Worker::new(engine, place).run();
                 }
             })?);
         }
-        started.push(self.thread("doorway-room".into(), |engine| {
-            Keeper::new(engine).run();
-            engine.ready.close();
+        for (shard, state) in self.shards.iter().enumerate() {
+            self.replace_driver(shard, &mut state.lock());
+        }
+        started.push(self.thread("doorway-monitor".into(), |engine| {
+            monitor::watch(engine);
+            engine.send_home();
         })?);
         for (index, listener) in self.listeners.iter().enumerate() {
             let origin = Arc::new(self.origin(listener, variables));
@@ -89,7 +102,7 @@ impl Engine {
                     engine.accept(listener, &origin);
                 }
                 engine.accepting.fetch_sub(1, Ordering::SeqCst);
-                engine.room.wake();
+                engine.monitor.wake();
             });
             started.push(thread.inspect_err(|_| {
                 self.accepting.fetch_sub(1, Ordering::SeqCst);
@@ -139,7 +152,7 @@ impl Engine {
                     if patience == PATIENCE.0 {
                         self.report(Cause::AcceptFailed, &error.to_string());
                     }
-                    self.room.make_room();
+                    self.make_room();
                     self.house.places.wait(patience);
                     patience = (patience * 2).min(PATIENCE.1);
                 }
@@ -151,27 +164,65 @@ impl Engine {
         let ticket = self.house.places.take();
         self.house.stats.accepted.fetch_add(1, Ordering::Relaxed);
         while self.is_crowded() && !self.house.is_stopping() {
-            self.room.make_room();
-            self.house.places.wait(Duration::from_millis(20));
+            if !self.make_room() {
+                self.house.places.wait(Duration::from_millis(20));
+            }
         }
         let Ok(socket) = Socket::new(stream) else { return };
         let settings = &self.house.settings;
-        let connection = Box::new(Connection::new(Arc::new(socket), peer, Arc::clone(origin), settings, Some(ticket)));
-        // A free thread reads the request as soon as it comes; without one, the waiting room does.
-        if self.ready.has_free_thread() {
-            match self.ready.push(connection, settings.queue, Instant::now()) {
-                Ok(()) => {}
-                Err(back) => self.room.admit(back),
+        let connection = Connection::new(Arc::new(socket), peer, Arc::clone(origin), settings, Some(ticket));
+        let index = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        if let Some(shard) = self.shards.get(index) {
+            shard.deliver(Box::new(connection));
+            // Its driver stays with another connection, and would see this one up to 8 ms late.
+            if self.vacancies.has_standby() {
+                if let Some(mut state) = shard.lock_if_blocked() {
+                    self.replace_driver(index, &mut state);
+                }
             }
-        } else {
-            self.room.admit(connection);
         }
     }
 
-    /// Puts a connection where it waits without a thread.
-    pub(super) fn park(&self, connection: Box<Connection>) {
-        if connection.transport.wait(Wait::No).is_ok() {
-            self.room.admit(connection);
+    /// Takes a shard from its driver, which is in a call or blocked on one connection, and calls for another. Never from a driver
+    /// that sleeps: it would not notice.
+    pub(super) fn replace_driver(&self, index: usize, state: &mut State) {
+        state.tenure += 1;
+        state.away_since = None;
+        if let Some(shard) = self.shards.get(index) {
+            shard.set_blocked(state, false);
+        }
+        self.vacancies.push(Vacancy { shard: index, tenure: state.tenure });
+    }
+
+    /// Closes the connection that has waited longest of the address that has most waiting. Tells whether there was one.
+    fn make_room(&self) -> bool {
+        let mut counts = HashMap::new();
+        for shard in &self.shards {
+            shard.lock().count_addresses(&mut counts);
+        }
+        let Some((busiest, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return false };
+        let oldest = self.shards.iter().filter_map(|shard| Some((shard.lock().oldest_of(busiest)?, shard)));
+        match oldest.min_by_key(|(since, _)| *since) {
+            Some((since, shard)) => shard.lock().close_oldest(busiest, since, &self.house),
+            None => false,
+        }
+    }
+
+    /// The share of one shard in the queue of requests that wait for a thread.
+    pub(super) fn queue_each(&self) -> usize {
+        (self.house.settings.queue / self.shards.len()).max(1)
+    }
+
+    /// Whether every thread should go home.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    fn send_home(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.vacancies.close();
+        for shard in &self.shards {
+            shard.wake();
         }
     }
 
@@ -194,7 +245,7 @@ impl Engine {
         for listener in &self.listeners {
             listener.unblock();
         }
-        self.room.wake();
+        self.monitor.wake();
     }
 
     /// Whether the time for what still runs is over.
@@ -205,7 +256,6 @@ impl Engine {
 
     /// Cuts every connection that a thread works with; the thread notices when it next reads or writes.
     pub(super) fn cut_what_runs(&self) {
-        self.ready.clear();
         for place in &self.places {
             if let Some(transport) = &*place.lock().unwrap_or_else(PoisonError::into_inner) {
                 transport.shutdown(std::net::Shutdown::Both);
@@ -215,8 +265,7 @@ impl Engine {
 
     /// Whether no thread does anything but wait, and none accepts.
     pub(super) fn is_quiet(&self) -> bool {
-        self.ready.len() == 0
-            && self.accepting.load(Ordering::SeqCst) == 0
+        self.accepting.load(Ordering::SeqCst) == 0
             && self.house.stats.busy.load(Ordering::SeqCst) == 0
             && self.house.places.open() == 0
     }

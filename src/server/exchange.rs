@@ -10,7 +10,7 @@ use std::io::Seek;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::connection::{After, Connection, Examined, reason_of};
 use super::house::House;
@@ -36,15 +36,6 @@ pub(super) struct Desk {
     request_line: Vec<u8>,
 }
 
-/// What [`Desk::serve`] found and did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Served {
-    /// A request was answered, or refused.
-    Answered,
-    /// There is no whole request yet.
-    NotYet,
-}
-
 impl Desk {
     pub(super) fn new(house: &House) -> Desk {
         let mut environ = Environ::new(Gateway::default());
@@ -60,8 +51,8 @@ impl Desk {
         }
     }
 
-    /// Answers the request that a connection holds, if it is whole.
-    pub(super) fn serve(&mut self, connection: &mut Connection, house: &House, now: Instant) -> Served {
+    /// Answers the request that a connection holds, if it is whole. Gives the time at which it was done.
+    pub(super) fn serve(&mut self, connection: &mut Connection, house: &House, now: Instant) -> Instant {
         let gateway = connection.origin.gateway;
         let examined = match connection.examine(&house.settings, &mut self.spans) {
             Examined::Ready(request) => {
@@ -75,30 +66,27 @@ impl Desk {
             Examined::Refused(cause) => Err(cause),
             Examined::Incomplete => {
                 connection.keep_receiving(house, now);
-                return Served::NotYet;
+                return now;
             }
             Examined::Gather(whole) => {
                 connection.keep_gathering(whole, house, now);
-                return Served::NotYet;
+                return now;
             }
         };
         match examined {
             Ok(facts) => self.exchange(connection, facts, house, now),
             Err(cause) => {
                 connection.refuse(cause, house, now);
+                now
             }
         }
-        Served::Answered
     }
 
-    fn exchange(&mut self, connection: &mut Connection, facts: Facts, house: &House, begin: Instant) {
+    fn exchange(&mut self, connection: &mut Connection, facts: Facts, house: &House, begin: Instant) -> Instant {
         connection.buffer.consume(facts.head_len);
         let expectation = self.lay_out(connection, facts, house);
-        let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(Arc::clone(&house.settings))));
+        let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(house)));
         outgoing.begin(Arc::clone(&connection.transport), facts, expectation);
-        if house.is_stopping() {
-            outgoing.keep_alive = false;
-        }
 
         let mut outgoing = if facts.is_options_asterisk {
             answer_asterisk(&mut outgoing);
@@ -108,12 +96,14 @@ impl Desk {
         };
 
         let unread = self.take_up(connection, facts, &mut outgoing);
-        self.log_access(&outgoing, house, begin);
+        let now = Instant::now();
+        self.log_access(&outgoing, house, now.saturating_duration_since(begin));
         let unsent = (!outgoing.unsent.is_empty()).then(|| std::mem::take(&mut outgoing.unsent));
         let after = After { unsent, unread, keep_alive: outgoing.keep_alive };
         outgoing.end();
         self.outgoing = Some(outgoing);
-        connection.finish_call(after, house, Instant::now());
+        connection.finish_call(after, house, now);
+        now
     }
 
     /// Puts the content of the request where the application reads it.
@@ -151,7 +141,7 @@ impl Desk {
             Some(Ok(outgoing)) => outgoing,
             // Somebody has exchanged the start_response for another: nothing can be said on this connection any more.
             _ => {
-                let mut outgoing = Box::new(Outgoing::new(Arc::clone(&house.settings)));
+                let mut outgoing = Box::new(Outgoing::new(house));
                 outgoing.failure = Some(Cause::NotStarted);
                 connection.transport.shutdown(std::net::Shutdown::Both);
                 return outgoing;
@@ -330,13 +320,13 @@ impl Desk {
         if incoming.coding.is_end() { None } else { Some(incoming.coding) }
     }
 
-    fn log_access(&mut self, outgoing: &Outgoing, house: &House, begin: Instant) {
+    fn log_access(&mut self, outgoing: &Outgoing, house: &House, duration: Duration) {
         house.stats.count_answer(outgoing.content);
         house.access(&Access {
             environ: &self.environ,
             status: outgoing.status,
             bytes: outgoing.content,
-            duration: begin.elapsed(),
+            duration,
             time: SystemTime::now(),
         });
     }

@@ -23,19 +23,21 @@ pub(super) struct House {
     pub(super) reserve: Arc<Reserve>,
     pub(super) stats: Counters,
     pub(super) places: Arc<Places>,
-    stopping: AtomicBool,
+    pub(super) shards: usize,
+    stopping: Arc<AtomicBool>,
 }
 
 impl House {
     pub(super) fn new(settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> House {
         House {
+            shards: settings.shards.clamp(1, settings.threads.max(1)),
             settings: Arc::new(settings),
             application,
             log,
             reserve: Arc::default(),
             stats: Counters::default(),
             places: Arc::default(),
-            stopping: AtomicBool::new(false),
+            stopping: Arc::default(),
         }
     }
 
@@ -60,6 +62,11 @@ impl House {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// The same, for the writing side of an exchange, which says so to the client.
+    pub(super) fn stopping(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stopping)
+    }
+
     pub(super) fn begin_to_stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.places.notify();
@@ -79,7 +86,6 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) content: AtomicU64,
     pub(super) fields_dropped: AtomicU64,
-    pub(super) parked: AtomicUsize,
     pub(super) busy: AtomicUsize,
 }
 

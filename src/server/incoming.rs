@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::buffer::{Buffer, Reserve};
-use super::settings::{RATE_AFTER, Settings};
+use super::settings::Settings;
 use super::transport::{Transport, Wait, is_not_yet};
 use crate::cause::Cause;
 use crate::http::chunked::{Decoder, Step};
@@ -113,7 +113,7 @@ impl Pace {
     pub(super) fn allowance(&self, settings: &Settings) -> (Duration, Cause) {
         let by_rate =
             Duration::from_secs(self.received.checked_div(settings.content_rate).unwrap_or(u64::from(u32::MAX)));
-        let for_rate = by_rate.max(RATE_AFTER).saturating_sub(self.waited);
+        let for_rate = by_rate.max(settings.content_rate_after).saturating_sub(self.waited);
         if for_rate < settings.content_stall {
             (for_rate, Cause::ContentSlow)
         } else {

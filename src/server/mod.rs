@@ -2,7 +2,7 @@
 //!
 //! The way of a request: [`listener`] → `connection` (a state machine that no thread owns while it waits) → `exchange` (one
 //! request and its response, in a thread of the pool) → `connection` again. While a connection waits for its client it is in
-//! the `waiting_room`. `engine` starts and ends it all; every limit stands in [`settings`].
+//! a `shard`, which a thread of the `pool` sweeps and the `monitor` looks after. `engine` starts and ends it all; every limit stands in [`settings`].
 
 mod buffer;
 mod connection;
@@ -12,12 +12,13 @@ mod house;
 mod incoming;
 mod listener;
 pub mod log;
+mod monitor;
 mod outgoing;
 mod pool;
 mod settings;
+mod shard;
 mod transport;
 mod unsent;
-mod waiting_room;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -245,7 +246,7 @@ impl Handle {
         self.engine.listeners().iter().map(Listener::address)
     }
 
-    /// How many threads the server has in all: the pool, one for each address, one for the waiting room.
+    /// How many threads the server has in all: the pool, one for each address, the monitor.
     pub fn threads(&self) -> usize {
         self.threads.len()
     }
@@ -253,10 +254,12 @@ impl Handle {
     /// What it does at the moment and has done so far.
     pub fn stats(&self) -> Stats {
         let (stats, places) = (&self.engine.house.stats, &self.engine.house.places);
+        let counts = self.engine.shards.iter().map(|shard| shard.counts());
+        let (parked, queued) = counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
         Stats {
             open: places.open(),
-            parked: stats.parked.load(Ordering::Relaxed),
-            queued: self.engine.ready.len(),
+            parked,
+            queued,
             busy: stats.busy.load(Ordering::Relaxed),
             accepted: stats.accepted.load(Ordering::Relaxed),
             served: stats.served.load(Ordering::Relaxed),

@@ -7,8 +7,10 @@
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::house::House;
 use super::incoming::Expectation;
 use super::settings::Settings;
 use super::transport::{Transport, Wait};
@@ -23,6 +25,7 @@ use crate::http::framing::{self, Delimiter};
 /// The writing side of one exchange; its memory is used for the next.
 pub(super) struct Outgoing {
     settings: Arc<Settings>,
+    stopping: Arc<AtomicBool>,
     transport: Option<Arc<dyn Transport>>,
     expectation: Option<Arc<Expectation>>,
     pub(super) unsent: Unsent,
@@ -43,9 +46,10 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(settings: Arc<Settings>) -> Outgoing {
+    pub(super) fn new(house: &House) -> Outgoing {
         Outgoing {
-            settings,
+            settings: Arc::clone(&house.settings),
+            stopping: house.stopping(),
             transport: None,
             expectation: None,
             unsent: Unsent::default(),
@@ -104,7 +108,9 @@ impl Outgoing {
     pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>) {
         let Some(request) = self.request else { return };
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
-        if self.expectation.as_deref().is_some_and(Expectation::overtake) || framing.delimiter == Delimiter::Close {
+        // A stop may have begun while the application ran: the client is told with this response.
+        let ends = framing.delimiter == Delimiter::Close || self.stopping.load(Ordering::Relaxed);
+        if self.expectation.as_deref().is_some_and(Expectation::overtake) || ends {
             self.keep_alive = false;
         }
         let persistence = match (self.keep_alive, request.keep_alive_named) {

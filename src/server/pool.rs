@@ -1,178 +1,318 @@
-//! The fixed pool of threads that call the application, and the queue of connections that are ready for one.
+//! The fixed pool of threads that call the application: drivers of shards, and standbys that wait for one to need them.
 //!
-//! A thread takes a ready connection, answers what it holds, and stays with it for two short slices while nobody else is
-//! waiting: as long as there are threads to spare, the kernel wakes the right one directly, which costs half of what handing a
-//! connection over does. As soon as more connections are ready than threads are free, a thread parks its connection after the
-//! answer and takes the next. No application call is ever made by another thread than these.
+//! A thread that drives a shard sweeps it, and when a connection has a request it calls the application itself: a fast
+//! application costs no hand-over between threads, and a sweep under load no sleep, which makes the design as cheap as an event loop.
+//! While the driver is in a call its shard is unattended. When the call lasts longer than a look of the monitor, the monitor
+//! raises the shard's tenure and gives it to a standby; the slow thread finds another tenure when it returns, brings its
+//! connection back and becomes a standby. Where calls are slow as a rule (a moving average says so), the shard is given away
+//! before the call, so that slow applications get the whole pool.
+//!
+//! # Why it is right
+//! - *No connection is lost or served twice*: a connection is owned by value, by a collection of a shard or by one thread's variable; the
+//!   compiler sees to the rest. A thread that has lost its shard still owns the connection of its call and delivers it to the inbox.
+//! - *At most one driver sweeps*: sweeping needs the shard's lock, and every sweep begins by comparing the tenure under that lock. A tenure is
+//!   raised only under the lock, together with one vacancy; a vacancy is taken by one thread.
+//! - *No shard is left*: a shard always has a driver that will compare its tenure, or a vacancy in the queue. While a vacancy waits for a thread, the
+//!   monitor sweeps the shard aside: deadlines, refusals and slow clients go on, only applications are not called.
+//! - *None starves*: hot connections stand in a ring, a served one goes to its end; queued requests go before the ring.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Next};
 use super::engine::Engine;
-use super::exchange::{Desk, Served};
-use super::settings::SLICES;
+use super::exchange::Desk;
+use super::house::House;
+use super::settings::{IDLE_PASSES, SLICES, SLOW_CALL};
+use super::shard::{Found, Shard, State};
 use super::transport::{Transport, Wait};
 use crate::cause::Cause;
 
-/// Connections that need a thread, in the order in which they became ready.
-pub(super) struct Ready {
-    queue: Mutex<VecDeque<Queued>>,
+/// Shards that need a driver, in the order in which they lost theirs.
+#[derive(Default)]
+pub(super) struct Vacancies {
+    queue: Mutex<Queue>,
     signal: Condvar,
-    /// The length of the queue and the number of threads that wait at it, readable without its lock.
     length: AtomicUsize,
-    free: AtomicUsize,
-    closed: AtomicBool,
+    standbys: AtomicUsize,
 }
 
-struct Queued {
-    connection: Box<Connection>,
-    since: Instant,
+#[derive(Default)]
+struct Queue {
+    vacancies: VecDeque<Vacancy>,
+    closed: bool,
 }
 
-impl Default for Ready {
-    fn default() -> Ready {
-        Ready {
-            queue: Mutex::new(VecDeque::with_capacity(64)),
-            signal: Condvar::new(),
-            length: AtomicUsize::new(0),
-            free: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
-        }
-    }
+/// A shard and the tenure that its new driver begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vacancy {
+    pub(super) shard: usize,
+    pub(super) tenure: u64,
 }
 
-impl Ready {
-    /// Puts a connection at the end.
-    ///
-    /// # Errors
-    /// Gives it back when the queue is full or closed.
-    pub(super) fn push(&self, connection: Box<Connection>, most: usize, since: Instant) -> Result<(), Box<Connection>> {
+impl Vacancies {
+    pub(super) fn push(&self, vacancy: Vacancy) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= most || self.closed.load(Ordering::Relaxed) {
-            return Err(connection);
-        }
-        queue.push_back(Queued { connection, since });
-        self.length.store(queue.len(), Ordering::Relaxed);
+        queue.vacancies.push_back(vacancy);
+        self.length.store(queue.vacancies.len(), Ordering::SeqCst);
         drop(queue);
         self.signal.notify_one();
-        Ok(())
     }
 
-    /// Waits for a connection; `None` when the queue is closed.
-    fn take(&self) -> Option<Queued> {
+    /// Waits as a standby; `None` when the server has ended.
+    fn take(&self) -> Option<Vacancy> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(queued) = queue.pop_front() {
-                self.length.store(queue.len(), Ordering::Relaxed);
-                return Some(queued);
-            }
-            if self.closed.load(Ordering::Relaxed) {
+            if queue.closed {
                 return None;
             }
-            self.free.fetch_add(1, Ordering::Relaxed);
+            if let Some(vacancy) = queue.vacancies.pop_front() {
+                self.length.store(queue.vacancies.len(), Ordering::SeqCst);
+                return Some(vacancy);
+            }
+            self.standbys.fetch_add(1, Ordering::SeqCst);
             queue = self.signal.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            self.free.fetch_sub(1, Ordering::Relaxed);
+            self.standbys.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// Whether connections are ready that no thread is free for.
-    fn others_wait(&self) -> bool {
-        self.length.load(Ordering::Relaxed) > self.free.load(Ordering::Relaxed)
+    /// Whether a thread waits that no vacancy has called yet.
+    pub(super) fn has_standby(&self) -> bool {
+        self.standbys.load(Ordering::SeqCst) > self.length.load(Ordering::SeqCst)
     }
 
-    /// Whether a further connection would find a thread at once.
-    pub(super) fn has_free_thread(&self) -> bool {
-        self.free.load(Ordering::Relaxed) > self.length.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.length.load(Ordering::Relaxed)
-    }
-
-    /// Drops what is queued.
-    pub(super) fn clear(&self) {
-        let dropped = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        self.length.store(0, Ordering::Relaxed);
-        drop(dropped);
-    }
-
-    /// Sends every thread home once the queue is empty.
-    pub(super) fn close(&self) {
+    /// The shards that wait for a driver.
+    pub(super) fn waiting(&self) -> Vec<usize> {
+        if self.length.load(Ordering::SeqCst) == 0 {
+            return Vec::new();
+        }
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        self.closed.store(true, Ordering::Relaxed);
-        drop(queue);
+        queue.vacancies.iter().map(|vacancy| vacancy.shard).collect()
+    }
+
+    /// Sends every thread home.
+    pub(super) fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.signal.notify_all();
     }
 }
 
-/// The life of a thread of the pool. `place` is where the transport it works with can be found by who must cut it.
-pub(super) fn work(engine: &Engine, place: &Mutex<Option<Arc<dyn Transport>>>) {
-    let house = &engine.house;
-    let mut desk = Desk::new(house);
-    while let Some(Queued { mut connection, since }) = engine.ready.take() {
-        house.stats.busy.fetch_add(1, Ordering::SeqCst);
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection.transport));
-        let now = Instant::now();
-        if now.duration_since(since) > house.settings.queue_timeout {
-            connection.refuse(Cause::QueueTimeout, house, now);
+/// A thread of the pool.
+pub(super) struct Worker<'a> {
+    engine: &'a Engine,
+    /// Where the transport it works with can be found by who must cut it.
+    place: &'a Mutex<Option<Arc<dyn Transport>>>,
+    desk: Desk,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(engine: &'a Engine, place: &'a Mutex<Option<Arc<dyn Transport>>>) -> Worker<'a> {
+        Worker { engine, place, desk: Desk::new(&engine.house) }
+    }
+
+    /// Drives one shard after the other until the server ends.
+    pub(super) fn run(mut self) {
+        while let Some(vacancy) = self.engine.vacancies.take() {
+            if let Some(shard) = self.engine.shards.get(vacancy.shard) {
+                self.drive(shard, vacancy);
+            }
         }
+    }
+
+    /// Drives a shard until it is lost or the server ends.
+    fn drive(&mut self, shard: &Shard, vacancy: Vacancy) {
+        let house = &self.engine.house;
+        let mut fruitless = 0;
+        let mut state = shard.lock();
+        while state.tenure == vacancy.tenure && !self.engine.has_ended() {
+            shard.take_mail(&mut state);
+            let now = Instant::now();
+            let found = state.sweep(house, now, &mut self.desk.scratch);
+            shard.publish(&state);
+            state = match found {
+                Found::Ready(connection) => {
+                    fruitless = 0;
+                    let Some(state) = self.attend(shard, state, vacancy, connection, now) else { return };
+                    state
+                }
+                Found::Queued(mut connection, waited) => {
+                    fruitless = 0;
+                    if waited > house.settings.queue_timeout {
+                        connection.refuse(Cause::QueueTimeout, house, now);
+                        state.put(connection);
+                        continue;
+                    }
+                    let Some(state) = self.attend(shard, state, vacancy, connection, now) else { return };
+                    state
+                }
+                Found::Alone(connection) => {
+                    let Some(state) = self.stay_with(shard, state, vacancy, connection) else { return };
+                    state
+                }
+                Found::Nothing(Some(Duration::ZERO)) => state,
+                Found::Nothing(time) => {
+                    fruitless += 1;
+                    if fruitless <= IDLE_PASSES && time.is_some_and(|time| time < Duration::from_millis(1)) {
+                        // Under load the next request is a moment away, and a sleep would cost more than the request.
+                        drop(state);
+                        std::thread::yield_now();
+                        shard.lock()
+                    } else {
+                        shard.sleep(state, time)
+                    }
+                }
+            };
+        }
+    }
+
+    /// Answers what a connection holds. Gives the shard's lock back, or nothing when the shard is somebody else's now.
+    fn attend<'s>(
+        &mut self,
+        shard: &'s Shard,
+        mut state: MutexGuard<'s, State>,
+        vacancy: Vacancy,
+        connection: Box<Connection>,
+        now: Instant,
+    ) -> Option<MutexGuard<'s, State>> {
+        let engine = self.engine;
+        let gives_away = shard.average_call() > SLOW_CALL && engine.vacancies.has_standby();
+        if gives_away {
+            engine.replace_driver(vacancy.shard, &mut state);
+        } else {
+            state.away_since = Some(now);
+        }
+        drop(state);
+        if !gives_away {
+            engine.monitor.notice();
+        }
+        let (connection, lasted) = self.serve(connection, now);
+        shard.note_call(lasted);
+        if gives_away {
+            self.bring_back(shard, connection);
+            return None;
+        }
+        self.come_back(shard, vacancy, connection)
+    }
+
+    /// Stays with the shard's only hot connection: blocks on it, one slice at a time, so that the kernel wakes the thread when its
+    /// client says something. Two system calls a request, and no sleep of any other kind.
+    fn stay_with<'s>(
+        &mut self,
+        shard: &'s Shard,
+        mut state: MutexGuard<'s, State>,
+        vacancy: Vacancy,
+        mut connection: Box<Connection>,
+    ) -> Option<MutexGuard<'s, State>> {
+        let house = &self.engine.house;
+        shard.set_blocked(&mut state, true);
+        drop(state);
+        let mut slices = 0;
+        while slices < SLICES && !house.is_stopping() && connection.is_worth_waiting_for() {
+            let may_wait = !shard.has_mail() && connection.transport.wait(Wait::Slice).is_ok();
+            let next =
+                if may_wait { connection.advance(house, Instant::now(), &mut self.desk.scratch) } else { Next::Wait };
+            let now = Instant::now();
+            let mut state = shard.lock();
+            let is_lost = state.tenure != vacancy.tenure;
+            match next {
+                Next::Look => {}
+                Next::End if is_lost => return None,
+                Next::End => {
+                    shard.set_blocked(&mut state, false);
+                    return Some(state);
+                }
+                Next::Wait | Next::More if may_wait && !is_lost && !state.is_wanted(now) => {
+                    slices += 1;
+                    continue;
+                }
+                Next::Wait | Next::More => break,
+            }
+            // Once more a slow application: its calls need the shard for others.
+            let gives_away = !is_lost && shard.average_call() > SLOW_CALL && self.engine.vacancies.has_standby();
+            if gives_away {
+                self.engine.replace_driver(vacancy.shard, &mut state);
+            } else if !is_lost {
+                shard.set_blocked(&mut state, false);
+                state.away_since = Some(now);
+            }
+            drop(state);
+            self.engine.monitor.notice();
+            let (back, lasted) = self.serve(connection, now);
+            shard.note_call(lasted);
+            slices = 0;
+            let Some(back) = back else { return self.come_back(shard, vacancy, None) };
+            connection = back;
+            let mut state = shard.lock();
+            if state.tenure != vacancy.tenure {
+                break;
+            }
+            state.away_since = None;
+            shard.set_blocked(&mut state, true);
+            if state.is_wanted(now) {
+                break;
+            }
+        }
+        self.come_back(shard, vacancy, Some(connection))
+    }
+
+    /// Takes the shard up again, if it has not been given to another.
+    fn come_back<'s>(
+        &self,
+        shard: &'s Shard,
+        vacancy: Vacancy,
+        connection: Option<Box<Connection>>,
+    ) -> Option<MutexGuard<'s, State>> {
+        // Among the others no read may wait.
+        let connection = connection.filter(|connection| connection.transport.wait(Wait::No).is_ok());
+        let mut state = shard.lock();
+        if state.tenure != vacancy.tenure {
+            drop(state);
+            self.bring_back(shard, connection);
+            return None;
+        }
+        state.away_since = None;
+        shard.set_blocked(&mut state, false);
+        if let Some(connection) = connection {
+            state.put(connection);
+        }
+        Some(state)
+    }
+
+    fn bring_back(&self, shard: &Shard, connection: Option<Box<Connection>>) {
+        if let Some(connection) = connection.filter(|connection| connection.transport.wait(Wait::No).is_ok()) {
+            shard.deliver(connection);
+        }
+        if self.engine.house.is_stopping() {
+            self.engine.monitor.wake();
+        }
+    }
+
+    /// Answers the requests that a connection holds. Gives it back unless it has ended, and how long that took.
+    fn serve(&mut self, mut connection: Box<Connection>, begin: Instant) -> (Option<Box<Connection>>, Duration) {
+        let house = &self.engine.house;
+        house.stats.busy.fetch_add(1, Ordering::SeqCst);
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection.transport));
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
-        if catch_unwind(AssertUnwindSafe(|| drive(connection, engine, &mut desk))).is_err() {
-            desk = Desk::new(house);
-        }
-        *place.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let served = catch_unwind(AssertUnwindSafe(|| self.desk.serve(&mut connection, house, begin)));
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
         house.stats.busy.fetch_sub(1, Ordering::SeqCst);
-        if house.is_stopping() {
-            engine.room.wake();
+        match served {
+            Ok(end) => (Some(connection), end.saturating_duration_since(begin)),
+            Err(_) => {
+                self.desk = Desk::new(house);
+                (None, Duration::ZERO)
+            }
         }
     }
 }
 
-/// Stays with a connection as long as that is the best use of the thread.
-fn drive(mut connection: Box<Connection>, engine: &Engine, desk: &mut Desk) {
-    let house = &engine.house;
-    let mut slices = 0;
-    loop {
-        let now = Instant::now();
-        match connection.advance(house, now, &mut desk.scratch) {
-            Next::Look => {
-                if desk.serve(&mut connection, house, now) == Served::NotYet {
-                    continue;
-                }
-                slices = 0;
-                if engine.ready.others_wait() {
-                    // One client that never stops sending must not keep the others waiting.
-                    if !connection.has_more() {
-                        return engine.park(connection);
-                    }
-                    match engine.ready.push(connection, house.settings.queue, now) {
-                        Ok(()) => return,
-                        Err(back) => connection = back,
-                    }
-                }
-            }
-            Next::Wait => {
-                let stays = slices < SLICES
-                    && connection.is_worth_waiting_for()
-                    && !engine.ready.others_wait()
-                    && !house.is_stopping();
-                if !stays || connection.transport.wait(Wait::Slice).is_err() {
-                    return engine.park(connection);
-                }
-                slices += 1;
-            }
-            // A fast reader of a large response: worth a thread as long as nobody else wants it.
-            Next::More => {
-                if engine.ready.others_wait() || house.is_stopping() {
-                    return engine.park(connection);
-                }
-            }
-            Next::End => return,
-        }
+impl House {
+    /// The share of one shard in the memory of all that waits.
+    pub(super) fn held_each(&self) -> usize {
+        self.settings.held / self.shards.max(1)
     }
 }

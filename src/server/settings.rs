@@ -12,6 +12,7 @@ use crate::http::head;
 /// | setting | default | on breach |
 /// |---|---|---|
 /// | `threads` | 4 for each core, at least 16 | requests queue |
+/// | `shards` | one for each core, at most `threads` | – |
 /// | `max_connections` | soft descriptor limit less 64, at most 20,000 | the oldest waiting connection of the busiest address is closed |
 /// | `queue`, `queue_timeout` | 1,024 requests, 30 s | 503 with Retry-After, close |
 /// | `max_target`, `max_field_line` | 8,190 bytes each | 414, 431 |
@@ -22,7 +23,7 @@ use crate::http::head;
 /// | `first_byte_deadline` | 10 s | silent close |
 /// | `head_deadline` | 10 s from the first byte | 408 |
 /// | `idle_deadline` | 75 s | silent close |
-/// | `content_stall`, `content_rate` | 30 s without progress; 256 B/s after 10 s | 408, or the response is cut |
+/// | `content_stall`; `content_rate`, `content_rate_after` | 30 s without progress; 256 B/s after 10 s | 408, or the response is cut |
 /// | `response_stall` | 30 s without progress | the response is cut |
 /// | `drain`, `drain_deadline` | 64 KiB, 1 s | close |
 /// | `linger`, `linger_deadline` | 64 MiB, 2 s | close |
@@ -46,6 +47,8 @@ use crate::http::head;
 pub struct Settings {
     /// Threads that call the application; 1 means that calls are serialised. 0 counts as 1.
     pub threads: usize,
+    /// Sets of connections, each swept by one thread at a time; never more than threads.
+    pub shards: usize,
     /// Connections open at the same time.
     pub max_connections: usize,
     /// Requests that are whole and wait for a thread.
@@ -74,8 +77,10 @@ pub struct Settings {
     pub idle_deadline: Duration,
     /// How long content may make no progress while somebody waits for it.
     pub content_stall: Duration,
-    /// Bytes a second below which content is cut, once it was waited for longer than 10 s in all.
+    /// Bytes a second below which content is cut.
     pub content_rate: u64,
+    /// How long content may have been waited for in all before its rate counts: short of that it says nothing.
+    pub content_rate_after: Duration,
     /// How long a response may make no progress.
     pub response_stall: Duration,
     /// Bytes of unread content that are skipped to keep the connection.
@@ -100,15 +105,34 @@ pub struct Settings {
     pub server_name: String,
 }
 
-/// How long content may be waited for before its rate counts: short of that the rate says nothing.
-pub(crate) const RATE_AFTER: Duration = Duration::from_secs(10);
-
 /// How long a thread that has nothing better to do stays with a connection before it looks up. The kernel rounds socket
 /// timeouts up to 4 to 8 ms.
 pub(crate) const SLICE: Duration = Duration::from_millis(5);
 
 /// Slices a thread stays with a connection that says nothing, before the connection waits without a thread.
 pub(crate) const SLICES: u32 = 2;
+
+/// How long a connection that has done something is looked at in every sweep.
+pub(crate) const COOL: Duration = Duration::from_millis(1);
+
+/// The shortest time between two looks at a cold connection, and the sleep of a driver that found nothing.
+pub(crate) const SHORTEST: Duration = Duration::from_micros(50);
+
+/// Looks further apart than this are put on a grid of it, so that one waking serves many connections.
+pub(crate) const GRID: Duration = Duration::from_millis(10);
+
+/// The longest time between two looks at a connection: this for each cold one of the shard, within these bounds.
+pub(crate) const LONGEST_EACH: Duration = Duration::from_micros(100);
+pub(crate) const LONGEST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
+
+/// How often a driver that found nothing yields before it sleeps.
+pub(crate) const IDLE_PASSES: u32 = 4;
+
+/// Calls that last longer than this on average are made by threads that have given their shard away before.
+pub(crate) const SLOW_CALL: Duration = Duration::from_micros(100);
+
+/// How often the monitor looks, and how long a call may last before its shard gets another driver.
+pub(crate) const LOOK: Duration = Duration::from_millis(3);
 
 /// The value of Retry-After with a 503, in seconds.
 pub(crate) const RETRY_AFTER: &str = "5";
@@ -120,6 +144,7 @@ impl Default for Settings {
         Settings {
             // On two cores 16 threads were the best from 64 connections up; 32 and 64 cost 20 to 25 % more CPU.
             threads: (4 * cores).max(16),
+            shards: cores,
             max_connections: max_connections(),
             queue: 1_024,
             queue_timeout: Duration::from_secs(30),
@@ -136,6 +161,7 @@ impl Default for Settings {
             idle_deadline: Duration::from_secs(75),
             content_stall: Duration::from_secs(30),
             content_rate: 256,
+            content_rate_after: Duration::from_secs(10),
             response_stall: Duration::from_secs(30),
             drain: 64 * 1024,
             drain_deadline: Duration::from_secs(1),
