@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let progress = Arc::new(Progress::default());
     let handle = serve(("127.0.0.1", port), Arc::clone(&progress))?;
-    println!("http://{}/", handle.addr());
+    println!("{}", handle.addr().url());
 
     work(end, &progress);
 

@@ -9,7 +9,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use doorway::{Application, Body, Environ, Server, StartResponse};
+use doorway::{Application, Block, Body, Environ, Server, StartResponse};
 
 /// Adds `Server-Timing`: how long the application took to start its response.
 pub fn timed(inner: impl Application) -> impl Application {
@@ -34,21 +34,21 @@ pub fn shout(inner: impl Application) -> impl Application {
             }
         });
         // A body goes to the client by two ways: what is written, and what is returned.
-        start_response.on_write(|block| Ok(shouted(block)));
+        start_response.on_write(shouted);
         let body = inner.call(environ, start_response);
-        body.map_blocks(|block| Ok(shouted(&block).into()))
+        body.map_blocks(shouted)
     }
 }
 
-fn shouted(block: &[u8]) -> Vec<u8> {
+fn shouted(block: Block) -> io::Result<Block> {
     let mut louder = Vec::with_capacity(block.len());
-    for byte in block {
+    for byte in block.iter() {
         louder.push(*byte);
         if *byte == b'!' {
             louder.push(b'!');
         }
     }
-    louder
+    Ok(louder.into())
 }
 
 /// An application that knows nothing of its middleware.
@@ -66,7 +66,7 @@ fn main() -> io::Result<()> {
     let port = std::env::args().nth(1);
     let server = Server::bind(format!("127.0.0.1:{}", port.as_deref().unwrap_or("8000")))?;
     for address in server.addrs() {
-        println!("http://{address}/");
+        println!("{}", address.url());
     }
     server.serve(timed(shout(greeting)))
 }

@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind(("127.0.0.1", argument("--port", 8000)?))?
         .threads(argument("--threads", Settings::default().threads)?);
     for address in server.addrs() {
-        println!("http://{address}/");
+        println!("{}", address.url());
     }
     Ok(server.serve(application)?)
 }

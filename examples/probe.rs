@@ -138,7 +138,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .threads(argument("--threads", Settings::default().threads)?)
         .configure(|settings| settings.max_content = Some(1_048_576));
     for address in server.addrs() {
-        println!("http://{address}/");
+        println!("{}", address.url());
     }
     Ok(server.serve(application)?)
 }

@@ -30,7 +30,7 @@ fn main() -> std::io::Result<()> {
     let port = std::env::args().nth(1);
     let server = Server::bind(format!("127.0.0.1:{}", port.as_deref().unwrap_or("8000")))?;
     for address in server.addrs() {
-        println!("http://{address}/");
+        println!("{}", address.url());
     }
     server.serve(ticker(60, Duration::from_secs(1)))
 }

@@ -136,7 +136,7 @@ fn main() -> io::Result<()> {
         // Nothing here grows with the content, so it needs no limit.
         .configure(|settings| settings.max_content = None);
     for address in server.addrs() {
-        println!("http://{address}/");
+        println!("{}", address.url());
     }
     server.serve(upload)
 }

@@ -191,6 +191,8 @@ causes! {
     BodyFailed = 4014, "body-failed", 500;
     /// an on_close function panicked.
     ClosePanic = 4015, "close-panic", 0;
+    /// a body with a status that has none was dropped.
+    BodyDropped = 4016, "body-dropped", 0;
 }
 
 impl Cause {

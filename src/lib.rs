@@ -31,7 +31,7 @@
 //!                    │            ▲  │                                        ▼
 //!                  limits         │  └─◀── door: response framing ◀── StartResponse + Body ◀── application
 //!                                 │                                                             (middleware around it)
-//!                           waiting room ◀─▶ pool of threads
+//!                              shards ◀─▶ pool of threads
 //! ```
 //!
 //! | room | what it is for | what it knows |
@@ -47,11 +47,12 @@
 //! keeps them so. To read the whole in an evening: `gateway`, then `http`, then `server/connection.rs` and `server/exchange.rs`.
 //!
 //! # How a connection lives
-//! A connection is one state machine that no thread owns while it waits. It waits in the waiting room, where one thread looks at
-//! it after a time proportional to how long it has been quiet. When its request is whole (head, and content up to 16 KiB) it queues
-//! for the pool. A thread of the pool calls the application and sends the answer; what a slow client does not take of an answer that
-//! is all there goes back to the waiting room with the connection. As long as threads are free, a thread stays with its connection for
-//! two slices of 5 ms, so that the next request of a busy client is read without a hand-over.
+//! A connection is one state machine that no thread owns while it waits. It belongs to a shard, one a core. A thread of the pool drives
+//! a shard: it looks at the connections in turn, at hot ones in every sweep and at cold ones after a time proportional to how long they
+//! have been quiet, and when a request is whole (head, and content up to 16 KiB) it calls the application itself. So a fast
+//! application costs no hand-over between threads. When a call lasts longer than 3 ms, a monitor gives the shard to another thread of the
+//! pool; where calls are slow as a rule, the shard is given away before the call. What a slow client does not take of an answer that
+//! is all there waits in the shard with the connection, without a thread.
 //!
 //! Three things run in a thread of the pool for as long as they last: the application, content above 16 KiB that it reads, and a
 //! body that it makes block by block. The last two are held to a minimum pace by [`Settings`].
@@ -90,3 +91,11 @@ pub use gateway::{
     StartResponse, Status, Transmit, Writer, is_hop_by_hop, percent_decode,
 };
 pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, log, serve_connection};
+
+/// The name and version under which the server speaks of itself. Not taken from the build, because a vendored copy is built under another
+/// name; a test compares it with the package.
+pub const VERSION: &str = "0.1.0";
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -126,11 +126,11 @@ fn seconds(time: Duration) -> String {
 fn limits() -> Vec<(&'static str, String)> {
     let s = Settings::default();
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    assert_eq!(s.threads, (4 * cores).max(16));
+    assert_eq!((s.threads, s.shards), ((4 * cores).max(16), cores));
     assert!(s.max_connections <= 20_000);
     let stall = seconds(s.content_stall);
     vec![
-        ("`threads`", "4 for each core, at least 16".into()),
+        ("`threads`, `shards`", "4 for each core, at least 16; one for each core".into()),
         ("`max_connections`", "soft descriptor limit less 64, at most 20,000".into()),
         ("`queue`, `queue_timeout`", format!("{} requests, {}", count(s.queue), seconds(s.queue_timeout))),
         ("`max_target`, `max_field_line`", format!("{} bytes, {} bytes", count(s.max_target), count(s.max_field_line))),
@@ -141,7 +141,10 @@ fn limits() -> Vec<(&'static str, String)> {
         ("`first_byte_deadline`", seconds(s.first_byte_deadline)),
         ("`head_deadline`", format!("{} from the first byte", seconds(s.head_deadline))),
         ("`idle_deadline`", seconds(s.idle_deadline)),
-        ("`content_stall`, `content_rate`", format!("{stall} without progress, {} B/s after 10 s", s.content_rate)),
+        (
+            "`content_stall`, `content_rate`, `content_rate_after`",
+            format!("{stall} without progress, {} B/s, after {}", s.content_rate, seconds(s.content_rate_after)),
+        ),
         ("`response_stall`", format!("{} without progress", seconds(s.response_stall))),
         ("`drain`, `drain_deadline`", format!("{}, {}", size(s.drain), seconds(s.drain_deadline))),
         ("`linger`, `linger_deadline`", format!("{}, {}", size(s.linger), seconds(s.linger_deadline))),

@@ -23,7 +23,7 @@ impl Origin {
     pub(crate) fn new(gateway: Gateway, server_name: String, server_port: Option<u16>) -> Origin {
         let mut variables = Pairs::default();
         variables.push(b"GATEWAY_INTERFACE", b"CGI/1.1");
-        variables.push(b"SERVER_SOFTWARE", concat!("doorway/", env!("CARGO_PKG_VERSION")).as_bytes());
+        variables.push(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
         variables.push(b"SCRIPT_NAME", b"");
         let port = server_port.unwrap_or(if gateway.https { 443 } else { 80 });
         Origin { gateway, variables, server_name, server_port: port.to_string() }

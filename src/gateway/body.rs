@@ -4,6 +4,7 @@
 //! P-FILE-08). A body is dropped exactly once, whatever happens to the response; its `on_close` functions run then. How a
 //! block travels is the server's affair.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fs::File;
@@ -159,9 +160,9 @@ impl Body {
     /// Drops what is left and runs the `on_close` functions. Gives the number of panics in them.
     pub(crate) fn close(&mut self) -> usize {
         let kind = std::mem::take(&mut self.kind);
-        let mut panics = usize::from(catch_unwind(AssertUnwindSafe(|| drop(kind))).is_err());
+        let mut panics = usize::from(panics(|| drop(kind)));
         for close in std::mem::take(&mut self.on_close) {
-            panics += usize::from(catch_unwind(AssertUnwindSafe(close)).is_err());
+            panics += usize::from(self::panics(close));
         }
         panics
     }
@@ -186,7 +187,14 @@ impl Iterator for Blocks {
     type Item = io::Result<Block>;
 
     fn next(&mut self) -> Option<io::Result<Block>> {
-        let block = match &mut self.body.kind {
+        self.body.next_block()
+    }
+}
+
+impl Body {
+    /// The next block; `None` at the end.
+    pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
+        let block = match &mut self.kind {
             Kind::Empty => return None,
             Kind::List(blocks) => return blocks.next().map(Ok),
             Kind::Blocks(blocks) => return blocks.next(),
@@ -196,8 +204,20 @@ impl Iterator for Blocks {
             Kind::Deferred(_) => Err(io::Error::other("a deferred body has no blocks before it is resolved")),
             Kind::Failed(error) => Err(io::Error::other(error.to_string())),
         };
-        self.body.kind = Kind::Empty;
+        self.kind = Kind::Empty;
         Some(block)
+    }
+}
+
+/// Whether a function of the application's panics.
+fn panics(run: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(run)).map_err(discard_panic).is_err()
+}
+
+/// Throws the value of a panic away. One that is no text may panic itself when it is dropped, so it is forgotten instead.
+pub(crate) fn discard_panic(panic: Box<dyn Any + Send>) {
+    if !panic.is::<&str>() && !panic.is::<String>() {
+        std::mem::forget(panic);
     }
 }
 

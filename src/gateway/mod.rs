@@ -35,6 +35,6 @@ pub use percent::percent_decode;
 pub use start_response::{StartError, StartResponse, Transmit, Writer};
 pub use status::Status;
 
-pub(crate) use body::Kind;
+pub(crate) use body::{Kind, discard_panic};
 pub(crate) use environ::variable_byte;
 pub(crate) use pairs::Pairs;

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use super::{Headers, Status};
+use super::{Block, Headers, Status};
 use crate::cause::Cause;
 
 /// What a server puts behind [`StartResponse`]: where the head and the written blocks go.
@@ -53,7 +53,7 @@ pub struct StartResponse {
 }
 
 type StartHook = Box<dyn FnMut(&mut Status, &mut Headers) + Send>;
-type WriteHook = Box<dyn FnMut(&[u8]) -> io::Result<Vec<u8>> + Send>;
+type WriteHook = Box<dyn FnMut(Block) -> io::Result<Block> + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -177,7 +177,7 @@ impl StartResponse {
 
     /// Lets middleware change every block that the application sends through [`Writer`]. What is returned as a body is changed with
     /// [`Body::map_blocks`](crate::Body::map_blocks) instead.
-    pub fn on_write(&mut self, change: impl FnMut(&[u8]) -> io::Result<Vec<u8>> + Send + 'static) {
+    pub fn on_write(&mut self, change: impl FnMut(Block) -> io::Result<Block> + Send + 'static) {
         self.on_write.push(Box::new(change));
     }
 
@@ -273,11 +273,11 @@ impl StartResponse {
         let changed;
         let mut block = block;
         if !self.on_write.is_empty() {
-            let mut bytes = block.to_vec();
+            let mut owned = Block::Owned(block.to_vec());
             for change in self.on_write.iter_mut().rev() {
-                bytes = change(&bytes)?;
+                owned = change(owned)?;
             }
-            changed = bytes;
+            changed = owned;
             block = &changed;
         }
         if block.is_empty() {
@@ -468,7 +468,7 @@ mod tests {
         let (mut start_response, kept) = fixture();
         start_response.on_start(|_, headers| headers.add("Outer", "1"));
         start_response.on_start(|_, headers| headers.add("Inner", "1"));
-        start_response.on_write(|block| Ok(block.to_ascii_uppercase()));
+        start_response.on_write(|block| Ok(block.to_ascii_uppercase().into()));
         start_response.start("200 OK", &[]);
         start_response.restart("203 Changed", &[], "again").unwrap().write_all(b"abc").unwrap();
         assert_eq!(*kept.0.lock().unwrap(), ["203 Changed [\"Inner\", \"Outer\"]", "ABC"]);

@@ -430,6 +430,15 @@ impl Connection {
     }
 }
 
+/// A reader that the application has kept beyond its call holds the transport as well: it must not keep the client waiting.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.transport) > 1 {
+            self.transport.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 /// A response of the server itself: the reason and nothing more.
 fn refusal(status: u16, is_head: bool, house: &House) -> Unsent {
     let mut headers = Headers::new();

@@ -6,6 +6,7 @@
 //! end of the process: that is what the setting says).
 
 use std::any::Any;
+use std::fmt::Display;
 use std::io::Seek;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,13 +15,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::connection::{After, Connection, Examined, reason_of};
 use super::house::House;
-use super::incoming::{Coding, Expectation, Incoming};
+use super::incoming::{Coding, Incoming, Intake};
 use super::log::{Access, Answer, Report};
 use super::outgoing::Outgoing;
 use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, Facts, fill_environ};
-use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse};
+use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse, discard_panic};
 use crate::http::framing::Content;
 use crate::http::head::Spans;
 
@@ -84,9 +85,9 @@ impl Desk {
 
     fn exchange(&mut self, connection: &mut Connection, facts: Facts, house: &House, begin: Instant) -> Instant {
         connection.buffer.consume(facts.head_len);
-        let expectation = self.lay_out(connection, facts, house);
+        let intake = self.lay_out(connection, facts, house);
         let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(house)));
-        outgoing.begin(Arc::clone(&connection.transport), facts, expectation);
+        outgoing.begin(Arc::clone(&connection.transport), facts, intake);
 
         let mut outgoing = if facts.is_options_asterisk {
             answer_asterisk(&mut outgoing);
@@ -107,24 +108,22 @@ impl Desk {
     }
 
     /// Puts the content of the request where the application reads it.
-    fn lay_out(&mut self, connection: &mut Connection, facts: Facts, house: &House) -> Option<Arc<Expectation>> {
+    fn lay_out(&mut self, connection: &mut Connection, facts: Facts, house: &House) -> Option<Arc<Intake>> {
         let Some(coding) = Coding::of(facts.content, house.settings.head_limits()) else {
             self.environ.open_input(None);
             return None;
         };
-        // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
-        let expected = facts.expects_continue && connection.buffer.is_empty();
-        let expectation = expected.then(Arc::<Expectation>::default);
+        let intake = Arc::new(Intake::new(facts.expects_continue && connection.buffer.is_empty()));
         let incoming = Incoming::new(
             Arc::clone(&connection.transport),
             std::mem::take(&mut connection.buffer),
             coding,
-            expectation.clone(),
+            Arc::clone(&intake),
             Arc::clone(&house.settings),
             Arc::clone(&house.reserve),
         );
         self.environ.open_input(Some(Box::new(incoming)));
-        expectation
+        Some(intake)
     }
 
     /// Calls the application and sends what it answers.
@@ -150,7 +149,7 @@ impl Desk {
 
         let result = match called {
             Ok(()) => self.send(&mut body, &mut outgoing, house.settings.drain),
-            Err(panic) => Err(Failure::new(Cause::ApplicationPanic, panic_text(&*panic))),
+            Err(panic) => Err(Failure::new(Cause::ApplicationPanic, panic_text(panic))),
         };
         if let Err(failure) = result {
             self.fail(failure, &mut outgoing, connection, house);
@@ -172,19 +171,27 @@ impl Desk {
         if let Some(misuse) = self.start_response.misuse() {
             return Err(Failure::new(misuse.cause(), misuse.detail().to_owned()));
         }
-        let known = body.known_len();
-        match (std::mem::take(body.kind()), known) {
-            (Kind::Failed(error), _) => Err(Failure::new(Cause::ApplicationError, error.to_string())),
-            (kind, Some(known)) if !self.start_response.has_written() => self.send_whole(kind, known, outgoing, drain),
-            (kind, _) => self.send_blocks(kind, outgoing),
+        if let Kind::Failed(error) = body.kind() {
+            return Err(Failure::new(Cause::ApplicationError, error_text(error)));
+        }
+        match body.known_len() {
+            Some(known) if !self.start_response.has_written() => {
+                self.send_whole(std::mem::take(body.kind()), known, outgoing, drain)
+            }
+            _ => self.send_blocks(body, outgoing),
         }
     }
 
     /// A body that is all there goes out in one piece with its head; what the client does not take at once waits without a thread.
     fn send_whole(&mut self, kind: Kind, known: u64, outgoing: &mut Outgoing, most: u64) -> Result<(), Failure> {
-        if let Some(incoming) = self.close_input() {
+        let has_content = outgoing.has_content();
+        match self.close_input() {
             // More than will be drained: the head can still say that the connection ends.
-            outgoing.keep_alive &= !incoming.coding.exceeds(most.saturating_add(incoming.buffer.len() as u64));
+            Some(incoming) => {
+                outgoing.keep_alive &= !incoming.coding.exceeds(most.saturating_add(incoming.buffer.len() as u64));
+            }
+            // A reader outlives the call.
+            None => outgoing.keep_alive &= !has_content,
         }
         self.make_head(outgoing, Some(known))?;
         let back = match kind {
@@ -210,24 +217,23 @@ impl Desk {
 
     /// A body of blocks: each is delivered before the next is asked for (P-BODY-01). The head goes with the first that is not
     /// empty, so that until then an error can still become a 500 (P-SR-06).
-    fn send_blocks(&mut self, kind: Kind, outgoing: &mut Outgoing) -> Result<(), Failure> {
-        let mut blocks = Body::of_kind(kind).into_blocks();
+    fn send_blocks(&mut self, body: &mut Body, outgoing: &mut Outgoing) -> Result<(), Failure> {
         loop {
-            let next = catch_unwind(AssertUnwindSafe(|| blocks.next()));
+            let next = catch_unwind(AssertUnwindSafe(|| body.next_block()));
             let block = match next {
                 Ok(Some(Ok(block))) if block.is_empty() => continue,
                 Ok(Some(Ok(block))) => block,
-                Ok(Some(Err(error))) => return Err(Failure::new(Cause::BodyFailed, error.to_string())),
+                Ok(Some(Err(error))) => return Err(Failure::new(Cause::BodyFailed, error_text(&error))),
                 Ok(None) => break,
-                Err(panic) => return Err(Failure::new(Cause::ApplicationPanic, panic_text(&*panic))),
+                Err(panic) => return Err(Failure::new(Cause::ApplicationPanic, panic_text(panic))),
             };
             if !outgoing.head_is_made() {
                 self.make_head(outgoing, None)?;
             }
+            outgoing.push(block);
             if outgoing.drops_content() {
                 break;
             }
-            outgoing.push(block);
             let overrun = outgoing.failure.is_some();
             outgoing
                 .deliver()
@@ -258,10 +264,11 @@ impl Desk {
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise.
     fn fail(&mut self, failure: Failure, outgoing: &mut Outgoing, connection: &Connection, house: &House) {
-        let Failure { mut cause, detail } = failure;
+        let Failure { mut cause, mut detail } = failure;
         // An error of reading, passed on by the application, is the client's and not the application's.
         if let Some(of_input) = self.close_input().and_then(|incoming| incoming.failure) {
             cause = of_input;
+            detail.clear();
         }
         outgoing.failure = Some(cause);
         if outgoing.is_complete() {
@@ -310,7 +317,6 @@ impl Desk {
         let Some(mut incoming) = taken else {
             // A reader outlives the call. What it reads belongs to nobody now, so the connection ends.
             outgoing.keep_alive = false;
-            connection.transport.shutdown(std::net::Shutdown::Read);
             return None;
         };
         connection.buffer = std::mem::take(&mut incoming.buffer);
@@ -360,11 +366,19 @@ fn answer_asterisk(outgoing: &mut Outgoing) {
     let _ = outgoing.flush();
 }
 
+/// The text of an application's error, whose `Display` may panic as everything of the application's may.
+fn error_text(error: &dyn Display) -> String {
+    catch_unwind(AssertUnwindSafe(|| error.to_string())).unwrap_or_else(panic_text)
+}
+
 /// The message of a panic.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+fn panic_text(panic: Box<dyn Any + Send>) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
         (_, Some(text)) => text.clone(),
-        _ => "a panic without a text".to_owned(),
+        _ => {
+            discard_panic(panic);
+            "a panic without a text".to_owned()
+        }
     }
 }

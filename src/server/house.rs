@@ -12,7 +12,7 @@ use super::buffer::Reserve;
 use super::log::{Access, Log, Report, ToLog};
 use super::settings::Settings;
 use crate::cause::Cause;
-use crate::gateway::{Application, Errors};
+use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
 
 /// The shared parts.
@@ -43,13 +43,13 @@ impl House {
 
     /// Reports an answered request. A log that panics does not take a thread with it.
     pub(super) fn access(&self, access: &Access<'_>) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.log.access(access)));
+        catch_unwind(AssertUnwindSafe(|| self.log.access(access))).unwrap_or_else(discard_panic);
     }
 
     /// Counts and reports what went wrong.
     pub(super) fn error(&self, report: &Report<'_>) {
         self.stats.count(report.cause);
-        let _ = catch_unwind(AssertUnwindSafe(|| self.log.error(report)));
+        catch_unwind(AssertUnwindSafe(|| self.log.error(report))).unwrap_or_else(discard_panic);
     }
 
     /// The error stream of every environ.

@@ -5,6 +5,7 @@
 //! settings. A failure is remembered: every later read fails alike, and the server answers with its cause.
 
 use std::io::{self, BufRead, IoSlice, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -127,39 +128,48 @@ impl Pace {
     }
 }
 
-/// Whether the client still waits to be told to send its content. Shared by the reading and the writing side, which may be in
-/// different threads: a `100 Continue` must never follow the final head.
-#[derive(Debug, Default)]
-pub(super) struct Expectation(Mutex<Expected>);
+/// What the reading side of an exchange tells the writing side, which may be in another thread.
+#[derive(Debug)]
+pub(super) struct Intake {
+    expected: Mutex<Expected>,
+    failed: AtomicBool,
+}
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Whether the client waits to be told to send its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
-    #[default]
+    /// It does not wait, or was told.
+    No,
     Pending,
-    Continued,
     /// The final head went out first: the client need not send its content any more.
     Overtaken,
 }
 
-impl Expectation {
-    /// Sends `100 Continue`, once, unless the head is out.
-    fn answer(&self, transport: &dyn Transport) -> io::Result<()> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state == Expected::Pending {
-            *state = Expected::Continued;
+impl Intake {
+    pub(super) fn new(expects_continue: bool) -> Intake {
+        let expected = if expects_continue { Expected::Pending } else { Expected::No };
+        Intake { expected: Mutex::new(expected), failed: AtomicBool::new(false) }
+    }
+
+    /// Sends `100 Continue`, once, and never behind the final head.
+    fn answer_expectation(&self, transport: &dyn Transport) -> io::Result<()> {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        if *expected == Expected::Pending {
+            *expected = Expected::No;
             // 25 bytes: where the socket cannot even take these, the client has not read a response for long.
             transport.write(&[IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n")])?;
         }
         Ok(())
     }
 
-    /// The final head goes out now. Tells whether the expectation was never answered, so that the connection must end.
-    pub(super) fn overtake(&self) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state == Expected::Pending {
-            *state = Expected::Overtaken;
+    /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client
+    /// was never told to send it and may or may not do so.
+    pub(super) fn ends_connection(&self) -> bool {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        if *expected == Expected::Pending {
+            *expected = Expected::Overtaken;
         }
-        *state == Expected::Overtaken
+        *expected == Expected::Overtaken || self.failed.load(Ordering::Relaxed)
     }
 }
 
@@ -168,7 +178,7 @@ pub(super) struct Incoming {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) buffer: Buffer,
     pub(super) coding: Coding,
-    pub(super) expectation: Option<Arc<Expectation>>,
+    intake: Arc<Intake>,
     pub(super) failure: Option<Cause>,
     settings: Arc<Settings>,
     reserve: Arc<Reserve>,
@@ -183,12 +193,12 @@ impl Incoming {
         transport: Arc<dyn Transport>,
         buffer: Buffer,
         coding: Coding,
-        expectation: Option<Arc<Expectation>>,
+        intake: Arc<Intake>,
         settings: Arc<Settings>,
         reserve: Arc<Reserve>,
     ) -> Incoming {
         let pace = Pace::default();
-        Incoming { transport, buffer, coding, expectation, failure: None, settings, reserve, ready: 0, taken: 0, pace }
+        Incoming { transport, buffer, coding, intake, failure: None, settings, reserve, ready: 0, taken: 0, pace }
     }
 
     /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
@@ -218,10 +228,9 @@ impl Incoming {
 
     /// Waits for bytes, under the deadlines: into `direct`, or behind what is in the buffer.
     fn receive(&mut self, mut direct: Option<&mut [u8]>) -> io::Result<usize> {
-        if let Some(expectation) = &self.expectation {
-            if self.buffer.is_empty() {
-                expectation.answer(&*self.transport)?;
-            }
+        // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
+        if self.buffer.is_empty() {
+            self.intake.answer_expectation(&*self.transport)?;
         }
         self.transport.wait(Wait::Slice)?;
         let begin = Instant::now();
@@ -250,6 +259,7 @@ impl Incoming {
 
     fn fail(&mut self, cause: Cause) -> io::Error {
         self.failure = Some(cause);
+        self.intake.failed.store(true, Ordering::Relaxed);
         failed(cause)
     }
 }

@@ -43,6 +43,11 @@ pub enum Address {
 }
 
 impl Address {
+    /// What a browser is given: `http://127.0.0.1:8000/`.
+    pub fn url(&self) -> String {
+        format!("http://{self}/")
+    }
+
     /// The port; `None` for a Unix socket.
     pub fn port(&self) -> Option<u16> {
         match self {

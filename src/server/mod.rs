@@ -275,10 +275,11 @@ impl Handle {
     }
 
     /// Stops: no new connections, idle ones end, what runs has the time of `grace` to finish and is cut then. Returns when every
-    /// thread has ended, for which calls of the application that do not return are waited.
-    pub fn shutdown(self, grace: Duration) {
+    /// thread has ended, for which calls of the application that do not return are waited. Gives the last counts.
+    pub fn shutdown(mut self, grace: Duration) -> Stats {
         self.engine.stop(grace);
-        self.join();
+        self.join_threads();
+        self.stats()
     }
 
     /// Waits until the server has ended.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::house::House;
-use super::incoming::Expectation;
+use super::incoming::Intake;
 use super::settings::Settings;
 use super::transport::{Transport, Wait};
 use super::unsent::{Back, Flushed, Unsent, shorten};
@@ -27,7 +27,7 @@ pub(super) struct Outgoing {
     settings: Arc<Settings>,
     stopping: Arc<AtomicBool>,
     transport: Option<Arc<dyn Transport>>,
-    expectation: Option<Arc<Expectation>>,
+    intake: Option<Arc<Intake>>,
     pub(super) unsent: Unsent,
     scratch: Vec<u8>,
     date: Date,
@@ -51,7 +51,7 @@ impl Outgoing {
             settings: Arc::clone(&house.settings),
             stopping: house.stopping(),
             transport: None,
-            expectation: None,
+            intake: None,
             unsent: Unsent::default(),
             scratch: Vec::new(),
             date: Date::default(),
@@ -66,14 +66,9 @@ impl Outgoing {
     }
 
     /// Turns to a new request.
-    pub(super) fn begin(
-        &mut self,
-        transport: Arc<dyn Transport>,
-        request: Facts,
-        expectation: Option<Arc<Expectation>>,
-    ) {
+    pub(super) fn begin(&mut self, transport: Arc<dyn Transport>, request: Facts, intake: Option<Arc<Intake>>) {
         self.transport = Some(transport);
-        self.expectation = expectation;
+        self.intake = intake;
         self.unsent.clear();
         self.request = Some(request);
         self.keep_alive = request.keep_alive;
@@ -87,16 +82,23 @@ impl Outgoing {
     /// Lets go of the connection.
     pub(super) fn end(&mut self) {
         self.transport = None;
-        self.expectation = None;
+        self.intake = None;
     }
 
     pub(super) fn head_is_made(&self) -> bool {
         self.delimiter.is_some()
     }
 
-    /// Whether the whole declared length went out.
+    /// Whether the request has content, which the application may still be reading.
+    pub(super) fn has_content(&self) -> bool {
+        self.intake.is_some()
+    }
+
+    /// Whether everything that the head promised went out.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.delimiter, Some(Delimiter::Length(_))) && self.left == 0 && self.unsent.is_empty()
+        matches!(self.delimiter, Some(Delimiter::Length(_) | Delimiter::None))
+            && self.left == 0
+            && self.unsent.is_empty()
     }
 
     /// Whether the body is dropped whatever it holds (HEAD, 204, 304).
@@ -110,7 +112,7 @@ impl Outgoing {
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
         let ends = framing.delimiter == Delimiter::Close || self.stopping.load(Ordering::Relaxed);
-        if self.expectation.as_deref().is_some_and(Expectation::overtake) || ends {
+        if self.intake.as_deref().is_some_and(Intake::ends_connection) || ends {
             self.keep_alive = false;
         }
         let persistence = match (self.keep_alive, request.keep_alive_named) {
@@ -131,7 +133,8 @@ impl Outgoing {
     /// Frames a block behind what is unsent. What passes the declared length is cut off and noted (P-LEN-02).
     pub(super) fn push(&mut self, mut block: Block) {
         match self.delimiter {
-            None | Some(Delimiter::None) => {}
+            None => {}
+            Some(Delimiter::None) => self.note_dropped(),
             Some(Delimiter::Length(_)) => {
                 if block.len() as u64 > self.left {
                     self.failure.get_or_insert(Cause::BodyLong);
@@ -180,6 +183,13 @@ impl Outgoing {
             }
             Back::File { file, position, .. } => self.unsent.set_back(Back::File { file, position, left: sent }),
             Back::Nothing => {}
+        }
+    }
+
+    /// A body with a status that has none (P-LEN-06). With HEAD there is nothing to say: the application answers as for GET.
+    fn note_dropped(&mut self) {
+        if self.request.is_some_and(|request| !request.is_head) {
+            self.failure.get_or_insert(Cause::BodyDropped);
         }
     }
 
@@ -238,8 +248,8 @@ impl Transmit for Outgoing {
         self.push(block.to_vec().into());
         self.deliver()?;
         match self.failure {
+            None | Some(Cause::BodyDropped) => Ok(()),
             Some(cause) => Err(io::Error::other(cause)),
-            None => Ok(()),
         }
     }
 

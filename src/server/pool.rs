@@ -30,6 +30,7 @@ use super::settings::{IDLE_PASSES, SLICES, SLOW_CALL};
 use super::shard::{Found, Shard, State};
 use super::transport::{Transport, Wait};
 use crate::cause::Cause;
+use crate::gateway::discard_panic;
 
 /// Shards that need a driver, in the order in which they lost theirs.
 #[derive(Default)]
@@ -302,7 +303,8 @@ impl<'a> Worker<'a> {
         house.stats.busy.fetch_sub(1, Ordering::SeqCst);
         match served {
             Ok(end) => (Some(connection), end.saturating_duration_since(begin)),
-            Err(_) => {
+            Err(panic) => {
+                discard_panic(panic);
                 self.desk = Desk::new(house);
                 (None, Duration::ZERO)
             }

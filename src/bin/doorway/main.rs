@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use doorway::log::Lines;
-use doorway::{Address, Server, app};
+use doorway::{Server, VERSION, app};
 
 use flags::{Asked, Options};
 
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             Err(error) => complain(&error.to_string(), 1),
         },
         Ok(Asked::Help) => say(&flags::help()),
-        Ok(Asked::Version) => say(concat!("doorway ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Asked::Version) => say(&format!("doorway {VERSION}\n")),
         Err(wrong) => complain(&format!("{wrong}\nTry 'doorway --help'."), 2),
     }
 }
@@ -34,16 +34,12 @@ fn serve(options: &Options) -> io::Result<()> {
     let handle = server.spawn(app::demo)?;
     let mut out = io::stdout().lock();
     for address in handle.addrs() {
-        writeln!(out, "{}", url(address))?;
+        writeln!(out, "{}", address.url())?;
     }
     out.flush()?;
     drop(out);
     handle.join();
     Ok(())
-}
-
-fn url(address: &Address) -> String {
-    format!("http://{address}/")
 }
 
 fn say(text: &str) -> ExitCode {
