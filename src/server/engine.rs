@@ -51,7 +51,8 @@ impl Engine {
         variables: &Pairs,
     ) -> std::io::Result<(Arc<Engine>, Vec<JoinHandle<()>>)> {
         let threads = house.settings.threads.max(1);
-        let shards = (0..house.shards).map(|_| Shard::default()).collect();
+        let held = Arc::<AtomicUsize>::default();
+        let shards = (0..house.shards).map(|_| Shard::new(Arc::clone(&held))).collect();
         let engine = Arc::new(Engine {
             house,
             shards,

@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Next};
 use super::engine::Engine;
 use super::exchange::Desk;
-use super::house::House;
 use super::settings::{IDLE_PASSES, SLICES, SLOW_CALL};
 use super::shard::{Found, Shard, State};
 use super::transport::{Transport, Wait};
@@ -309,12 +308,5 @@ impl<'a> Worker<'a> {
                 (None, Duration::ZERO)
             }
         }
-    }
-}
-
-impl House {
-    /// The share of one shard in the memory of all that waits.
-    pub(super) fn held_each(&self) -> usize {
-        self.settings.held / self.shards.max(1)
     }
 }

@@ -13,7 +13,7 @@ use std::cmp::Ordering as Order;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, Shutdown};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Examined, Next};
@@ -59,8 +59,9 @@ pub(super) struct State {
     cold: BinaryHeap<Parked>,
     /// Whole requests that were found while no thread was free to answer them.
     ready: VecDeque<(Box<Connection>, Instant)>,
-    /// Bytes that the cold connections hold.
+    /// Bytes that the cold connections hold, and the sum of all shards.
     held: usize,
+    held_by_all: Arc<AtomicUsize>,
     arrived: Arrived,
     epoch: Instant,
     last_report: Option<Instant>,
@@ -85,8 +86,9 @@ pub(super) enum Found {
     Nothing(Option<Duration>),
 }
 
-impl Default for Shard {
-    fn default() -> Shard {
+impl Shard {
+    /// An empty shard. `held_by_all` counts for all shards of a server together.
+    pub(super) fn new(held_by_all: Arc<AtomicUsize>) -> Shard {
         // Room for a usual crowd from the start, so that the steady state of a small server never allocates.
         let state = State {
             tenure: 0,
@@ -96,6 +98,7 @@ impl Default for Shard {
             cold: BinaryHeap::with_capacity(256),
             ready: VecDeque::with_capacity(64),
             held: 0,
+            held_by_all,
             arrived: Vec::with_capacity(64),
             epoch: Instant::now(),
             last_report: None,
@@ -111,9 +114,7 @@ impl Default for Shard {
             queued: AtomicUsize::new(0),
         }
     }
-}
 
-impl Shard {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -353,7 +354,7 @@ impl State {
 
     fn take_cold(&mut self) -> Option<Box<Connection>> {
         let parked = self.cold.pop()?;
-        self.held -= parked.held;
+        self.let_go(parked.held);
         Some(parked.connection)
     }
 
@@ -370,6 +371,7 @@ impl State {
         let due = due.min(connection.deadline().max(now + SHORTEST));
         let held = connection.held();
         self.held += held;
+        self.held_by_all.fetch_add(held, Ordering::Relaxed);
         self.cold.push(Parked { due, held, connection });
     }
 
@@ -404,9 +406,16 @@ impl State {
         self.close_cold(Cause::ConnectionLimit, |parked| is_it(&parked.connection), house)
     }
 
-    /// Over the limit of memory the largest goes.
+    fn let_go(&mut self, held: usize) {
+        self.held -= held;
+        self.held_by_all.fetch_sub(held, Ordering::Relaxed);
+    }
+
+    /// Over the limit of memory the largest goes, in a shard that holds its share or more: there always is one.
     fn keep_within_memory(&mut self, house: &House) {
-        while self.held > house.held_each() {
+        while self.held_by_all.load(Ordering::Relaxed) > house.settings.held
+            && self.held >= self.held_by_all.load(Ordering::Relaxed) / house.shards
+        {
             let largest = self.cold.iter().map(|parked| parked.held).max().unwrap_or(0);
             if largest == 0 || !self.close_cold(Cause::HeldLimit, |parked| parked.held == largest, house) {
                 return;
@@ -420,7 +429,7 @@ impl State {
         let closed = found.map(|index| all.swap_remove(index));
         self.cold = all.into();
         if let Some(closed) = &closed {
-            self.held -= closed.held;
+            self.let_go(closed.held);
             self.report(cause, &closed.connection, house);
         }
         closed.is_some()
@@ -448,7 +457,7 @@ impl State {
         self.ready.retain(|_| !grace_is_over);
         let mut all = std::mem::take(&mut self.cold).into_vec();
         all.retain(|parked| keeps(&parked.connection));
-        self.held = all.iter().map(|parked| parked.held).sum();
+        self.let_go(self.held - all.iter().map(|parked| parked.held).sum::<usize>());
         self.cold = all.into();
         self.hot.is_empty() && self.cold.is_empty() && self.ready.is_empty()
     }
