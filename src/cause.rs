@@ -160,6 +160,8 @@ causes! {
     ClientGone = 3012, "client-gone", 0;
     /// the system refused a new connection (descriptors or memory).
     AcceptFailed = 3013, "accept-failed", 0;
+    /// cut because slow clients held their whole share of the threads, and this was the slowest.
+    CrowdedOut = 3014, "crowded-out", 408;
 
     /// the application panicked.
     ApplicationPanic = 4001, "application-panic", 500;

@@ -250,6 +250,15 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// Whether so many received bytes hold the whole request. Of chunked content that is not known in advance.
+    pub(crate) fn is_all_here(&self, received: usize) -> bool {
+        match self.content {
+            Content::None => true,
+            Content::Length(length) => received.saturating_sub(self.head_len) as u64 >= length,
+            Content::Chunked => false,
+        }
+    }
+
     pub(crate) fn of(request: &Request<'_>) -> Facts {
         Facts {
             head_len: request.head.len(),

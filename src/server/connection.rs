@@ -60,6 +60,8 @@ enum Phase {
     Gathering { whole: usize, pace: Pace },
     /// A whole request is here and waits for a thread.
     Whole,
+    /// The head is here, and its long content waits for a place among the slow clients.
+    Postponed,
     /// What is left of a response is being taken by the client.
     Flushing,
     /// Content nobody read is skipped, so that the next request can be found: at most so much more.
@@ -132,6 +134,7 @@ impl Connection {
                 Phase::Fresh | Phase::Idle | Phase::Head => self.receive_head(house, now),
                 Phase::Gathering { whole, pace } => self.gather(whole, pace, house, now),
                 Phase::Whole => Some(Next::Look),
+                Phase::Postponed => self.wait_for_place(house, now),
                 Phase::Flushing => self.flush(house, now, scratch),
                 Phase::Draining { most } => self.drain(most, house, now),
                 Phase::Lingering { most } => self.linger(most, now, scratch),
@@ -199,6 +202,17 @@ impl Connection {
             }
             Err(error) => Some(self.waits_or_ends(&error)),
         }
+    }
+
+    fn wait_for_place(&mut self, house: &House, now: Instant) -> Option<Next> {
+        if now >= self.deadline {
+            return self.refuse(Cause::QueueTimeout, house, now);
+        }
+        if house.share.has_room() {
+            return Some(Next::Look);
+        }
+        house.share.want();
+        Some(Next::Wait)
     }
 
     fn flush(&mut self, house: &House, now: Instant, scratch: &mut Vec<u8>) -> Option<Next> {
@@ -318,6 +332,13 @@ impl Connection {
     pub(super) fn await_thread(&mut self, now: Instant) {
         self.phase = Phase::Whole;
         self.since = now;
+    }
+
+    /// Slow clients hold their whole share of the threads: this one waits until one of them is done.
+    pub(super) fn postpone(&mut self, house: &House, now: Instant) {
+        if self.phase != Phase::Postponed {
+            self.enter(Phase::Postponed, house.settings.queue_timeout, now);
+        }
     }
 
     /// A response was made: what is left of it, of the request, and of the connection.

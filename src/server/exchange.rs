@@ -18,6 +18,7 @@ use super::house::House;
 use super::incoming::{Coding, Incoming, Intake};
 use super::log::{Access, Answer, Report};
 use super::outgoing::Outgoing;
+use super::share::Place;
 use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, Facts, fill_environ};
@@ -75,7 +76,16 @@ impl Desk {
             }
         };
         match examined {
-            Ok(facts) => self.exchange(connection, facts, house, now),
+            Ok(facts) if facts.is_all_here(connection.buffer.len()) => {
+                self.exchange(connection, facts, None, house, now)
+            }
+            Ok(facts) => match house.share.try_take() {
+                Some(place) => self.exchange(connection, facts, Some(place), house, now),
+                None => {
+                    connection.postpone(house, now);
+                    now
+                }
+            },
             Err(cause) => {
                 connection.refuse(cause, house, now);
                 now
@@ -83,9 +93,16 @@ impl Desk {
         }
     }
 
-    fn exchange(&mut self, connection: &mut Connection, facts: Facts, house: &House, begin: Instant) -> Instant {
+    fn exchange(
+        &mut self,
+        connection: &mut Connection,
+        facts: Facts,
+        place: Option<Place>,
+        house: &House,
+        begin: Instant,
+    ) -> Instant {
         connection.buffer.consume(facts.head_len);
-        let intake = self.lay_out(connection, facts, house);
+        let intake = self.lay_out(connection, facts, place, house);
         let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(house)));
         outgoing.begin(Arc::clone(&connection.transport), facts, intake);
 
@@ -108,7 +125,13 @@ impl Desk {
     }
 
     /// Puts the content of the request where the application reads it.
-    fn lay_out(&mut self, connection: &mut Connection, facts: Facts, house: &House) -> Option<Arc<Intake>> {
+    fn lay_out(
+        &mut self,
+        connection: &mut Connection,
+        facts: Facts,
+        place: Option<Place>,
+        house: &House,
+    ) -> Option<Arc<Intake>> {
         let Some(coding) = Coding::of(facts.content, house.settings.head_limits()) else {
             self.environ.open_input(None);
             return None;
@@ -121,6 +144,7 @@ impl Desk {
             Arc::clone(&intake),
             Arc::clone(&house.settings),
             Arc::clone(&house.reserve),
+            place,
         );
         self.environ.open_input(Some(Box::new(incoming)));
         Some(intake)

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::buffer::Reserve;
 use super::log::{Access, Log, Report, ToLog};
 use super::settings::Settings;
+use super::share::Share;
 use crate::cause::Cause;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
@@ -23,6 +24,7 @@ pub(super) struct House {
     pub(super) reserve: Arc<Reserve>,
     pub(super) stats: Counters,
     pub(super) places: Arc<Places>,
+    pub(super) share: Arc<Share>,
     pub(super) shards: usize,
     stopping: Arc<AtomicBool>,
 }
@@ -31,6 +33,7 @@ impl House {
     pub(super) fn new(settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> House {
         House {
             shards: settings.shards.clamp(1, settings.threads.max(1)),
+            share: Arc::new(Share::new(settings.threads.max(1))),
             settings: Arc::new(settings),
             application,
             log,

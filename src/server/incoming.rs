@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::buffer::{Buffer, Reserve};
 use super::settings::Settings;
+use super::share::Place;
 use super::transport::{Transport, Wait, is_not_yet};
 use crate::cause::Cause;
 use crate::http::chunked::{Decoder, Step};
@@ -186,6 +187,8 @@ pub(super) struct Incoming {
     ready: usize,
     taken: u64,
     pace: Pace,
+    /// None where all of the content had arrived before the call.
+    place: Option<Place>,
 }
 
 impl Incoming {
@@ -196,9 +199,22 @@ impl Incoming {
         intake: Arc<Intake>,
         settings: Arc<Settings>,
         reserve: Arc<Reserve>,
+        place: Option<Place>,
     ) -> Incoming {
         let pace = Pace::default();
-        Incoming { transport, buffer, coding, intake, failure: None, settings, reserve, ready: 0, taken: 0, pace }
+        Incoming {
+            transport,
+            buffer,
+            coding,
+            intake,
+            failure: None,
+            settings,
+            reserve,
+            ready: 0,
+            taken: 0,
+            pace,
+            place,
+        }
     }
 
     /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
@@ -248,8 +264,13 @@ impl Incoming {
                     return Ok(received);
                 }
                 Err(error) if is_not_yet(&error) => {
-                    if begin.elapsed() >= allowance {
+                    let waited = begin.elapsed();
+                    if waited >= allowance {
                         return Err(self.fail(cause));
+                    }
+                    let (waited, received) = (self.pace.waited + waited, self.pace.received);
+                    if self.place.as_ref().is_some_and(|place| place.must_go(waited, received)) {
+                        return Err(self.fail(Cause::CrowdedOut));
                     }
                 }
                 Err(_) => return Err(self.fail(Cause::ContentTruncated)),
@@ -268,7 +289,7 @@ impl Incoming {
 fn failed(cause: Cause) -> io::Error {
     let kind = match cause {
         Cause::ContentTruncated => io::ErrorKind::UnexpectedEof,
-        Cause::ContentStalled | Cause::ContentSlow => io::ErrorKind::TimedOut,
+        Cause::ContentStalled | Cause::ContentSlow | Cause::CrowdedOut => io::ErrorKind::TimedOut,
         Cause::ContentLong => io::ErrorKind::FileTooLarge,
         _ => io::ErrorKind::InvalidData,
     };

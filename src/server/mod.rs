@@ -17,6 +17,7 @@ mod outgoing;
 mod pool;
 mod settings;
 mod shard;
+mod share;
 mod transport;
 mod unsent;
 

@@ -79,6 +79,8 @@ pub(super) fn watch(engine: &Engine) {
         }
         for index in engine.vacancies.waiting() {
             busy = true;
+            // No thread is free: a slow client that holds one may have to go.
+            engine.house.share.want();
             if let Some(shard) = engine.shards.get(index) {
                 let mut state = shard.lock();
                 shard.take_mail(&mut state);

@@ -8,11 +8,12 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::house::House;
 use super::incoming::Intake;
 use super::settings::Settings;
+use super::share::{Place, Share};
 use super::transport::{Transport, Wait};
 use super::unsent::{Back, Flushed, Unsent, shorten};
 use crate::cause::Cause;
@@ -41,6 +42,11 @@ pub(super) struct Outgoing {
     /// The status that went out, and how much content with it.
     pub(super) status: u16,
     pub(super) content: u64,
+    /// A place in the share of slow clients, once this one was waited for; how long, and what it took meanwhile.
+    share: Arc<Share>,
+    place: Option<Place>,
+    waited: Duration,
+    moved: u64,
     /// Why the response cannot go on, or went out other than the application meant it.
     pub(super) failure: Option<Cause>,
 }
@@ -61,6 +67,10 @@ impl Outgoing {
             left: 0,
             status: 0,
             content: 0,
+            share: Arc::clone(&house.share),
+            place: None,
+            waited: Duration::ZERO,
+            moved: 0,
             failure: None,
         }
     }
@@ -76,6 +86,8 @@ impl Outgoing {
         self.left = 0;
         self.status = 0;
         self.content = 0;
+        self.waited = Duration::ZERO;
+        self.moved = 0;
         self.failure = None;
     }
 
@@ -83,6 +95,7 @@ impl Outgoing {
     pub(super) fn end(&mut self) {
         self.transport = None;
         self.intake = None;
+        self.place = None;
     }
 
     pub(super) fn head_is_made(&self) -> bool {
@@ -213,27 +226,41 @@ impl Outgoing {
         })
     }
 
-    /// Sends everything, waiting for the client as long as it makes progress.
+    /// Sends everything, waiting for the client as long as it makes progress and nobody else needs the thread more.
     pub(super) fn deliver(&mut self) -> io::Result<()> {
-        let mut since: Option<Instant> = None;
+        let mut progress = Instant::now();
+        let mut last = progress;
         loop {
             match self.flush()? {
                 Flushed::Whole => return Ok(()),
-                Flushed::Share => since = None,
+                Flushed::Share => {
+                    progress = Instant::now();
+                    last = progress;
+                }
                 Flushed::Partly(gone) => {
                     let transport = self.transport.as_deref().ok_or(io::ErrorKind::NotConnected)?;
                     transport.wait(Wait::Slice)?;
                     let now = Instant::now();
-                    let begin = since.get_or_insert(now);
+                    let place = self.place.get_or_insert_with(|| self.share.join());
+                    self.waited += now.saturating_duration_since(last);
+                    last = now;
+                    self.moved += gone;
+                    if place.must_go(self.waited, self.moved) {
+                        return Err(self.fail(Cause::CrowdedOut));
+                    }
                     if gone > 0 {
-                        *begin = now;
-                    } else if now.duration_since(*begin) >= self.settings.response_stall {
-                        self.failure = Some(Cause::ResponseStalled);
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, Cause::ResponseStalled));
+                        progress = now;
+                    } else if now.saturating_duration_since(progress) >= self.settings.response_stall {
+                        return Err(self.fail(Cause::ResponseStalled));
                     }
                 }
             }
         }
+    }
+
+    fn fail(&mut self, cause: Cause) -> io::Error {
+        self.failure = Some(cause);
+        io::Error::new(io::ErrorKind::TimedOut, cause)
     }
 }
 

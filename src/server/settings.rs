@@ -131,6 +131,9 @@ pub(crate) const IDLE_PASSES: u32 = 4;
 /// Calls that last longer than this on average are made by threads that have given their shard away before.
 pub(crate) const SLOW_CALL: Duration = Duration::from_micros(100);
 
+/// How long a slow client must have been waited for in all before it can be cut in favour of others.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
+
 /// How often the monitor looks, and how long a call may last before its shard gets another driver.
 pub(crate) const LOOK: Duration = Duration::from_millis(3);
 
