@@ -53,8 +53,8 @@ impl Desk {
         }
     }
 
-    /// Answers the request that a connection holds, if it is whole. Gives the time at which it was done.
-    pub(super) fn serve(&mut self, connection: &mut Connection, house: &House, now: Instant) -> Instant {
+    /// Answers the request that a connection holds, if it is whole. Gives the time that the application took.
+    pub(super) fn serve(&mut self, connection: &mut Connection, house: &House, now: Instant) -> Duration {
         let gateway = connection.origin.gateway;
         let examined = match connection.examine(&house.settings, &mut self.spans) {
             Examined::Ready(request) => {
@@ -68,11 +68,11 @@ impl Desk {
             Examined::Refused(cause) => Err(cause),
             Examined::Incomplete => {
                 connection.keep_receiving(house, now);
-                return now;
+                return Duration::ZERO;
             }
             Examined::Gather(whole) => {
                 connection.keep_gathering(whole, house, now);
-                return now;
+                return Duration::ZERO;
             }
         };
         match examined {
@@ -83,12 +83,12 @@ impl Desk {
                 Some(place) => self.exchange(connection, facts, Some(place), house, now),
                 None => {
                     connection.postpone(house, now);
-                    now
+                    Duration::ZERO
                 }
             },
             Err(cause) => {
                 connection.refuse(cause, house, now);
-                now
+                Duration::ZERO
             }
         }
     }
@@ -100,7 +100,7 @@ impl Desk {
         place: Option<Place>,
         house: &House,
         begin: Instant,
-    ) -> Instant {
+    ) -> Duration {
         connection.buffer.consume(facts.head_len);
         let intake = self.lay_out(connection, facts, place, house);
         let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(house)));
@@ -112,6 +112,7 @@ impl Desk {
         } else {
             self.call(outgoing, connection, house)
         };
+        let lasted = outgoing.produced.map_or(Duration::ZERO, |produced| produced.saturating_duration_since(begin));
 
         let unread = self.take_up(connection, facts, &mut outgoing);
         let now = Instant::now();
@@ -121,7 +122,7 @@ impl Desk {
         outgoing.end();
         self.outgoing = Some(outgoing);
         connection.finish_call(after, house, now);
-        now
+        lasted
     }
 
     /// Puts the content of the request where the application reads it.
@@ -233,6 +234,8 @@ impl Desk {
         };
         outgoing.push_whole(back, known);
         outgoing.finish();
+        // What is left to do is the system's work and not the application's.
+        outgoing.produced = Some(Instant::now());
         match outgoing.flush() {
             Ok(Flushed::Whole | Flushed::Partly(_) | Flushed::Share) => Ok(()),
             Err(error) => Err(Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string())),
@@ -271,6 +274,7 @@ impl Desk {
             self.make_head(outgoing, Some(0))?;
         }
         outgoing.finish();
+        outgoing.produced = Some(Instant::now());
         outgoing
             .deliver()
             .map_err(|error| Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string()))

@@ -39,6 +39,8 @@ pub(super) struct Outgoing {
     delimiter: Option<Delimiter>,
     /// Of a declared length, what is still to come.
     left: u64,
+    /// When the application had produced the whole body.
+    pub(super) produced: Option<Instant>,
     /// The status that went out, and how much content with it.
     pub(super) status: u16,
     pub(super) content: u64,
@@ -65,6 +67,7 @@ impl Outgoing {
             keep_alive: false,
             delimiter: None,
             left: 0,
+            produced: None,
             status: 0,
             content: 0,
             share: Arc::clone(&house.share),
@@ -84,6 +87,7 @@ impl Outgoing {
         self.keep_alive = request.keep_alive;
         self.delimiter = None;
         self.left = 0;
+        self.produced = None;
         self.status = 0;
         self.content = 0;
         self.waited = Duration::ZERO;

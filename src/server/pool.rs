@@ -301,7 +301,7 @@ impl<'a> Worker<'a> {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
         house.stats.busy.fetch_sub(1, Ordering::SeqCst);
         match served {
-            Ok(end) => (Some(connection), end.saturating_duration_since(begin)),
+            Ok(lasted) => (Some(connection), lasted),
             Err(panic) => {
                 discard_panic(panic);
                 self.desk = Desk::new(house);

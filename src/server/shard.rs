@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Examined, Next};
 use super::house::House;
 use super::log::Answer;
-use super::settings::{COOL, GRID, LONGEST, LONGEST_EACH, SHORTEST};
+use super::settings::{COOL, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
 use crate::cause::Cause;
 use crate::http::head::Spans;
 
@@ -200,7 +200,9 @@ impl Shard {
 
     /// Notes how long a call lasted.
     pub(super) fn note_call(&self, lasted: Duration) {
-        let lasted = u64::try_from(lasted.as_nanos()).unwrap_or(u64::MAX);
+        // A thread that was preempted once must not look like a slow application: one call moves the average by a quarter of the
+        // threshold at most.
+        let lasted = u64::try_from(lasted.min(4 * SLOW_CALL).as_nanos()).unwrap_or(u64::MAX);
         let average = self.average.load(Ordering::Relaxed);
         // Lost updates between threads do not matter to an average.
         self.average.store(average - average / 16 + lasted / 16, Ordering::Relaxed);
