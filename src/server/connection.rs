@@ -334,6 +334,17 @@ impl Connection {
         self.since = now;
     }
 
+    /// Gathered answers that the client did not take at once: they go out before anything else happens.
+    pub(super) fn send_later(&mut self, unsent: Unsent, house: &House, now: Instant) {
+        self.unsent = unsent;
+        self.enter(Phase::Flushing, house.settings.response_stall, now);
+    }
+
+    /// Whether bytes that were received already may hold the next request.
+    pub(super) fn has_more(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
     /// Slow clients hold their whole share of the threads: this one waits until one of them is done.
     pub(super) fn postpone(&mut self, house: &House, now: Instant) {
         if self.phase != Phase::Postponed {

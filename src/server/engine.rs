@@ -53,10 +53,11 @@ impl Engine {
         let threads = house.settings.threads.max(1);
         let held = Arc::<AtomicUsize>::default();
         let shards = (0..house.shards).map(|_| Shard::new(Arc::clone(&held))).collect();
+        let vacancies = Vacancies::new(house.shards);
         let engine = Arc::new(Engine {
             house,
             shards,
-            vacancies: Vacancies::default(),
+            vacancies,
             monitor: Monitor::default(),
             ended: AtomicBool::new(false),
             next_shard: AtomicUsize::new(0),

@@ -19,6 +19,7 @@ pub struct Listener {
     socket: Kind,
     address: Address,
     /// Opened by the server itself.
+    #[cfg(unix)]
     own: bool,
     /// What the server made at its path: device and number of the file.
     #[cfg(unix)]
@@ -132,10 +133,12 @@ impl Listener {
         Ok(listener)
     }
 
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "only a Unix listener is ended through its descriptor"))]
     fn over(socket: Kind, address: Address, own: bool) -> Listener {
         Listener {
             socket,
             address,
+            #[cfg(unix)]
             own,
             #[cfg(unix)]
             made: None,

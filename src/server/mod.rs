@@ -210,7 +210,7 @@ impl Server {
             let now = Instant::now();
             match connection.advance(&house, now, &mut desk.scratch) {
                 Next::Look => {
-                    desk.serve(&mut connection, &house, now);
+                    desk.serve(&mut connection, &house, now, false);
                 }
                 Next::More => {}
                 // The stream waits by itself; when it does not, it has given up.

@@ -77,7 +77,9 @@ pub(super) fn watch(engine: &Engine) {
                 }
             }
         }
-        for index in engine.vacancies.waiting() {
+        let mut place = 0;
+        while let Some(index) = engine.vacancies.waiting_at(place) {
+            place += 1;
             busy = true;
             // No thread is free: a slow client that holds one may have to go.
             engine.house.share.want();
@@ -98,7 +100,7 @@ pub(super) fn watch(engine: &Engine) {
 
 fn somebody_is_away(engine: &Engine) -> bool {
     let away = |shard: &super::shard::Shard| shard.try_lock().is_none_or(|state| state.away_since.is_some());
-    engine.shards.iter().any(away) || !engine.vacancies.waiting().is_empty()
+    engine.shards.iter().any(away) || engine.vacancies.has_waiting()
 }
 
 /// Ends what can be ended while the server stops, and tells whether everything has.

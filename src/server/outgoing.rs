@@ -15,7 +15,7 @@ use super::incoming::Intake;
 use super::settings::Settings;
 use super::share::{Place, Share};
 use super::transport::{Transport, Wait};
-use super::unsent::{Back, Flushed, Unsent, shorten};
+use super::unsent::{Back, COPIED, Flushed, Unsent, shorten};
 use crate::cause::Cause;
 use crate::door::http::{Facts, Persistence, Stamp, write_head};
 use crate::gateway::{Block, Headers, Status, Transmit};
@@ -31,6 +31,9 @@ pub(super) struct Outgoing {
     intake: Option<Arc<Intake>>,
     pub(super) unsent: Unsent,
     scratch: Vec<u8>,
+    /// Bytes of answers to earlier requests that go out with this one, and whether this one waits for the next.
+    gathered: usize,
+    gathers: bool,
     date: Date,
     request: Option<Facts>,
     /// Whether the connection may stay, as far as is known.
@@ -62,6 +65,8 @@ impl Outgoing {
             intake: None,
             unsent: Unsent::default(),
             scratch: Vec::new(),
+            gathered: 0,
+            gathers: false,
             date: Date::default(),
             request: None,
             keep_alive: false,
@@ -79,10 +84,18 @@ impl Outgoing {
     }
 
     /// Turns to a new request.
-    pub(super) fn begin(&mut self, transport: Arc<dyn Transport>, request: Facts, intake: Option<Arc<Intake>>) {
+    pub(super) fn begin(
+        &mut self,
+        transport: Arc<dyn Transport>,
+        request: Facts,
+        intake: Option<Arc<Intake>>,
+        gathers: bool,
+    ) {
         self.transport = Some(transport);
         self.intake = intake;
-        self.unsent.clear();
+        // What stands there already are gathered answers to earlier requests of the connection.
+        self.gathered = self.unsent.len();
+        self.gathers = gathers && self.gathered < COPIED;
         self.request = Some(request);
         self.keep_alive = request.keep_alive;
         self.delimiter = None;
@@ -104,6 +117,23 @@ impl Outgoing {
 
     pub(super) fn head_is_made(&self) -> bool {
         self.delimiter.is_some()
+    }
+
+    /// Whether this answer is whole and waits to be sent with the next.
+    pub(super) fn is_gathering(&self) -> bool {
+        self.gathers
+            && self.unsent.is_flat()
+            && self.keep_alive
+            && self.produced.is_some()
+            && self.failure.is_none_or(|cause| cause.number() >= 4000)
+    }
+
+    /// Gives this response up: only what was gathered before it is sent.
+    pub(super) fn cut(&mut self) {
+        self.unsent.truncate(self.gathered);
+        // The connection ends anyway.
+        let _ = self.flush();
+        self.unsent.clear();
     }
 
     /// Whether the request has content, which the application may still be reading.

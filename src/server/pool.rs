@@ -25,14 +25,13 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Next};
 use super::engine::Engine;
 use super::exchange::Desk;
-use super::settings::{IDLE_PASSES, SLICES, SLOW_CALL};
+use super::settings::{IDLE_PASSES, QUICK_CALL, SLICES, SLOW_CALL};
 use super::shard::{Found, Shard, State};
 use super::transport::{Transport, Wait};
 use crate::cause::Cause;
 use crate::gateway::discard_panic;
 
 /// Shards that need a driver, in the order in which they lost theirs.
-#[derive(Default)]
 pub(super) struct Vacancies {
     queue: Mutex<Queue>,
     signal: Condvar,
@@ -40,7 +39,6 @@ pub(super) struct Vacancies {
     standbys: AtomicUsize,
 }
 
-#[derive(Default)]
 struct Queue {
     vacancies: VecDeque<Vacancy>,
     closed: bool,
@@ -54,6 +52,18 @@ pub(super) struct Vacancy {
 }
 
 impl Vacancies {
+    /// An empty queue for so many shards.
+    pub(super) fn new(shards: usize) -> Vacancies {
+        // A shard whose drivers are replaced again and again may stand in it more than once.
+        let queue = Queue { vacancies: VecDeque::with_capacity(4 * shards), closed: false };
+        Vacancies {
+            queue: Mutex::new(queue),
+            signal: Condvar::new(),
+            length: AtomicUsize::new(0),
+            standbys: AtomicUsize::new(0),
+        }
+    }
+
     pub(super) fn push(&self, vacancy: Vacancy) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.vacancies.push_back(vacancy);
@@ -84,13 +94,15 @@ impl Vacancies {
         self.standbys.load(Ordering::SeqCst) > self.length.load(Ordering::SeqCst)
     }
 
-    /// The shards that wait for a driver.
-    pub(super) fn waiting(&self) -> Vec<usize> {
-        if self.length.load(Ordering::SeqCst) == 0 {
-            return Vec::new();
-        }
+    /// Whether a shard waits for a driver.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.length.load(Ordering::SeqCst) > 0
+    }
+
+    /// The shard that is at a place in the queue.
+    pub(super) fn waiting_at(&self, place: usize) -> Option<usize> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.vacancies.iter().map(|vacancy| vacancy.shard).collect()
+        queue.vacancies.get(place).map(|vacancy| vacancy.shard)
     }
 
     /// Sends every thread home.
@@ -188,7 +200,7 @@ impl<'a> Worker<'a> {
         if !gives_away {
             engine.monitor.notice();
         }
-        let (connection, lasted) = self.serve(connection, now);
+        let (connection, lasted) = self.serve(shard, connection, now);
         shard.note_call(lasted);
         if gives_away {
             self.bring_back(shard, connection);
@@ -240,7 +252,7 @@ impl<'a> Worker<'a> {
             }
             drop(state);
             self.engine.monitor.notice();
-            let (back, lasted) = self.serve(connection, now);
+            let (back, lasted) = self.serve(shard, connection, now);
             shard.note_call(lasted);
             slices = 0;
             let Some(back) = back else { return self.come_back(shard, vacancy, None) };
@@ -291,13 +303,19 @@ impl<'a> Worker<'a> {
     }
 
     /// Answers the requests that a connection holds. Gives it back unless it has ended, and how long that took.
-    fn serve(&mut self, mut connection: Box<Connection>, begin: Instant) -> (Option<Box<Connection>>, Duration) {
+    fn serve(
+        &mut self,
+        shard: &Shard,
+        mut connection: Box<Connection>,
+        begin: Instant,
+    ) -> (Option<Box<Connection>>, Duration) {
         let house = &self.engine.house;
+        let gathers = shard.average_call() < QUICK_CALL;
         house.stats.busy.fetch_add(1, Ordering::SeqCst);
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection.transport));
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
-        let served = catch_unwind(AssertUnwindSafe(|| self.desk.serve(&mut connection, house, begin)));
+        let served = catch_unwind(AssertUnwindSafe(|| self.desk.serve(&mut connection, house, begin, gathers)));
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
         house.stats.busy.fetch_sub(1, Ordering::SeqCst);
         match served {

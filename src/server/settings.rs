@@ -128,6 +128,9 @@ pub(crate) const LONGEST: (Duration, Duration) = (Duration::from_millis(20), Dur
 /// How often a driver that found nothing yields before it sleeps.
 pub(crate) const IDLE_PASSES: u32 = 4;
 
+/// Calls that last shorter than this on average are so quick that answers to pipelined requests may wait for one another.
+pub(crate) const QUICK_CALL: Duration = Duration::from_micros(20);
+
 /// Calls that last longer than this on average are made by threads that have given their shard away before.
 pub(crate) const SLOW_CALL: Duration = Duration::from_micros(100);
 

@@ -68,9 +68,11 @@ impl Socket {
     /// Takes over an accepted socket: non-blocking, and without the delay that holds small writes back.
     pub(super) fn new(stream: Stream) -> io::Result<Socket> {
         on_stream!(&stream, socket => socket.set_nonblocking(true))?;
-        if let Stream::Tcp(socket) = &stream {
+        match &stream {
             // Nagle's delay costs 44 ms where two writes follow each other. A socket that refuses it still works.
-            let _ = socket.set_nodelay(true);
+            Stream::Tcp(socket) => drop(socket.set_nodelay(true)),
+            #[cfg(unix)]
+            Stream::Unix(_) => {}
         }
         Ok(Socket { stream, mode: AtomicU8::new(Socket::FRESH) })
     }

@@ -83,6 +83,23 @@ impl Unsent {
         self.front_sent == self.front.len() && matches!(self.back, Back::Nothing) && self.tail.is_empty()
     }
 
+    /// Bytes of the front that have not been sent.
+    pub(super) fn len(&self) -> usize {
+        self.front.len() - self.front_sent
+    }
+
+    /// Whether all of it stands in the front, so that more can be put behind it.
+    pub(super) fn is_flat(&self) -> bool {
+        matches!(self.back, Back::Nothing) && self.tail.is_empty()
+    }
+
+    /// Keeps only so many bytes of the front.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.front.truncate(self.front_sent + len);
+        self.back = Back::Nothing;
+        self.tail = &[];
+    }
+
     /// How many bytes of memory it holds.
     pub(super) fn held(&self) -> usize {
         let back = match &self.back {
