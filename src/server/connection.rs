@@ -18,15 +18,15 @@ use super::buffer::Buffer;
 use super::house::{House, Ticket};
 use super::incoming::{Coding, Next as Content, Pace};
 use super::log::{Answer, Report};
-use super::settings::{RETRY_AFTER, Settings};
+use super::refusal::refusal;
+use super::settings::Settings;
 use super::transport::{Transport, Wait, is_not_yet};
 use super::unsent::{Flushed, SHARE, Unsent};
 use crate::cause::Cause;
-use crate::door::http::{ALLOW, Persistence, Stamp, first_line, write_head};
+use crate::door::http::first_line;
 use crate::door::{Origin, Peer};
-use crate::gateway::Headers;
 use crate::http::framing;
-use crate::http::head::{self, Parsed, Progress, Spans, Version};
+use crate::http::head::{self, Parsed, Progress, Spans};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -316,6 +316,11 @@ impl Connection {
         Examined::Ready(request)
     }
 
+    /// Whether a whole request is here that the application is to answer.
+    pub(super) fn is_answerable(&self, settings: &Settings) -> bool {
+        matches!(self.examine(settings, &mut Spans::new()), Examined::Ready(_))
+    }
+
     /// The head is not whole yet: it goes on arriving.
     pub(super) fn keep_receiving(&mut self, house: &House, now: Instant) {
         self.begin_head(house, now);
@@ -468,45 +473,5 @@ impl Drop for Connection {
         if Arc::strong_count(&self.transport) > 1 {
             self.transport.shutdown(Shutdown::Both);
         }
-    }
-}
-
-/// A response of the server itself: the reason and nothing more.
-fn refusal(status: u16, is_head: bool, house: &House) -> Unsent {
-    let mut headers = Headers::new();
-    headers.add("Content-Type", "text/plain");
-    match status {
-        405 => headers.add("Allow", ALLOW),
-        503 => headers.add("Retry-After", RETRY_AFTER),
-        _ => {}
-    }
-    let reason = reason_of(status);
-    let framing = framing::response(Version::Http11, is_head, status, None, Some(reason.len() as u64 + 1));
-    let settings = &house.settings;
-    let date = house.date();
-    let stamp = Stamp { date: settings.date_field.then_some(&date), server: settings.server_field.as_deref() };
-    let mut unsent = Unsent::default();
-    write_head(unsent.front(), (status, reason), &headers, &framing, Persistence::Close, &stamp);
-    if !is_head {
-        unsent.front().extend_from_slice(reason.as_bytes());
-        unsent.front().push(b'\n');
-    }
-    unsent
-}
-
-/// The reasons of the statuses that the server gives by itself (RFC 9110 section 15).
-pub(super) fn reason_of(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Internal Server Error",
     }
 }

@@ -5,24 +5,24 @@
 //! is a 500 while nothing was sent, a visible abort after that, and never the end of the thread (with `panic = "abort"` it is the
 //! end of the process: that is what the setting says).
 
-use std::any::Any;
-use std::fmt::Display;
 use std::io::Seek;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::connection::{After, Connection, Examined, reason_of};
+use super::connection::{After, Connection, Examined};
+use super::failure::{Failure, error_text, panic_text};
 use super::house::House;
 use super::incoming::{Coding, Incoming, Intake};
 use super::log::{Access, Answer, Report};
 use super::outgoing::Outgoing;
+use super::refusal::reason_of;
 use super::share::Place;
 use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, Facts, fill_environ};
-use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse, discard_panic};
+use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse};
 use crate::http::framing::Content;
 use crate::http::head::Spans;
 
@@ -438,38 +438,9 @@ impl Desk {
 /// How many answers to pipelined requests go into one write at most.
 const GATHERED: usize = 32;
 
-/// Why a response cannot go on as the application meant it.
-struct Failure {
-    cause: Cause,
-    detail: String,
-}
-
-impl Failure {
-    fn new(cause: Cause, detail: String) -> Failure {
-        Failure { cause, detail }
-    }
-}
-
 /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
 fn answer_asterisk(outgoing: &mut Outgoing) {
     outgoing.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0));
     // A client that is gone is noticed by what follows.
     let _ = outgoing.flush();
-}
-
-/// The text of an application's error, whose `Display` may panic as everything of the application's may.
-fn error_text(error: &dyn Display) -> String {
-    catch_unwind(AssertUnwindSafe(|| error.to_string())).unwrap_or_else(panic_text)
-}
-
-/// The message of a panic.
-fn panic_text(panic: Box<dyn Any + Send>) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (_, Some(text)) => text.clone(),
-        _ => {
-            discard_panic(panic);
-            "a panic without a text".to_owned()
-        }
-    }
 }

@@ -8,6 +8,7 @@ mod buffer;
 mod connection;
 mod engine;
 mod exchange;
+mod failure;
 mod house;
 mod incoming;
 mod listener;
@@ -15,6 +16,7 @@ pub mod log;
 mod monitor;
 mod outgoing;
 mod pool;
+mod refusal;
 mod settings;
 mod shard;
 mod share;
@@ -41,7 +43,7 @@ use engine::Engine;
 use exchange::Desk;
 use house::House;
 use log::{Lines, Log};
-use transport::Over;
+use transport::{Over, Socket, Transport, Wait};
 
 /// A server that is listening and not yet serving.
 ///
@@ -183,12 +185,53 @@ impl Server {
     /// ```
     pub fn spawn(self, application: impl Application) -> io::Result<Handle> {
         let Some(address) = self.addrs().next().cloned() else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at"));
+            return Err(no_address());
         };
         let log = self.log.unwrap_or_else(default_log);
         let house = House::new(self.settings, Box::new(application), log);
         let (engine, threads) = Engine::start(house, self.listeners, &self.variables)?;
         Ok(Handle { address, engine, threads })
+    }
+
+    /// Waits for one connection at the first address, answers one request on it and returns: a program that needs a browser to tell it
+    /// something, once.
+    ///
+    /// # Errors
+    /// When no connection can be accepted. What goes wrong on the connection goes to the log.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::TcpStream;
+    /// use doorway::{Environ, Server, StartResponse};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0")?;
+    /// # let address = server.addrs().next().cloned().unwrap();
+    /// # let client = std::thread::spawn(move || {
+    /// #     let mut client = TcpStream::connect(address).unwrap();
+    /// #     client.write_all(b"GET /callback?code=42 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    /// #     let mut response = String::new();
+    /// #     client.read_to_string(&mut response).unwrap();
+    /// #     assert!(response.contains("Connection: close") && response.ends_with("You may close this window.\n"));
+    /// # });
+    /// let (sender, code) = std::sync::mpsc::channel();
+    /// server.handle_one(move |environ: &Environ, start_response: &mut StartResponse| {
+    ///     sender.send(environ.query_string().to_owned())?;
+    ///     start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>("You may close this window.\n")
+    /// })?;
+    /// assert_eq!(code.recv().as_deref(), Ok("code=42"));
+    /// # client.join().unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handle_one(mut self, application: impl Application) -> io::Result<()> {
+        let Some(listener) = self.listeners.drain(..).next() else { return Err(no_address()) };
+        let (stream, peer) = listener.accept()?;
+        let transport = Arc::new(Socket::new(stream)?);
+        transport.wait(Wait::Slice)?;
+        self.converse(transport, peer, listener.address().port(), application, true);
+        Ok(())
     }
 
     /// Serves one connection over a stream that the caller has accepted, in the calling thread, until it ends. The server's own
@@ -198,23 +241,38 @@ impl Server {
     /// The rules and limits are those of every server, but for time: a stream that blocks for ever keeps this call for ever, so
     /// give the stream deadlines of its own.
     pub fn serve_connection(self, stream: impl Read + Write + Send + 'static, application: impl Application) {
+        self.converse(Arc::new(Over::new(stream)), Peer::default(), None, application, false);
+    }
+
+    /// Serves one connection in the calling thread: to its end, or one request only.
+    fn converse(
+        self,
+        transport: Arc<dyn Transport>,
+        peer: Peer,
+        port: Option<u16>,
+        application: impl Application,
+        once: bool,
+    ) {
         let log = self.log.unwrap_or_else(default_log);
         let house = House::new(self.settings, Box::new(application), log);
         let gateway = Gateway { https: house.settings.https, multithread: false, ..Gateway::default() };
-        let mut origin = Origin::new(gateway, house.settings.server_name.clone(), None);
+        let mut origin = Origin::new(gateway, house.settings.server_name.clone(), port);
         origin.variables.extend(&self.variables);
-        let transport = Arc::new(Over::new(stream));
-        let mut connection = Connection::new(transport, Peer::default(), Arc::new(origin), &house.settings, None);
+        let mut connection = Connection::new(transport, peer, Arc::new(origin), &house.settings, None);
         let mut desk = Desk::new(&house);
         loop {
             let now = Instant::now();
             match connection.advance(&house, now, &mut desk.scratch) {
                 Next::Look => {
+                    if once && connection.is_answerable(&house.settings) {
+                        // As when a server stops: this response ends the connection.
+                        house.begin_to_stop();
+                    }
                     desk.serve(&mut connection, &house, now, false);
                 }
-                Next::More => {}
-                // The stream waits by itself; when it does not, it has given up.
-                Next::Wait | Next::End => return,
+                // A transport that waits has waited: its deadlines are looked at again.
+                Next::Wait | Next::More => {}
+                Next::End => return,
             }
         }
     }
@@ -222,6 +280,10 @@ impl Server {
     fn over(listeners: Vec<Listener>) -> Server {
         Server { listeners, settings: Settings::default(), variables: Pairs::default(), log: None }
     }
+}
+
+fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at")
 }
 
 fn default_log() -> Arc<dyn Log> {
