@@ -1004,3 +1004,18 @@ fn with_nothing_to_do_a_server_stops_at_once() {
     house.handle.shutdown(PATIENCE);
     assert!(begin.elapsed() < PATIENCE);
 }
+
+#[test]
+fn a_wrong_line_gets_the_same_verdict_when_the_client_stops_sending_in_the_middle_of_it() {
+    for (pieces, status) in
+        [(&["T  "][..], 400), (&["T", "  "], 400), (&["M", &"M".repeat(32)], 501), (&["GET /"], 400)]
+    {
+        let house = serve(apps::echo);
+        let mut client = house.client();
+        for piece in pieces {
+            client.send(piece.as_bytes());
+        }
+        client.stop_sending();
+        assert_eq!(client.response().status, status, "{pieces:?}");
+    }
+}

@@ -164,7 +164,7 @@ fn parse_rfc850(text: &[u8], now: u64) -> Option<u64> {
     }
     let this_year = u64::from(civil(now).year);
     let year = this_year - this_year % 100 + year;
-    let year = if year + 50 < this_year { year + 100 } else { year };
+    let year = if year + 50 <= this_year { year + 100 } else { year };
     // RFC 9110 section 5.6.7: what appears to be more than 50 years ahead is the most recent past year with these digits.
     // The month's first day tells, since 29 February may not exist in the one year and exist in the other.
     let ahead = seconds_of(year, month, 1, time)? + (day.max(1) - 1) * DAY;

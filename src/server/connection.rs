@@ -45,6 +45,8 @@ pub(super) struct Connection {
     /// Content of the answered request that has not been read.
     unread: Option<Coding>,
     ending: bool,
+    /// The client has stopped sending: what has arrived is all there will be.
+    ended: bool,
     _ticket: Option<Ticket>,
 }
 
@@ -123,6 +125,7 @@ impl Connection {
             unsent: Unsent::default(),
             unread: None,
             ending: false,
+            ended: false,
             _ticket: ticket,
         }
     }
@@ -166,7 +169,11 @@ impl Connection {
         let most = house.settings.max_head + house.settings.gathered_content;
         match self.buffer.fill(&*self.transport, most, &house.reserve) {
             Ok(0) if self.buffer.is_empty() => Some(Next::End),
-            Ok(0) => self.refuse(Cause::HeadTruncated, house, now),
+            // The verdict is that of all its bytes, not that of the last look at them.
+            Ok(0) => {
+                self.ended = true;
+                Some(Next::Look)
+            }
             // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
             Ok(_) if !head::may_be_decided(self.buffer.filled(), &mut self.progress, &limits) => {
                 Some(self.begin_head(house, now))
@@ -323,11 +330,19 @@ impl Connection {
 
     /// The head is not whole yet: it goes on arriving.
     pub(super) fn keep_receiving(&mut self, house: &House, now: Instant) {
-        self.begin_head(house, now);
+        if self.ended {
+            self.refuse(Cause::HeadTruncated, house, now);
+        } else {
+            self.begin_head(house, now);
+        }
     }
 
     /// The head is whole and its small content is not: so many bytes belong together.
     pub(super) fn keep_gathering(&mut self, whole: usize, house: &House, now: Instant) {
+        if self.ended {
+            self.refuse(Cause::ContentTruncated, house, now);
+            return;
+        }
         let pace = Pace::default();
         let (allowance, _) = pace.allowance(&house.settings);
         self.enter(Phase::Gathering { whole, pace }, allowance, now);

@@ -220,7 +220,9 @@ impl Incoming {
     /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
     fn prepare(&mut self) -> io::Result<usize> {
         while self.ready == 0 {
-            match self.coding.next(&mut self.buffer) {
+            let next = self.coding.next(&mut self.buffer);
+            self.check_limit()?;
+            match next {
                 Next::Data(length) => self.ready = length,
                 Next::End => return Ok(0),
                 Next::Broken(cause) => return Err(self.fail(cause)),
@@ -228,7 +230,6 @@ impl Incoming {
                     self.receive(None)?;
                 }
             }
-            self.check_limit()?;
         }
         Ok(self.ready)
     }
