@@ -5,7 +5,6 @@
 //! about framing (`http::framing`) and writes to no socket.
 
 use super::{Origin, Peer, push_decimal};
-use crate::cause::Cause;
 use crate::gateway::{Headers, Pairs, percent_decode, variable_byte};
 use crate::http::framing::{Content, Framing};
 use crate::http::head::Version;
@@ -16,16 +15,7 @@ use crate::http::target::Target;
 pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their underscore.
-///
-/// # Errors
-/// [`Cause::FieldUnderscore`] where the settings refuse underscores.
-pub(crate) fn fill_environ(
-    request: &Request<'_>,
-    origin: &Origin,
-    peer: &Peer,
-    refuse_underscores: bool,
-    variables: &mut Pairs,
-) -> Result<u64, Cause> {
+pub(crate) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, variables: &mut Pairs) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
         Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
@@ -48,18 +38,17 @@ pub(crate) fn fill_environ(
         variables.push(b"REMOTE_ADDR", peer.text.as_bytes());
         variables.push_with(|text| text.extend_from_slice(b"REMOTE_PORT"), |text| push_decimal(text, u64::from(port)));
     }
-    fill_fields(request, refuse_underscores, variables)
+    fill_fields(request, variables)
 }
 
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH.
-fn fill_fields(request: &Request<'_>, refuse_underscores: bool, variables: &mut Pairs) -> Result<u64, Cause> {
+fn fill_fields(request: &Request<'_>, variables: &mut Pairs) -> u64 {
     // A bit for each name seen: the search for a repeat is quadratic, so most names must not start it.
     let mut seen = 0u64;
     let mut dropped = 0;
     for (name, value) in request.head.fields() {
         match kept_as(name) {
             KeptAs::Nothing => {}
-            KeptAs::Underscore if refuse_underscores => return Err(Cause::FieldUnderscore),
             KeptAs::Underscore => dropped += 1,
             KeptAs::ContentType => variables.push(b"CONTENT_TYPE", value),
             KeptAs::ContentLength => {
@@ -99,7 +88,7 @@ fn fill_fields(request: &Request<'_>, refuse_underscores: bool, variables: &mut 
     {
         variables.push(b"HTTP_HOST", authority);
     }
-    Ok(dropped)
+    dropped
 }
 
 enum KeptAs {

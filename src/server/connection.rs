@@ -102,6 +102,8 @@ pub(super) struct After {
     pub(super) unsent: Option<Unsent>,
     pub(super) unread: Option<Coding>,
     pub(super) keep_alive: bool,
+    /// The response is sent with the next one.
+    pub(super) gathered: bool,
 }
 
 impl Connection {
@@ -308,6 +310,9 @@ impl Connection {
         if matches!(request.target, Target::Absolute { https: true, .. }) && !settings.https {
             return Examined::Refused(Cause::TargetScheme);
         }
+        if settings.refuse_underscores && request.head.fields().any(|(name, _)| name.contains(&b'_')) {
+            return Examined::Refused(Cause::FieldUnderscore);
+        }
         if let framing::Content::Length(length) = request.content {
             if settings.max_content.is_some_and(|most| length > most) {
                 return Examined::Refused(Cause::ContentLong);
@@ -377,6 +382,10 @@ impl Connection {
         self.progress = Progress::default();
         self.unread = after.unread;
         self.ending = !after.keep_alive;
+        if after.gathered {
+            // Nothing may end the connection before it is out, not even a stop.
+            return self.enter_idle(house, now);
+        }
         match after.unsent {
             Some(unsent) => {
                 self.unsent = unsent;
@@ -392,7 +401,12 @@ impl Connection {
             return Some(Next::End);
         };
         self.report(cause, Answer::Status(status), house);
-        let is_head = first_line(self.buffer.filled()).starts_with(b"HEAD ");
+        // Only what the parser skips may stand before it: bytes behind the fault have no say.
+        let filled = self.buffer.filled();
+        let is_head = [0, 2, 4].iter().any(|at| {
+            let (empty, line) = filled.split_at_checked(*at).unwrap_or((b"-", b""));
+            b"\r\n\r\n".starts_with(empty) && line.starts_with(b"HEAD ")
+        });
         self.unsent = refusal(status, is_head, house);
         self.unread = None;
         self.ending = true;

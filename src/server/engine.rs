@@ -196,6 +196,16 @@ impl Engine {
         self.vacancies.push(Vacancy { shard: index, tenure: state.tenure });
     }
 
+    /// Whether whole requests wait in a shard that has no driver, because no thread is free.
+    pub(super) fn has_work_waiting(&self) -> bool {
+        let shard_at = |place| self.vacancies.waiting_at(place).and_then(|index| self.shards.get(index));
+        self.vacancies.has_waiting()
+            && (0..).map_while(shard_at).any(|shard: &Shard| {
+                let (_, queued) = shard.counts();
+                queued > 0
+            })
+    }
+
     /// Closes the connection that has waited longest of the address that has most waiting. Tells whether there was one.
     fn make_room(&self) -> bool {
         let mut counts = HashMap::new();

@@ -91,10 +91,9 @@ impl Desk {
             Examined::Ready(request) => {
                 let (origin, peer) = (&connection.origin, &connection.peer);
                 let variables = self.environ.refill(gateway);
-                fill_environ(&request, origin, peer, house.settings.refuse_underscores, variables).map(|dropped| {
-                    house.stats.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
-                    Facts::of(&request)
-                })
+                let dropped = fill_environ(&request, origin, peer, variables);
+                house.stats.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
+                Ok(Facts::of(&request))
             }
             // The connection is looked at again when the gathered answers are out.
             _ if has_gathered => return None,
@@ -173,9 +172,10 @@ impl Desk {
         let unread = self.take_up(connection, facts, &mut outgoing);
         let now = Instant::now();
         self.log_access(&outgoing, house, now.saturating_duration_since(begin));
-        let waits = !outgoing.unsent.is_empty() && !outgoing.is_gathering();
+        let gathered = outgoing.is_gathering();
+        let waits = !outgoing.unsent.is_empty() && !gathered;
         let unsent = waits.then(|| std::mem::take(&mut outgoing.unsent));
-        let after = After { unsent, unread, keep_alive: outgoing.keep_alive };
+        let after = After { unsent, unread, keep_alive: outgoing.keep_alive, gathered };
         outgoing.end();
         self.outgoing = Some(outgoing);
         connection.finish_call(after, house, now);

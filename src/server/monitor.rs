@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::Engine;
 use super::settings::LOOK;
+use super::shard::Shard;
 use crate::http::head::Spans;
 
 /// How the others reach the monitor.
@@ -93,13 +94,17 @@ pub(super) fn watch(engine: &Engine) {
                 shard.wake();
             }
         }
+        if engine.has_work_waiting() {
+            // The drivers of other shards may have nothing to do.
+            engine.shards.iter().for_each(Shard::wake);
+        }
         busy |= engine.house.stats.served.load(Ordering::Relaxed) != served;
         quiet = if busy { 0 } else { quiet + 1 };
     }
 }
 
 fn somebody_is_away(engine: &Engine) -> bool {
-    let away = |shard: &super::shard::Shard| shard.try_lock().is_none_or(|state| state.away_since.is_some());
+    let away = |shard: &Shard| shard.try_lock().is_none_or(|state| state.away_since.is_some());
     engine.shards.iter().any(away) || engine.vacancies.has_waiting()
 }
 

@@ -26,7 +26,8 @@
 //!   raised only under the lock, together with one vacancy; a vacancy is taken by one thread.
 //! - *No shard is left*: a shard always has a driver that will compare its tenure, or a vacancy in the queue. While a vacancy waits for a thread, the
 //!   monitor sweeps the shard aside: deadlines, refusals and slow clients go on, only applications are not called.
-//! - *None starves*: hot connections stand in a ring, a served one goes to its end; queued requests go before the ring.
+//! - *None starves*: hot connections stand in a ring, a served one goes to its end; queued requests go before the ring; a driver leaves its shard
+//!   for one that has queued requests and no driver.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -152,6 +153,11 @@ impl<'a> Worker<'a> {
         let mut fruitless = 0;
         let mut state = shard.lock();
         while state.tenure == vacancy.tenure && !self.engine.has_ended() {
+            if self.engine.has_work_waiting() {
+                // The other shard has nobody: take turns.
+                self.engine.replace_driver(vacancy.shard, &mut state);
+                return;
+            }
             shard.take_mail(&mut state);
             let now = Instant::now();
             let found = state.sweep(house, now, &mut self.desk.scratch);

@@ -1,0 +1,146 @@
+//! Promise: whatever mixture of quick and slow calls, short and long connections there is, no connection is lost, none is served twice and
+//! none starves. The shards are given from thread to thread all the time here: calls last from nothing to twice the monitor's patience.
+
+mod support;
+
+use std::collections::HashSet;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
+
+use doorway::{Body, Environ, StartResponse};
+use support::{Client, House, locked, serve_with};
+
+/// Numbers that look random and are the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// Echoes the path after as many microseconds as the query says, and keeps every path it has seen.
+fn house(threads: usize, shards: usize, calls: &Arc<Mutex<Vec<String>>>) -> House {
+    let calls = Arc::clone(calls);
+    let application = move |environ: &Environ, start_response: &mut StartResponse| {
+        locked(&calls).push(environ.path().into_owned());
+        let microseconds = environ.query_string().parse().unwrap_or(0);
+        if microseconds > 0 {
+            // The application that is tested with is slow: this is no wait for something to happen.
+            std::thread::sleep(Duration::from_micros(microseconds));
+        }
+        start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+        Body::from(environ.path().into_owned())
+    };
+    serve_with(application, |settings| {
+        settings.threads = threads;
+        settings.shards = shards;
+    })
+}
+
+fn ask(client: &mut Client<TcpStream>, name: &str, microseconds: u64, more: &str) {
+    client.send(format!("GET {name}?{microseconds} HTTP/1.1\r\nHost: a\r\n{more}\r\n").as_bytes());
+    assert_eq!(client.response().text(), name);
+}
+
+fn storm(threads: usize, shards: usize, clients: u64, requests: u64) {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let house = house(threads, shards, &calls);
+    std::thread::scope(|scope| {
+        for number in 0..clients {
+            let house = &house;
+            scope.spawn(move || {
+                let mut random = Random(number + 1);
+                let mut client = house.client();
+                for request in 0..requests {
+                    let name = format!("/{number}/{request}");
+                    // Mostly quick, sometimes longer than a hand-over in advance, sometimes longer than the monitor waits.
+                    let microseconds = match random.below(20) {
+                        0 => 6_000,
+                        1 => 300,
+                        _ => 0,
+                    };
+                    if random.below(10) == 0 {
+                        ask(&mut client, &name, microseconds, "Connection: close\r\n");
+                        client.is_closed();
+                        client = house.client();
+                    } else {
+                        ask(&mut client, &name, microseconds, "");
+                    }
+                    if random.below(8) == 0 {
+                        // Long enough for the connection to grow cold.
+                        std::thread::sleep(Duration::from_micros(random.below(3_000)));
+                    }
+                }
+            });
+        }
+    });
+    let calls = locked(&calls);
+    let distinct: HashSet<_> = calls.iter().collect();
+    assert_eq!((calls.len() as u64, distinct.len() as u64), (clients * requests, clients * requests));
+}
+
+#[test]
+fn every_request_is_answered_once_with_threads_to_spare() {
+    storm(16, 2, 24, 60);
+}
+
+#[test]
+fn every_request_is_answered_once_with_as_many_shards_as_threads() {
+    storm(4, 4, 24, 40);
+}
+
+#[test]
+fn every_request_is_answered_once_by_one_thread() {
+    storm(1, 1, 12, 40);
+}
+
+#[test]
+fn every_request_is_answered_once_by_two_threads_that_share_one_shard() {
+    storm(2, 1, 16, 40);
+}
+
+#[test]
+fn calls_that_block_get_the_whole_pool() {
+    const THREADS: usize = 8;
+    let calls = Arc::new(AtomicU64::new(0));
+    let together = Arc::new(Barrier::new(THREADS));
+    let (count, meeting) = (Arc::clone(&calls), Arc::clone(&together));
+    let application = move |_: &Environ, start_response: &mut StartResponse| {
+        // Returns only when as many calls are made at the same time as there are threads.
+        meeting.wait();
+        count.fetch_add(1, Ordering::SeqCst);
+        start_response.start("200 OK", &[]);
+        "met"
+    };
+    let house = serve_with(application, |settings| settings.threads = THREADS);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                let mut client = house.client();
+                client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                assert_eq!(client.response().text(), "met");
+            });
+        }
+    });
+    assert_eq!(calls.load(Ordering::SeqCst), THREADS as u64);
+}
+
+#[test]
+fn a_quick_request_does_not_wait_for_a_slow_one_on_its_shard() {
+    let calls = Arc::default();
+    let house = house(4, 1, &calls);
+    let mut slow = house.client();
+    slow.send(b"GET /slow?2000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the slow call runs", |stats| stats.busy > 0);
+    let begin = Instant::now();
+    for number in 0..20 {
+        ask(&mut house.client(), &format!("/{number}"), 0, "");
+    }
+    // On an order of magnitude: all twenty are answered long before the slow one is.
+    assert!(begin.elapsed() < Duration::from_millis(1_500));
+    assert_eq!(slow.response().text(), "/slow");
+}
