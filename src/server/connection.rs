@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
+use super::held::Held;
 use super::house::{House, Ticket};
 use super::incoming::{Coding, Next as Content, Pace};
 use super::log::{Answer, Report};
@@ -47,6 +48,7 @@ pub(super) struct Connection {
     ending: bool,
     /// The client has stopped sending: what has arrived is all there will be.
     ended: bool,
+    held: Held,
     _ticket: Option<Ticket>,
 }
 
@@ -111,7 +113,7 @@ impl Connection {
         transport: Arc<dyn Transport>,
         peer: Peer,
         origin: Arc<Origin>,
-        settings: &Settings,
+        house: &House,
         ticket: Option<Ticket>,
     ) -> Connection {
         let now = Instant::now();
@@ -121,13 +123,14 @@ impl Connection {
             origin,
             buffer: Buffer::default(),
             phase: Phase::Fresh,
-            deadline: now + settings.first_byte_deadline,
+            deadline: now + house.settings.first_byte_deadline,
             since: now,
             progress: Progress::default(),
             unsent: Unsent::default(),
             unread: None,
             ending: false,
             ended: false,
+            held: Held::new(&house.held),
             _ticket: ticket,
         }
     }
@@ -439,9 +442,16 @@ impl Connection {
         self.deadline
     }
 
-    /// Bytes of memory that it holds while it waits.
+    /// Counts the memory that it holds at the moment: what has arrived of a request and what has not been taken of a response.
+    pub(super) fn count_held(&mut self) -> usize {
+        let received = if self.buffer.is_empty() { 0 } else { self.buffer.capacity() };
+        self.held.count(received + self.unsent.held());
+        self.held.counted()
+    }
+
+    /// The memory that was counted last.
     pub(super) fn held(&self) -> usize {
-        self.buffer.capacity() + self.unsent.held()
+        self.held.counted()
     }
 
     /// Makes it ready to wait without a thread.

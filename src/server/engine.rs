@@ -51,8 +51,7 @@ impl Engine {
         variables: &Pairs,
     ) -> std::io::Result<(Arc<Engine>, Vec<JoinHandle<()>>)> {
         let threads = house.settings.threads.max(1);
-        let held = Arc::<AtomicUsize>::default();
-        let shards = (0..house.shards).map(|_| Shard::new(Arc::clone(&held))).collect();
+        let shards = (0..house.shards).map(|_| Shard::default()).collect();
         let vacancies = Vacancies::new(house.shards);
         let engine = Arc::new(Engine {
             house,
@@ -171,8 +170,7 @@ impl Engine {
             }
         }
         let Ok(socket) = Socket::new(stream) else { return };
-        let settings = &self.house.settings;
-        let connection = Connection::new(Arc::new(socket), peer, Arc::clone(origin), settings, Some(ticket));
+        let connection = Connection::new(Arc::new(socket), peer, Arc::clone(origin), &self.house, Some(ticket));
         let index = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len();
         if let Some(shard) = self.shards.get(index) {
             shard.deliver(Box::new(connection));

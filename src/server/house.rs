@@ -25,6 +25,8 @@ pub(super) struct House {
     pub(super) stats: Counters,
     pub(super) places: Arc<Places>,
     pub(super) share: Arc<Share>,
+    /// Bytes that all connections hold.
+    pub(super) held: Arc<AtomicUsize>,
     pub(super) shards: usize,
     stopping: Arc<AtomicBool>,
 }
@@ -40,6 +42,7 @@ impl House {
             reserve: Arc::default(),
             stats: Counters::default(),
             places: Arc::default(),
+            held: Arc::default(),
             stopping: Arc::default(),
         }
     }

@@ -9,6 +9,7 @@ mod connection;
 mod engine;
 mod exchange;
 mod failure;
+mod held;
 mod house;
 mod incoming;
 mod listener;
@@ -258,7 +259,7 @@ impl Server {
         let gateway = Gateway { https: house.settings.https, multithread: false, ..Gateway::default() };
         let mut origin = Origin::new(gateway, house.settings.server_name.clone(), port);
         origin.variables.extend(&self.variables);
-        let mut connection = Connection::new(transport, peer, Arc::new(origin), &house.settings, None);
+        let mut connection = Connection::new(transport, peer, Arc::new(origin), &house, None);
         let mut desk = Desk::new(&house);
         loop {
             let now = Instant::now();

@@ -82,8 +82,6 @@ pub(super) fn watch(engine: &Engine) {
         while let Some(index) = engine.vacancies.waiting_at(place) {
             place += 1;
             busy = true;
-            // No thread is free: a slow client that holds one may have to go.
-            engine.house.share.want();
             if let Some(shard) = engine.shards.get(index) {
                 let mut state = shard.lock();
                 shard.take_mail(&mut state);
@@ -95,6 +93,8 @@ pub(super) fn watch(engine: &Engine) {
             }
         }
         if engine.has_work_waiting() {
+            // No thread is free: a slow client that holds one may have to go.
+            engine.house.share.want();
             // The drivers of other shards may have nothing to do.
             engine.shards.iter().for_each(Shard::wake);
         }

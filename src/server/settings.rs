@@ -3,6 +3,7 @@
 //! Design: everything a client can make grow or last has a bound here, and passing it has a defined answer (see the table at
 //! [`Settings`]). It reads the system's descriptor limit where the system tells it, and decides nothing else.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::http::head;
@@ -67,7 +68,7 @@ pub struct Settings {
     pub max_content: Option<u64>,
     /// Content up to this many bytes is gathered before the application is called, so that a slow sender holds no thread.
     pub gathered_content: usize,
-    /// Bytes that all waiting connections hold together: partial requests and responses not yet taken.
+    /// Bytes that all connections hold together between calls: partial requests and responses not yet taken.
     pub held: usize,
     /// From the opening of a connection to its first byte.
     pub first_byte_deadline: Duration,
@@ -137,6 +138,9 @@ pub(crate) const SLOW_CALL: Duration = Duration::from_micros(100);
 /// How long a slow client must have been waited for in all before it can be cut in favour of others.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
+/// For how many milliseconds a wish for a thread or a place counts: longer than between two looks at whoever waits.
+pub(crate) const WISH: u64 = 250;
+
 /// How often the monitor looks, and how long a call may last before its shard gets another driver.
 pub(crate) const LOOK: Duration = Duration::from_millis(3);
 
@@ -145,13 +149,16 @@ pub(crate) const RETRY_AFTER: &str = "5";
 
 impl Default for Settings {
     fn default() -> Settings {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        // Asked once: a program that serves connections one by one makes many settings.
+        static SYSTEM: OnceLock<(usize, usize)> = OnceLock::new();
+        let (cores, max_connections) = *SYSTEM
+            .get_or_init(|| (std::thread::available_parallelism().map_or(1, |cores| cores.get()), max_connections()));
         let head = head::Limits::default();
         Settings {
             // On two cores 16 threads were the best from 64 connections up; 32 and 64 cost 20 to 25 % more CPU.
             threads: (4 * cores).max(16),
             shards: cores,
-            max_connections: max_connections(),
+            max_connections,
             queue: 1_024,
             queue_timeout: Duration::from_secs(30),
             max_target: head.target,

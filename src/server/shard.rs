@@ -13,7 +13,7 @@ use std::cmp::Ordering as Order;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, Shutdown};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Examined, Next};
@@ -59,9 +59,6 @@ pub(super) struct State {
     cold: BinaryHeap<Parked>,
     /// Whole requests that were found while no thread was free to answer them.
     ready: VecDeque<(Box<Connection>, Instant)>,
-    /// Bytes that the cold connections hold, and the sum of all shards.
-    held: usize,
-    held_by_all: Arc<AtomicUsize>,
     arrived: Arrived,
     epoch: Instant,
     last_report: Option<Instant>,
@@ -70,7 +67,6 @@ pub(super) struct State {
 /// A cold connection and when it is looked at next.
 struct Parked {
     due: Instant,
-    held: usize,
     connection: Box<Connection>,
 }
 
@@ -86,9 +82,8 @@ pub(super) enum Found {
     Nothing(Option<Duration>),
 }
 
-impl Shard {
-    /// An empty shard. `held_by_all` counts for all shards of a server together.
-    pub(super) fn new(held_by_all: Arc<AtomicUsize>) -> Shard {
+impl Default for Shard {
+    fn default() -> Shard {
         // Room for a usual crowd from the start, so that the steady state of a small server never allocates.
         let state = State {
             tenure: 0,
@@ -97,8 +92,6 @@ impl Shard {
             hot: VecDeque::with_capacity(256),
             cold: BinaryHeap::with_capacity(256),
             ready: VecDeque::with_capacity(64),
-            held: 0,
-            held_by_all,
             arrived: Vec::with_capacity(64),
             epoch: Instant::now(),
             last_report: None,
@@ -114,7 +107,9 @@ impl Shard {
             queued: AtomicUsize::new(0),
         }
     }
+}
 
+impl Shard {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,6 +232,9 @@ impl State {
 
     /// Looks at every hot connection once and at the cold ones that are due, until one needs a thread.
     pub(super) fn sweep(&mut self, house: &House, now: Instant, scratch: &mut Vec<u8>) -> Found {
+        if house.held.load(Ordering::Relaxed) > house.settings.held {
+            self.keep_within_memory(house);
+        }
         if let Some((connection, since)) = self.ready.pop_front() {
             return Found::Queued(connection, now.saturating_duration_since(since));
         }
@@ -253,15 +251,18 @@ impl State {
                 Next::End => {}
                 Next::More => {
                     more = true;
+                    connection.count_held();
                     self.hot.push_back(connection);
                 }
                 Next::Wait if now.saturating_duration_since(connection.since) > COOL => {
                     self.park(connection, house, now)
                 }
-                Next::Wait => self.hot.push_back(connection),
+                Next::Wait => {
+                    connection.count_held();
+                    self.hot.push_back(connection);
+                }
             }
         }
-        self.keep_within_memory(house);
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
@@ -355,9 +356,7 @@ impl State {
     }
 
     fn take_cold(&mut self) -> Option<Box<Connection>> {
-        let parked = self.cold.pop()?;
-        self.let_go(parked.held);
-        Some(parked.connection)
+        self.cold.pop().map(|parked| parked.connection)
     }
 
     /// Puts a connection among the cold ones.
@@ -371,10 +370,8 @@ impl State {
         let interval = (quiet / 16).clamp(SHORTEST, longest);
         let due = if interval < GRID { now + interval } else { self.next_on_grid(now + interval) };
         let due = due.min(connection.deadline().max(now + SHORTEST));
-        let held = connection.held();
-        self.held += held;
-        self.held_by_all.fetch_add(held, Ordering::Relaxed);
-        self.cold.push(Parked { due, held, connection });
+        connection.count_held();
+        self.cold.push(Parked { due, connection });
     }
 
     fn next_on_grid(&self, time: Instant) -> Instant {
@@ -399,40 +396,36 @@ impl State {
     /// Closes the connection of an address that has been waiting since then.
     pub(super) fn close_oldest(&mut self, address: Option<IpAddr>, since: Instant, house: &House) -> bool {
         let is_it = |connection: &Connection| connection.address() == address && connection.since == since;
-        if let Some(closed) =
-            self.hot.iter().position(|connection| is_it(connection)).and_then(|at| self.hot.remove(at))
-        {
-            self.report(Cause::ConnectionLimit, &closed, house);
-            return true;
-        }
-        self.close_cold(Cause::ConnectionLimit, |parked| is_it(&parked.connection), house)
+        self.close_one(Cause::ConnectionLimit, is_it, house)
     }
 
-    fn let_go(&mut self, held: usize) {
-        self.held -= held;
-        self.held_by_all.fetch_sub(held, Ordering::Relaxed);
-    }
-
-    /// Over the limit of memory the largest goes, in a shard that holds its share or more: there always is one.
+    /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
     fn keep_within_memory(&mut self, house: &House) {
-        while self.held_by_all.load(Ordering::Relaxed) > house.settings.held
-            && self.held >= self.held_by_all.load(Ordering::Relaxed) / house.shards
-        {
-            let largest = self.cold.iter().map(|parked| parked.held).max().unwrap_or(0);
-            if largest == 0 || !self.close_cold(Cause::HeldLimit, |parked| parked.held == largest, house) {
+        loop {
+            let sum = house.held.load(Ordering::Relaxed);
+            if sum <= house.settings.held {
                 return;
             }
+            let all = self.hot.iter().chain(self.cold.iter().map(|parked| &parked.connection));
+            let largest = all.map(|connection| connection.held()).max().unwrap_or(0);
+            if largest == 0 || largest < sum / house.places.open().max(1) {
+                return;
+            }
+            self.close_one(Cause::HeldLimit, |connection| connection.held() == largest, house);
         }
     }
 
-    fn close_cold(&mut self, cause: Cause, is_it: impl Fn(&Parked) -> bool, house: &House) -> bool {
-        let mut all = std::mem::take(&mut self.cold).into_vec();
-        let found = all.iter().position(is_it);
-        let closed = found.map(|index| all.swap_remove(index));
-        self.cold = all.into();
+    fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, house: &House) -> bool {
+        let of_hot = self.hot.iter().position(|connection| is_it(connection)).and_then(|at| self.hot.remove(at));
+        let closed = of_hot.or_else(|| {
+            let mut all = std::mem::take(&mut self.cold).into_vec();
+            let found = all.iter().position(|parked| is_it(&parked.connection));
+            let closed = found.map(|index| all.swap_remove(index).connection);
+            self.cold = all.into();
+            closed
+        });
         if let Some(closed) = &closed {
-            self.let_go(closed.held);
-            self.report(cause, &closed.connection, house);
+            self.report(cause, closed, house);
         }
         closed.is_some()
     }
@@ -459,7 +452,6 @@ impl State {
         self.ready.retain(|_| !grace_is_over);
         let mut all = std::mem::take(&mut self.cold).into_vec();
         all.retain(|parked| keeps(&parked.connection));
-        self.let_go(self.held - all.iter().map(|parked| parked.held).sum::<usize>());
         self.cold = all.into();
         self.hot.is_empty() && self.cold.is_empty() && self.ready.is_empty()
     }

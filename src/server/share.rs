@@ -4,18 +4,19 @@
 //! block by block. Together they may hold three quarters of the pool. A request with long content waits for its place in the share, without a
 //! thread; a slow response joins when its client first lets it wait. While others want in, the slowest goes.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::settings::PATIENCE;
+use super::settings::{PATIENCE, WISH};
 
 /// The places of a server, and who is slow in them.
 pub(super) struct Share {
     most: usize,
     taken: AtomicUsize,
-    /// Somebody waits for a place or a thread.
-    wanted: AtomicBool,
+    /// When somebody last waited for a place or a thread, in milliseconds since the start; 0 for never.
+    wanted: AtomicU64,
+    start: Instant,
     next: AtomicU64,
     /// Places whose client was waited for, with the bytes a second that it managed.
     slow: Mutex<Vec<(u64, u64)>>,
@@ -26,7 +27,8 @@ impl Share {
         Share {
             most: (threads * 3 / 4).max(1),
             taken: AtomicUsize::new(0),
-            wanted: AtomicBool::new(false),
+            wanted: AtomicU64::new(0),
+            start: Instant::now(),
             next: AtomicU64::new(0),
             slow: Mutex::default(),
         }
@@ -52,9 +54,19 @@ impl Share {
         self.taken.load(Ordering::SeqCst) < self.most
     }
 
-    /// Somebody waits because of those who hold places.
+    /// Somebody waits because of those who hold places. Who goes on waiting says so again: a wish is soon forgotten.
     pub(super) fn want(&self) {
-        self.wanted.store(true, Ordering::SeqCst);
+        self.wanted.store(self.now(), Ordering::SeqCst);
+    }
+
+    /// Grants a wish, if there is a fresh one.
+    fn grant(&self) -> bool {
+        let wanted = self.wanted.swap(0, Ordering::SeqCst);
+        wanted > 0 && self.now() - wanted <= WISH
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     fn place(self: &Arc<Share>) -> Place {
@@ -79,8 +91,7 @@ impl Place {
             None => slow.push((self.id, rate)),
         }
         let is_slowest = slow.iter().all(|(_, other)| *other >= rate);
-        // The wish is granted once: whoever is still wanting says so again.
-        is_slowest && waited >= PATIENCE && !self.share.has_room() && self.share.wanted.swap(false, Ordering::SeqCst)
+        is_slowest && waited >= PATIENCE && !self.share.has_room() && self.share.grant()
     }
 }
 
