@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
+use super::examined::{Examined, examine};
 use super::held::Held;
 use super::house::{House, Ticket};
 use super::incoming::{Coding, Next as Content, Pace};
@@ -26,10 +27,7 @@ use super::unsent::{Flushed, SHARE, Unsent};
 use crate::cause::Cause;
 use crate::door::http::first_line;
 use crate::door::{Origin, Peer};
-use crate::http::framing;
-use crate::http::head::{self, Parsed, Progress, Spans};
-use crate::http::request::{self, Request};
-use crate::http::target::Target;
+use crate::http::head::{self, Progress, Spans};
 
 /// A client at the other end of a transport.
 pub(super) struct Connection {
@@ -85,18 +83,6 @@ pub(super) enum Next {
     Look,
     /// It is over.
     End,
-}
-
-/// What the received bytes are.
-pub(super) enum Examined<'buf> {
-    /// The head is not whole.
-    Incomplete,
-    /// The head is whole; so many bytes are needed before the call.
-    Gather(usize),
-    /// A request to answer.
-    Ready(Request<'buf>),
-    /// Nothing that is answered by an application.
-    Refused(Cause),
 }
 
 /// What an exchange leaves behind.
@@ -301,34 +287,7 @@ impl Connection {
 
     /// Reads what has arrived as a request. The bytes stay in the buffer.
     pub(super) fn examine<'buf>(&'buf self, settings: &Settings, spans: &'buf mut Spans) -> Examined<'buf> {
-        let head = match head::parse(self.buffer.filled(), &settings.head_limits(), spans) {
-            Parsed::Incomplete => return Examined::Incomplete,
-            Parsed::Invalid(cause) => return Examined::Refused(cause),
-            Parsed::Complete(head) => head,
-        };
-        let request = match request::read(head) {
-            Ok(request) => request,
-            Err(cause) => return Examined::Refused(cause),
-        };
-        if matches!(request.target, Target::Absolute { https: true, .. }) && !settings.https {
-            return Examined::Refused(Cause::TargetScheme);
-        }
-        if settings.refuse_underscores && request.head.fields().any(|(name, _)| name.contains(&b'_')) {
-            return Examined::Refused(Cause::FieldUnderscore);
-        }
-        if let framing::Content::Length(length) = request.content {
-            if settings.max_content.is_some_and(|most| length > most) {
-                return Examined::Refused(Cause::ContentLong);
-            }
-            let gathered = usize::try_from(length).ok().filter(|length| *length <= settings.gathered_content);
-            if let (Some(length), false) = (gathered, request.expects_continue) {
-                let whole = head.len() + length;
-                if self.buffer.len() < whole {
-                    return Examined::Gather(whole);
-                }
-            }
-        }
-        Examined::Ready(request)
+        examine(self.buffer.filled(), settings, spans)
     }
 
     /// Whether a whole request is here that the application is to answer.

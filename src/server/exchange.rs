@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::connection::{After, Connection, Examined};
+use super::connection::{After, Connection};
+use super::examined::Examined;
 use super::failure::{Failure, error_text, panic_text};
 use super::house::House;
 use super::incoming::{Coding, Incoming, Intake};

@@ -7,6 +7,7 @@
 mod buffer;
 mod connection;
 mod engine;
+mod examined;
 mod exchange;
 mod failure;
 mod held;

@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Examined, Next};
+use super::connection::{Connection, Next};
+use super::examined::Examined;
 use super::house::House;
 use super::log::Answer;
 use super::settings::{COOL, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
