@@ -27,6 +27,8 @@ pub(super) struct House {
     pub(super) share: Arc<Share>,
     /// Bytes that all connections hold.
     pub(super) held: Arc<AtomicUsize>,
+    /// Held by the shard that closes connections because of that.
+    pub(super) shedding: Mutex<()>,
     pub(super) shards: usize,
     stopping: Arc<AtomicBool>,
 }
@@ -43,6 +45,7 @@ impl House {
             stats: Counters::default(),
             places: Arc::default(),
             held: Arc::default(),
+            shedding: Mutex::default(),
             stopping: Arc::default(),
         }
     }

@@ -402,6 +402,8 @@ impl State {
 
     /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
     fn keep_within_memory(&mut self, house: &House) {
+        // Two shards that close one each for the same excess would close one too many.
+        let _alone = house.shedding.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let sum = house.held.load(Ordering::Relaxed);
             if sum <= house.settings.held {
