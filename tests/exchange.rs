@@ -184,8 +184,15 @@ fn p_sr_09_restart_after_the_head_is_an_error_and_the_response_is_cut() {
 
 #[test]
 fn p_sr_10_a_deferred_body_may_start_late_and_must_start_at_all() {
-    let response = answer(starts_with("200 OK", &[("X-A", "a\tb"), ("x!~9", "c")]));
-    assert_eq!((response.field("X-A"), response.field("X!~9")), (Some("a\tb"), Some("c")));
+    let late = app(|_, _| {
+        Body::deferred(|start_response| {
+            start_response.start("202 Accepted", &[]);
+            "late"
+        })
+    });
+    let response = answer(late);
+    assert_eq!((response.status, response.text()), (202, "late"));
+    is_500(app(|_, _| Body::deferred(|_| "never started")), Cause::NotStarted);
 }
 
 #[test]
@@ -1214,4 +1221,19 @@ fn p_exp_03_any_other_expectation_is_417() {
     let response = ask_truncated(&house, &post("Expect: 200-ok\r\nContent-Length: 5\r\n", ""));
     assert!(response.status == 417 && response.closes());
     house.log.take(Cause::ExpectUnknown);
+}
+
+#[test]
+fn p_cfg_02_a_client_cannot_add_to_a_variable_of_the_deployer() {
+    let server = doorway::Server::bind("127.0.0.1:0").unwrap().env("HTTP_X_ROLE", "trusted").env("SCRIPT_NAME", "/app");
+    let seen = |environ: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        let roles: Vec<_> = environ.iter().filter(|(name, _)| ["HTTP_X_ROLE", "SCRIPT_NAME"].contains(name)).collect();
+        Body::from(format!("{roles:?}"))
+    };
+    let house = support::serve_over(server, seen, |_| {});
+    let mut client = house.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Role: a\r\nX-Role: b\r\n\r\n");
+    let both = [("SCRIPT_NAME", &b"/app"[..]), ("HTTP_X_ROLE", b"trusted")];
+    assert_eq!(client.response().text(), format!("{both:?}"));
 }

@@ -38,7 +38,15 @@ pub(crate) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
         variables.push(b"REMOTE_ADDR", peer.text.as_bytes());
         variables.push_with(|text| text.extend_from_slice(b"REMOTE_PORT"), |text| push_decimal(text, u64::from(port)));
     }
-    fill_fields(request, variables)
+    let dropped = fill_fields(request, variables);
+    // Last, so that a name of the deployer's stands once, with the deployer's value: a client must not add to it.
+    for (name, value) in origin.deployed.iter() {
+        match variables.position(|other| other == name) {
+            Some(index) => variables.replace(index, name, value),
+            None => variables.push(name, value),
+        }
+    }
+    dropped
 }
 
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH.

@@ -11,8 +11,10 @@ use crate::gateway::{Gateway, Pairs};
 #[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) gateway: Gateway,
-    /// Variables with fixed values: the server's own and those the deployer added.
+    /// The server's own variables with fixed values.
     pub(crate) variables: Pairs,
+    /// Those of the deployer, which win over everything a client sends.
+    pub(crate) deployed: Pairs,
     /// SERVER_NAME where the request does not say one.
     pub(crate) server_name: String,
     /// SERVER_PORT: the local port, or that of the scheme on a Unix socket.
@@ -20,13 +22,13 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(gateway: Gateway, server_name: String, server_port: Option<u16>) -> Origin {
+    pub(crate) fn new(gateway: Gateway, server_name: String, server_port: Option<u16>, deployed: Pairs) -> Origin {
         let mut variables = Pairs::default();
         variables.push(b"GATEWAY_INTERFACE", b"CGI/1.1");
         variables.push(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
         variables.push(b"SCRIPT_NAME", b"");
         let port = server_port.unwrap_or(if gateway.https { 443 } else { 80 });
-        Origin { gateway, variables, server_name, server_port: port.to_string() }
+        Origin { gateway, variables, deployed, server_name, server_port: port.to_string() }
     }
 }
 

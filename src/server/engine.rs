@@ -130,9 +130,7 @@ impl Engine {
             multiprocess: false,
             run_once: false,
         };
-        let mut origin = Origin::new(gateway, settings.server_name.clone(), listener.address().port());
-        origin.variables.extend(variables);
-        origin
+        Origin::new(gateway, settings.server_name.clone(), listener.address().port(), variables.clone())
     }
 
     /// Accepts until the server stops. No error ends it: what the system refuses is waited out, making room meanwhile.

@@ -137,7 +137,7 @@ impl Server {
         self.configure(|settings| settings.threads = threads)
     }
 
-    /// Adds a variable to the environ of every request.
+    /// Adds a variable to the environ of every request. It wins over one of the same name that a client sends.
     pub fn env(mut self, name: &str, value: impl AsRef<[u8]>) -> Server {
         self.variables.push(name.as_bytes(), value.as_ref());
         self
@@ -258,8 +258,7 @@ impl Server {
         let log = self.log.unwrap_or_else(default_log);
         let house = House::new(self.settings, Box::new(application), log);
         let gateway = Gateway { https: house.settings.https, multithread: false, ..Gateway::default() };
-        let mut origin = Origin::new(gateway, house.settings.server_name.clone(), port);
-        origin.variables.extend(&self.variables);
+        let origin = Origin::new(gateway, house.settings.server_name.clone(), port, self.variables);
         let mut connection = Connection::new(transport, peer, Arc::new(origin), &house, None);
         let mut desk = Desk::new(&house);
         loop {
