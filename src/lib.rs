@@ -82,13 +82,15 @@ mod cause;
 mod door;
 pub mod gateway;
 pub mod http;
+pub mod middleware;
 mod server;
 pub mod testing;
 
 pub use cause::Cause;
 pub use gateway::{
-    Application, Block, Blocks, Body, Content, Environ, ErrorStream, Errors, Gateway, Headers, Input, StartError,
-    StartResponse, Status, Transmit, Writer, is_hop_by_hop, percent_decode,
+    Application, Block, Blocks, Body, Content, CookieError, Environ, ErrorStream, Errors, Gateway, Headers, Input,
+    Response, SameSite, SetCookie, StartError, StartResponse, Status, Transmit, Writer, escape_html, form_bytes,
+    form_pairs, is_hop_by_hop, percent_decode, percent_encode, simple,
 };
 pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, log, serve_connection};
 

@@ -29,6 +29,18 @@ use super::{Body, Environ, StartResponse};
 /// let applications: Vec<Box<dyn Application>> = vec![Box::new(hello), Box::new(closure)];
 /// # assert_eq!(applications.len(), 2);
 /// ```
+///
+/// A function that may end without a body is none:
+///
+/// ```compile_fail,E0277
+/// use doorway::{Application, Body, Environ, StartResponse};
+///
+/// fn perhaps(_environ: &Environ, _start_response: &mut StartResponse) -> Option<Body> {
+///     None // P-APP-04
+/// }
+///
+/// let application: Box<dyn Application> = Box::new(perhaps);
+/// ```
 pub trait Application: Send + Sync + 'static {
     /// Answers one request. It must call `start_response` before the first byte of the body (or return [`Body::deferred`]).
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body;

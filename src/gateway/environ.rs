@@ -51,6 +51,8 @@ impl Default for Gateway {
 /// | `CONTENT_TYPE`, `CONTENT_LENGTH` | as sent; absent when they were not; no length with chunked content |
 /// | `SERVER_NAME`, `SERVER_PORT`, `SERVER_PROTOCOL` | where and how the request arrived; never empty |
 /// | `REMOTE_ADDR`, `REMOTE_PORT` | the peer; absent on a Unix socket |
+/// | `HTTPS` | `on` where the client used TLS, otherwise absent |
+/// | `GATEWAY_INTERFACE`, `SERVER_SOFTWARE` | `CGI/1.1`, and the name and version of the server |
 /// | `HTTP_*` | the other fields, upper case, `-` as `_`; repeats joined by `", "`, cookies by `"; "` |
 ///
 /// ```
@@ -251,6 +253,13 @@ impl Environ {
     /// inner.set("SCRIPT_NAME", "/api");
     /// inner.set("PATH_INFO", "/users");
     /// assert_eq!((inner.path(), environ.path()), ("/users".into(), "/api/users".into()));
+    /// ```
+    ///
+    /// Every variable is bytes; what is not has its place among the extensions:
+    ///
+    /// ```compile_fail,E0277
+    /// let mut environ = doorway::testing::Request::get("/").environ();
+    /// environ.set("REMOTE_PORT", 8000); // P-ENV-19
     /// ```
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let pairs = &mut Arc::make_mut(&mut self.vars).pairs;

@@ -24,6 +24,14 @@ pub trait ErrorStream: Send + Sync {
 /// # let response = doorway::testing::Request::get("/7").call(&application);
 /// # assert_eq!(response.errors, "no such customer: /7");
 /// ```
+///
+/// It belongs to the server, so there is nothing to close it with:
+///
+/// ```compile_fail,E0599
+/// fn application(environ: &doorway::Environ) {
+///     environ.errors().close(); // P-EL-04
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Errors {
     stream: Arc<dyn ErrorStream>,

@@ -46,6 +46,14 @@ impl<T: BufRead + Send + Any> Content for T {
 /// # let response = doorway::testing::Request::post("/", "one\ntwo\n").call(&count_lines);
 /// # assert_eq!(response.text(), "2 lines\n");
 /// ```
+///
+/// It only reads. Its end and its place on the connection are the server's:
+///
+/// ```compile_fail,E0599
+/// fn application(environ: &doorway::Environ) {
+///     environ.input().close(); // P-IN-06
+/// }
+/// ```
 pub struct Input<'environ> {
     slot: Option<MutexGuard<'environ, Slot>>,
 }

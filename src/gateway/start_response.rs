@@ -50,10 +50,12 @@ pub struct StartResponse {
     replaced: Option<String>,
     on_start: Vec<StartHook>,
     on_write: Vec<WriteHook>,
+    on_refused: Vec<RefusedHook>,
 }
 
 type StartHook = Box<dyn FnMut(&mut Status, &mut Headers) + Send>;
 type WriteHook = Box<dyn FnMut(Block) -> io::Result<Block> + Send>;
+type RefusedHook = Box<dyn FnMut(&StartError, &Headers) + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -133,7 +135,7 @@ impl StartResponse {
         error: impl fmt::Display,
     ) -> Result<Writer<'_>, StartError> {
         if self.state == State::Sent {
-            return Err(self.record(Cause::HeadSent, error.to_string()));
+            return Err(self.refuse(Cause::HeadSent, error.to_string()));
         }
         self.misuse = None;
         self.replaced = Some(error.to_string());
@@ -181,6 +183,12 @@ impl StartResponse {
         self.on_write.push(Box::new(change));
     }
 
+    /// Shows middleware every wrong call of `start` and `restart` with the fields that it was about, also one that a later `restart`
+    /// mends. What a hook of [`on_start`](StartResponse::on_start) spoils is no wrong call: the hooks outside of it see that themselves.
+    pub(crate) fn on_refused(&mut self, look: impl FnMut(&StartError, &Headers) + Send + 'static) {
+        self.on_refused.push(Box::new(look));
+    }
+
     /// One whose server has not begun a request with it yet.
     pub(crate) fn idle() -> StartResponse {
         StartResponse {
@@ -193,6 +201,7 @@ impl StartResponse {
             replaced: None,
             on_start: Vec::new(),
             on_write: Vec::new(),
+            on_refused: Vec::new(),
         }
     }
 
@@ -206,6 +215,7 @@ impl StartResponse {
         self.replaced = None;
         self.on_start.clear();
         self.on_write.clear();
+        self.on_refused.clear();
     }
 
     /// Ends the application's part: gives the server back what it sends through.
@@ -232,31 +242,36 @@ impl StartResponse {
         match self.state {
             State::Idle => self.store(status, headers),
             // The first call counts even if it failed (P-SR-07), and its cause is the one worth reading.
-            State::Failed | State::Started | State::Sent => Err(self.record(Cause::StartedTwice, status.to_owned())),
+            State::Failed | State::Started | State::Sent => Err(self.refuse(Cause::StartedTwice, status.to_owned())),
         }
     }
 
     fn store(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<(), StartError> {
         self.state = State::Failed;
         if let Err(cause) = self.status.set(status) {
-            return Err(self.record(cause, format!("{status:?}")));
+            return Err(self.refuse(cause, format!("{status:?}")));
         }
         self.headers.clear();
         headers(&mut self.headers);
         // Checked before the hooks, so that a wrong call of the application is never mended silently, and after them.
-        self.check()?;
+        self.headers.check().map_err(|(cause, name)| self.refuse(cause, format!("{name:?}")))?;
         if !self.on_start.is_empty() {
             for change in self.on_start.iter_mut().rev() {
                 change(&mut self.status, &mut self.headers);
             }
-            self.check()?;
+            self.headers.check().map_err(|(cause, name)| self.record(cause, format!("{name:?}")))?;
         }
         self.state = State::Started;
         Ok(())
     }
 
-    fn check(&mut self) -> Result<(), StartError> {
-        self.headers.check().map_err(|(cause, name)| self.record(cause, format!("{name:?}")))
+    /// Records a wrong call and shows it to whoever looks, the innermost first.
+    fn refuse(&mut self, cause: Cause, detail: String) -> StartError {
+        let error = self.record(cause, detail);
+        for look in self.on_refused.iter_mut().rev() {
+            look(&error, &self.headers);
+        }
+        error
     }
 
     /// Keeps the first error, and gives this one to the caller.
@@ -327,6 +342,21 @@ impl fmt::Debug for StartResponse {
 ///     Ok(Body::empty())
 /// }
 /// # assert_eq!(doorway::testing::Request::get("/").call(&table).text(), "1 1\n2 4\n3 9\n");
+/// ```
+///
+/// A body outlives the call, so it cannot hold one:
+///
+/// ```compile_fail,E0521
+/// use std::io::Write;
+/// use doorway::{Body, Environ, StartResponse};
+///
+/// fn application(_environ: &Environ, start_response: &mut StartResponse) -> Body {
+///     let mut writer = start_response.start("200 OK", &[]);
+///     Body::blocks(std::iter::once_with(move || {
+///         writer.write_all(b"from the iterable")?; // P-WR-04
+///         Ok(b"block".into())
+///     }))
+/// }
 /// ```
 pub struct Writer<'call> {
     start_response: &'call mut StartResponse,
@@ -472,6 +502,24 @@ mod tests {
         start_response.start("200 OK", &[]);
         start_response.restart("203 Changed", &[], "again").unwrap().write_all(b"abc").unwrap();
         assert_eq!(*kept.0.lock().unwrap(), ["203 Changed [\"Inner\", \"Outer\"]", "ABC"]);
+    }
+
+    #[test]
+    fn every_wrong_call_is_shown_and_what_a_hook_spoils_is_not() {
+        let (mut start_response, _) = fixture();
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let show = Arc::clone(&shown);
+        start_response.on_refused(move |error, headers| show.lock().unwrap().push((error.cause(), headers.len())));
+        start_response.on_start(|status, headers| {
+            if status.code() == 203 {
+                headers.add("Upgrade", "x");
+            }
+        });
+        start_response.start("200 OK", &[("A", "1"), ("TE", "x")]);
+        assert!(start_response.restart("500 Oops", &[], "mended").is_ok());
+        assert_eq!(cause(start_response.restart("203 Spoilt", &[], "again")), Some(Cause::HopByHop));
+        start_response.start("200 OK", &[]);
+        assert_eq!(*shown.lock().unwrap(), [(Cause::HopByHop, 2), (Cause::StartedTwice, 1)]);
     }
 
     #[test]
