@@ -1,0 +1,175 @@
+//! `Buffered`: the whole content of a request is received before the application is called.
+//!
+//! PEP 3333, "Input and Error Streams"; gateway-spec P-IN-04, P-IN-05, P-IN-07. It is for applications that hold something while
+//! they read (a lock, a row of a database), that want a length for everything, or that are handed to code which reads twice. The
+//! content is kept in memory up to a limit and beyond it in a temporary file. How long it may be is the limit of the server, so
+//! the folder wants room for that many times the number of threads.
+//!
+//! A content that fails to arrive never reaches the application: the error is returned, and the server answers 400, 408 or 413.
+//! Reading is what asks a client for the content it announced by `Expect: 100-continue`, so an application that would refuse some of
+//! them by the head alone should do so outside of this.
+
+use std::collections::hash_map::RandomState;
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::hash::BuildHasher;
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, Write};
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::gateway::{Application, Body, Environ, StartResponse};
+
+/// Receives the content first, and then calls the application with an input that never waits. `CONTENT_LENGTH` is its length then,
+/// for chunked content too.
+///
+/// ```
+/// use std::io::{self, Read};
+/// use doorway::{Body, Environ, StartResponse, middleware::Buffered, testing::Request};
+///
+/// fn length(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
+///     let mut content = Vec::new();
+///     environ.input().read_to_end(&mut content)?;
+///     start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+///     Ok(Body::from(format!("{:?}, {} bytes", environ.content_length(), content.len())))
+/// }
+///
+/// let application = Buffered::new(length).memory(64 * 1024);
+/// let upload = Request::post("/", vec![b'x'; 100_000]);
+/// assert_eq!(upload.call(&application).text(), "Some(100000), 100000 bytes");
+/// ```
+pub struct Buffered<A> {
+    inner: A,
+    memory: usize,
+    folder: PathBuf,
+}
+
+impl<A: Application> Buffered<A> {
+    /// Puts itself around an application: 256 KiB in memory, the rest in the system's folder for temporary files.
+    pub fn new(inner: A) -> Buffered<A> {
+        Buffered { inner, memory: 256 * 1024, folder: env::temp_dir() }
+    }
+
+    /// How many bytes of one content are kept in memory. What is longer goes to a file as a whole.
+    pub fn memory(mut self, bytes: usize) -> Buffered<A> {
+        self.memory = bytes;
+        self
+    }
+
+    /// The folder for the files. They are created readable by their owner only and have no name, or lose it with the request.
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Buffered<A> {
+        self.folder = folder.into();
+        self
+    }
+
+    /// Receives everything; gives the content and its length.
+    fn receive(&self, environ: &Environ) -> io::Result<(Box<dyn BufRead + Send>, u64)> {
+        let mut input = environ.input();
+        let mut memory = Vec::new();
+        let most = u64::try_from(self.memory).unwrap_or(u64::MAX);
+        let length = input.by_ref().take(most).read_to_end(&mut memory)? as u64;
+        if input.fill_buf()?.is_empty() {
+            return Ok((Box::new(Cursor::new(memory)), length));
+        }
+        let (mut file, name) = temporary_file(&self.folder)?;
+        file.write_all(&memory)?;
+        let length = length + io::copy(&mut input, &mut file)?;
+        file.rewind()?;
+        Ok((Box::new(Spooled { file: BufReader::new(file), _name: name }), length))
+    }
+}
+
+impl<A: Application> Application for Buffered<A> {
+    fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        let (content, length) = match self.receive(environ) {
+            Ok(received) => received,
+            Err(error) => return Err::<Body, _>(error).into(),
+        };
+        if length == 0 {
+            return self.inner.call(environ, start_response);
+        }
+        let mut inner = environ.clone();
+        inner.set("CONTENT_LENGTH", length.to_string());
+        inner.set_input(content);
+        self.inner.call(&inner, start_response)
+    }
+}
+
+/// A file to read, which is closed before its name is removed: some systems remove no open file.
+struct Spooled {
+    file: BufReader<File>,
+    _name: Option<Name>,
+}
+
+impl Read for Spooled {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+impl BufRead for Spooled {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.file.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.file.consume(amount);
+    }
+}
+
+/// The name of a file that could not be removed while it was open.
+struct Name(PathBuf);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        // Nobody is left to be told; the folder is one that the system cleans.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Creates a file, and removes its name where the system allows that at once, so that it cannot outlive the process either.
+fn temporary_file(folder: &Path) -> io::Result<(File, Option<Name>)> {
+    let mut options = OpenOptions::new();
+    // Exclusively: a file or link that somebody has put there is never opened.
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let mut attempts = 0;
+    loop {
+        // The keys of a RandomState are the only unpredictable numbers in std.
+        let path = folder.join(format!("doorway-{:016x}", RandomState::new().hash_one(attempts)));
+        match options.open(&path) {
+            Ok(file) if fs::remove_file(&path).is_ok() => return Ok((file, None)),
+            Ok(file) => return Ok((file, Some(Name(path)))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts < 16 => attempts += 1,
+            Err(error) => {
+                let place = folder.display();
+                return Err(io::Error::new(error.kind(), format!("no temporary file in {place}: {error}")));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_file_is_its_owners_alone_and_leaves_nothing_behind() {
+        let folder = env::temp_dir().join(format!("doorway-buffered-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let (file, name) = temporary_file(&folder).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            assert_eq!((file.metadata().unwrap().mode() & 0o7777, name.is_none()), (0o600, true));
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        }
+        drop(file);
+        drop(name);
+        fs::write(folder.join("kept"), "").unwrap();
+        drop(Name(folder.join("kept")));
+        fs::remove_dir(&folder).expect("empty");
+        assert!(temporary_file(&folder).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! `HostAllowList`: requests for other hosts than the listed ones do not reach the application.
+//!
+//! RFC 9110 sections 7.4 and 15.5.20. A page of another site can make its own name resolve to 127.0.0.1 or to an address of the
+//! inner network and then reads what a server there answers, as its own (DNS rebinding). The browser still says the name it
+//! believes in the Host field, so comparing that is the cure. It also keeps forged names out of the links that an application
+//! builds from `HTTP_HOST`. It says nothing about who may connect.
+//!
+//! Behind a front server that replaces Host, put this inside of a [`TrustProxy`](super::TrustProxy) that takes the host.
+
+use crate::gateway::{Application, Body, Environ, StartResponse};
+
+/// Answers 421 (Misdirected Request) unless the Host of the request is in the list. A request without Host, which HTTP/1.0 allows,
+/// is answered 421 too.
+///
+/// | in the list | allows |
+/// |---|---|
+/// | `example.com`, `127.0.0.1`, `[::1]` | this name or address, at any port |
+/// | `*.example.com` | every name below `example.com`, but not that itself |
+/// | `example.com:8443` | the name at this port; a Host without a port means that of the scheme |
+///
+/// Names compare without case and without a point at their end.
+///
+/// ```
+/// use doorway::{app::demo, middleware::HostAllowList, testing::Request};
+///
+/// let application = HostAllowList::new(demo, ["localhost", "*.example.com"]);
+/// let status = |host| Request::get("/").header("Host", host).call(&application).status.code();
+/// assert_eq!((status("localhost:8000"), status("www.example.com")), (200, 200));
+/// assert_eq!((status("rebound.attacker.example"), status("example.com")), (421, 421));
+/// ```
+pub struct HostAllowList<A> {
+    inner: A,
+    allowed: Vec<String>,
+}
+
+impl<A: Application> HostAllowList<A> {
+    /// Puts itself around an application. An empty list allows nothing.
+    pub fn new<H: Into<String>>(inner: A, hosts: impl IntoIterator<Item = H>) -> HostAllowList<A> {
+        HostAllowList { inner, allowed: hosts.into_iter().map(Into::into).collect() }
+    }
+
+    fn allows(&self, environ: &Environ) -> bool {
+        let Some((name, port)) = environ.bytes("HTTP_HOST").and_then(parts) else {
+            return false;
+        };
+        let of_scheme: &[u8] = if environ.url_scheme() == "https" { b"443" } else { b"80" };
+        let port = port.unwrap_or(of_scheme);
+        self.allowed
+            .iter()
+            .filter_map(|allowed| parts(allowed.as_bytes()))
+            .any(|(pattern, wanted)| wanted.is_none_or(|wanted| wanted == port) && covers(pattern, name))
+    }
+}
+
+impl<A: Application> Application for HostAllowList<A> {
+    fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        if self.allows(environ) {
+            return self.inner.call(environ, start_response);
+        }
+        start_response.start("421 Misdirected Request", &[("Content-Type", "text/plain")]);
+        Body::from("Misdirected Request\n")
+    }
+}
+
+/// Name and port of a Host; `None` for what is none.
+///
+/// ```text
+/// Host = uri-host [ ":" port ]     ; RFC 9110 section 7.2; an IPv6 address stands in brackets
+/// ```
+pub(super) fn parts(host: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let end_of_name = match host.iter().position(|byte| *byte == b']') {
+        Some(bracket) if host.starts_with(b"[") => bracket + 1,
+        Some(_) => return None,
+        None => host.iter().position(|byte| *byte == b':').unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at_checked(end_of_name)?;
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let port = match rest.split_first() {
+        None | Some((b':', [])) => None,
+        Some((b':', digits)) if digits.iter().all(u8::is_ascii_digit) => Some(digits),
+        Some(_) => return None,
+    };
+    (!name.is_empty()).then_some((name, port))
+}
+
+/// Whether a name is the pattern's, or below it where it starts with `*.`.
+fn covers(pattern: &[u8], name: &[u8]) -> bool {
+    let Some(suffix) = pattern.strip_prefix(b"*") else {
+        return pattern.eq_ignore_ascii_case(name);
+    };
+    // The suffix begins with its point, so that `*.example.com` does not cover `badexample.com`.
+    let Some(below) = name.len().checked_sub(suffix.len()).filter(|below| *below > 0) else {
+        return false;
+    };
+    suffix.starts_with(b".") && name.get(below..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+}
