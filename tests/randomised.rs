@@ -1,0 +1,823 @@
+//! Requests that nobody thought of: made from the grammar, spoilt on purpose, or changed at random; read by doorway and by the naive
+//! reading in `reference/`, which must agree on everything.
+//!
+//! What must hold for each: nothing panics or hangs; a beginning stays [`Parsed::Incomplete`] until it is decided, and what is decided
+//! stays so; the verdict does not depend on how the bytes were cut; no more is consumed than was given; both readings accept or refuse,
+//! for the same cause, and every field is the same.
+//!
+//! `DOORWAY_CASES=1000000` runs more than the usual number, `DOORWAY_SEED=7` others. A case that fails is made small and saved in
+//! `regress/`, whose files all run here for ever.
+
+mod apps;
+mod reference;
+mod support;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use apps::Recorder;
+use doorway::http::chunked::{Decoder, Step};
+use doorway::http::framing::Content;
+use doorway::http::head::{self, Limits, Parsed, Progress, Spans, Version, may_be_decided};
+use doorway::http::target::Target;
+use doorway::http::{date, request, target};
+use doorway::{Application, Body, Cause, Environ, Settings, StartResponse};
+use reference::connection::{Answer, Conversation, read_all};
+use reference::generator::{Parts, Random, Room, broken_chunked, chunked, host, mutate, spoil, valid};
+use reference::request::{Framing, Request, read_request};
+use reference::{Fault, Policy, Stop};
+use support::{in_memory_with, locked, parse_all, show};
+
+/// How many requests are made by default: enough that every cause comes up a hundred times.
+const USUAL_CASES: usize = 16_000;
+
+/// How long one case may take, on the slowest machine, before it counts as a hang.
+const HANG: Duration = Duration::from_secs(120);
+
+fn cases() -> usize {
+    number_from("DOORWAY_CASES").map_or(USUAL_CASES, |cases| usize::try_from(cases).expect("DOORWAY_CASES"))
+}
+
+fn seed() -> u64 {
+    number_from("DOORWAY_SEED").unwrap_or(1)
+}
+
+fn number_from(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(text.replace('_', "").parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// The random numbers of one case: the same wherever the run began.
+fn random_of(what: u64, case: usize) -> Random {
+    Random(seed().wrapping_mul(0x1000_0001).wrapping_add(what << 56) ^ ((case as u64) << 20))
+}
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+/// The files of a folder, by name.
+fn files(name: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder(name)).unwrap_or_else(|error| panic!("tests/{name}: {error}"));
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "http")).collect();
+    paths.sort();
+    let name_of = |path: &PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+    paths.iter().map(|path| (name_of(path), fs::read(path).expect("a file that can be read"))).collect()
+}
+
+// ------------------------------------------------------------------------------------------- the two readings side by side
+
+/// The number of the cause that a fault is called here.
+fn cause_of(fault: Fault) -> Cause {
+    match fault {
+        Fault::LfAlone => Cause::BareLf,
+        Fault::CrAlone => Cause::BareCr,
+        Fault::ThreeEmptyLines => Cause::EmptyLines,
+        Fault::LineShape => Cause::RequestLine,
+        Fault::MethodNoToken => Cause::Method,
+        Fault::MethodOver32 => Cause::MethodLong,
+        Fault::TargetOctet => Cause::TargetByte,
+        Fault::TargetOverLimit => Cause::TargetLong,
+        Fault::VersionShape => Cause::Version,
+        Fault::VersionNotOne => Cause::VersionUnsupported,
+        Fault::TargetNoForm => Cause::TargetForm,
+        Fault::SchemeUnknown => Cause::TargetScheme,
+        Fault::UserInformation => Cause::TargetUserinfo,
+        Fault::EncodedNul => Cause::TargetNul,
+        Fault::Tunnel => Cause::ConnectRefused,
+        Fault::NameNoToken => Cause::FieldName,
+        Fault::SpaceBeforeColon => Cause::FieldSpace,
+        Fault::NoColon => Cause::FieldColon,
+        Fault::Folded => Cause::FieldFold,
+        Fault::ValueControl => Cause::FieldValue,
+        Fault::LineOverLimit => Cause::FieldLong,
+        Fault::FieldsOverLimit => Cause::FieldCount,
+        Fault::HeadOverLimit => Cause::HeadLong,
+        Fault::SaidTwice => Cause::FieldRepeated,
+        Fault::NoHost => Cause::HostMissing,
+        Fault::BadHost => Cause::HostInvalid,
+        Fault::Underscore => Cause::FieldUnderscore,
+        Fault::OtherExpectation => Cause::ExpectUnknown,
+        Fault::HeadCut => Cause::HeadTruncated,
+        Fault::LengthNoNumber => Cause::ContentLength,
+        Fault::LengthAndCoding => Cause::LengthAndCoding,
+        Fault::OtherCoding => Cause::CodingUnknown,
+        Fault::CodingNoToken => Cause::CodingInvalid,
+        Fault::CodingInOneZero => Cause::CodingVersion,
+        Fault::ContentOverLimit => Cause::ContentLong,
+        Fault::SizeNoNumber => Cause::ChunkSize,
+        Fault::ExtensionShape => Cause::ChunkExtension,
+        Fault::ExtensionOverLimit => Cause::ChunkExtensionLong,
+        Fault::DataWithoutEnd => Cause::ChunkEnd,
+        Fault::MoreFrameThanData => Cause::ChunkOverhead,
+        Fault::TrailerShape => Cause::Trailer,
+        Fault::TrailerOverLimit => Cause::TrailerLong,
+        Fault::ContentCut => Cause::ContentTruncated,
+    }
+}
+
+/// One way to configure a server, said to both readings.
+struct Variant {
+    policy: Policy,
+    configure: fn(&mut Settings),
+    room: Room,
+}
+
+fn variants() -> [Variant; 4] {
+    let usual = Policy::default();
+    let room = Room { target: 8_190, field_line: 8_190, fields: 100, head: 65_536, content: 4_096 };
+    let small = Room { target: 60, field_line: 70, fields: 9, head: 500, content: 64 };
+    [
+        Variant { policy: usual, configure: |_| {}, room },
+        Variant {
+            policy: Policy { target: 60, field_line: 70, fields: 9, head: 500, content: Some(64), ..usual },
+            configure: |settings| {
+                (settings.max_target, settings.max_field_line, settings.max_fields) = (60, 70, 9);
+                (settings.max_head, settings.max_content) = (500, Some(64));
+            },
+            room: small,
+        },
+        Variant {
+            policy: Policy { refuse_underscores: true, https: true, ..usual },
+            configure: |settings| (settings.refuse_underscores, settings.https) = (true, true),
+            room,
+        },
+        Variant {
+            policy: Policy { gathered: 0, content: None, ..usual },
+            configure: |settings| (settings.gathered_content, settings.max_content) = (0, None),
+            room,
+        },
+    ]
+}
+
+fn limits_of(policy: &Policy) -> Limits {
+    let mut limits = Limits::default();
+    (limits.target, limits.field_line) = (policy.target, policy.field_line);
+    (limits.fields, limits.head) = (policy.fields, policy.head);
+    limits
+}
+
+/// How the network cut the bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cuts {
+    Nowhere,
+    Everywhere,
+    At(u64),
+}
+
+impl Cuts {
+    fn pieces<'a>(&self, bytes: &'a [u8]) -> Vec<&'a [u8]> {
+        match *self {
+            Cuts::Nowhere => vec![bytes],
+            Cuts::Everywhere => bytes.chunks(1).collect(),
+            Cuts::At(seed) => {
+                let (mut random, mut rest, mut pieces) = (Random(seed), bytes, Vec::new());
+                while !rest.is_empty() {
+                    let most = rest.len().min([1, 3, 20, 400 + bytes.len() / 8][random.below(4)]);
+                    let (piece, behind) = rest.split_at(random.between(1, most));
+                    pieces.push(piece);
+                    rest = behind;
+                }
+                pieces
+            }
+        }
+    }
+}
+
+/// What a head came to, in a form that both readings can be brought to.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Incomplete,
+    Refused(Cause),
+    Accepted(Box<Request>),
+}
+
+/// What doorway's parser says about the front of the bytes.
+fn doorway_reads(bytes: &[u8], limits: &Limits, spans: &mut Spans) -> Verdict {
+    let head = match head::parse(bytes, limits, spans) {
+        Parsed::Incomplete => return Verdict::Incomplete,
+        Parsed::Invalid(cause) => return Verdict::Refused(cause),
+        Parsed::Complete(head) => head,
+    };
+    assert!(head.len() <= bytes.len(), "more consumed than was given");
+    let read = match request::read(head) {
+        Ok(read) => read,
+        Err(cause) => return Verdict::Refused(cause),
+    };
+    let own = |bytes: &[u8]| bytes.to_vec();
+    let target = match read.target {
+        Target::Origin { path, query } => {
+            reference::target::Target { absolute: None, path: Some(own(path)), query: query.map(own) }
+        }
+        Target::Absolute { https, authority, path, query } => reference::target::Target {
+            absolute: Some((https, own(authority))),
+            path: Some(own(path)),
+            query: query.map(own),
+        },
+        Target::Asterisk => reference::target::Target { absolute: None, path: None, query: None },
+    };
+    // Only the difference between 1.0 and the others is kept.
+    let minor = u8::from(head.version() == Version::Http11);
+    assert_eq!(read.keep_alive_named, read.keep_alive && minor == 0, "who has to say keep-alive");
+    Verdict::Accepted(Box::new(Request {
+        head: reference::head::Head {
+            method: own(head.method()),
+            target: own(head.target()),
+            minor,
+            fields: head.fields().map(|(name, value)| (own(name), own(value))).collect(),
+            length: head.len(),
+        },
+        target,
+        host: read.host.map(own),
+        framing: match read.content {
+            Content::None => Framing::Nothing,
+            Content::Length(length) => Framing::Length(length),
+            Content::Chunked => Framing::Chunked,
+        },
+        expects_continue: read.expects_continue,
+        persists: read.keep_alive,
+    }))
+}
+
+fn reference_reads(bytes: &[u8], policy: &Policy) -> Verdict {
+    match read_request(bytes, policy) {
+        Ok(mut request) => {
+            request.head.minor = request.head.minor.min(1);
+            Verdict::Accepted(Box::new(request))
+        }
+        Err(Stop::More) => Verdict::Incomplete,
+        Err(Stop::Fault(fault)) => Verdict::Refused(cause_of(fault)),
+    }
+}
+
+/// The head in front of the bytes: whole, and every beginning of it. `Err` says what is wrong.
+fn check_head(bytes: &[u8], variant: &Variant, thorough: bool, random: &mut Random) -> Result<(), String> {
+    let limits = limits_of(&variant.policy);
+    let spans = &mut Spans::new();
+    let whole = doorway_reads(bytes, &limits, spans);
+    let expected = reference_reads(bytes, &variant.policy);
+    if whole != expected {
+        return Err(format!("head: doorway says {whole:?}\nthe reference says {expected:?}"));
+    }
+    let beginnings: Vec<usize> = if thorough || bytes.len() < 40 {
+        (0..bytes.len()).collect()
+    } else {
+        let mut some: Vec<usize> = (0..6).map(|_| random.below(bytes.len())).collect();
+        some.extend([0, 1, bytes.len() - 1]);
+        some.sort_unstable();
+        some
+    };
+    let mut decided = false;
+    let mut progress = Progress::default();
+    for length in beginnings {
+        let beginning = &bytes[..length];
+        let verdict = doorway_reads(beginning, &limits, spans);
+        if verdict != Verdict::Incomplete && verdict != whole {
+            return Err(format!("of {length} bytes the verdict is {verdict:?}, of all {whole:?}"));
+        }
+        if decided && verdict == Verdict::Incomplete {
+            return Err(format!("with {length} bytes it is undecided again"));
+        }
+        // The gate may wait for the end of a line to refuse, but never with a head that is whole.
+        let is_open = may_be_decided(beginning, &mut progress, &limits);
+        let is_new = !decided && matches!(verdict, Verdict::Accepted(_));
+        if is_new && !is_open {
+            return Err(format!("with {length} bytes the head is whole, and nobody is told"));
+        }
+        decided = verdict != Verdict::Incomplete;
+    }
+    Ok(())
+}
+
+/// Reads nothing and answers at once.
+#[derive(Clone)]
+struct Lazy(Recorder);
+
+impl Application for Lazy {
+    fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        // The recorder sees the same variables over an empty input.
+        let mut without_content = environ.clone();
+        without_content.set_input(std::io::empty());
+        self.0.call(&without_content, start_response)
+    }
+}
+
+/// Variables and content of a call; a content that cannot be read whole says so.
+type Seen = (BTreeMap<String, Vec<u8>>, Result<Vec<u8>, ()>);
+
+/// What a connection came to, in a form that both readings can be brought to.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    calls: Vec<Seen>,
+    statuses: Vec<u16>,
+    causes: Vec<Cause>,
+}
+
+fn doorway_serves(bytes: &[u8], variant: &Variant, reads: bool, cuts: Cuts, heads: &[bool]) -> Outcome {
+    let recorder = Recorder::default();
+    let pieces = cuts.pieces(bytes);
+    let (out, log) = if reads {
+        in_memory_with(pieces, recorder.clone(), variant.configure)
+    } else {
+        in_memory_with(pieces, Lazy(recorder.clone()), variant.configure)
+    };
+    let names = ["REQUEST_METHOD", "REQUEST_URI", "PATH_INFO", "QUERY_STRING", "SERVER_PROTOCOL", "SERVER_NAME"];
+    let is_of_request =
+        |name: &String| names.contains(&&**name) || name.starts_with("HTTP_") || name.starts_with("CONTENT_");
+    let calls = recorder.take().into_iter().map(|call| {
+        let of_request = call.vars.into_iter().filter(|(name, _)| is_of_request(name)).collect();
+        (of_request, call.content.map_err(drop))
+    });
+    let responses = parse_all(&out, heads);
+    Outcome {
+        calls: calls.collect(),
+        statuses: responses.iter().map(|response| response.status).filter(|status| *status != 100).collect(),
+        causes: log.causes(),
+    }
+}
+
+fn expected_outcome(conversation: &Conversation) -> Outcome {
+    let status = |answer: &Answer| match answer {
+        Answer::Served => 200,
+        Answer::Options => 204,
+        Answer::Refused(fault) => cause_of(*fault).status().expect("a refusal has a status"),
+    };
+    let content = |content: &Result<Vec<u8>, Fault>| content.clone().map_err(drop);
+    Outcome {
+        calls: conversation.calls.iter().map(|call| (call.variables.clone(), content(&call.content))).collect(),
+        statuses: conversation.answers.iter().map(|(answer, _)| status(answer)).collect(),
+        causes: conversation.fault().map(cause_of).into_iter().collect(),
+    }
+}
+
+/// A whole connection, delivered in a way, with an application that reads everything or nothing.
+fn check_connection(bytes: &[u8], variant: &Variant, reads: bool, cuts: &[Cuts]) -> Result<Conversation, String> {
+    let conversation = read_all(bytes, &variant.policy, reads);
+    if conversation.depends_on_delivery {
+        return Ok(conversation);
+    }
+    let expected = expected_outcome(&conversation);
+    let heads = heads_of(&conversation);
+    for cuts in cuts {
+        let outcome = doorway_serves(bytes, variant, reads, *cuts, &heads);
+        if outcome != expected {
+            return Err(format!("connection, {cuts:?}, reads {reads}: {outcome:?}\nthe reference says {expected:?}"));
+        }
+    }
+    Ok(conversation)
+}
+
+/// Everything that is checked of one input.
+fn check(bytes: &[u8], number: usize, thorough: bool, random: &mut Random) -> Result<Conversation, String> {
+    let variant = &variants()[number];
+    check_head(bytes, variant, thorough, random)?;
+    let some = Cuts::At(random.next());
+    let cuts = if thorough {
+        vec![Cuts::Nowhere, Cuts::Everywhere, some]
+    } else {
+        vec![*random.pick(&[&Cuts::Nowhere, &some, &Cuts::Everywhere][..if bytes.len() < 60 { 3 } else { 2 }])]
+    };
+    let conversation = check_connection(bytes, variant, true, &cuts)?;
+    if thorough || random.once_in(8) {
+        check_connection(bytes, variant, false, &[Cuts::At(random.next())])?;
+    }
+    Ok(conversation)
+}
+
+/// The same, where a panic is a finding like any other.
+fn check_caught(bytes: &[u8], number: usize, thorough: bool, random: &mut Random) -> Result<Conversation, String> {
+    let caught = catch_unwind(AssertUnwindSafe(|| check(bytes, number, thorough, random)));
+    caught.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(format!("panic: {}", text.unwrap_or("without a text")))
+    })
+}
+
+// ------------------------------------------------------------------------------------------------------- what was found
+
+/// Takes out what is not needed to make it fail.
+fn shrunk(mut bytes: Vec<u8>, fails: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let begin = Instant::now();
+    let mut step = bytes.len() / 2;
+    while step > 0 {
+        let mut at = 0;
+        while at < bytes.len() && begin.elapsed() < Duration::from_secs(20) {
+            let mut fewer = bytes.clone();
+            fewer.drain(at..bytes.len().min(at + step));
+            if fails(&fewer) { bytes = fewer } else { at += step }
+        }
+        step /= 2;
+    }
+    bytes
+}
+
+/// Saves an input among those that run for ever; says where.
+fn save(bytes: &[u8], what: &str) -> String {
+    // Two tests may find something at the same time.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = locked(&ONE);
+    let saved = files("regress");
+    if let Some((name, _)) = saved.iter().find(|(_, other)| other == bytes) {
+        return format!("tests/regress/{name}, which is there already");
+    }
+    let last = saved.iter().filter_map(|(name, _)| name.split('-').next()?.parse::<u32>().ok()).max().unwrap_or(0);
+    let name = format!("{:03}-{what}.http", last + 1);
+    match fs::write(folder("regress").join(&name), bytes) {
+        Ok(()) => format!("tests/regress/{name}"),
+        Err(error) => format!("nowhere ({name}: {error})"),
+    }
+}
+
+/// One word for a finding.
+fn word_of(finding: &str) -> &str {
+    ["panic", "head", "connection"].into_iter().find(|word| finding.starts_with(word)).unwrap_or("cut")
+}
+
+/// Ends the process when a case never ends: a thread that hangs cannot be ended otherwise.
+struct Watch(Arc<(Mutex<Watched>, Condvar)>);
+
+struct Watched {
+    since: Instant,
+    bytes: Vec<u8>,
+    over: bool,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        let watched = Watched { since: Instant::now(), bytes: Vec::new(), over: false };
+        let shared = Arc::new((Mutex::new(watched), Condvar::new()));
+        let other = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let mut watched = locked(&other.0);
+            while !watched.over {
+                watched = other.1.wait_timeout(watched, Duration::from_secs(1)).expect("a lock").0;
+                if !watched.over && watched.since.elapsed() > HANG {
+                    eprintln!("HANG: {}, saved in {}", show(&watched.bytes), save(&watched.bytes, "hang"));
+                    std::process::abort();
+                }
+            }
+        });
+        Watch(shared)
+    }
+
+    fn begin(&self, bytes: &[u8]) {
+        let mut watched = locked(&self.0.0);
+        watched.since = Instant::now();
+        watched.bytes.clear();
+        watched.bytes.extend_from_slice(bytes);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        locked(&self.0.0).over = true;
+        self.0.1.notify_all();
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ the tests
+
+/// What stands behind most requests, so that a wrong end shows.
+const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n";
+
+/// One input: the bytes, and the variant of the settings.
+fn make_case(case: usize, corpus: &[Vec<u8>], random: &mut Random) -> (Vec<u8>, usize) {
+    let variants = variants();
+    match case % 20 {
+        // From the grammar, nothing wrong.
+        0..=7 => {
+            let number = random.below(4);
+            let variant = &variants[number];
+            let mut bytes = valid(random, &variant.room, variant.policy.https).bytes();
+            if random.once_in(2) {
+                bytes.extend(valid(random, &variant.room, variant.policy.https).bytes());
+            }
+            (bytes, number)
+        }
+        // From the grammar, with one thing wrong.
+        8..=14 => {
+            let fault = Fault::ALL[(case / 20 * 7 + case % 20) % Fault::ALL.len()];
+            let is_large =
+                [Fault::HeadOverLimit, Fault::TargetOverLimit, Fault::LineOverLimit, Fault::TrailerOverLimit];
+            let number = match fault {
+                Fault::Underscore => 2,
+                // Large content needs a large limit.
+                Fault::MoreFrameThanData => [0, 3][random.below(2)],
+                Fault::ContentOverLimit | Fault::ExtensionOverLimit => random.below(2),
+                _ if is_large.contains(&fault) && !random.once_in(10) => 1,
+                _ => random.below(4),
+            };
+            let variant = &variants[number];
+            let mut parts = valid(random, &variant.room, variant.policy.https);
+            spoil(random, &mut parts, fault, &variant.room);
+            let is_cut = [Fault::HeadCut, Fault::ContentCut].contains(&fault);
+            let front = if random.once_in(4) { valid_that_persists(random, variant).bytes() } else { Vec::new() };
+            (
+                front.into_iter().chain(parts.bytes()).chain(if is_cut { Vec::new() } else { NEXT.to_vec() }).collect(),
+                number,
+            )
+        }
+        // Saved ones, changed.
+        _ => {
+            let mut bytes = corpus[random.below(corpus.len())].clone();
+            if random.once_in(2) {
+                bytes.extend(&corpus[random.below(corpus.len())]);
+            }
+            mutate(random, &mut bytes, corpus);
+            (bytes, random.below(4))
+        }
+    }
+}
+
+fn valid_that_persists(random: &mut Random, variant: &Variant) -> Parts {
+    loop {
+        let parts = valid(random, &variant.room, variant.policy.https);
+        let conversation = read_all(&[&parts.bytes()[..], NEXT].concat(), &variant.policy, true);
+        if conversation.calls.len() == 2 {
+            return parts;
+        }
+    }
+}
+
+#[test]
+fn every_request_is_read_as_the_reference_reads_it_and_every_cause_comes_up() {
+    let begin = Instant::now();
+    let corpus: Vec<Vec<u8>> = files("corpus").into_iter().map(|(_, bytes)| bytes).collect();
+    assert!(corpus.len() >= 40, "{} files in tests/corpus", corpus.len());
+    let watch = Watch::new();
+    let (cases, mut accepted, mut counts) = (cases(), 0, BTreeMap::new());
+    let mut findings = Vec::new();
+    for case in 0..cases {
+        let random = &mut random_of(1, case);
+        let (bytes, number) = make_case(case, &corpus, random);
+        watch.begin(&bytes);
+        let thorough = case % 64 == 0 && bytes.len() < 2_000;
+        let check_seed = random.next();
+        match check_caught(&bytes, number, thorough, &mut Random(check_seed)) {
+            Ok(conversation) => match conversation.fault() {
+                Some(fault) => *counts.entry(cause_of(fault)).or_insert(0) += 1,
+                None => accepted += 1,
+            },
+            Err(finding) => {
+                let fails = |fewer: &[u8]| {
+                    let again = check_caught(fewer, number, thorough, &mut Random(check_seed));
+                    again.is_err_and(|other| word_of(&other) == word_of(&finding))
+                };
+                let small = shrunk(bytes, fails);
+                let finding = check_caught(&small, number, thorough, &mut Random(check_seed)).unwrap_err();
+                let place = save(&small, word_of(&finding));
+                findings.push(format!("case {case} (settings {number}), {}\n{finding}\nsaved: {place}", show(&small)));
+                if findings.len() == 5 {
+                    break;
+                }
+            }
+        }
+    }
+    drop(watch);
+    println!("seed {}, {cases} cases, {:.1?}", seed(), begin.elapsed());
+    println!("{accepted:>8}  accepted ({} %)", accepted * 100 / cases.max(1));
+    for cause in Cause::ALL.iter().filter(|cause| cause.number() < 3000) {
+        println!("{:>8}  {} {}", counts.get(cause).unwrap_or(&0), cause.number(), cause.name());
+    }
+    assert!(findings.is_empty(), "seed {}:\n{}", seed(), findings.join("\n\n"));
+    if cases >= USUAL_CASES {
+        assert!(accepted * 10 >= cases * 3, "only {accepted} of {cases} were accepted");
+        for cause in Cause::ALL.iter().filter(|cause| cause.number() < 3000) {
+            assert!(counts.get(cause).is_some_and(|count| *count >= 100), "{cause} came up too seldom: {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn every_saved_request_is_still_read_as_the_reference_reads_it() {
+    for folder in ["regress", "corpus"] {
+        for (name, bytes) in files(folder) {
+            for number in 0..variants().len() {
+                let checked = check_caught(&bytes, number, true, &mut Random(1));
+                assert!(checked.is_ok(), "{folder}/{name}, settings {number}: {}", checked.unwrap_err());
+            }
+            // A truncated one is another one.
+            for length in 0..bytes.len() {
+                let checked = check_caught(&bytes[..length], 0, false, &mut Random(1));
+                assert!(checked.is_ok(), "{length} bytes of {folder}/{name}: {}", checked.unwrap_err());
+            }
+        }
+    }
+}
+
+#[test]
+fn of_two_pipelined_requests_the_application_sees_exactly_two() {
+    let pairs = (cases() / 20).max(100);
+    for case in 0..pairs {
+        let random = &mut random_of(2, case);
+        let number = random.below(4);
+        let variant = &variants()[number];
+        let first = valid_that_persists(random, variant).bytes();
+        let second = valid_that_persists(random, variant).bytes();
+        let both = [first, second].concat();
+        let conversation = read_all(&both, &variant.policy, true);
+        assert_eq!((conversation.calls.len(), conversation.fault()), (2, None), "{}", show(&both));
+        for cut in 0..3 {
+            let cuts = if cut == 0 { Cuts::Nowhere } else { Cuts::At(random.next()) };
+            let outcome = doorway_serves(&both, variant, true, cuts, &heads_of(&conversation));
+            if outcome != expected_outcome(&conversation) {
+                let place = save(&both, "pair");
+                panic!("case {case}, {cuts:?}, {}: {outcome:?}\nsaved: {place}", show(&both));
+            }
+        }
+    }
+    println!("{pairs} pairs");
+}
+
+fn heads_of(conversation: &Conversation) -> Vec<bool> {
+    conversation.answers.iter().map(|(_, is_head)| *is_head).collect()
+}
+
+/// What doorway's decoder makes of a content, delivered in a way: the data, or the cause, or that more is needed; and how much it
+/// consumed.
+fn decoded(bytes: &[u8], policy: &Policy, cuts: Cuts) -> (Result<Vec<u8>, Option<Cause>>, usize) {
+    let mut decoder = Decoder::new(limits_of(policy));
+    let (mut content, mut used) = (Vec::new(), 0);
+    for piece in cuts.pieces(bytes) {
+        let mut rest = piece;
+        loop {
+            let (consumed, step) = decoder.step(rest);
+            assert!(consumed <= rest.len(), "more consumed than was given");
+            rest = &rest[consumed..];
+            used += consumed;
+            match step {
+                Step::Incomplete => {
+                    assert!(rest.is_empty(), "more is needed, and not all was taken");
+                    break;
+                }
+                Step::Data { len } => {
+                    assert!((1..=rest.len()).contains(&len) && len as u64 <= decoder.remaining());
+                    content.extend_from_slice(&rest[..len]);
+                    decoder.advance(len as u64);
+                    used += len;
+                    rest = &rest[len..];
+                }
+                Step::End => return (Ok(content), used),
+                Step::Invalid(cause) => {
+                    assert_eq!(decoder.step(b"0\r\n\r\n").1, Step::Invalid(cause), "broken is broken");
+                    return (Err(Some(cause)), used);
+                }
+            }
+        }
+    }
+    (Err(None), used)
+}
+
+#[test]
+fn every_chunked_content_is_read_as_the_reference_reads_it() {
+    let faults = [
+        Fault::LfAlone,
+        Fault::CrAlone,
+        Fault::SizeNoNumber,
+        Fault::ExtensionShape,
+        Fault::ExtensionOverLimit,
+        Fault::DataWithoutEnd,
+        Fault::TrailerShape,
+        Fault::TrailerOverLimit,
+    ];
+    let (cases, mut accepted, mut refused) = (cases(), 0, BTreeMap::new());
+    for case in 0..cases {
+        let random = &mut random_of(3, case);
+        let variant = &variants()[random.below(2)];
+        let policy = Policy { content: None, ..variant.policy };
+        let length = random.below(40);
+        let mut bytes = match case % 5 {
+            // The trailers of the usual limits are 64 KiB.
+            0 => {
+                let room = if random.once_in(50) { variant.room } else { variants()[1].room };
+                broken_chunked(random, faults[case / 5 % faults.len()], &room)
+            }
+            _ => chunked(random, length, &variant.room),
+        };
+        if case % 5 > 2 {
+            let other = chunked(random, 9, &variant.room);
+            mutate(random, &mut bytes, &[other]);
+        }
+        let expected = match reference::chunked::read_chunked(&bytes, &policy) {
+            Ok(read) => (Ok(read.content), Some(read.length)),
+            Err(Stop::More) => (Err(None), Some(bytes.len())),
+            Err(Stop::Fault(fault)) => (Err(Some(cause_of(fault))), None),
+        };
+        match &expected.0 {
+            Ok(_) => accepted += 1,
+            Err(Some(cause)) => *refused.entry(*cause).or_insert(0) += 1,
+            Err(None) => {}
+        }
+        for cuts in [Cuts::Nowhere, Cuts::Everywhere, Cuts::At(random.next())] {
+            let (found, used) = decoded(&bytes, &policy, cuts);
+            let agrees = found == expected.0 && expected.1.is_none_or(|length| length == used);
+            if !agrees {
+                let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let place = save(&[head, &bytes[..]].concat(), "chunked");
+                panic!("case {case}, {cuts:?}: {}\n{found:?} after {used}, not {expected:?}\n{place}", show(&bytes));
+            }
+        }
+    }
+    println!("{accepted} of {cases} accepted, refused: {refused:?}");
+    assert!(accepted * 10 >= cases * 3, "only {accepted} of {cases} were accepted");
+}
+
+#[test]
+fn every_target_and_host_is_read_as_the_reference_reads_it() {
+    let room = variants()[0].room;
+    let pieces = [
+        "http://", "https://", "HTTP://", "@", ":", "/", "//", "?", "%00", "%", "%0", "*", "[", "]", "::", "[::1]",
+        "a", ":80",
+    ];
+    let (cases, mut accepted, mut refused) = (2 * cases(), 0, BTreeMap::new());
+    for case in 0..cases {
+        let random = &mut random_of(4, case);
+        let method: &[u8] = random.pick(&[&b"GET"[..], b"OPTIONS", b"CONNECT", b"get", b"GET", b"GET"]);
+        let mut text = match case % 4 {
+            0 => valid(random, &room, true).target,
+            1 => host(random, 60),
+            2 => (0..random.below(6)).flat_map(|_| random.pick(&pieces).bytes().collect::<Vec<u8>>()).collect(),
+            _ => [b"http://", &host(random, 60)[..], b"/"].concat(),
+        };
+        if case % 3 == 0 {
+            mutate(
+                random,
+                &mut text,
+                &[b"[1:2:3:4:5:6:7:8]".to_vec(), b"[::1.2.3.4]:1".to_vec(), b"http://a/%00".to_vec()],
+            );
+        }
+        // A parser of heads lets nothing else through.
+        text.retain(|byte| (0x21..0x7F).contains(byte) && *byte != b'#');
+        let own = |bytes: &[u8]| bytes.to_vec();
+        let found = target::parse(&text, method).map(|target| match target {
+            Target::Origin { path, query } => (None, Some(own(path)), query.map(own)),
+            Target::Absolute { https, authority, path, query } => {
+                (Some((https, own(authority))), Some(own(path)), query.map(own))
+            }
+            Target::Asterisk => (None, None, None),
+        });
+        let expected = reference::target::read_target(&text, method)
+            .map(|target| (target.absolute, target.path, target.query))
+            .map_err(cause_of);
+        match &expected {
+            Ok(_) => accepted += 1,
+            Err(cause) => *refused.entry(*cause).or_insert(0) += 1,
+        }
+        let hosts = (target::is_host(&text), reference::target::is_host(&text, false));
+        if found != expected || hosts.0 != hosts.1 {
+            let request = [method, b" ", &text, b" HTTP/1.1\r\nHost: ", &text, b"\r\n\r\n"].concat();
+            panic!(
+                "case {case}: {}: {found:?} not {expected:?}, host {hosts:?}\n{}",
+                show(&text),
+                save(&request, "target")
+            );
+        }
+    }
+    println!("{accepted} of {cases} accepted, refused: {refused:?}");
+    assert!(accepted * 10 >= cases * 3, "only {accepted} of {cases} were accepted");
+}
+
+#[test]
+fn every_date_is_read_and_written_as_the_reference_does_it() {
+    let cases = (cases() / 4).max(100);
+    let mut accepted = 0;
+    for case in 0..cases {
+        let random = &mut random_of(5, case);
+        let at = match random.below(4) {
+            // Around the ends of years, where leap days and centuries are.
+            0 => (reference::date::seconds((1970 + random.below(8_000) as u64, 2, 28, 23, 59, 59)).unwrap())
+                .saturating_add(random.below(200_000) as u64),
+            1 => random.next() % 253_402_300_800,
+            _ => random.next() % 4_102_444_800,
+        };
+        let moment = reference::date::moment(at);
+        let civil = date::civil(at);
+        let found = [civil.month, civil.day, civil.hour, civil.minute, civil.second].map(u64::from);
+        let expected = [moment.1, moment.2, moment.3, moment.4, moment.5];
+        assert_eq!((u64::from(civil.year), found), (moment.0, expected), "{at}");
+        assert_eq!(date::imf_fixdate(at).escape_ascii().to_string(), reference::date::write(at, 0), "{at}");
+
+        let now = random.next() % 200_000_000_000;
+        let mut text = reference::date::write(at, random.below(3)).into_bytes();
+        if random.once_in(2) {
+            match random.below(4) {
+                0 => mutate(random, &mut text, &[b"Monday, 31-Feb-69 24:60:61 GMT".to_vec()]),
+                _ => {
+                    let place = random.below(text.len());
+                    text[place] = if text[place].is_ascii_digit() { random.of(b"0123456789 ") } else { text[place] };
+                }
+            }
+        }
+        let (expected, is_close) = reference::date::read(&text, now);
+        let found = date::parse_http_date(&text, now);
+        accepted += usize::from(found.is_some());
+        assert!(found == expected || is_close, "case {case}: {}, now {now}: {found:?} not {expected:?}", show(&text));
+    }
+    println!("{accepted} of {cases} accepted");
+    assert!(accepted * 10 >= cases * 3, "only {accepted} of {cases} were accepted");
+}
