@@ -14,6 +14,13 @@ use doorway::{Cause, Server, Settings, app};
 const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("cargo run --release", ".ci/run", "'cargo run --release' readme_run"),
     ("cargo test", ".ci/run", "cargo test"),
+    (
+        "cargo test --test http_rules --test connection --test exchange --test pipelining --test response_side",
+        ".ci/run",
+        "cargo test --offline --no-fail-fast",
+    ),
+    ("cargo test --release --test randomised", ".ci/run", "cargo test --offline --release --test randomised"),
+    ("cargo test --test limits", ".ci/run", "cargo test --offline --no-fail-fast"),
     ("cp -r ../doorway/src src/doorway", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
     ("rm -r src/doorway/bin", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
     ("mv src/doorway/lib.rs src/doorway/mod.rs", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
