@@ -1019,3 +1019,42 @@ fn a_wrong_line_gets_the_same_verdict_when_the_client_stops_sending_in_the_middl
         assert_eq!(client.response().status, status, "{pieces:?}");
     }
 }
+
+/// Keeps the causes for which connections were closed as they should be.
+struct Closed(std::sync::mpsc::Sender<Cause>);
+
+impl doorway::log::Log for Closed {
+    fn error(&self, _report: &doorway::log::Report<'_>) {}
+
+    fn closed(&self, report: &doorway::log::Report<'_>) {
+        // The test that listens may have ended.
+        let _ = self.0.send(report.cause);
+    }
+}
+
+#[test]
+fn every_silent_close_has_a_numbered_cause_for_a_log_that_wants_it() {
+    let (sender, causes) = std::sync::mpsc::channel();
+    let server = doorway::Server::bind("127.0.0.1:0").unwrap().log(Closed(sender)).configure(|settings| {
+        settings.first_byte_deadline = SHORT;
+        settings.idle_deadline = SHORT;
+    });
+    let handle = server.spawn(hello).unwrap();
+    let address = handle.addr().to_string().parse().unwrap();
+    Client::connect(address).is_closed();
+    assert_eq!(causes.recv(), Ok(Cause::FirstByteDeadline));
+    let mut idle = Client::connect(address);
+    idle.send(&get("/"));
+    assert_eq!(idle.response().text(), "hello");
+    idle.is_closed();
+    assert_eq!(causes.recv(), Ok(Cause::IdleDeadline));
+    handle.shutdown(SHORT);
+
+    let (sender, causes) = std::sync::mpsc::channel();
+    let handle = doorway::Server::bind("127.0.0.1:0").unwrap().log(Closed(sender)).spawn(hello).unwrap();
+    let mut idle = Client::connect(handle.addr().to_string().parse().unwrap());
+    idle.send(&get("/"));
+    assert_eq!(idle.response().text(), "hello");
+    handle.shutdown(SHORT);
+    assert_eq!(causes.recv(), Ok(Cause::Stopping));
+}

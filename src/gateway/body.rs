@@ -424,6 +424,22 @@ mod tests {
     }
 
     #[test]
+    fn a_read_that_was_interrupted_is_tried_again_and_any_other_error_is_the_last_block() {
+        struct Faulty(Vec<io::ErrorKind>);
+        impl Read for Faulty {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0.pop() {
+                    Some(kind) => Err(kind.into()),
+                    None => io::Cursor::new(b"abc").read(buffer),
+                }
+            }
+        }
+        let first = |faults: Vec<io::ErrorKind>| Body::reader(Faulty(faults)).into_blocks().next().unwrap();
+        assert_eq!(first(vec![io::ErrorKind::Interrupted; 2]).unwrap(), &b"abc"[..]);
+        assert_eq!(first(vec![io::ErrorKind::BrokenPipe]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
     fn p_mw_03_map_blocks_gives_one_block_for_one_block() {
         let body =
             Body::list(vec!["a".as_bytes(), b"", b"b"]).map_blocks(|block| Ok([&block[..], b"!"].concat().into()));

@@ -471,6 +471,7 @@ mod tests {
     fn p_sr_08_restart_replaces_status_and_all_fields() {
         let (mut start_response, _) = fixture();
         start_response.start("200 OK", &[("A", "1"), ("B", "2")]);
+        assert!(!start_response.is_sent() && format!("{start_response:?}").contains("200 OK"));
         start_response.restart("500 Oops", &[("C", "3")], "error").unwrap();
         assert_eq!(start_response.status().unwrap().code(), 500);
         assert_eq!(start_response.headers().unwrap().iter().collect::<Vec<_>>(), [(&b"C"[..], &b"3"[..])]);
@@ -481,7 +482,9 @@ mod tests {
     fn p_sr_09_restart_after_the_head_was_sent_carries_the_error_on() {
         let (mut start_response, _) = fixture();
         start_response.start("200 OK", &[]).write_all(b"x").unwrap();
+        assert!(start_response.is_sent());
         let error = start_response.restart("500 Oops", &[], "the disk is full").map(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with("4011 head-sent") && error.to_string().ends_with("(the disk is full)"));
         assert_eq!((error.cause(), error.detail()), (Cause::HeadSent, "the disk is full"));
         assert!(start_response.misuse().is_some());
     }

@@ -148,12 +148,17 @@ impl Connection {
             return Some(Next::Look);
         }
         if self.phase != Phase::Head && house.is_stopping() {
+            self.note_closed(Cause::Stopping, house);
             return Some(Next::End);
         }
         if now >= self.deadline {
             return match self.phase {
                 Phase::Head => self.refuse(Cause::HeadDeadline, house, now),
-                _ => Some(Next::End),
+                phase => {
+                    let cause = if phase == Phase::Fresh { Cause::FirstByteDeadline } else { Cause::IdleDeadline };
+                    self.note_closed(cause, house);
+                    Some(Next::End)
+                }
             };
         }
         // A head and the content gathered with it share the buffer.
@@ -381,6 +386,12 @@ impl Connection {
     pub(super) fn report(&self, cause: Cause, answer: Answer, house: &House) {
         let request = first_line(self.buffer.filled());
         house.error(&Report { cause, peer: self.peer.address, request, answer, detail: "" });
+    }
+
+    /// Tells the log that the connection ends as it should.
+    pub(super) fn note_closed(&self, cause: Cause, house: &House) {
+        let (peer, answer) = (self.peer.address, Answer::Closed);
+        house.closed(&Report { cause, peer, request: b"", answer, detail: "" });
     }
 
     /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.

@@ -61,6 +61,11 @@ impl House {
         catch_unwind(AssertUnwindSafe(|| self.log.error(report))).unwrap_or_else(discard_panic);
     }
 
+    /// Reports a connection that ended as it should.
+    pub(super) fn closed(&self, report: &Report<'_>) {
+        catch_unwind(AssertUnwindSafe(|| self.log.closed(report))).unwrap_or_else(discard_panic);
+    }
+
     /// The error stream of every environ.
     pub(super) fn errors(&self) -> Errors {
         Errors::new(Arc::new(ToLog(Arc::clone(&self.log))))

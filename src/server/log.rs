@@ -35,6 +35,12 @@ pub trait Log: Send + Sync + 'static {
     /// Something went wrong: a refusal, a cut, an error of the application.
     fn error(&self, report: &Report<'_>);
 
+    /// A connection was closed as it should be, without anything having gone wrong: [`Cause::FirstByteDeadline`],
+    /// [`Cause::IdleDeadline`] or [`Cause::Stopping`]. The default does nothing, since every idle client ends so.
+    fn closed(&self, report: &Report<'_>) {
+        let _ = report;
+    }
+
     /// Text that an application wrote to its error stream, in one piece.
     fn application(&self, text: &str) {
         let _ = text;

@@ -119,7 +119,7 @@ fn end(engine: &Engine) -> bool {
         {
             let mut state = shard.lock();
             shard.take_mail(&mut state);
-            empty &= state.end(over);
+            empty &= state.end(over, &engine.house);
         }
         // Its driver may sleep until the next is due.
         shard.wake();

@@ -444,12 +444,16 @@ impl State {
     }
 
     /// The server stops: what waits for nothing ends, and at the end of the grace everything. Tells whether nothing is left.
-    pub(super) fn end(&mut self, grace_is_over: bool) -> bool {
+    pub(super) fn end(&mut self, grace_is_over: bool, house: &House) -> bool {
         let keeps = |connection: &Connection| {
             if grace_is_over {
                 connection.transport.shutdown(Shutdown::Both);
             }
-            !grace_is_over && !connection.is_idle()
+            let stays = !grace_is_over && !connection.is_idle();
+            if !stays {
+                connection.note_closed(Cause::Stopping, house);
+            }
+            stays
         };
         self.hot.retain(|connection| keeps(connection));
         self.ready.retain(|_| !grace_is_over);
