@@ -360,6 +360,39 @@ mod tests {
     }
 
     #[test]
+    fn typed_accessors_say_what_the_variables_and_the_gateway_say() {
+        let gateway =
+            |flag| Gateway { door: "cgi", https: flag, multithread: !flag, multiprocess: flag, run_once: flag };
+        for flag in [false, true] {
+            let mut environ = Environ::new(gateway(flag));
+            assert_eq!((environ.content_length(), environ.server_port(), environ.remote_addr()), (None, None, None));
+            environ.set("CONTENT_LENGTH", "42");
+            environ.set("SERVER_NAME", "example.org");
+            environ.set("SERVER_PORT", "8080");
+            environ.set("REMOTE_ADDR", "192.0.2.7");
+            environ.set("REQUEST_METHOD", "PUT");
+            assert_eq!((environ.content_length(), environ.server_port()), (Some(42), Some(8080)));
+            assert_eq!((environ.server_name(), environ.remote_addr()), ("example.org", "192.0.2.7".parse().ok()));
+            assert_eq!((environ.version(), environ.door(), environ.input_terminated()), ((1, 0), "cgi", true));
+            assert_eq!((environ.multithread(), environ.multiprocess(), environ.run_once()), (!flag, flag, flag));
+            assert_eq!(environ.url_scheme(), if flag { "https" } else { "http" });
+            environ.set_https(!flag);
+            assert_eq!(environ.url_scheme(), if flag { "http" } else { "https" });
+            assert!(format!("{environ:?}").contains("PUT"));
+        }
+    }
+
+    #[test]
+    fn extensions_are_found_by_their_type_and_replaced_by_one_of_the_same() {
+        let mut environ = Environ::new(Gateway::default());
+        environ.insert_extension(1_u8);
+        environ.insert_extension("text");
+        environ.insert_extension(2_u8);
+        assert_eq!((environ.extension::<u8>(), environ.extension::<&str>()), (Some(&2), Some(&"text")));
+        assert_eq!(environ.extension::<u16>(), None);
+    }
+
+    #[test]
     fn p_env_20_values_are_bytes_and_text_is_never_absent_because_of_them() {
         let mut environ = Environ::new(Gateway::default());
         environ.set("PATH_INFO", b"/\xE4");
