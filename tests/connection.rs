@@ -1,6 +1,6 @@
 //! The life of connections and of the server itself: keep-alive, deadlines, slow clients, limits, stopping, listeners.
 //!
-//! RFC 9112 section 9; gateway-spec P-CONN, P-THR; the table of defaults. Tests wait for what happens and not for time to pass;
+//! RFC 9112 section 9; docs/rules.md P-CONN, P-THR; the table of defaults. Tests wait for what happens and not for time to pass;
 //! where a deadline is the point, it is a short one, and only the order of events is asserted.
 
 mod apps;

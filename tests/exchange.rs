@@ -1,6 +1,6 @@
 //! The rules of the gateway that show on the wire: what an application may do, and what the client gets when it does otherwise.
 //!
-//! PEP 3333; gateway-spec P-SR, P-HDR, P-WR, P-BODY, P-LEN, P-ERR, P-EXP, P-IN. The scoreboard of its section 1.15 is here rule by
+//! PEP 3333; docs/rules.md P-SR, P-HDR, P-WR, P-BODY, P-LEN, P-ERR, P-EXP, P-IN. The table of docs/comparison.md is here rule by
 //! rule: five Python servers break at least one each. Blocks are ordered by channels, never by time.
 
 mod apps;

@@ -1,6 +1,6 @@
 //! How doorway reads HTTP/1.1: one strict reading, row by row of the framing policy, each as a pair of forbidden and allowed.
 //!
-//! RFC 9110 and RFC 9112; gateway-spec P-ENV and the framing table of section 1.13. Every input arrives in three deliveries: at
+//! RFC 9110 and RFC 9112; rules P-ENV and P-CONN-02 of docs/rules.md. Every input arrives in three deliveries: at
 //! once over a socket, byte by byte, and cut in two at every position; the verdict must be the same. Behind every input stands
 //! another request: it must be answered where the input is allowed, and never be seen where it is not.
 

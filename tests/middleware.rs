@@ -1,4 +1,4 @@
-//! Every shipped middleware: first what each is for, then what all of them owe both sides (PEP 3333, gateway-spec P-MW-01 to
+//! Every shipped middleware: first what each is for, then what all of them owe both sides (PEP 3333, docs/rules.md P-MW-01 to
 //! P-MW-09).
 //!
 //! The second part is a kit: one application that can answer in every way the gateway knows, called bare and through each middleware,

@@ -1,7 +1,7 @@
 //! Promise: nothing that an application passes can split a response or put a connection out of step. After whatever it did, the next
 //! response on the connection is intact, or the connection is closed.
 //!
-//! RFC 9112 section 6, gateway-spec P-SR-02, P-SR-03, P-HDR-03, P-HDR-06, P-LEN and P-WR. Two requests go out together over one
+//! RFC 9112 section 6, docs/rules.md P-SR-02, P-SR-03, P-HDR-03, P-HDR-06, P-LEN and P-WR. Two requests go out together over one
 //! socket; everything that comes back is read by a strict client. What each wrong call is answered with stands in `exchange.rs`.
 
 mod support;

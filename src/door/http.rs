@@ -1,6 +1,6 @@
 //! The HTTP/1.1 door: a request head becomes an environ, a status and fields become a response head.
 //!
-//! RFC 9112, RFC 3875 section 4.1, gateway-spec P-ENV-01 to P-ENV-32. What is dropped on the way in is a fixed list: fields of the
+//! RFC 9112, RFC 3875 section 4.1, docs/rules.md P-ENV-01 to P-ENV-32. What is dropped on the way in is a fixed list: fields of the
 //! connection, `Proxy` (httpoxy), and names with an underscore, which would collide with names with a hyphen. It does not decide
 //! about framing (`http::framing`) and writes to no socket.
 

@@ -1,6 +1,6 @@
 //! `Buffered`: the whole content of a request is received before the application is called.
 //!
-//! PEP 3333, "Input and Error Streams"; gateway-spec P-IN-04, P-IN-05, P-IN-07. It is for applications that hold something while
+//! PEP 3333, "Input and Error Streams"; docs/rules.md P-IN-04, P-IN-05, P-IN-07. It is for applications that hold something while
 //! they read (a lock, a row of a database), that want a length for everything, or that are handed to code which reads twice. The
 //! content is kept in memory up to a limit and beyond it in a temporary file. How long it may be is the limit of the server, so
 //! the folder wants room for that many times the number of threads.

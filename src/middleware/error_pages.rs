@@ -1,6 +1,6 @@
 //! `ErrorPages`: the deployer's pages in place of the bodies that an application gives its errors.
 //!
-//! PEP 3333, "Error Handling"; gateway-spec P-MW-06 and P-MW-07. The decision is made anew for every head that is stored, so that
+//! PEP 3333, "Error Handling"; docs/rules.md P-MW-06 and P-MW-07. The decision is made anew for every head that is stored, so that
 //! a `restart` counts as it does without this middleware, and its error still reaches the log. What was sent stays sent: a page can
 //! only take the place of a response that has not begun.
 //!

@@ -1,6 +1,6 @@
 //! `Mount`: several applications in one server, each under its own prefix of the path.
 //!
-//! PEP 3333, "environ Variables"; gateway-spec P-MW-09. What matched moves from `PATH_INFO` to `SCRIPT_NAME`, so that the two
+//! PEP 3333, "environ Variables"; docs/rules.md P-MW-09. What matched moves from `PATH_INFO` to `SCRIPT_NAME`, so that the two
 //! together are still the decoded path (P-ENV-05) and an application below builds right links without knowing where it is. The
 //! prefixes are the deployer's and never come from a request: a front server's deny rules could be passed by a field that said
 //! otherwise. Methods, hosts and patterns in paths are a router's affair and not looked at.

@@ -1,6 +1,6 @@
 //! `Normalize`: no dot segments and no doubled slashes in the path that an application sees.
 //!
-//! RFC 3986 section 5.2.4; gateway-spec P-ENV-06. The HTTP door passes a path on as it was sent, because then server and
+//! RFC 3986 section 5.2.4; docs/rules.md P-ENV-06. The HTTP door passes a path on as it was sent, because then server and
 //! application never disagree about it. But a front server may: nginx checks access on the resolved path and, with a
 //! `proxy_pass` that names no URI, forwards the raw one. So an application that maps paths to files, or stands behind such
 //! rules, wants this around it.

@@ -1,6 +1,6 @@
 //! `TrustProxy`: who the client is, and how and where it has asked, from the mouth of a front server.
 //!
-//! RFC 7239; gateway-spec sections 3.1 and 3.3 (8 to 11). Anybody can send `X-Forwarded-Proto: https`. So nothing is believed by
+//! RFC 7239; docs/rules.md. Anybody can send `X-Forwarded-Proto: https`. So nothing is believed by
 //! default: the deployer lists the networks of the proxies, the one family of fields that they write, and of `X-Forwarded-*`
 //! each single field (a proxy passes on what it does not know, so the field that it forgets is the client's). Every other field of both
 //! families, and all of them from anybody else, is removed, so that no application can be misled by one.

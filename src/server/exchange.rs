@@ -1,6 +1,6 @@
 //! One request and its response: environ, application, framing, clean-up.
 //!
-//! PEP 3333, "Specification Details"; gateway-spec P-ERR-01 to P-ERR-06, P-LEN, P-BODY. A [`Desk`] is what a thread needs for
+//! PEP 3333, "Specification Details"; docs/rules.md P-ERR-01 to P-ERR-06, P-LEN, P-BODY. A [`Desk`] is what a thread needs for
 //! it, used again for every exchange. The application runs under `catch_unwind`, and so does every step of its body: a panic
 //! is a 500 while nothing was sent, a visible abort after that, and never the end of the thread (with `panic = "abort"` it is the
 //! end of the process: that is what the setting says).

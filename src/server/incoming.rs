@@ -1,6 +1,6 @@
 //! The content of a request on its way to the application.
 //!
-//! RFC 9112 sections 6 and 7, RFC 9110 section 10.1.1, gateway-spec P-IN-01 to P-IN-11 and P-EXP-01. It runs in the thread that
+//! RFC 9112 sections 6 and 7, RFC 9110 section 10.1.1, docs/rules.md P-IN-01 to P-IN-11 and P-EXP-01. It runs in the thread that
 //! runs the application: what the buffer does not hold is read from the transport slice by slice, under the deadlines of the
 //! settings. A failure is remembered: every later read fails alike, and the server answers with its cause.
 

@@ -1,6 +1,6 @@
 //! A response on its way to the client: framing and sending, block by block.
 //!
-//! RFC 9112 sections 6 and 7, gateway-spec P-LEN-01 to P-LEN-07, P-BODY-01, P-BODY-02. It runs in the thread that runs the
+//! RFC 9112 sections 6 and 7, docs/rules.md P-LEN-01 to P-LEN-07, P-BODY-01, P-BODY-02. It runs in the thread that runs the
 //! application. Every block is handed to the system before the next is asked for, waiting slice by slice under the stall
 //! deadline; only the last part of a body that is all there may be left over, for the waiting room to send.
 

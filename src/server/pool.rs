@@ -16,7 +16,7 @@
 //! | a pool whose threads block on their connection while nobody waits, and a thread that parks the others | 1.70 | 1.59 | 2.48 | – | 1.05 | – |
 //! | shards with take-over | 1.01 | 0.95 | 1.03 | 1.05 | 0.94 | 0.67 |
 //!
-//! (`bench.py --workloads hello_c16,hello_c64,hello_c256,hello_c1000,idle1000,slow --seconds 2`, single runs on a busy machine: only the
+//! (`examples/peer` under `wrk -c N -t 2 -d 2` beside the peer, CPU from the process; single runs on a busy machine: only the
 //! ratios say something.) The first pays a hand-over between threads for every request as soon as connections outnumber threads.
 //!
 //! # Why it is right

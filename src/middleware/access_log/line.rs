@@ -1,7 +1,7 @@
 //! The formats of the access log: common, combined and JSON lines.
 //!
 //! Whatever a client can choose is escaped, because a line feed would forge a line, a quote a field, and an escape sequence reaches the
-//! terminal of whoever reads the log (gateway-spec 3.3, 34). A field that is not there is `-`, or `null` in JSON.
+//! terminal of whoever reads the log. A field that is not there is `-`, or `null` in JSON.
 
 use std::fmt::{self, Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};

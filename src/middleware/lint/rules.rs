@@ -1,6 +1,6 @@
 //! The rules that can be read off a value: an environ, a refused status, the fields of a head.
 //!
-//! gateway-spec V-16 to V-24, V-27 to V-31, V-36, V-42. Pure functions: they remember nothing and tell nobody. Which fields
+//! rules V-16 to V-24, V-27 to V-31, V-36, V-42. Pure functions: they remember nothing and tell nobody. Which fields
 //! are refused is asked of [`Headers::check`], so that it is said in one place.
 
 use super::Level;
