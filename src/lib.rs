@@ -87,6 +87,7 @@ mod server;
 pub mod testing;
 
 pub use cause::Cause;
+pub use door::Door;
 pub use gateway::{
     Application, Block, Blocks, Body, Content, CookieError, Environ, ErrorStream, Errors, Gateway, Headers, Input,
     Response, SameSite, SetCookie, StartError, StartResponse, Status, Transmit, Writer, escape_html, form_bytes,

@@ -1,21 +1,153 @@
 //! The HTTP/1.1 door: a request head becomes an environ, a status and fields become a response head.
 //!
 //! RFC 9112, RFC 3875 section 4.1, docs/rules.md P-ENV-01 to P-ENV-32. What is dropped on the way in is a fixed list: fields of the
-//! connection, `Proxy` (httpoxy), and names with an underscore, which would collide with names with a hyphen. It does not decide
-//! about framing (`http::framing`) and writes to no socket.
+//! connection, `Proxy` (httpoxy), and names with an underscore, which would collide with names with a hyphen. The rules are those
+//! of `http`; here are the ones that depend on the settings: which schemes, names and lengths are served. It does not decide about
+//! framing (`http::framing`) and writes to no socket.
 
-use super::{Origin, Peer, push_decimal};
-use crate::gateway::{Headers, Pairs, percent_decode, variable_byte};
-use crate::http::framing::{Content, Framing};
-use crate::http::head::Version;
-use crate::http::request::Request;
+use std::borrow::Cow;
+
+use super::{Door, Examined, Facts, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room, push_decimal};
+use crate::cause::Cause;
+use crate::gateway::{Pairs, percent_decode, variable_byte};
+use crate::http::framing::Content;
+use crate::http::head::{self, Parsed, Version};
+use crate::http::request::{self, Request};
 use crate::http::target::Target;
+
+/// HTTP/1.1.
+pub(crate) struct Http;
+
+impl Protocol for Http {
+    const NAME: &'static str = "http";
+
+    fn longest_head(policy: &Policy) -> usize {
+        policy.head.head
+    }
+
+    fn may_be_decided(bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool {
+        head::may_be_decided(bytes, &mut progress.head, &policy.head)
+    }
+
+    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+        let head = match head::parse(bytes, &policy.head, &mut room.spans) {
+            Parsed::Incomplete => return Examined::Incomplete,
+            Parsed::Invalid(cause) => return Examined::Refused(cause),
+            Parsed::Complete(head) => head,
+        };
+        let request = match request::read(head) {
+            Ok(request) => request,
+            Err(cause) => return Examined::Refused(cause),
+        };
+        if matches!(request.target, Target::Absolute { https: true, .. }) && !policy.https {
+            return Examined::Refused(Cause::TargetScheme);
+        }
+        if policy.refuse_underscores && request.head.fields().any(|(name, _)| name.contains(&b'_')) {
+            return Examined::Refused(Cause::FieldUnderscore);
+        }
+        if let Content::Length(length) = request.content {
+            if policy.max_content.is_some_and(|most| length > most) {
+                return Examined::Refused(Cause::ContentLong);
+            }
+            let gathered = usize::try_from(length).ok().filter(|length| *length <= policy.gathered_content);
+            if let (Some(length), false) = (gathered, request.expects_continue) {
+                let whole = head.len() + length;
+                if bytes.len() < whole {
+                    return Examined::Gather(whole);
+                }
+            }
+        }
+        Examined::Ready(super::Request::Http(request))
+    }
+
+    /// Whatever is wrong with it, a client of HTTP reads a status.
+    fn addressee(bytes: &[u8]) -> Option<Facts> {
+        // Only what the parser skips may stand before it: bytes behind the fault have no say.
+        let is_head = [0, 2, 4].iter().any(|at| {
+            let (empty, line) = bytes.split_at_checked(*at).unwrap_or((b"-", b""));
+            b"\r\n\r\n".starts_with(empty) && line.starts_with(b"HEAD ")
+        });
+        Some(Facts {
+            door: Door::Http,
+            head_len: bytes.len(),
+            version: Version::Http11,
+            is_head,
+            content: Content::None,
+            expects_continue: false,
+            keep_alive: false,
+            keep_alive_named: false,
+            is_options_asterisk: false,
+        })
+    }
+
+    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+        let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+        let line = bytes.get(start..).unwrap_or_default();
+        let end = line.iter().take(200).position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len().min(200));
+        line.get(..end).unwrap_or_default().into()
+    }
+
+    /// Status line, the application's fields as they came, then what HTTP asks for.
+    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+        // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
+        write_status_line(out, reply.status);
+        let (mut length, mut date, mut server) = (reply.framing.content_length, reply.date, reply.server);
+        for (name, value) in reply.headers.iter() {
+            match name.len() {
+                14 if name.eq_ignore_ascii_case(b"content-length") => {
+                    if let Some(length) = length.take() {
+                        write_field(out, name, |out| push_decimal(out, length));
+                    }
+                    continue;
+                }
+                // P-HDR-01: the application's own value wins.
+                4 if name.eq_ignore_ascii_case(b"date") => date = None,
+                6 if name.eq_ignore_ascii_case(b"server") => server = None,
+                _ => {}
+            }
+            write_field(out, name, |out| out.extend_from_slice(value));
+        }
+        if let Some(length) = length {
+            write_field(out, b"Content-Length", |out| push_decimal(out, length));
+        }
+        if reply.framing.chunked {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+        match reply.persistence {
+            Persistence::Silent => {}
+            Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+            Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        }
+        if let Some(server) = server {
+            write_field(out, b"Server", |out| out.extend_from_slice(server.as_bytes()));
+        }
+        if let Some(date) = date {
+            write_field(out, b"Date", |out| out.extend_from_slice(date));
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What outlives the head of a request.
+pub(super) fn facts(request: &Request<'_>) -> Facts {
+    Facts {
+        door: Door::Http,
+        head_len: request.head.len(),
+        version: request.head.version(),
+        is_head: request.head.method() == b"HEAD",
+        content: request.content,
+        expects_continue: request.expects_continue,
+        keep_alive: request.keep_alive,
+        keep_alive_named: request.keep_alive_named,
+        is_options_asterisk: matches!(request.target, Target::Asterisk),
+    }
+}
 
 /// What the server answers `OPTIONS *` and CONNECT with: the methods it passes on.
 pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their underscore.
-pub(crate) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, variables: &mut Pairs) -> u64 {
+pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, variables: &mut Pairs) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
         Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
@@ -138,7 +270,7 @@ fn is_variable_of(variable: &[u8], name: &[u8]) -> bool {
 }
 
 /// The host of an authority, without its port.
-fn host_of(authority: &[u8]) -> &[u8] {
+pub(super) fn host_of(authority: &[u8]) -> &[u8] {
     match authority.iter().rposition(|byte| *byte == b':') {
         // The colons inside of brackets belong to an IPv6 address.
         Some(colon) if !authority.ends_with(b"]") => authority.get(..colon).unwrap_or_default(),
@@ -146,126 +278,18 @@ fn host_of(authority: &[u8]) -> &[u8] {
     }
 }
 
-/// What the server adds to each response.
-pub(crate) struct Stamp<'a> {
-    /// The value of Date, if it is sent.
-    pub(crate) date: Option<&'a [u8; 29]>,
-    /// The value of Server, if it is sent.
-    pub(crate) server: Option<&'a str>,
-}
-
-/// What is said about the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Persistence {
-    /// It stays, as HTTP/1.1 has it by default: nothing is said.
-    Silent,
-    /// It stays, and an HTTP/1.0 client is told so.
-    KeepAlive,
-    /// It ends with this response.
-    Close,
-}
-
-/// Writes the head of a response: status line, the application's fields as they came, then what HTTP asks for.
-pub(crate) fn write_head(
-    out: &mut Vec<u8>,
-    (code, reason): (u16, &str),
-    headers: &Headers,
-    framing: &Framing,
-    persistence: Persistence,
-    stamp: &Stamp<'_>,
-) {
-    // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
+/// The status line of a response.
+pub(super) fn write_status_line(out: &mut Vec<u8>, (code, reason): (u16, &str)) {
     out.extend_from_slice(b"HTTP/1.1 ");
     push_decimal(out, u64::from(code));
     out.push(b' ');
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
-
-    let (mut length, mut date, mut server) = (framing.content_length, stamp.date, stamp.server);
-    for (name, value) in headers.iter() {
-        match name.len() {
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if let Some(length) = length.take() {
-                    write_field(out, name, |out| push_decimal(out, length));
-                }
-                continue;
-            }
-            // P-HDR-01: the application's own value wins.
-            4 if name.eq_ignore_ascii_case(b"date") => date = None,
-            6 if name.eq_ignore_ascii_case(b"server") => server = None,
-            _ => {}
-        }
-        write_field(out, name, |out| out.extend_from_slice(value));
-    }
-    if let Some(length) = length {
-        write_field(out, b"Content-Length", |out| push_decimal(out, length));
-    }
-    if framing.chunked {
-        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-    }
-    match persistence {
-        Persistence::Silent => {}
-        Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-        Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
-    }
-    if let Some(server) = server {
-        write_field(out, b"Server", |out| out.extend_from_slice(server.as_bytes()));
-    }
-    if let Some(date) = date {
-        write_field(out, b"Date", |out| out.extend_from_slice(date));
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
-fn write_field(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     value(out);
     out.extend_from_slice(b"\r\n");
-}
-
-/// The first line of what a client sent, for a log: as far as it goes, at most 200 bytes, escaped when shown.
-pub(crate) fn first_line(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-    let line = bytes.get(start..).unwrap_or_default();
-    let end = line.iter().take(200).position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len().min(200));
-    line.get(..end).unwrap_or_default()
-}
-
-/// What of a request outlives its head: the bytes go to the environ, these few facts to the exchange.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
-    pub(crate) head_len: usize,
-    pub(crate) version: Version,
-    pub(crate) is_head: bool,
-    pub(crate) content: Content,
-    pub(crate) expects_continue: bool,
-    pub(crate) keep_alive: bool,
-    pub(crate) keep_alive_named: bool,
-    /// `OPTIONS *`, which the server answers by itself.
-    pub(crate) is_options_asterisk: bool,
-}
-
-impl Facts {
-    /// Whether so many received bytes hold the whole request. Of chunked content that is not known in advance.
-    pub(crate) fn is_all_here(&self, received: usize) -> bool {
-        match self.content {
-            Content::None => true,
-            Content::Length(length) => received.saturating_sub(self.head_len) as u64 >= length,
-            Content::Chunked => false,
-        }
-    }
-
-    pub(crate) fn of(request: &Request<'_>) -> Facts {
-        Facts {
-            head_len: request.head.len(),
-            version: request.head.version(),
-            is_head: request.head.method() == b"HEAD",
-            content: request.content,
-            expects_continue: request.expects_continue,
-            keep_alive: request.keep_alive,
-            keep_alive_named: request.keep_alive_named,
-            is_options_asterisk: matches!(request.target, Target::Asterisk),
-        }
-    }
 }

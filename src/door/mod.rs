@@ -1,15 +1,212 @@
 //! How a request becomes an environ and a response goes back: one file for each protocol.
 //!
-//! A door knows the syntax of its protocol and the gateway, and nothing of sockets and threads. HTTP/1.1 is the first; what the
-//! doors share is here: what is known before a request arrives.
+//! A door knows the syntax of its protocol and the gateway, and nothing of sockets and threads. [`Protocol`] is what a door must be
+//! able to do; [`Door`] names the doors and sends each call to the file of its protocol, without a pointer in between. The exchange
+//! (environ, application, clean-up, logging) exists once, in the server, and asks the door only where protocols differ: where a head
+//! ends, what it says ([`Request`], [`Facts`]), how the head of a response is written.
 
 pub(crate) mod http;
 
-use crate::gateway::{Gateway, Pairs};
+use std::borrow::Cow;
+
+use crate::cause::Cause;
+use crate::gateway::{Gateway, Headers, Pairs};
+use crate::http::framing::{Content, Framing};
+use crate::http::head::{self, Spans, Version};
+
+/// The protocol that is spoken at an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Door {
+    /// HTTP/1.1 and HTTP/1.0, for clients of every kind.
+    #[default]
+    Http,
+}
+
+/// What a protocol must be able to do. Its bytes come from a client: nothing here panics on them or stores more than the policy says.
+pub(crate) trait Protocol {
+    /// What `doorway.door` says.
+    const NAME: &'static str;
+
+    /// How many bytes a head may have.
+    fn longest_head(policy: &Policy) -> usize;
+
+    /// Whether [`examine`](Protocol::examine) may know more than when this was last asked: a cheap gate, so that a client which sends
+    /// byte by byte does not have its head read at each.
+    fn may_be_decided(bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool;
+
+    /// Reads what has arrived as a request.
+    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf>;
+
+    /// Whom a refusal of these bytes answers, or nothing where no answer would be understood.
+    fn addressee(bytes: &[u8]) -> Option<Facts>;
+
+    /// What was asked for, on one line for a log, as far as it has arrived; at most 200 bytes, escaped when shown.
+    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]>;
+
+    /// Writes the head of a response.
+    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>);
+}
+
+/// Calls the function of whichever protocol it is.
+macro_rules! at {
+    ($door:expr, $protocol:ident => $call:expr) => {
+        match $door {
+            Door::Http => {
+                type $protocol = http::Http;
+                $call
+            }
+        }
+    };
+}
+
+impl Door {
+    /// The name, as in `doorway.door`.
+    ///
+    /// ```
+    /// assert_eq!(doorway::Door::Http.name(), "http");
+    /// ```
+    pub const fn name(self) -> &'static str {
+        at!(self, P => P::NAME)
+    }
+
+    pub(crate) fn longest_head(self, policy: &Policy) -> usize {
+        at!(self, P => P::longest_head(policy))
+    }
+
+    pub(crate) fn may_be_decided(self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool {
+        at!(self, P => P::may_be_decided(bytes, progress, policy))
+    }
+
+    pub(crate) fn examine<'buf>(self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+        at!(self, P => P::examine(bytes, policy, room))
+    }
+
+    pub(crate) fn addressee(self, bytes: &[u8]) -> Option<Facts> {
+        at!(self, P => P::addressee(bytes))
+    }
+
+    pub(crate) fn request_line(self, bytes: &[u8]) -> Cow<'_, [u8]> {
+        at!(self, P => P::request_line(bytes))
+    }
+
+    pub(crate) fn write_head(self, out: &mut Vec<u8>, reply: &Reply<'_>) {
+        at!(self, P => P::write_head(out, reply));
+    }
+}
+
+/// What the settings say about requests: which lengths, names and schemes are served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) head: head::Limits,
+    /// Bytes of content; `None` for no limit.
+    pub(crate) max_content: Option<u64>,
+    /// Content up to this many bytes is gathered before the call.
+    pub(crate) gathered_content: usize,
+    pub(crate) refuse_underscores: bool,
+    pub(crate) https: bool,
+}
+
+/// How far a head that is still arriving has been looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) head: head::Progress,
+}
+
+/// Room for what is found in a head, used again so that reading one allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) spans: Spans,
+}
+
+/// What the received bytes are.
+pub(crate) enum Examined<'buf> {
+    /// The head is not whole.
+    Incomplete,
+    /// The head is whole; so many bytes are needed before the call.
+    Gather(usize),
+    /// A request to answer.
+    Ready(Request<'buf>),
+    /// Nothing that is answered by an application.
+    Refused(Cause),
+}
+
+/// A request as its protocol says it, still in the buffer.
+pub(crate) enum Request<'buf> {
+    /// A head of HTTP.
+    Http(crate::http::request::Request<'buf>),
+}
+
+impl Request<'_> {
+    /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their names.
+    pub(crate) fn fill_environ(&self, origin: &Origin, peer: &Peer, variables: &mut Pairs) -> u64 {
+        match self {
+            Request::Http(request) => http::fill_environ(request, origin, peer, variables),
+        }
+    }
+
+    pub(crate) fn facts(&self) -> Facts {
+        match self {
+            Request::Http(request) => http::facts(request),
+        }
+    }
+}
+
+/// What of a request outlives its head: the bytes go to the environ, these few facts to the exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) door: Door,
+    pub(crate) head_len: usize,
+    /// How the response may be framed.
+    pub(crate) version: Version,
+    pub(crate) is_head: bool,
+    pub(crate) content: Content,
+    pub(crate) expects_continue: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) keep_alive_named: bool,
+    /// `OPTIONS *`, which the server answers by itself.
+    pub(crate) is_options_asterisk: bool,
+}
+
+impl Facts {
+    /// Whether so many received bytes hold the whole request. Of chunked content that is not known in advance.
+    pub(crate) fn is_all_here(&self, received: usize) -> bool {
+        match self.content {
+            Content::None => true,
+            Content::Length(length) => received.saturating_sub(self.head_len) as u64 >= length,
+            Content::Chunked => false,
+        }
+    }
+}
+
+/// The head of a response, to be written as the protocol has it.
+pub(crate) struct Reply<'a> {
+    /// Code and reason.
+    pub(crate) status: (u16, &'a str),
+    pub(crate) headers: &'a Headers,
+    pub(crate) framing: Framing,
+    pub(crate) persistence: Persistence,
+    /// The value of Date, if it is sent.
+    pub(crate) date: Option<&'a [u8; 29]>,
+    /// The value of Server, if it is sent.
+    pub(crate) server: Option<&'a str>,
+}
+
+/// What is said about the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// It stays, as HTTP/1.1 has it by default: nothing is said.
+    Silent,
+    /// It stays, and an HTTP/1.0 client is told so.
+    KeepAlive,
+    /// It ends with this response.
+    Close,
+}
 
 /// What is the same for every request that comes through one listener.
 #[derive(Clone)]
 pub(crate) struct Origin {
+    pub(crate) door: Door,
     pub(crate) gateway: Gateway,
     /// The server's own variables with fixed values.
     pub(crate) variables: Pairs,
@@ -22,13 +219,20 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(gateway: Gateway, server_name: String, server_port: Option<u16>, deployed: Pairs) -> Origin {
+    pub(crate) fn new(
+        door: Door,
+        gateway: Gateway,
+        server_name: String,
+        server_port: Option<u16>,
+        deployed: Pairs,
+    ) -> Origin {
+        let gateway = Gateway { door: door.name(), ..gateway };
         let mut variables = Pairs::default();
         variables.push(b"GATEWAY_INTERFACE", b"CGI/1.1");
         variables.push(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
         variables.push(b"SCRIPT_NAME", b"");
         let port = server_port.unwrap_or(if gateway.https { 443 } else { 80 });
-        Origin { gateway, variables, deployed, server_name, server_port: port.to_string() }
+        Origin { door, gateway, variables, deployed, server_name, server_port: port.to_string() }
     }
 }
 

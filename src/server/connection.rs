@@ -15,19 +15,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
-use super::examined::{Examined, examine};
 use super::held::Held;
 use super::house::{House, Ticket};
 use super::incoming::{Coding, Next as Content, Pace};
 use super::log::{Answer, Report};
 use super::refusal::refusal;
-use super::settings::Settings;
 use super::transport::{Transport, Wait, is_not_yet};
 use super::unsent::{Flushed, SHARE, Unsent};
 use crate::cause::Cause;
-use crate::door::http::first_line;
-use crate::door::{Origin, Peer};
-use crate::http::head::{self, Progress, Spans};
+use crate::door::{Examined, Origin, Peer, Policy, Progress, Room};
 
 /// A client at the other end of a transport.
 pub(super) struct Connection {
@@ -140,11 +136,11 @@ impl Connection {
     }
 
     fn receive_head(&mut self, house: &House, now: Instant) -> Option<Next> {
-        let limits = house.settings.head_limits();
+        let door = self.origin.door;
         if !self.buffer.is_empty() {
             self.begin_head(house, now);
         }
-        if head::may_be_decided(self.buffer.filled(), &mut self.progress, &limits) {
+        if door.may_be_decided(self.buffer.filled(), &mut self.progress, &house.policy) {
             return Some(Next::Look);
         }
         if self.phase != Phase::Head && house.is_stopping() {
@@ -162,7 +158,7 @@ impl Connection {
             };
         }
         // A head and the content gathered with it share the buffer.
-        let most = house.settings.max_head + house.settings.gathered_content;
+        let most = door.longest_head(&house.policy) + house.policy.gathered_content;
         match self.buffer.fill(&*self.transport, most, &house.reserve) {
             Ok(0) if self.buffer.is_empty() => Some(Next::End),
             // The verdict is that of all its bytes, not that of the last look at them.
@@ -171,7 +167,7 @@ impl Connection {
                 Some(Next::Look)
             }
             // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
-            Ok(_) if !head::may_be_decided(self.buffer.filled(), &mut self.progress, &limits) => {
+            Ok(_) if !door.may_be_decided(self.buffer.filled(), &mut self.progress, &house.policy) => {
                 Some(self.begin_head(house, now))
             }
             Ok(_) => Some(Next::Look),
@@ -291,13 +287,13 @@ impl Connection {
     }
 
     /// Reads what has arrived as a request. The bytes stay in the buffer.
-    pub(super) fn examine<'buf>(&'buf self, settings: &Settings, spans: &'buf mut Spans) -> Examined<'buf> {
-        examine(self.buffer.filled(), settings, spans)
+    pub(super) fn examine<'buf>(&'buf self, policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+        self.origin.door.examine(self.buffer.filled(), policy, room)
     }
 
     /// Whether a whole request is here that the application is to answer.
-    pub(super) fn is_answerable(&self, settings: &Settings) -> bool {
-        matches!(self.examine(settings, &mut Spans::new()), Examined::Ready(_))
+    pub(super) fn is_answerable(&self, policy: &Policy) -> bool {
+        matches!(self.examine(policy, &mut Room::default()), Examined::Ready(_))
     }
 
     /// The head is not whole yet: it goes on arriving.
@@ -368,13 +364,10 @@ impl Connection {
             return Some(Next::End);
         };
         self.report(cause, Answer::Status(status), house);
-        // Only what the parser skips may stand before it: bytes behind the fault have no say.
-        let filled = self.buffer.filled();
-        let is_head = [0, 2, 4].iter().any(|at| {
-            let (empty, line) = filled.split_at_checked(*at).unwrap_or((b"-", b""));
-            b"\r\n\r\n".starts_with(empty) && line.starts_with(b"HEAD ")
-        });
-        self.unsent = refusal(status, is_head, house);
+        let Some(addressee) = self.origin.door.addressee(self.buffer.filled()) else {
+            return Some(Next::End);
+        };
+        self.unsent = refusal(status, addressee, house);
         self.unread = None;
         self.ending = true;
         self.buffer.consume(self.buffer.len());
@@ -384,8 +377,8 @@ impl Connection {
 
     /// Tells the log what went wrong on this connection.
     pub(super) fn report(&self, cause: Cause, answer: Answer, house: &House) {
-        let request = first_line(self.buffer.filled());
-        house.error(&Report { cause, peer: self.peer.address, request, answer, detail: "" });
+        let request = self.origin.door.request_line(self.buffer.filled());
+        house.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail: "" });
     }
 
     /// Tells the log that the connection ends as it should.

@@ -25,7 +25,7 @@ use super::pool::{Vacancies, Vacancy, Worker};
 use super::shard::{Shard, State};
 use super::transport::{Socket, Stream, Transport};
 use crate::cause::Cause;
-use crate::door::{Origin, Peer};
+use crate::door::{Door, Origin, Peer};
 use crate::gateway::{Gateway, Pairs};
 
 /// What the threads of a server share.
@@ -123,14 +123,8 @@ impl Engine {
 
     fn origin(&self, listener: &Listener, variables: &Pairs) -> Origin {
         let settings = &self.house.settings;
-        let gateway = Gateway {
-            door: "http",
-            https: settings.https,
-            multithread: settings.threads > 1,
-            multiprocess: false,
-            run_once: false,
-        };
-        Origin::new(gateway, settings.server_name.clone(), listener.address().port(), variables.clone())
+        let gateway = Gateway { https: settings.https, multithread: settings.threads > 1, ..Gateway::default() };
+        Origin::new(Door::Http, gateway, settings.server_name.clone(), listener.address().port(), variables.clone())
     }
 
     /// Accepts until the server stops. No error ends it: what the system refuses is waited out, making room meanwhile.

@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::connection::{After, Connection};
-use super::examined::Examined;
 use super::failure::{Failure, error_text, panic_text};
 use super::house::House;
 use super::incoming::{Coding, Incoming, Intake};
@@ -22,10 +21,10 @@ use super::refusal::reason_of;
 use super::share::Place;
 use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
-use crate::door::http::{ALLOW, Facts, fill_environ};
+use crate::door::http::ALLOW;
+use crate::door::{Examined, Facts, Room};
 use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse};
 use crate::http::framing::Content;
-use crate::http::head::Spans;
 
 /// What a thread uses for one exchange after the other.
 pub(super) struct Desk {
@@ -34,7 +33,7 @@ pub(super) struct Desk {
     /// Away while the application has it, inside of `start_response`.
     outgoing: Option<Box<Outgoing>>,
     incoming: Option<Box<Incoming>>,
-    spans: Spans,
+    room: Room,
     pub(super) scratch: Vec<u8>,
     request_line: Vec<u8>,
 }
@@ -48,7 +47,7 @@ impl Desk {
             start_response: StartResponse::idle(),
             outgoing: None,
             incoming: None,
-            spans: Spans::new(),
+            room: Room::default(),
             scratch: Vec::new(),
             request_line: Vec::new(),
         }
@@ -88,13 +87,13 @@ impl Desk {
     ) -> Option<Duration> {
         let has_gathered = self.has_gathered();
         let gateway = connection.origin.gateway;
-        let examined = match connection.examine(&house.settings, &mut self.spans) {
+        let examined = match connection.examine(&house.policy, &mut self.room) {
             Examined::Ready(request) => {
                 let (origin, peer) = (&connection.origin, &connection.peer);
                 let variables = self.environ.refill(gateway);
-                let dropped = fill_environ(&request, origin, peer, variables);
+                let dropped = request.fill_environ(origin, peer, variables);
                 house.stats.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
-                Ok(Facts::of(&request))
+                Ok(request.facts())
             }
             // The connection is looked at again when the gathered answers are out.
             _ if has_gathered => return None,
@@ -191,7 +190,7 @@ impl Desk {
         place: Option<Place>,
         house: &House,
     ) -> Option<Arc<Intake>> {
-        let Some(coding) = Coding::of(facts.content, house.settings.head_limits()) else {
+        let Some(coding) = Coding::of(facts.content, house.policy.head) else {
             self.environ.open_input(None);
             return None;
         };

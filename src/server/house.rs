@@ -13,12 +13,15 @@ use super::log::{Access, Log, Report, ToLog};
 use super::settings::Settings;
 use super::share::Share;
 use crate::cause::Cause;
+use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
 
 /// The shared parts.
 pub(super) struct House {
     pub(super) settings: Arc<Settings>,
+    /// What of the settings the doors must know.
+    pub(super) policy: Policy,
     pub(super) application: Box<dyn Application>,
     log: Arc<dyn Log>,
     pub(super) reserve: Arc<Reserve>,
@@ -38,6 +41,7 @@ impl House {
         House {
             shards: settings.shards.clamp(1, settings.threads.max(1)),
             share: Arc::new(Share::new(settings.threads.max(1))),
+            policy: settings.policy(),
             settings: Arc::new(settings),
             application,
             log,

@@ -7,7 +7,6 @@
 mod buffer;
 mod connection;
 mod engine;
-mod examined;
 mod exchange;
 mod failure;
 mod held;
@@ -38,7 +37,7 @@ use std::time::{Duration, Instant};
 pub use listener::{Address, Listener};
 pub use settings::Settings;
 
-use crate::door::{Origin, Peer};
+use crate::door::{Door, Origin, Peer};
 use crate::gateway::{Application, Gateway, Pairs};
 use connection::{Connection, Next};
 use engine::Engine;
@@ -258,14 +257,14 @@ impl Server {
         let log = self.log.unwrap_or_else(default_log);
         let house = House::new(self.settings, Box::new(application), log);
         let gateway = Gateway { https: house.settings.https, multithread: false, ..Gateway::default() };
-        let origin = Origin::new(gateway, house.settings.server_name.clone(), port, self.variables);
+        let origin = Origin::new(Door::Http, gateway, house.settings.server_name.clone(), port, self.variables);
         let mut connection = Connection::new(transport, peer, Arc::new(origin), &house, None);
         let mut desk = Desk::new(&house);
         loop {
             let now = Instant::now();
             match connection.advance(&house, now, &mut desk.scratch) {
                 Next::Look => {
-                    if once && connection.is_answerable(&house.settings) {
+                    if once && connection.is_answerable(&house.policy) {
                         // As when a server stops: this response ends the connection.
                         house.begin_to_stop();
                     }

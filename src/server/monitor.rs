@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::engine::Engine;
 use super::settings::LOOK;
 use super::shard::Shard;
-use crate::http::head::Spans;
+use crate::door::Room;
 
 /// How the others reach the monitor.
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl Monitor {
 /// The life of the thread.
 pub(super) fn watch(engine: &Engine) {
     let mut scratch = Vec::new();
-    let mut spans = Spans::new();
+    let mut room = Room::default();
     let mut quiet = 0;
     loop {
         let stopping = engine.house.is_stopping();
@@ -85,7 +85,7 @@ pub(super) fn watch(engine: &Engine) {
             if let Some(shard) = engine.shards.get(index) {
                 let mut state = shard.lock();
                 shard.take_mail(&mut state);
-                state.sweep_aside(&engine.house, now, engine.queue_each(), &mut scratch, &mut spans);
+                state.sweep_aside(&engine.house, now, engine.queue_each(), &mut scratch, &mut room);
                 shard.publish(&state);
                 drop(state);
                 // A new driver may have found nothing a moment ago, and be about to sleep.

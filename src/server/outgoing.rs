@@ -17,7 +17,7 @@ use super::share::{Place, Share};
 use super::transport::{Transport, Wait};
 use super::unsent::{Back, COPIED, Flushed, Unsent, shorten};
 use crate::cause::Cause;
-use crate::door::http::{Facts, Persistence, Stamp, write_head};
+use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
@@ -168,8 +168,9 @@ impl Outgoing {
             (true, false) => Persistence::Silent,
         };
         let date = if self.settings.date_field { Some(self.date.now()) } else { None };
-        let stamp = Stamp { date, server: self.settings.server_field.as_deref() };
-        write_head(self.unsent.front(), status, headers, &framing, persistence, &stamp);
+        let reply =
+            Reply { status, headers, framing, persistence, date, server: self.settings.server_field.as_deref() };
+        request.door.write_head(self.unsent.front(), &reply);
         self.delimiter = Some(framing.delimiter);
         if let Delimiter::Length(length) = framing.delimiter {
             self.left = length;

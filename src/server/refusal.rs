@@ -5,13 +5,13 @@
 use super::house::House;
 use super::settings::RETRY_AFTER;
 use super::unsent::Unsent;
-use crate::door::http::{ALLOW, Persistence, Stamp, write_head};
+use crate::door::http::ALLOW;
+use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::Headers;
 use crate::http::framing;
-use crate::http::head::Version;
 
 /// A response of the server itself: the reason and nothing more.
-pub(super) fn refusal(status: u16, is_head: bool, house: &House) -> Unsent {
+pub(super) fn refusal(status: u16, addressee: Facts, house: &House) -> Unsent {
     let mut headers = Headers::new();
     headers.add("Content-Type", "text/plain");
     match status {
@@ -20,13 +20,20 @@ pub(super) fn refusal(status: u16, is_head: bool, house: &House) -> Unsent {
         _ => {}
     }
     let reason = reason_of(status);
-    let framing = framing::response(Version::Http11, is_head, status, None, Some(reason.len() as u64 + 1));
+    let framing = framing::response(addressee.version, addressee.is_head, status, None, Some(reason.len() as u64 + 1));
     let settings = &house.settings;
     let date = house.date();
-    let stamp = Stamp { date: settings.date_field.then_some(&date), server: settings.server_field.as_deref() };
+    let reply = Reply {
+        status: (status, reason),
+        headers: &headers,
+        framing,
+        persistence: Persistence::Close,
+        date: settings.date_field.then_some(&date),
+        server: settings.server_field.as_deref(),
+    };
     let mut unsent = Unsent::default();
-    write_head(unsent.front(), (status, reason), &headers, &framing, Persistence::Close, &stamp);
-    if !is_head {
+    addressee.door.write_head(unsent.front(), &reply);
+    if !addressee.is_head {
         unsent.front().extend_from_slice(reason.as_bytes());
         unsent.front().push(b'\n');
     }

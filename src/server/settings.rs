@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::door::Policy;
 use crate::http::head;
 
 /// What a server keeps to. [`Server::configure`](crate::Server::configure) changes it before the server starts.
@@ -193,12 +194,20 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(crate) fn head_limits(&self) -> head::Limits {
-        head::Limits {
+    /// What of it the doors must know.
+    pub(crate) fn policy(&self) -> Policy {
+        let head = head::Limits {
             target: self.max_target,
             field_line: self.max_field_line,
             fields: self.max_fields,
             head: self.max_head,
+        };
+        Policy {
+            head,
+            max_content: self.max_content,
+            gathered_content: self.gathered_content,
+            refuse_underscores: self.refuse_underscores,
+            https: self.https,
         }
     }
 }

@@ -17,12 +17,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Next};
-use super::examined::Examined;
 use super::house::House;
 use super::log::Answer;
 use super::settings::{COOL, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
 use crate::cause::Cause;
-use crate::http::head::Spans;
+use crate::door::{Examined, Room};
 
 /// The connections of one shard, and who drives it.
 pub(super) struct Shard {
@@ -283,16 +282,16 @@ impl State {
         now: Instant,
         most: usize,
         scratch: &mut Vec<u8>,
-        spans: &mut Spans,
+        room: &mut Room,
     ) {
         for _ in 0..self.hot.len() {
             if let Some(connection) = self.hot.pop_front() {
-                self.settle(connection, house, now, most, scratch, spans);
+                self.settle(connection, house, now, most, scratch, room);
             }
         }
         while self.cold.peek().is_some_and(|parked| parked.due <= now) {
             if let Some(connection) = self.take_cold() {
-                self.settle(connection, house, now, most, scratch, spans);
+                self.settle(connection, house, now, most, scratch, room);
             }
         }
         while self
@@ -315,13 +314,13 @@ impl State {
         now: Instant,
         most: usize,
         scratch: &mut Vec<u8>,
-        spans: &mut Spans,
+        room: &mut Room,
     ) {
         loop {
             match connection.advance(house, now, scratch) {
                 Next::Wait | Next::More => return self.park(connection, house, now),
                 Next::End => return,
-                Next::Look => match connection.examine(&house.settings, spans) {
+                Next::Look => match connection.examine(&house.policy, room) {
                     Examined::Incomplete => connection.keep_receiving(house, now),
                     Examined::Gather(whole) => connection.keep_gathering(whole, house, now),
                     Examined::Refused(cause) => {
