@@ -210,12 +210,12 @@ pub(crate) struct Origin {
     pub(crate) gateway: Gateway,
     /// The server's own variables with fixed values.
     pub(crate) variables: Pairs,
+    /// Those that say how requests arrive where no front server says it: SERVER_PORT and HTTPS.
+    pub(crate) local: Pairs,
     /// Those of the deployer, which win over everything a client sends.
     pub(crate) deployed: Pairs,
     /// SERVER_NAME where the request does not say one.
     pub(crate) server_name: String,
-    /// SERVER_PORT: the local port, or that of the scheme on a Unix socket.
-    pub(crate) server_port: String,
 }
 
 impl Origin {
@@ -231,25 +231,33 @@ impl Origin {
         variables.push(b"GATEWAY_INTERFACE", b"CGI/1.1");
         variables.push(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
         variables.push(b"SCRIPT_NAME", b"");
+        // The local port, or that of the scheme on a Unix socket.
         let port = server_port.unwrap_or(if gateway.https { 443 } else { 80 });
-        Origin { door, gateway, variables, deployed, server_name, server_port: port.to_string() }
+        let mut local = Pairs::default();
+        local.push(b"SERVER_PORT", port.to_string().as_bytes());
+        if gateway.https {
+            local.push(b"HTTPS", b"on");
+        }
+        Origin { door, gateway, variables, local, deployed, server_name }
     }
 }
 
 /// Who is at the other end of a connection; empty on a Unix socket.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
-    /// REMOTE_ADDR and REMOTE_PORT.
     pub(crate) address: Option<(std::net::IpAddr, u16)>,
-    /// The address as text, made once for all requests of the connection.
-    pub(crate) text: String,
+    /// REMOTE_ADDR and REMOTE_PORT, made once for all requests of the connection.
+    pub(crate) variables: Pairs,
 }
 
 impl Peer {
     pub(crate) fn new(address: std::net::SocketAddr) -> Peer {
         // An IPv4 client of an IPv6 listener is the same client as before.
         let ip = address.ip().to_canonical();
-        Peer { address: Some((ip, address.port())), text: ip.to_string() }
+        let mut variables = Pairs::default();
+        variables.push(b"REMOTE_ADDR", ip.to_string().as_bytes());
+        variables.push(b"REMOTE_PORT", address.port().to_string().as_bytes());
+        Peer { address: Some((ip, address.port())), variables }
     }
 }
 

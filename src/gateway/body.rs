@@ -185,6 +185,9 @@ impl Body {
 
     /// Makes a deferred body now; any other body is returned as it is.
     pub fn resolve(mut self, start_response: &mut StartResponse) -> Body {
+        if !matches!(self.kind, Kind::Deferred(_)) {
+            return self;
+        }
         loop {
             match std::mem::take(&mut self.kind) {
                 Kind::Deferred(make) => {
@@ -204,8 +207,17 @@ impl Body {
         &mut self.kind
     }
 
+    /// Whether functions of the application's will run when it closes.
+    pub(crate) fn closes_late(&self) -> bool {
+        !self.on_close.is_empty()
+    }
+
     /// Drops what is left and runs the `on_close` functions. Gives the number of panics in them.
     pub(crate) fn close(&mut self) -> usize {
+        if matches!(self.kind, Kind::Empty) && self.on_close.is_empty() {
+            // Most bodies have been sent and have nothing left that could panic.
+            return 0;
+        }
         let kind = std::mem::take(&mut self.kind);
         let mut panics = usize::from(panics(|| drop(kind)));
         for close in std::mem::take(&mut self.on_close) {

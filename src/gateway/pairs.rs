@@ -28,14 +28,23 @@ impl Pairs {
         self.entries.clear();
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
         self.push_with(|text| text.extend_from_slice(name), |text| text.extend_from_slice(value));
     }
 
     /// Appends a pair whose name and value are written straight into the text.
+    #[inline]
     pub(crate) fn push_with(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
         let entry = self.write(name, value);
         self.entries.push(entry);
+    }
+
+    /// Removes the pair that was appended last, bytes and all.
+    pub(crate) fn pop(&mut self) {
+        if let Some(entry) = self.entries.pop() {
+            self.text.truncate(entry.name);
+        }
     }
 
     /// Replaces the pair at `index`; the bytes of the old one stay in the text.
@@ -94,6 +103,7 @@ impl Pairs {
         self.entries.iter().map(|entry| (entry.name(&self.text), entry.value(&self.text)))
     }
 
+    #[inline]
     fn write(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) -> Entry {
         let start = self.text.len();
         name(&mut self.text);

@@ -7,6 +7,7 @@
 const TCHAR: u8 = 1;
 const FIELD_VALUE: u8 = 2;
 const TARGET: u8 = 4;
+const REG_NAME: u8 = 8;
 
 /// One bit a class for each byte.
 static CLASSES: [u8; 256] = classes();
@@ -34,6 +35,10 @@ const fn classes() -> [u8; 256] {
         }
         if b.is_ascii_graphic() && b != b'#' {
             class |= TARGET;
+        }
+        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
+        {
+            class |= REG_NAME;
         }
         table[byte] = class;
         byte += 1;
@@ -82,6 +87,13 @@ pub const fn is_field_value(byte: u8) -> bool {
 /// (RFC 9112 section 3.2).
 pub const fn is_target_byte(byte: u8) -> bool {
     is(byte, TARGET)
+}
+
+/// Whether the byte may stand for itself in a host name: unreserved or sub-delims (RFC 3986 section 3.2.2).
+// unreserved = ALPHA / DIGIT / "-" / "." / "_" / "~"
+// sub-delims = "!" / "$" / "&" / "'" / "(" / ")" / "*" / "+" / "," / ";" / "="
+pub(super) const fn is_reg_name_byte(byte: u8) -> bool {
+    is(byte, REG_NAME)
 }
 
 /// Whether the bytes are a token (RFC 9110 section 5.6.2).

@@ -3,6 +3,7 @@
 //! RFC 9112 section 3.2, RFC 3986 sections 2.1 and 3.2. Invariants: a target has one reading or none; a path is decoded
 //! exactly once. It does not remove dot segments, merge slashes or change case: the application sees what was sent.
 
+use super::scan;
 use crate::cause::Cause;
 
 /// A request target, taken apart. The authority-form belongs to CONNECT and is refused.
@@ -150,8 +151,8 @@ fn is_reg_name(mut name: &[u8]) -> bool {
     loop {
         name = match name {
             [] => return true,
+            [byte, rest @ ..] if scan::is_reg_name_byte(*byte) => rest,
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
-            [byte, rest @ ..] if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => rest,
             _ => return false,
         }
     }
@@ -163,8 +164,8 @@ fn is_port(bytes: &[u8]) -> bool {
     let Some(digits) = bytes.strip_prefix(b":") else {
         return false;
     };
-    let value =
-        digits.iter().fold(0, |value: u32, digit| value.saturating_mul(10).saturating_add(u32::from(digit & 15)));
+    // Five digits cannot leave a u32.
+    let value = digits.iter().take(5).fold(0, |value: u32, digit| value * 10 + u32::from(digit & 15));
     (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && value <= 65_535
 }
 

@@ -9,7 +9,7 @@ use std::io::Seek;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::connection::{After, Connection};
 use super::failure::{Failure, error_text, panic_text};
@@ -71,7 +71,7 @@ impl Desk {
             if !self.has_gathered() {
                 return lasted;
             }
-            now = Instant::now();
+            now += took;
         }
         self.send_gathered(connection, house);
         lasted
@@ -162,7 +162,7 @@ impl Desk {
         outgoing.begin(Arc::clone(&connection.transport), facts, intake, gathers);
 
         let mut outgoing = if facts.is_options_asterisk {
-            answer_asterisk(&mut outgoing);
+            answer_asterisk(&mut outgoing, begin);
             outgoing
         } else {
             self.call(outgoing, connection, house)
@@ -170,8 +170,8 @@ impl Desk {
         let lasted = outgoing.produced.map_or(Duration::ZERO, |produced| produced.saturating_duration_since(begin));
 
         let unread = self.take_up(connection, facts, &mut outgoing);
-        let now = Instant::now();
-        self.log_access(&outgoing, house, now.saturating_duration_since(begin));
+        self.log_access(&outgoing, house, begin);
+        let now = outgoing.lately.unwrap_or_else(Instant::now);
         let gathered = outgoing.is_gathering();
         let waits = !outgoing.unsent.is_empty() && !gathered;
         let unsent = waits.then(|| std::mem::take(&mut outgoing.unsent));
@@ -213,9 +213,9 @@ impl Desk {
         self.start_response.begin(outgoing);
         let mut body = Body::empty();
         let called = catch_unwind(AssertUnwindSafe(|| {
-            body = house.application.call(&self.environ, &mut self.start_response);
+            let called = house.application.call(&self.environ, &mut self.start_response);
             // A deferred body runs the application once more, to start late (P-SR-10).
-            body = std::mem::replace(&mut body, Body::empty()).resolve(&mut self.start_response);
+            body = called.resolve(&mut self.start_response);
         }));
         let outgoing = self.start_response.end().map(|transmit| transmit.into_any().downcast::<Outgoing>());
         let mut outgoing = match outgoing {
@@ -242,6 +242,9 @@ impl Desk {
             self.report(Cause::ApplicationError, Answer::Status(outgoing.status), &error, connection, house);
         }
         // Before the next request on the connection, whatever happened (P-BODY-04).
+        if body.closes_late() {
+            outgoing.lately = None;
+        }
         for _ in 0..body.close() {
             self.report(Cause::ClosePanic, Answer::Sent, "", connection, house);
         }
@@ -275,7 +278,8 @@ impl Desk {
             // A reader outlives the call.
             None => outgoing.keep_alive &= !has_content,
         }
-        self.make_head(outgoing, Some(known))?;
+        let now = Instant::now();
+        self.make_head(outgoing, Some(known), now)?;
         let back = match kind {
             Kind::Bytes(block) => Back::Bytes { block, sent: 0 },
             Kind::List(mut rest) => match rest.find(|block| !block.is_empty()) {
@@ -291,8 +295,7 @@ impl Desk {
         };
         outgoing.push_whole(back, known);
         outgoing.finish();
-        // What is left to do is the system's work and not the application's.
-        outgoing.produced = Some(Instant::now());
+        outgoing.note_produced(now);
         if outgoing.is_gathering() {
             return Ok(());
         }
@@ -315,7 +318,7 @@ impl Desk {
                 Err(panic) => return Err(Failure::new(Cause::ApplicationPanic, panic_text(panic))),
             };
             if !outgoing.head_is_made() {
-                self.make_head(outgoing, None)?;
+                self.make_head(outgoing, None, Instant::now())?;
             }
             outgoing.push(block);
             if outgoing.drops_content() {
@@ -329,21 +332,22 @@ impl Desk {
                 break;
             }
         }
+        let now = Instant::now();
         if !outgoing.head_is_made() {
             // No block at all is a body of length 0.
-            self.make_head(outgoing, Some(0))?;
+            self.make_head(outgoing, Some(0), now)?;
         }
         outgoing.finish();
-        outgoing.produced = Some(Instant::now());
+        outgoing.note_produced(now);
         outgoing
             .deliver()
             .map_err(|error| Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string()))
     }
 
-    fn make_head(&self, outgoing: &mut Outgoing, known: Option<u64>) -> Result<(), Failure> {
+    fn make_head(&self, outgoing: &mut Outgoing, known: Option<u64>, now: Instant) -> Result<(), Failure> {
         match (self.start_response.status(), self.start_response.headers()) {
             (Some(status), Some(headers)) => {
-                outgoing.make_head((status.code(), status.reason()), headers, known);
+                outgoing.make_head((status.code(), status.reason()), headers, known, now);
                 Ok(())
             }
             _ => Err(Failure::new(Cause::NotStarted, String::new())),
@@ -376,9 +380,9 @@ impl Desk {
         if cause.number() < 4000 {
             outgoing.keep_alive = false;
         }
-        let reason = reason_of(status);
+        let (reason, now) = (reason_of(status), Instant::now());
         let headers = Headers::from(&[("Content-Type", "text/plain")]);
-        outgoing.make_head((status, reason), &headers, Some(reason.len() as u64 + 1));
+        outgoing.make_head((status, reason), &headers, Some(reason.len() as u64 + 1), now);
         outgoing.push(format!("{reason}\n").into_bytes().into());
         outgoing.finish();
         // The client may be gone as well; the report below is the same.
@@ -414,15 +418,10 @@ impl Desk {
         if incoming.coding.is_end() { None } else { Some(incoming.coding) }
     }
 
-    fn log_access(&mut self, outgoing: &Outgoing, house: &House, duration: Duration) {
-        house.stats.count_answer(outgoing.content);
-        house.access(&Access {
-            environ: &self.environ,
-            status: outgoing.status,
-            bytes: outgoing.content,
-            duration,
-            time: SystemTime::now(),
-        });
+    fn log_access(&mut self, outgoing: &Outgoing, house: &House, begin: Instant) {
+        let (status, bytes) = (outgoing.status, outgoing.content);
+        house.stats.count_answer(bytes);
+        house.access(&Access { environ: &self.environ, status, bytes, begin });
     }
 
     fn report(&mut self, cause: Cause, answer: Answer, detail: &str, connection: &Connection, house: &House) {
@@ -439,8 +438,8 @@ impl Desk {
 const GATHERED: usize = 32;
 
 /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
-fn answer_asterisk(outgoing: &mut Outgoing) {
-    outgoing.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0));
+fn answer_asterisk(outgoing: &mut Outgoing, now: Instant) {
+    outgoing.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), now);
     // A client that is gone is noticed by what follows.
     let _ = outgoing.flush();
 }

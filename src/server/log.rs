@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cause::Cause;
 use crate::gateway::{Environ, ErrorStream};
@@ -59,32 +59,46 @@ pub struct Access<'a> {
     pub status: u16,
     /// Bytes of content that were sent, or queued for a slow client; without heads and framing.
     pub bytes: u64,
-    /// From the whole head to the end of the response's hand-over.
-    pub duration: Duration,
-    /// When the response ended.
-    pub time: SystemTime,
+    /// When the whole head was seen.
+    pub(super) begin: Instant,
+}
+
+impl Access<'_> {
+    /// From the whole head to now, which is the end of the response's hand-over.
+    ///
+    /// The clock is read when this is called, and so for nobody who keeps no access log.
+    pub fn duration(&self) -> Duration {
+        self.begin.elapsed()
+    }
 }
 
 impl fmt::Display for Access<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.environ.bytes("REMOTE_ADDR") {
+        Line { access: self, time: SystemTime::now(), duration: self.duration() }.fmt(f)
+    }
+}
+
+/// The line of an answered request at a time.
+struct Line<'a> {
+    access: &'a Access<'a>,
+    time: SystemTime,
+    duration: Duration,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Access { environ, status, bytes, .. } = self.access;
+        match environ.bytes("REMOTE_ADDR") {
             Some(address) => write_escaped(f, address)?,
             None => f.write_str("-")?,
         }
         f.write_str(" - - [")?;
         write_time(f, self.time)?;
         f.write_str("] \"")?;
-        write_escaped(f, self.environ.method().as_bytes())?;
+        write_escaped(f, environ.method().as_bytes())?;
         f.write_str(" ")?;
-        write_escaped(f, self.environ.bytes("REQUEST_URI").unwrap_or_default())?;
-        write!(
-            f,
-            " {}\" {} {} {}us",
-            self.environ.server_protocol(),
-            self.status,
-            self.bytes,
-            self.duration.as_micros()
-        )
+        write_escaped(f, environ.bytes("REQUEST_URI").unwrap_or_default())?;
+        write!(f, " {}\" {status} {bytes} {}us", environ.server_protocol(), self.duration.as_micros())
     }
 }
 
@@ -241,9 +255,10 @@ mod tests {
     fn an_access_line_is_in_the_common_format() {
         let environ = crate::testing::Request::get("/a?b").environ();
         let time = UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let access = Access { environ: &environ, status: 200, bytes: 14, duration: Duration::from_micros(85), time };
-        let line = "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b HTTP/1.1\" 200 14 85us";
-        assert_eq!(access.to_string(), line);
+        let access = Access { environ: &environ, status: 200, bytes: 14, begin: Instant::now() };
+        let line = Line { access: &access, time, duration: Duration::from_micros(85) }.to_string();
+        assert_eq!(line, "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b HTTP/1.1\" 200 14 85us");
+        assert!(access.to_string().contains("\"GET /a?b HTTP/1.1\" 200 14 "));
     }
 
     #[test]

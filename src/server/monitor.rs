@@ -59,10 +59,10 @@ pub(super) fn watch(engine: &Engine) {
         // Seen twice without a driver away, nothing is going on; then a driver that leaves its shard calls.
         let sleeps = quiet >= 2 && !stopping;
         engine.monitor.asleep.store(sleeps, Ordering::SeqCst);
-        // Looked at again after `asleep` was set: a driver that left before did not see it.
-        if !sleeps || !somebody_is_away(engine) {
-            engine.monitor.sleep((!sleeps).then_some(LOOK));
-        }
+        // Looked at again after `asleep` was set: a driver that left before did not see it. One that holds its shard's lock may be
+        // about to leave.
+        let for_good = sleeps && !somebody_is_away(engine);
+        engine.monitor.sleep((!for_good).then_some(LOOK));
         engine.monitor.asleep.store(false, Ordering::SeqCst);
 
         let now = Instant::now();

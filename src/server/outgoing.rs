@@ -44,6 +44,8 @@ pub(super) struct Outgoing {
     left: u64,
     /// When the application had produced the whole body.
     pub(super) produced: Option<Instant>,
+    /// A reading of the clock since which nothing has waited: it is still the time.
+    pub(super) lately: Option<Instant>,
     /// The status that went out, and how much content with it.
     pub(super) status: u16,
     pub(super) content: u64,
@@ -73,6 +75,7 @@ impl Outgoing {
             delimiter: None,
             left: 0,
             produced: None,
+            lately: None,
             status: 0,
             content: 0,
             share: Arc::clone(&house.share),
@@ -101,6 +104,7 @@ impl Outgoing {
         self.delimiter = None;
         self.left = 0;
         self.produced = None;
+        self.lately = None;
         self.status = 0;
         self.content = 0;
         self.waited = Duration::ZERO;
@@ -153,8 +157,8 @@ impl Outgoing {
         self.delimiter == Some(Delimiter::None)
     }
 
-    /// Writes the head in front. `known` is the length of a body that is all there.
-    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>) {
+    /// Writes the head in front. `known` is the length of a body that is all there, `now` what Date says.
+    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>, now: Instant) {
         let Some(request) = self.request else { return };
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
@@ -167,7 +171,7 @@ impl Outgoing {
             (true, true) => Persistence::KeepAlive,
             (true, false) => Persistence::Silent,
         };
-        let date = if self.settings.date_field { Some(self.date.now()) } else { None };
+        let date = if self.settings.date_field { Some(self.date.at(now)) } else { None };
         let reply =
             Reply { status, headers, framing, persistence, date, server: self.settings.server_field.as_deref() };
         request.door.write_head(self.unsent.front(), &reply);
@@ -241,6 +245,12 @@ impl Outgoing {
         }
     }
 
+    /// The application has produced the whole body: what is left to do is the system's work.
+    pub(super) fn note_produced(&mut self, now: Instant) {
+        self.produced = Some(now);
+        self.lately = Some(now);
+    }
+
     /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03).
     pub(super) fn finish(&mut self) {
         match self.delimiter {
@@ -273,6 +283,7 @@ impl Outgoing {
                     last = progress;
                 }
                 Flushed::Partly(gone) => {
+                    self.lately = None;
                     let transport = self.transport.as_deref().ok_or(io::ErrorKind::NotConnected)?;
                     transport.wait(Wait::Slice)?;
                     let now = Instant::now();
@@ -301,7 +312,7 @@ impl Outgoing {
 
 impl Transmit for Outgoing {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
-        self.make_head((status.code(), status.reason()), headers, None);
+        self.make_head((status.code(), status.reason()), headers, None, Instant::now());
         self.block(block)
     }
 
@@ -320,24 +331,26 @@ impl Transmit for Outgoing {
     }
 }
 
-/// The value of Date, made anew once a second.
+/// The value of Date, made anew once a second; in between the monotonic clock tells that the second is not over, which spares the
+/// reading of the other. A clock that was set shows within a second.
 struct Date {
-    second: u64,
     text: [u8; 29],
+    second: Option<Instant>,
 }
 
 impl Default for Date {
     fn default() -> Date {
-        Date { second: 0, text: imf_fixdate(0) }
+        Date { text: imf_fixdate(0), second: None }
     }
 }
 
 impl Date {
-    fn now(&mut self) -> &[u8; 29] {
-        let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        if second != self.second {
-            self.second = second;
-            self.text = imf_fixdate(second);
+    fn at(&mut self, now: Instant) -> &[u8; 29] {
+        let is_over = |begin: Instant| now.saturating_duration_since(begin) >= Duration::from_secs(1);
+        if self.second.is_none_or(is_over) {
+            let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.text = imf_fixdate(time.as_secs());
+            self.second = now.checked_sub(Duration::from_nanos(time.subsec_nanos().into()));
         }
         &self.text
     }
