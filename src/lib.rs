@@ -40,10 +40,10 @@
 //! | [`http`] | HTTP/1.1 on the wire: bytes in, values out | no socket, no thread, no clock |
 //! | `door` | how a request becomes an environ and a response goes back | `gateway`, `http` |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway` |
-//! | [`app`] | applications worth shipping | `gateway` |
+//! | [`app`] | applications worth shipping | `gateway`, and `http` as the parser that is public |
 //! | [`testing`] | applications without a socket | `gateway` |
 //!
-//! Arrows point one way: `server → door → http`, `door → gateway`, and `app`, `testing → gateway`. Every room may name a [`Cause`]. A test
+//! Arrows point one way: `server → door → http`, `door → gateway`, `app → http`, and `app`, `testing → gateway`. Every room may name a [`Cause`]. A test
 //! keeps them so. To read the whole in an evening: `gateway`, then `http`, then `server/connection.rs` and `server/exchange.rs`.
 //!
 //! # How a connection lives

@@ -1,5 +1,7 @@
 //! Applications worth shipping. Each is an ordinary [`Application`](crate::Application), usable at any door and under any mount.
 
 mod demo;
+mod proxy;
 
 pub use demo::demo;
+pub use proxy::{Proxy, UpstreamError};

@@ -157,8 +157,15 @@ impl<'buf> Iterator for Fields<'buf> {
 
 impl ExactSizeIterator for Fields<'_> {}
 
+impl<'buf> Fields<'buf> {
+    /// The fields that stand in `bytes` where the spans say.
+    pub(super) fn of(bytes: &'buf [u8], spans: &'buf Spans) -> Fields<'buf> {
+        Fields { bytes, spans: spans.0.iter() }
+    }
+}
+
 /// Why the parser stopped before the end of the head.
-enum Stop {
+pub(super) enum Stop {
     Incomplete,
     Invalid(Cause),
 }
@@ -192,12 +199,8 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
     let method_end = parse_method(bytes, start)?;
     let target = method_end + 1;
     let target_end = parse_target(bytes, target, limits)?;
-    let (version, mut line) = parse_version(bytes, target_end + 1)?;
-    spans.0.clear();
-    while bytes.get(line) != Some(&b'\r') {
-        line = parse_field_line(bytes, line, limits, spans)?;
-    }
-    let end = expect_crlf(bytes, line)?;
+    let (version, line) = parse_version(bytes, target_end + 1)?;
+    let end = parse_fields(bytes, line, limits, spans)?;
     let bytes = bytes.get(..end).ok_or(Stop::Incomplete)?;
     Ok(Head {
         bytes,
@@ -208,8 +211,18 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
     })
 }
 
+/// The position behind the empty line that ends the fields, which begin at `line`.
+#[inline]
+pub(super) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
+    spans.0.clear();
+    while bytes.get(line) != Some(&b'\r') {
+        line = parse_field_line(bytes, line, limits, spans)?;
+    }
+    expect_crlf(bytes, line)
+}
+
 /// The position behind the CRLF that must stand at `at`, where a CR or the end of the bytes is already known to be.
-fn expect_crlf(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+pub(super) fn expect_crlf(bytes: &[u8], at: usize) -> Result<usize, Stop> {
     match (bytes.get(at), bytes.get(at + 1)) {
         (Some(b'\r'), Some(b'\n')) => Ok(at + 2),
         (None, _) | (Some(b'\r'), None) => Err(Stop::Incomplete),

@@ -1,0 +1,217 @@
+//! `Proxy`: the application of another server, passed on under this one.
+//!
+//! RFC 9110 section 7.6, RFC 9112. A gateway (a reverse proxy) for local work and small installations: one upstream, by plain
+//! HTTP/1.1. Content streams both ways in bounded memory, also while both ways are busy at once.
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `upstream` | where requests go, and how a target of this server becomes one of the upstream |
+//! | `request` | the head that is sent |
+//! | `wire` | one connection: the request goes out, the response comes in, each step under a deadline |
+//! | `answer` | the head that comes back |
+//!
+//! Smuggling. Each request has a connection of its own, with `Connection: close`: whatever two parsers may disagree about, there
+//! is no next request to be mistaken. A request is built anew and carries one length, made here: the number of CONTENT_LENGTH, or
+//! the chunked coding. A response that could be read in two ways is answered 502.
+//!
+//! What it does not do: no upgrade (a WebSocket handshake is answered 501 and says so), no TLS, no cache, no balancing, no retry (a
+//! request that failed may have had an effect), no trailers. A field that a client names in Connection is passed on unless it is one
+//! of the fixed list, because the environ does not show that field: a client can so not have Authorization or a proxy's field dropped.
+
+mod answer;
+mod request;
+mod upstream;
+mod wire;
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+pub use upstream::UpstreamError;
+
+use crate::cause::Cause;
+use crate::gateway::{Application, Body, Environ, StartResponse};
+use upstream::Upstream;
+use wire::Exchange;
+
+/// Passes requests on to another server, and its responses back.
+///
+/// | upstream | mounted at | path asked for | path of the upstream |
+/// |---|---|---|---|
+/// | `http://127.0.0.1:3000` | `/api` | `/api/users?a=1` | `/api/users?a=1` |
+/// | `http://127.0.0.1:3000/` | `/api` | `/api/users?a=1` | `/users?a=1` |
+/// | `http://127.0.0.1:3000/v2` | `/api` | `/api/users?a=1` | `/v2/users?a=1` |
+///
+/// So an upstream without a path gets paths as they are, and a path takes the place of the prefix. A path with a `..` segment, which could
+/// leave the place it is mounted for, is answered 400.
+///
+/// Of the request, the upstream gets method, target, content and fields, but: `Host` is its own (see
+/// [`keep_host`](Proxy::keep_host)); hop-by-hop fields and `Expect` end here; `Forwarded`, `X-Forwarded-*` and `X-Real-IP` of the client
+/// are dropped, since anybody can write them, and `X-Forwarded-For`, `-Host`, `-Proto` (and `-Prefix`, where a path took its place) say
+/// what this server knows (a [`TrustProxy`](crate::middleware) around it decides whom that believes); `Via` is added. A redirect to the
+/// upstream's own address is rewritten to one of this server; cookies are not.
+///
+/// | what happens | answer | cause in the log |
+/// |---|---|---|
+/// | nobody listens there, or the name is unknown | 502 | [`Cause::UpstreamUnreachable`] |
+/// | the answer is not HTTP/1.1, or could be read in two ways | 502 | [`Cause::UpstreamInvalid`] |
+/// | the connection ends before the head of the answer | 502 | [`Cause::UpstreamTruncated`] |
+/// | a deadline passes before the head of the answer | 504 | [`Cause::UpstreamDeadline`] |
+/// | either of these in the middle of the content | the response is cut | the same |
+/// | the client asks for a WebSocket | 501 | [`Cause::UpgradeRefused`] |
+/// | the request has been through here before | 508 | [`Cause::ProxyLoop`] |
+///
+/// A request that is passed on holds a thread of the pool until the upstream has answered; content up to 64 KiB that a slow client
+/// takes holds none. A server-sent event stream holds one for as long as it lasts.
+///
+/// ```
+/// use doorway::{Server, app, middleware::Mount};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let upstream = Server::bind("127.0.0.1:0")?.spawn(app::demo)?;
+/// let proxy = app::Proxy::to(&format!("http://{}", upstream.addr()))?;
+/// let site = Mount::new().at("/api", proxy);
+/// let response = doorway::testing::Request::get("/api/users?a=1").call(&site);
+/// assert!(response.text().contains("REQUEST_URI = \"/api/users?a=1\"\n"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    upstream: Upstream,
+    keep_host: bool,
+    deadlines: Deadlines,
+    /// The name in Via. Of this proxy alone, so that a request which comes by again is known.
+    pseudonym: String,
+}
+
+/// How long each step may take.
+#[derive(Clone, Copy, Debug)]
+struct Deadlines {
+    connect: Duration,
+    first_byte: Duration,
+    progress: Duration,
+}
+
+impl Proxy {
+    /// A proxy to `http://host[:port][/path]`. The name is looked up for each request; of several addresses each is tried.
+    ///
+    /// # Errors
+    /// When it is no such URL, and says why.
+    pub fn to(url: &str) -> Result<Proxy, UpstreamError> {
+        // RandomState is seeded by the system: the only source of randomness in std.
+        let token = RandomState::new().build_hasher().finish();
+        Ok(Proxy {
+            upstream: Upstream::parse(url)?,
+            keep_host: false,
+            deadlines: Deadlines {
+                connect: Duration::from_secs(5),
+                first_byte: Duration::from_secs(60),
+                progress: Duration::from_secs(60),
+            },
+            pseudonym: format!("doorway-{token:016x}"),
+        })
+    }
+
+    /// Sends the client's own Host on, for an upstream that tells sites apart by it.
+    pub fn keep_host(mut self) -> Proxy {
+        self.keep_host = true;
+        self
+    }
+
+    /// How long all addresses of the upstream together may take to accept a connection; the default is 5 seconds.
+    pub fn connect_deadline(mut self, limit: Duration) -> Proxy {
+        self.deadlines.connect = limit;
+        self
+    }
+
+    /// How long the head of the answer may take once the request is sent; the default is 60 seconds.
+    pub fn first_byte_deadline(mut self, limit: Duration) -> Proxy {
+        self.deadlines.first_byte = limit;
+        self
+    }
+
+    /// How long the upstream may take no content and send none; the default is 60 seconds.
+    pub fn progress_deadline(mut self, limit: Duration) -> Proxy {
+        self.deadlines.progress = limit;
+        self
+    }
+
+    fn pass(&self, environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Failure> {
+        let target =
+            self.upstream.target(environ).ok_or(Failure::Refused("400 Bad Request", "a path with a .. segment"))?;
+        let outgoing = request::build(self, environ, &target)?;
+        let stream = self.upstream.connect(self.deadlines.connect)?;
+        Exchange::new(stream, self.deadlines, &self.upstream, environ)?.run(&outgoing, environ, start_response)
+    }
+}
+
+impl Application for Proxy {
+    fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        match self.pass(environ, start_response) {
+            Ok(body) => body,
+            // The server knows whether the client was too slow, too long-winded or gone.
+            Err(Failure::OfContent(error)) => Body::from(Err::<Body, _>(error)),
+            Err(Failure::Refused(status, detail)) => {
+                start_response.start(status, &[("Content-Type", "text/plain")]);
+                Body::from(format!("{status}: {detail}\n"))
+            }
+            Err(Failure::Upstream(fault)) => {
+                let status = status_of(fault.cause);
+                let said = format!("{status}:{}\n", fault.cause.sentence());
+                // Which upstream it was, and what it did, is for the log and not for the client.
+                let logged = format!("{}: {fault}", self.upstream);
+                match start_response.restart(status, &[("Content-Type", "text/plain")], logged) {
+                    Ok(_) => Body::from(said),
+                    Err(error) => Body::from(Err::<Body, _>(error)),
+                }
+            }
+        }
+    }
+}
+
+fn status_of(cause: Cause) -> &'static str {
+    match cause {
+        Cause::UpstreamDeadline => "504 Gateway Timeout",
+        Cause::UpgradeRefused => "501 Not Implemented",
+        Cause::ProxyLoop => "508 Loop Detected",
+        _ => "502 Bad Gateway",
+    }
+}
+
+/// Why a request was not passed on, or no answer came back.
+enum Failure {
+    /// The content of the request could not be read.
+    OfContent(std::io::Error),
+    /// The request is not for a proxy.
+    Refused(&'static str, &'static str),
+    Upstream(Fault),
+}
+
+/// What was wrong between this proxy and its upstream.
+#[derive(Debug)]
+struct Fault {
+    cause: Cause,
+    detail: String,
+}
+
+impl Fault {
+    fn new(cause: Cause, detail: impl fmt::Display) -> Fault {
+        Fault { cause, detail: detail.to_string() }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::Upstream(fault)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.cause, self.detail)
+    }
+}
+
+impl std::error::Error for Fault {}
