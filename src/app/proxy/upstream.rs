@@ -133,9 +133,10 @@ impl Upstream {
             target.push('/');
         }
         target.push_str(&rest);
-        if !environ.query_string().is_empty() {
+        let query = environ.bytes("QUERY_STRING").unwrap_or_default();
+        if !query.is_empty() {
             target.push('?');
-            push_visible(environ.bytes("QUERY_STRING").unwrap_or_default(), &mut target);
+            push_visible(query, &mut target);
         }
         Some(target)
     }
