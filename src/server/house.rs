@@ -127,6 +127,8 @@ pub(super) struct Places {
     open: AtomicUsize,
     lock: Mutex<()>,
     freed: Condvar,
+    /// How many wait: to notify nobody is a system call too, and would be one for every connection.
+    waiting: AtomicUsize,
 }
 
 impl Places {
@@ -143,7 +145,10 @@ impl Places {
     /// Waits until a connection ends, at most for a time.
     pub(super) fn wait(&self, time: Duration) {
         let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        // One that ended a moment ago is missed; that is why there is a time.
         let _guard = self.freed.wait_timeout(guard, time);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn notify(&self) {
@@ -159,6 +164,8 @@ pub(super) struct Ticket(Arc<Places>);
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
-        self.0.notify();
+        if self.0.waiting.load(Ordering::SeqCst) > 0 {
+            self.0.notify();
+        }
     }
 }

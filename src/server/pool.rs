@@ -185,8 +185,8 @@ impl<'a> Worker<'a> {
                 Found::Nothing(Some(Duration::ZERO)) => state,
                 Found::Nothing(time) => {
                     fruitless += 1;
-                    if fruitless <= IDLE_PASSES && time.is_some_and(|time| time < Duration::from_millis(1)) {
-                        // Under load the next request is a moment away, and a sleep would cost more than the request.
+                    if fruitless <= IDLE_PASSES {
+                        // Under load the next request or connection is a moment away, and a sleep would cost more than it.
                         drop(state);
                         std::thread::yield_now();
                         shard.lock()

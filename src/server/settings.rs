@@ -128,7 +128,7 @@ pub(crate) const LONGEST_EACH: Duration = Duration::from_micros(100);
 pub(crate) const LONGEST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(100));
 
 /// How often a driver that found nothing yields before it sleeps.
-pub(crate) const IDLE_PASSES: u32 = 4;
+pub(crate) const IDLE_PASSES: u32 = 8;
 
 /// Calls that last shorter than this on average are so quick that answers to pipelined requests may wait for one another.
 pub(crate) const QUICK_CALL: Duration = Duration::from_micros(20);
