@@ -104,6 +104,20 @@ causes! {
     ExpectUnknown = 1034, "expect-unknown", 417;
     /// the connection ended before the head did.
     HeadTruncated = 1035, "head-truncated", 400;
+    /// what arrived is not the protocol of this port.
+    ProtocolMistaken = 1041, "protocol-mistaken", 400;
+    /// a packet of uwsgi, SCGI or FastCGI that breaks its format.
+    PacketFormat = 1042, "packet-format", 400;
+    /// the variables of a packet are longer than the limit.
+    PacketLong = 1043, "packet-long", 431;
+    /// a uwsgi packet that asks for something else than a request to an application.
+    PacketModifier = 1044, "packet-modifier", 501;
+    /// more variables than the limit.
+    VariableCount = 1045, "variable-count", 431;
+    /// a variable is missing that every request has.
+    VariableMissing = 1046, "variable-missing", 400;
+    /// two values for a variable that has one.
+    VariableRepeated = 1047, "variable-repeated", 400;
 
     /// a Content-Length that is not 1 to 19 digits.
     ContentLength = 2001, "content-length", 400;
@@ -117,6 +131,8 @@ causes! {
     CodingVersion = 2005, "coding-version", 400;
     /// content longer than the limit.
     ContentLong = 2006, "content-long", 413;
+    /// CONTENT_LENGTH is not the length the client sent (nginx: turn scgi_request_buffering on).
+    LengthContradicted = 2007, "length-contradicted", 400;
     /// a chunk size that is not 1 to 16 hexadecimal digits.
     ChunkSize = 2011, "chunk-size", 400;
     /// a chunk extension that breaks the grammar.
@@ -133,6 +149,8 @@ causes! {
     TrailerLong = 2017, "trailer-long", 431;
     /// the connection ended before the content did.
     ContentTruncated = 2021, "content-truncated", 400;
+    /// the front server aborted the request.
+    RequestAborted = 2022, "request-aborted", 400;
 
     /// the head was not complete within its deadline.
     HeadDeadline = 3001, "head-deadline", 408;
@@ -162,6 +180,8 @@ causes! {
     AcceptFailed = 3013, "accept-failed", 0;
     /// cut because slow clients held their whole share of the threads, and this was the slowest.
     CrowdedOut = 3014, "crowded-out", 408;
+    /// a connection from an address that is not on the list.
+    PeerRefused = 3015, "peer-refused", 0;
 
     /// the application panicked.
     ApplicationPanic = 4001, "application-panic", 500;
@@ -195,6 +215,8 @@ causes! {
     ClosePanic = 4015, "close-panic", 0;
     /// a body with a status that has none was dropped.
     BodyDropped = 4016, "body-dropped", 0;
+    /// a response head of more than 3.5 KB, which front servers take only with larger buffers.
+    HeadLarge = 4017, "head-large", 0;
 
     /// the status line of an upstream is not version SP code SP reason.
     StatusLine = 5001, "status-line", 502;

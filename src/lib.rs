@@ -22,6 +22,7 @@
 //! - Middleware: a function that takes an [`Application`] and gives another; it may clone and edit the [`Environ`], look at the head with
 //!   [`StartResponse::on_start`], and change a body with [`Body::map_blocks`].
 //! - A server: [`Server`] serves on sockets, in the background as a [`Handle`]; [`serve_connection`] serves one stream of any kind.
+//! - A front server: HTTP, uwsgi, SCGI or FastCGI by [`Server::door`], CGI by [`Server::serve_cgi`], for the same application.
 //! - A test: [`testing`] calls an application without a socket.
 //! - Everything refused or cut has a numbered [`Cause`], which stands in the log.
 //!
@@ -38,7 +39,7 @@
 //! |---|---|---|
 //! | [`gateway`] | the contract between server and application | no socket, no HTTP syntax |
 //! | [`http`] | HTTP/1.1 on the wire: bytes in, values out | no socket, no thread, no clock |
-//! | `door` | how a request becomes an environ and a response goes back | `gateway`, `http` |
+//! | `door` | how a request becomes an environ and a response goes back, one file for each protocol ([`Door`]) | `gateway`, `http` |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway` |
 //! | [`app`] | applications worth shipping | `gateway`, and `http` as the parser that is public |
 //! | [`testing`] | applications without a socket | `gateway` |
@@ -56,6 +57,21 @@
 //!
 //! Three things run in a thread of the pool for as long as they last: the application, content above 16 KiB that it reads, and a
 //! body that it makes block by block. The last two are held to a minimum pace by [`Settings`].
+//!
+//! # Five doors
+//! The exchange (environ, application, framing, clean-up, logging) exists once; a protocol is a file in `door` that says where a request head
+//! ends, what it says, and how a response head is written. At the gateway doors a front server has read the request; what it passes on is
+//! brought to one form, so that an application sees the same request at every door:
+//!
+//! | | HTTP | uwsgi | SCGI | FastCGI | CGI |
+//! |---|---|---|---|---|---|
+//! | path | decoded from the target | one rule for `SCRIPT_NAME`, `PATH_INFO`, `DOCUMENT_URI`, `REQUEST_URI` | same | same | as sent |
+//! | who the client is | the peer | what the front server says | same | same | same |
+//! | content ends | length or last chunk | length | length | length or end of the stream | length |
+//! | response head | status line, Date, Server | status line | `Status:` | `Status:` | `Status:` |
+//! | response of unknown length | chunked | end of the connection | same | records | end of the stream |
+//! | connection stays | yes | no | no | as the front server asks | no |
+//! | a response that fails half-way is visible | yes | with a length | with a length | with a length, or no END_REQUEST | with a length |
 //!
 //! # What doorway is not
 //! No TLS, no HTTP/2, no WebSockets, no async, no routing: a front server does the first two, an application the last. Of the system,

@@ -7,10 +7,12 @@
 
 use std::borrow::Cow;
 
-use super::{Door, Examined, Facts, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room, push_decimal};
+use super::{
+    Content, Door, Examined, Facts, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room, push_decimal,
+};
 use crate::cause::Cause;
 use crate::gateway::{Pairs, percent_decode, variable_byte};
-use crate::http::framing::Content;
+use crate::http::framing;
 use crate::http::head::{self, Parsed, Version};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
@@ -45,7 +47,7 @@ impl Protocol for Http {
         if policy.refuse_underscores && request.head.fields().any(|(name, _)| name.contains(&b'_')) {
             return Examined::Refused(Cause::FieldUnderscore);
         }
-        if let Content::Length(length) = request.content {
+        if let framing::Content::Length(length) = request.content {
             if policy.max_content.is_some_and(|most| length > most) {
                 return Examined::Refused(Cause::ContentLong);
             }
@@ -67,17 +69,7 @@ impl Protocol for Http {
             let (empty, line) = bytes.split_at_checked(*at).unwrap_or((b"-", b""));
             b"\r\n\r\n".starts_with(empty) && line.starts_with(b"HEAD ")
         });
-        Some(Facts {
-            door: Door::Http,
-            head_len: bytes.len(),
-            version: Version::Http11,
-            is_head,
-            content: Content::None,
-            expects_continue: false,
-            keep_alive: false,
-            keep_alive_named: false,
-            is_options_asterisk: false,
-        })
+        Some(Facts { is_head, ..any_client() })
     }
 
     fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
@@ -130,6 +122,22 @@ impl Protocol for Http {
     }
 }
 
+/// Somebody who is answered without having been understood.
+pub(super) fn any_client() -> Facts {
+    Facts {
+        door: Door::Http,
+        head_len: 0,
+        version: Version::Http11,
+        is_head: false,
+        content: Content::None,
+        expects_continue: false,
+        keep_alive: false,
+        keep_alive_named: false,
+        is_options_asterisk: false,
+        record_id: None,
+    }
+}
+
 /// What outlives the head of a request.
 pub(super) fn facts(request: &Request<'_>) -> Facts {
     Facts {
@@ -137,11 +145,16 @@ pub(super) fn facts(request: &Request<'_>) -> Facts {
         head_len: request.head.len(),
         version: request.head.version(),
         is_head: request.head.method() == b"HEAD",
-        content: request.content,
+        content: match request.content {
+            framing::Content::None => Content::None,
+            framing::Content::Length(length) => Content::Length(length),
+            framing::Content::Chunked => Content::Chunked,
+        },
         expects_continue: request.expects_continue,
         keep_alive: request.keep_alive,
         keep_alive_named: request.keep_alive_named,
         is_options_asterisk: matches!(request.target, Target::Asterisk),
+        record_id: None,
     }
 }
 
@@ -189,7 +202,7 @@ fn fill_fields(request: &Request<'_>, variables: &mut Pairs) -> u64 {
             KeptAs::ContentType => variables.push(b"CONTENT_TYPE", value),
             KeptAs::ContentLength => {
                 // A length is only said where it is the length (P-ENV-09).
-                if matches!(request.content, Content::Length(_)) {
+                if matches!(request.content, framing::Content::Length(_)) {
                     variables.push(b"CONTENT_LENGTH", value);
                 }
             }

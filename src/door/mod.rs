@@ -5,13 +5,19 @@
 //! (environ, application, clean-up, logging) exists once, in the server, and asks the door only where protocols differ: where a head
 //! ends, what it says ([`Request`], [`Facts`]), how the head of a response is written.
 
+pub(crate) mod cgi;
+pub(crate) mod fastcgi;
 pub(crate) mod http;
+mod mistaken;
+mod scgi;
+mod uwsgi;
+mod variables;
 
 use std::borrow::Cow;
 
 use crate::cause::Cause;
 use crate::gateway::{Gateway, Headers, Pairs};
-use crate::http::framing::{Content, Framing};
+use crate::http::framing::Framing;
 use crate::http::head::{self, Spans, Version};
 
 /// The protocol that is spoken at an address.
@@ -21,6 +27,14 @@ pub enum Door {
     /// HTTP/1.1 and HTTP/1.0, for clients of every kind.
     #[default]
     Http,
+    /// uwsgi, for nginx (`uwsgi_pass`) and lighttpd.
+    Uwsgi,
+    /// SCGI, for nginx (`scgi_pass`) and lighttpd.
+    Scgi,
+    /// FastCGI, for nginx (`fastcgi_pass`), lighttpd, and servers that start their applications.
+    FastCgi,
+    /// CGI: the environment and the standard streams of the process. Not spoken at addresses; see [`Server::serve_cgi`](crate::Server::serve_cgi).
+    Cgi,
 }
 
 /// What a protocol must be able to do. Its bytes come from a client: nothing here panics on them or stores more than the policy says.
@@ -54,6 +68,22 @@ macro_rules! at {
         match $door {
             Door::Http => {
                 type $protocol = http::Http;
+                $call
+            }
+            Door::Uwsgi => {
+                type $protocol = uwsgi::Uwsgi;
+                $call
+            }
+            Door::Scgi => {
+                type $protocol = scgi::Scgi;
+                $call
+            }
+            Door::FastCgi => {
+                type $protocol = fastcgi::FastCgi;
+                $call
+            }
+            Door::Cgi => {
+                type $protocol = cgi::Cgi;
                 $call
             }
         }
@@ -93,6 +123,16 @@ impl Door {
     pub(crate) fn write_head(self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         at!(self, P => P::write_head(out, reply));
     }
+
+    /// Whether whoever reaches the address is believed what it says about clients (G-01).
+    pub(crate) fn trusts_its_peer(self) -> bool {
+        self != Door::Http
+    }
+
+    /// What the bytes look like if not like this protocol, in words for a log.
+    pub(crate) fn mistake(self, bytes: &[u8]) -> Option<String> {
+        mistaken::mistake(bytes, self)
+    }
 }
 
 /// What the settings say about requests: which lengths, names and schemes are served.
@@ -105,18 +145,27 @@ pub(crate) struct Policy {
     pub(crate) gathered_content: usize,
     pub(crate) refuse_underscores: bool,
     pub(crate) https: bool,
+    /// Calls of the application at the same time.
+    pub(crate) threads: usize,
 }
 
 /// How far a head that is still arriving has been looked at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) head: head::Progress,
+    /// Bytes of whole records, and the request that has begun in them.
+    pub(crate) searched: usize,
+    pub(crate) id: u16,
 }
 
 /// Room for what is found in a head, used again so that reading one allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     pub(crate) spans: Spans,
+    /// Variables that came in pieces, put together.
+    pub(crate) params: Vec<u8>,
+    /// What the protocol says to what came inside of the head; it goes out with the answer.
+    pub(crate) replies: Vec<u8>,
 }
 
 /// What the received bytes are.
@@ -125,6 +174,8 @@ pub(crate) enum Examined<'buf> {
     Incomplete,
     /// The head is whole; so many bytes are needed before the call.
     Gather(usize),
+    /// So many bytes are no request: the protocol answers them itself, if at all, and the connection may end with that.
+    Answered { consumed: usize, reply: Vec<u8>, ends: bool },
     /// A request to answer.
     Ready(Request<'buf>),
     /// Nothing that is answered by an application.
@@ -135,21 +186,47 @@ pub(crate) enum Examined<'buf> {
 pub(crate) enum Request<'buf> {
     /// A head of HTTP.
     Http(crate::http::request::Request<'buf>),
+    /// The variables of a front server. In a box, so that a request of HTTP stays small.
+    Variables(Box<variables::Request<'buf>>),
 }
 
 impl Request<'_> {
+    /// What the request says about the gateway: a front server knows whether its client used TLS.
+    pub(crate) fn gateway(&self, gateway: Gateway) -> Gateway {
+        match self {
+            Request::Http(_) => gateway,
+            Request::Variables(request) => request.gateway(gateway),
+        }
+    }
+
     /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their names.
     pub(crate) fn fill_environ(&self, origin: &Origin, peer: &Peer, variables: &mut Pairs) -> u64 {
         match self {
             Request::Http(request) => http::fill_environ(request, origin, peer, variables),
+            Request::Variables(request) => request.fill_environ(origin, variables),
         }
     }
 
     pub(crate) fn facts(&self) -> Facts {
         match self {
             Request::Http(request) => http::facts(request),
+            Request::Variables(request) => request.facts(),
         }
     }
+}
+
+/// How the content of a request is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    None,
+    Length(u64),
+    /// The chunked coding of HTTP.
+    Chunked,
+    /// Records of FastCGI, and whether all of them are here.
+    Records {
+        stdin: fastcgi::Stdin,
+        whole: bool,
+    },
 }
 
 /// What of a request outlives its head: the bytes go to the environ, these few facts to the exchange.
@@ -166,6 +243,8 @@ pub(crate) struct Facts {
     pub(crate) keep_alive_named: bool,
     /// `OPTIONS *`, which the server answers by itself.
     pub(crate) is_options_asterisk: bool,
+    /// The request's number where the response goes out in records of FastCGI.
+    pub(crate) record_id: Option<u16>,
 }
 
 impl Facts {
@@ -175,6 +254,7 @@ impl Facts {
             Content::None => true,
             Content::Length(length) => received.saturating_sub(self.head_len) as u64 >= length,
             Content::Chunked => false,
+            Content::Records { whole, .. } => whole,
         }
     }
 }

@@ -311,7 +311,8 @@ impl Connection {
             self.refuse(Cause::ContentTruncated, house, now);
             return;
         }
-        let pace = Pace::default();
+        // In records the whole is known record by record: what was waited for so far counts.
+        let pace = if let Phase::Gathering { pace, .. } = self.phase { pace } else { Pace::default() };
         let (allowance, _) = pace.allowance(&house.settings);
         self.enter(Phase::Gathering { whole, pace }, allowance, now);
     }
@@ -326,6 +327,19 @@ impl Connection {
     pub(super) fn send_later(&mut self, unsent: Unsent, house: &House, now: Instant) {
         self.unsent = unsent;
         self.enter(Phase::Flushing, house.settings.response_stall, now);
+    }
+
+    /// The first bytes are no request; the protocol says something to them, or nothing.
+    pub(super) fn answer_protocol(&mut self, consumed: usize, reply: &[u8], ends: bool, house: &House, now: Instant) {
+        self.buffer.consume(consumed);
+        self.progress = Progress::default();
+        self.ending = ends;
+        if ends || !reply.is_empty() {
+            self.unsent.append(reply);
+            self.enter(Phase::Flushing, house.settings.response_stall, now);
+        } else if self.buffer.is_empty() {
+            self.enter_idle(house, now);
+        }
     }
 
     /// Whether bytes that were received already may hold the next request.
@@ -360,25 +374,29 @@ impl Connection {
 
     /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.
     pub(super) fn refuse(&mut self, cause: Cause, house: &House, now: Instant) -> Option<Next> {
-        let Some(status) = cause.status() else {
-            return Some(Next::End);
-        };
-        self.report(cause, Answer::Status(status), house);
-        let Some(addressee) = self.origin.door.addressee(self.buffer.filled()) else {
-            return Some(Next::End);
-        };
-        self.unsent = refusal(status, addressee, house);
         self.unread = None;
         self.ending = true;
-        self.buffer.consume(self.buffer.len());
-        self.enter(Phase::Flushing, house.settings.response_stall, now);
+        match (cause.status(), self.origin.door.addressee(self.buffer.filled())) {
+            (Some(status), Some(addressee)) => {
+                self.report(cause, Answer::Status(status), house);
+                self.unsent = refusal(status, addressee, house);
+                self.buffer.consume(self.buffer.len());
+                self.enter(Phase::Flushing, house.settings.response_stall, now);
+            }
+            // Whatever speaks there would not understand an answer.
+            _ => {
+                self.report(cause, Answer::Closed, house);
+                self.enter_lingering(house, now);
+            }
+        }
         None
     }
 
     /// Tells the log what went wrong on this connection.
     pub(super) fn report(&self, cause: Cause, answer: Answer, house: &House) {
         let request = self.origin.door.request_line(self.buffer.filled());
-        house.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail: "" });
+        let detail = self.origin.door.mistake(self.buffer.filled()).unwrap_or_default();
+        house.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail: &detail });
     }
 
     /// Tells the log that the connection ends as it should.

@@ -25,7 +25,7 @@ use super::pool::{Vacancies, Vacancy, Worker};
 use super::shard::{Shard, State};
 use super::transport::{Socket, Stream, Transport};
 use crate::cause::Cause;
-use crate::door::{Door, Origin, Peer};
+use crate::door::{Origin, Peer};
 use crate::gateway::{Gateway, Pairs};
 
 /// What the threads of a server share.
@@ -124,7 +124,7 @@ impl Engine {
     fn origin(&self, listener: &Listener, variables: &Pairs) -> Origin {
         let settings = &self.house.settings;
         let gateway = Gateway { https: settings.https, multithread: settings.threads > 1, ..Gateway::default() };
-        Origin::new(Door::Http, gateway, settings.server_name.clone(), listener.address().port(), variables.clone())
+        Origin::new(listener.door, gateway, settings.server_name.clone(), listener.address().port(), variables.clone())
     }
 
     /// Accepts until the server stops. No error ends it: what the system refuses is waited out, making room meanwhile.
@@ -135,7 +135,11 @@ impl Engine {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     patience = PATIENCE.0;
-                    self.admit(stream, peer, origin);
+                    if listener.allows(&peer) {
+                        self.admit(stream, peer, origin);
+                    } else {
+                        self.turn_away(&peer);
+                    }
                 }
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
@@ -274,6 +278,11 @@ impl Engine {
 
     pub(super) fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    fn turn_away(&self, peer: &Peer) {
+        let (cause, answer) = (Cause::PeerRefused, Answer::Closed);
+        self.house.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
     }
 
     fn report(&self, cause: Cause, detail: &str) {

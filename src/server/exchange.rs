@@ -22,9 +22,8 @@ use super::share::Place;
 use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
 use crate::door::http::ALLOW;
-use crate::door::{Examined, Facts, Room};
+use crate::door::{Content, Examined, Facts, Room};
 use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse};
-use crate::http::framing::Content;
 
 /// What a thread uses for one exchange after the other.
 pub(super) struct Desk {
@@ -86,11 +85,10 @@ impl Desk {
         gathers: bool,
     ) -> Option<Duration> {
         let has_gathered = self.has_gathered();
-        let gateway = connection.origin.gateway;
         let examined = match connection.examine(&house.policy, &mut self.room) {
             Examined::Ready(request) => {
                 let (origin, peer) = (&connection.origin, &connection.peer);
-                let variables = self.environ.refill(gateway);
+                let variables = self.environ.refill(request.gateway(origin.gateway));
                 let dropped = request.fill_environ(origin, peer, variables);
                 house.stats.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
                 Ok(request.facts())
@@ -98,6 +96,10 @@ impl Desk {
             // The connection is looked at again when the gathered answers are out.
             _ if has_gathered => return None,
             Examined::Refused(cause) => Err(cause),
+            Examined::Answered { consumed, reply, ends } => {
+                connection.answer_protocol(consumed, &reply, ends, house, now);
+                return None;
+            }
             Examined::Incomplete => {
                 connection.keep_receiving(house, now);
                 return None;
@@ -160,6 +162,9 @@ impl Desk {
         let intake = self.lay_out(connection, facts, place, house);
         let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(house)));
         outgoing.begin(Arc::clone(&connection.transport), facts, intake, gathers);
+        if facts.record_id.is_some() {
+            outgoing.unsent.front().append(&mut self.room.replies);
+        }
 
         let mut outgoing = if facts.is_options_asterisk {
             answer_asterisk(&mut outgoing, begin);
@@ -237,6 +242,9 @@ impl Desk {
             self.fail(failure, &mut outgoing, connection, house);
         } else if let Some(cause) = outgoing.failure {
             self.report(cause, Answer::Sent, "", connection, house);
+        }
+        if outgoing.head_is_large {
+            self.report(Cause::HeadLarge, Answer::Sent, "", connection, house);
         }
         if let Some(error) = self.start_response.take_replaced() {
             self.report(Cause::ApplicationError, Answer::Status(outgoing.status), &error, connection, house);
@@ -415,6 +423,14 @@ impl Desk {
         if incoming.failure.is_some() {
             outgoing.keep_alive = false;
         }
+        if let Coding::Records(stdin) = &incoming.coding {
+            let mut replies = Vec::new();
+            stdin.answer_seconds(&mut replies);
+            outgoing.unsent.append(&replies);
+        }
+        if outgoing.keep_alive {
+            incoming.coding.give_up();
+        }
         if incoming.coding.is_end() { None } else { Some(incoming.coding) }
     }
 
@@ -440,6 +456,7 @@ const GATHERED: usize = 32;
 /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
 fn answer_asterisk(outgoing: &mut Outgoing, now: Instant) {
     outgoing.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), now);
+    outgoing.finish();
     // A client that is gone is noticed by what follows.
     let _ = outgoing.flush();
 }

@@ -14,8 +14,9 @@ use super::settings::Settings;
 use super::share::Place;
 use super::transport::{Transport, Wait, is_not_yet};
 use crate::cause::Cause;
+use crate::door::Content;
+use crate::door::fastcgi::Stdin;
 use crate::http::chunked::{Decoder, Step};
-use crate::http::framing::Content;
 
 /// How much is received at once where it cannot go straight to the application.
 const RECEIVED: usize = 16 * 1024;
@@ -25,6 +26,7 @@ const RECEIVED: usize = 16 * 1024;
 pub(super) enum Coding {
     Length { left: u64 },
     Chunked(Decoder),
+    Records(Stdin),
 }
 
 /// What stands next in a buffer, read by a [`Coding`].
@@ -46,6 +48,7 @@ impl Coding {
             Content::None | Content::Length(0) => None,
             Content::Length(left) => Some(Coding::Length { left }),
             Content::Chunked => Some(Coding::Chunked(Decoder::new(limits))),
+            Content::Records { stdin, .. } => Some(Coding::Records(stdin)),
         }
     }
 
@@ -57,16 +60,8 @@ impl Coding {
                 0 => Next::Nothing,
                 length => Next::Data(length),
             },
-            Coding::Chunked(decoder) => {
-                let (consumed, step) = decoder.step(buffer.filled());
-                buffer.consume(consumed);
-                match step {
-                    Step::Incomplete => Next::Nothing,
-                    Step::Data { len } => Next::Data(len),
-                    Step::End => Next::End,
-                    Step::Invalid(cause) => Next::Broken(cause),
-                }
-            }
+            Coding::Chunked(decoder) => found(decoder.step(buffer.filled()), buffer),
+            Coding::Records(stdin) => found(stdin.step(buffer.filled()), buffer),
         }
     }
 
@@ -75,6 +70,7 @@ impl Coding {
         match self {
             Coding::Length { left } => *left = left.saturating_sub(taken),
             Coding::Chunked(decoder) => decoder.advance(taken),
+            Coding::Records(stdin) => stdin.advance(taken),
         }
     }
 
@@ -83,6 +79,7 @@ impl Coding {
         match self {
             Coding::Length { left } => *left,
             Coding::Chunked(decoder) => decoder.remaining(),
+            Coding::Records(stdin) => stdin.remaining(),
         }
     }
 
@@ -91,6 +88,7 @@ impl Coding {
         match self {
             Coding::Length { left } => *left == 0,
             Coding::Chunked(decoder) => decoder.is_end(),
+            Coding::Records(stdin) => stdin.is_end(),
         }
     }
 
@@ -99,7 +97,26 @@ impl Coding {
         match self {
             Coding::Length { left } => *left > bytes,
             Coding::Chunked(decoder) => decoder.remaining() > bytes,
+            // An answered request leaves nothing behind that must be waited for.
+            Coding::Records(_) => false,
         }
+    }
+
+    /// The request is answered and the connection stays: what of the content must still be passed over is all that is left.
+    pub(super) fn give_up(&mut self) {
+        if let Coding::Records(stdin) = self {
+            stdin.finish_record();
+        }
+    }
+}
+
+fn found((consumed, step): (usize, Step), buffer: &mut Buffer) -> Next {
+    buffer.consume(consumed);
+    match step {
+        Step::Incomplete => Next::Nothing,
+        Step::Data { len } => Next::Data(len),
+        Step::End => Next::End,
+        Step::Invalid(cause) => Next::Broken(cause),
     }
 }
 
@@ -289,7 +306,7 @@ impl Incoming {
 /// The error an application reads.
 fn failed(cause: Cause) -> io::Error {
     let kind = match cause {
-        Cause::ContentTruncated => io::ErrorKind::UnexpectedEof,
+        Cause::ContentTruncated | Cause::RequestAborted => io::ErrorKind::UnexpectedEof,
         Cause::ContentStalled | Cause::ContentSlow | Cause::CrowdedOut => io::ErrorKind::TimedOut,
         Cause::ContentLong => io::ErrorKind::FileTooLarge,
         _ => io::ErrorKind::InvalidData,

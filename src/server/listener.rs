@@ -2,22 +2,29 @@
 //!
 //! A listening socket of the server's own is closed, and its Unix path removed, when the server ends; one that was handed over
 //! is only let go, since another process may use it too. std's listen queue holds 128 connections.
+//!
+//! At a gateway door whoever connects is believed who its client is (docs/rules.md G-01), so such a door is opened to the machine itself, or to
+//! addresses that the deployer names.
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
 
 use super::transport::Stream;
-use crate::door::Peer;
+use crate::door::{Door, Peer};
 
 /// A listening socket.
 pub struct Listener {
     socket: Kind,
     address: Address,
+    /// What is spoken here.
+    pub(super) door: Door,
+    /// Who may connect; nobody named is everybody.
+    allowed: Vec<IpAddr>,
     /// Opened by the server itself.
     #[cfg(unix)]
     own: bool,
@@ -138,6 +145,8 @@ impl Listener {
         Listener {
             socket,
             address,
+            door: Door::Http,
+            allowed: Vec::new(),
             #[cfg(unix)]
             own,
             #[cfg(unix)]
@@ -147,6 +156,40 @@ impl Listener {
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Names addresses that may connect, besides those named before.
+    pub(super) fn allow(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.allowed.extend(addresses.into_iter().map(|address| address.to_canonical()));
+    }
+
+    /// Whether a peer may connect. A Unix socket is guarded by its permissions.
+    pub(super) fn allows(&self, peer: &Peer) -> bool {
+        self.allowed.is_empty() || peer.address.is_none_or(|(address, _)| self.allowed.contains(&address))
+    }
+
+    /// Refuses what would let anybody say who the client is.
+    ///
+    /// # Errors
+    /// The address and the door do not go together.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let (name, address) = (self.door.name(), &self.address);
+        let refused =
+            |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{name} at {address}: {reason}"));
+        match address {
+            _ if self.door == Door::Cgi => Err(refused("CGI is not spoken at an address: use Server::serve_cgi")),
+            Address::Tcp(socket)
+                if self.door.trusts_its_peer()
+                    && !socket.ip().to_canonical().is_loopback()
+                    && self.allowed.is_empty() =>
+            {
+                Err(refused(
+                    "whoever connects there is believed who its client is: listen at a loopback address or a Unix socket, \
+                     or name the front servers with Server::allow",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {

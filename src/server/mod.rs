@@ -17,6 +17,7 @@ pub mod log;
 mod monitor;
 mod outgoing;
 mod pool;
+mod process;
 mod refusal;
 mod settings;
 mod shard;
@@ -26,7 +27,7 @@ mod unsent;
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ use transport::{Over, Socket, Transport, Wait};
 #[must_use = "a server does nothing before serve or spawn"]
 pub struct Server {
     listeners: Vec<Listener>,
+    /// What serve_connection speaks.
+    door: Door,
     settings: Settings,
     variables: Pairs,
     log: Option<Arc<dyn Log>>,
@@ -121,6 +124,53 @@ impl Server {
     /// ```
     pub fn and(mut self, mut other: Server) -> Server {
         self.listeners.append(&mut other.listeners);
+        self
+    }
+
+    /// Speaks another protocol at the addresses so far and in [`serve_connection`](Server::serve_connection): one of those in which a
+    /// front server passes on what it has read of a request.
+    /// Everything else stays as it is: threads, limits, deadlines and logs are those of the server.
+    ///
+    /// ```
+    /// use doorway::{Door, Server};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0")?
+    ///     .and(Server::bind("127.0.0.1:0")?.door(Door::Uwsgi))
+    ///     .and(Server::bind("127.0.0.1:0")?.door(Door::FastCgi));
+    /// let handle = server.spawn(doorway::app::demo)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Whoever connects to such an address is believed who its client is. Therefore [`spawn`](Server::spawn) refuses an address that
+    /// is neither a loopback address nor a Unix socket, unless [`allow`](Server::allow) names who may connect.
+    pub fn door(mut self, door: Door) -> Server {
+        self.door = door;
+        for listener in &mut self.listeners {
+            listener.door = door;
+        }
+        self
+    }
+
+    /// Lets only these peers connect to the addresses so far; others are closed and logged.
+    ///
+    /// ```
+    /// use doorway::{Door, Server};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let open = || Server::bind("0.0.0.0:0").map(|server| server.door(Door::Scgi));
+    /// let error = open()?.spawn(doorway::app::demo).unwrap_err();
+    /// assert!(error.to_string().contains("Server::allow"));
+    /// let handle = open()?.allow([[10, 0, 0, 7].into()]).spawn(doorway::app::demo)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn allow(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Server {
+        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+        for listener in &mut self.listeners {
+            listener.allow(addresses.iter().copied());
+        }
         self
     }
 
@@ -188,6 +238,7 @@ impl Server {
         let Some(address) = self.addrs().next().cloned() else {
             return Err(no_address());
         };
+        self.listeners.iter().try_for_each(Listener::check)?;
         let log = self.log.unwrap_or_else(default_log);
         let house = House::new(self.settings, Box::new(application), log);
         let (engine, threads) = Engine::start(house, self.listeners, &self.variables)?;
@@ -228,10 +279,17 @@ impl Server {
     /// ```
     pub fn handle_one(mut self, application: impl Application) -> io::Result<()> {
         let Some(listener) = self.listeners.drain(..).next() else { return Err(no_address()) };
-        let (stream, peer) = listener.accept()?;
+        listener.check()?;
+        let (stream, peer) = loop {
+            let (stream, peer) = listener.accept()?;
+            if listener.allows(&peer) {
+                break (stream, peer);
+            }
+        };
         let transport = Arc::new(Socket::new(stream)?);
         transport.wait(Wait::Slice)?;
-        self.converse(transport, peer, listener.address().port(), application, true);
+        let client = Client { door: listener.door, peer, port: listener.address().port(), once: true };
+        self.converse(transport, client, application);
         Ok(())
     }
 
@@ -242,22 +300,24 @@ impl Server {
     /// The rules and limits are those of every server, but for time: a stream that blocks for ever keeps this call for ever, so
     /// give the stream deadlines of its own.
     pub fn serve_connection(self, stream: impl Read + Write + Send + 'static, application: impl Application) {
-        self.converse(Arc::new(Over::new(stream)), Peer::default(), None, application, false);
+        let client = Client { door: self.door, ..Client::default() };
+        self.converse(Arc::new(Over::new(stream)), client, application);
     }
 
     /// Serves one connection in the calling thread: to its end, or one request only.
-    fn converse(
-        self,
-        transport: Arc<dyn Transport>,
-        peer: Peer,
-        port: Option<u16>,
-        application: impl Application,
-        once: bool,
-    ) {
+    fn converse(self, transport: Arc<dyn Transport>, client: Client, application: impl Application) {
+        let Client { door, peer, port, once } = client;
         let log = self.log.unwrap_or_else(default_log);
         let house = House::new(self.settings, Box::new(application), log);
-        let gateway = Gateway { https: house.settings.https, multithread: false, ..Gateway::default() };
-        let origin = Origin::new(Door::Http, gateway, house.settings.server_name.clone(), port, self.variables);
+        let is_cgi = door == Door::Cgi;
+        let gateway = Gateway {
+            https: house.settings.https,
+            multithread: false,
+            multiprocess: is_cgi,
+            run_once: is_cgi,
+            ..Gateway::default()
+        };
+        let origin = Origin::new(door, gateway, house.settings.server_name.clone(), port, self.variables);
         let mut connection = Connection::new(transport, peer, Arc::new(origin), &house, None);
         let mut desk = Desk::new(&house);
         loop {
@@ -278,8 +338,18 @@ impl Server {
     }
 
     fn over(listeners: Vec<Listener>) -> Server {
-        Server { listeners, settings: Settings::default(), variables: Pairs::default(), log: None }
+        Server { listeners, door: Door::Http, settings: Settings::default(), variables: Pairs::default(), log: None }
     }
+}
+
+/// Who is at the other end of a connection that is served by itself.
+#[derive(Default)]
+struct Client {
+    door: Door,
+    peer: Peer,
+    port: Option<u16>,
+    /// One request, and the end.
+    once: bool,
 }
 
 fn no_address() -> io::Error {

@@ -17,7 +17,7 @@ use super::share::{Place, Share};
 use super::transport::{Transport, Wait};
 use super::unsent::{Back, COPIED, Flushed, Unsent, shorten};
 use crate::cause::Cause;
-use crate::door::{Facts, Persistence, Reply};
+use crate::door::{Facts, Persistence, Reply, fastcgi};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
@@ -49,6 +49,8 @@ pub(super) struct Outgoing {
     /// The status that went out, and how much content with it.
     pub(super) status: u16,
     pub(super) content: u64,
+    /// The head may not fit where a front server puts it.
+    pub(super) head_is_large: bool,
     /// A place in the share of slow clients, once this one was waited for; how long, and what it took meanwhile.
     share: Arc<Share>,
     place: Option<Place>,
@@ -78,6 +80,7 @@ impl Outgoing {
             lately: None,
             status: 0,
             content: 0,
+            head_is_large: false,
             share: Arc::clone(&house.share),
             place: None,
             waited: Duration::ZERO,
@@ -107,6 +110,7 @@ impl Outgoing {
         self.lately = None;
         self.status = 0;
         self.content = 0;
+        self.head_is_large = false;
         self.waited = Duration::ZERO;
         self.moved = 0;
         self.failure = None;
@@ -162,7 +166,8 @@ impl Outgoing {
         let Some(request) = self.request else { return };
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
-        let ends = framing.delimiter == Delimiter::Close || self.stopping.load(Ordering::Relaxed);
+        let is_delimited = framing.delimiter != Delimiter::Close || request.record_id.is_some();
+        let ends = !is_delimited || self.stopping.load(Ordering::Relaxed);
         if self.intake.as_deref().is_some_and(Intake::ends_connection) || ends {
             self.keep_alive = false;
         }
@@ -174,7 +179,14 @@ impl Outgoing {
         let date = if self.settings.date_field { Some(self.date.at(now)) } else { None };
         let reply =
             Reply { status, headers, framing, persistence, date, server: self.settings.server_field.as_deref() };
-        request.door.write_head(self.unsent.front(), &reply);
+        let front = self.unsent.front();
+        let start = front.len();
+        request.door.write_head(front, &reply);
+        // G-09: nginx's first buffer has 4 KiB, and it answers 502 to a head that does not fit.
+        self.head_is_large = request.door.trusts_its_peer() && front.len() - start > LARGE_HEAD;
+        if let Some(id) = request.record_id {
+            fastcgi::enclose(front, start, id);
+        }
         self.delimiter = Some(framing.delimiter);
         if let Delimiter::Length(length) = framing.delimiter {
             self.left = length;
@@ -194,19 +206,31 @@ impl Outgoing {
                 }
                 self.left -= block.len() as u64;
                 self.content += block.len() as u64;
-                self.unsent.push(block);
+                self.push_content(block);
             }
             Some(Delimiter::Close) => {
                 self.content += block.len() as u64;
-                self.unsent.push(block);
+                self.push_content(block);
             }
             Some(Delimiter::Chunked) => {
                 let mut room = [0; 18];
                 self.unsent.front().extend_from_slice(size_line(block.len(), &mut room));
                 self.content += block.len() as u64;
                 self.unsent.push(block);
-                self.unsent.push_tail(CRLF);
+                self.unsent.append(CRLF);
             }
+        }
+    }
+
+    /// Content that has no frame but the protocol's own.
+    fn push_content(&mut self, block: Block) {
+        match self.request.and_then(|request| request.record_id) {
+            Some(id) if !block.is_empty() => {
+                let length = block.len() as u64;
+                self.unsent.set_back(Back::Bytes { block, sent: 0 });
+                self.unsent.cut_into_records(id, length);
+            }
+            _ => self.unsent.push(block),
         }
     }
 
@@ -227,7 +251,7 @@ impl Outgoing {
         match back {
             Back::Bytes { mut block, .. } => {
                 shorten(&mut block, sent);
-                self.unsent.push(block);
+                return self.push_content(block);
             }
             Back::List { mut block, rest, .. } => {
                 shorten(&mut block, sent);
@@ -235,6 +259,9 @@ impl Outgoing {
             }
             Back::File { file, position, .. } => self.unsent.set_back(Back::File { file, position, left: sent }),
             Back::Nothing => {}
+        }
+        if let Some(id) = self.request.and_then(|request| request.record_id) {
+            self.unsent.cut_into_records(id, sent);
         }
     }
 
@@ -258,8 +285,13 @@ impl Outgoing {
             Some(Delimiter::Length(_)) if self.left > 0 => {
                 self.failure.get_or_insert(Cause::BodyShort);
                 self.keep_alive = false;
+                return;
             }
             _ => {}
+        }
+        // P-ERR-05: a response that is not whole ends without this.
+        if let Some(id) = self.request.and_then(|request| request.record_id) {
+            self.unsent.append(&fastcgi::end_request(id, false));
         }
     }
 
@@ -330,6 +362,9 @@ impl Transmit for Outgoing {
         self
     }
 }
+
+/// Bytes of a head from which on a front server may refuse it.
+const LARGE_HEAD: usize = 3_584;
 
 /// The value of Date, made anew once a second; in between the monotonic clock tells that the second is not over, which spares the
 /// reading of the other. A clock that was set shows within a second.

@@ -6,7 +6,7 @@ use super::house::House;
 use super::settings::RETRY_AFTER;
 use super::unsent::Unsent;
 use crate::door::http::ALLOW;
-use crate::door::{Facts, Persistence, Reply};
+use crate::door::{Facts, Persistence, Reply, fastcgi};
 use crate::gateway::Headers;
 use crate::http::framing;
 
@@ -36,6 +36,10 @@ pub(super) fn refusal(status: u16, addressee: Facts, house: &House) -> Unsent {
     if !addressee.is_head {
         unsent.front().extend_from_slice(reason.as_bytes());
         unsent.front().push(b'\n');
+    }
+    if let Some(id) = addressee.record_id {
+        fastcgi::enclose(unsent.front(), 0, id);
+        unsent.append(&fastcgi::end_request(id, status == 503));
     }
     unsent
 }

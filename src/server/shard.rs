@@ -326,6 +326,9 @@ impl State {
                     Examined::Refused(cause) => {
                         connection.refuse(cause, house, now);
                     }
+                    Examined::Answered { consumed, reply, ends } => {
+                        connection.answer_protocol(consumed, &reply, ends, house, now);
+                    }
                     Examined::Ready(_) if self.ready.len() >= most => {
                         connection.refuse(Cause::QueueFull, house, now);
                     }

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 
 use super::transport::Transport;
+use crate::door::fastcgi::{MAX_CONTENT, stdout_header};
 use crate::gateway::Block;
 
 /// Bodies up to this size are copied behind their head: one plain write is cheaper than a gathering one.
@@ -25,7 +26,17 @@ pub(super) struct Unsent {
     front: Vec<u8>,
     front_sent: usize,
     back: Back,
-    tail: &'static [u8],
+    tail: Vec<u8>,
+    tail_sent: usize,
+    records: Option<Records>,
+}
+
+/// The back goes out in records of FastCGI: each has a header, which is put into the front when its turn comes.
+struct Records {
+    id: u16,
+    /// Content of the present record, and of those behind it, that is still to be sent.
+    left: usize,
+    behind: u64,
 }
 
 /// What follows the front.
@@ -71,16 +82,36 @@ impl Unsent {
         self.back = back;
     }
 
-    /// Puts fixed bytes behind everything.
-    pub(super) fn push_tail(&mut self, tail: &'static [u8]) {
-        match self.back {
-            Back::Nothing => self.front.extend_from_slice(tail),
-            _ => self.tail = tail,
+    /// Puts bytes behind everything.
+    pub(super) fn append(&mut self, tail: &[u8]) {
+        if self.is_flat() { self.front.extend_from_slice(tail) } else { self.tail.extend_from_slice(tail) }
+    }
+
+    /// Sends the back, of so many bytes, in records of FastCGI. Small ones are copied to the front, as [`push`](Unsent::push) does.
+    pub(super) fn cut_into_records(&mut self, id: u16, length: u64) {
+        match std::mem::take(&mut self.back) {
+            Back::Bytes { block, sent } if block.len() <= COPIED => {
+                self.front.extend_from_slice(&stdout_header(id, block.len()));
+                self.front.extend_from_slice(block.get(sent..).unwrap_or_default());
+            }
+            back => {
+                self.back = back;
+                self.records = Some(Records { id, left: 0, behind: length });
+            }
+        }
+    }
+
+    /// Begins the next record when the last is out.
+    fn begin_record(&mut self) {
+        if let Some(Records { id, left: left @ 0, behind: behind @ 1.. }) = &mut self.records {
+            *left = usize::try_from(*behind).map_or(MAX_CONTENT, |behind| behind.min(MAX_CONTENT));
+            *behind -= *left as u64;
+            self.front.extend_from_slice(&stdout_header(*id, *left));
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.front_sent == self.front.len() && matches!(self.back, Back::Nothing) && self.tail.is_empty()
+        self.front_sent == self.front.len() && self.is_flat()
     }
 
     /// Bytes of the front that have not been sent.
@@ -90,14 +121,13 @@ impl Unsent {
 
     /// Whether all of it stands in the front, so that more can be put behind it.
     pub(super) fn is_flat(&self) -> bool {
-        matches!(self.back, Back::Nothing) && self.tail.is_empty()
+        matches!(self.back, Back::Nothing) && self.tail_sent == self.tail.len()
     }
 
     /// Keeps only so many bytes of the front.
     pub(super) fn truncate(&mut self, len: usize) {
         self.front.truncate(self.front_sent + len);
-        self.back = Back::Nothing;
-        self.tail = &[];
+        self.forget_back();
     }
 
     /// How many bytes of memory it holds.
@@ -114,8 +144,14 @@ impl Unsent {
     pub(super) fn clear(&mut self) {
         self.front.clear();
         self.front_sent = 0;
+        self.forget_back();
+    }
+
+    fn forget_back(&mut self) {
         self.back = Back::Nothing;
-        self.tail = &[];
+        self.tail.clear();
+        self.tail_sent = 0;
+        self.records = None;
     }
 
     /// Sends until everything is gone, the socket takes no more, or a share has gone. `scratch` is where file blocks are read to.
@@ -128,6 +164,7 @@ impl Unsent {
             if gone >= SHARE as u64 {
                 return Ok(Flushed::Share);
             }
+            self.begin_record();
             match self.write_once(transport, scratch) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => gone += self.taken(written),
@@ -158,8 +195,12 @@ impl Unsent {
                 scratch.get(..read).unwrap_or_default()
             }
         };
+        let back = match &self.records {
+            Some(Records { left, .. }) => back.get(..*left).unwrap_or(back),
+            None => back,
+        };
         // The tail may only go out behind the whole back.
-        let tail = if self.ends_with(back.len()) { self.tail } else { &[] };
+        let tail = if self.ends_with(back.len()) { self.tail.get(self.tail_sent..).unwrap_or_default() } else { &[] };
         match (front.is_empty(), back.is_empty(), tail.is_empty()) {
             (_, true, true) => transport.write(&[IoSlice::new(front)]),
             (true, _, true) => transport.write(&[IoSlice::new(back)]),
@@ -219,8 +260,11 @@ impl Unsent {
                 taken
             }
         };
+        if let Some(records) = &mut self.records {
+            records.left = records.left.saturating_sub(of_back);
+        }
         rest -= of_back.min(rest);
-        self.tail = self.tail.get(rest..).unwrap_or_default();
+        self.tail_sent = self.tail.len().min(self.tail_sent + rest);
         written as u64
     }
 }

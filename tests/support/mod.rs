@@ -14,6 +14,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub mod example;
+
 use doorway::log::{Access, Answer, Log, Report};
 use doorway::{Address, Application, Cause, Handle, Server, Settings};
 
@@ -543,11 +545,21 @@ pub fn in_memory_with<'a>(
     application: impl Application,
     change: impl FnOnce(&mut Settings),
 ) -> (Vec<u8>, Collected) {
+    in_memory_over(Server::unbound(), pieces, application, change)
+}
+
+/// As `in_memory_with`, with a server that was prepared.
+pub fn in_memory_over<'a>(
+    server: Server,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    application: impl Application,
+    change: impl FnOnce(&mut Settings),
+) -> (Vec<u8>, Collected) {
     let out = Arc::new(Mutex::new(Vec::new()));
     let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
     let stream = Pieces { pieces, out: Arc::clone(&out) };
     let log = Collected::default();
-    Server::unbound().configure(change).log(log.clone()).serve_connection(stream, application);
+    server.configure(change).log(log.clone()).serve_connection(stream, application);
     let out = std::mem::take(&mut *locked(&out));
     (out, log)
 }

@@ -1,0 +1,82 @@
+//! The CGI door: a request in the environment of the process, its content on standard input, the answer on standard output.
+//!
+//! RFC 3875. The environment is put in front of the content as one block (`<length>:<name NUL value NUL ...>`), so that the exchange is
+//! that of every other door. SCRIPT_NAME and PATH_INFO stay as the server split them: it knows where the program is mounted. Arguments
+//! of the process are not looked at: a server may pass words of the query there (section 4.4). No file is opened, no variable set.
+
+use std::borrow::Cow;
+
+use super::variables::{self, Block, addressee, next_of_nul, write_cgi_head};
+use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Request, Room};
+
+/// CGI.
+pub(crate) struct Cgi;
+
+/// Linux gives a process at most 6 MiB of environment and arguments.
+const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;
+
+impl Protocol for Cgi {
+    const NAME: &'static str = "cgi";
+
+    fn longest_head(_policy: &Policy) -> usize {
+        MAX_ENVIRONMENT
+    }
+
+    fn may_be_decided(bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
+        split(bytes).is_some()
+    }
+
+    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+        let Some((variables, head_len)) = split(bytes) else { return Examined::Incomplete };
+        match variables::Request::read(block(variables), Door::Cgi, head_len, policy) {
+            Err(cause) => Examined::Refused(cause),
+            // Nobody else waits for the thread, so nothing is gathered.
+            Ok(request) => Examined::Ready(Request::Variables(Box::new(request))),
+        }
+    }
+
+    fn addressee(bytes: &[u8]) -> Option<Facts> {
+        let (variables, _) = split(bytes)?;
+        Some(addressee(Door::Cgi, block(variables)))
+    }
+
+    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+        split(bytes).map_or(Cow::Borrowed(b""), |(variables, _)| variables::request_line(block(variables)).into())
+    }
+
+    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+        write_cgi_head(out, reply);
+    }
+}
+
+fn block(bytes: &[u8]) -> Block<'_> {
+    Block { bytes, next: next_of_nul }
+}
+
+/// What stands in front of the content, and how long content may be: what CONTENT_LENGTH says, which is as far as standard input may be
+/// read (RFC 3875 section 4.2).
+pub(crate) fn enclose<'a>(environment: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> (Vec<u8>, u64) {
+    let (mut block, mut length) = (Vec::new(), 0);
+    for (name, value) in environment {
+        // A name without text, or with a NUL, is none that a system could have given.
+        if name.is_empty() || name.contains(&0) || value.contains(&0) {
+            continue;
+        }
+        if name == b"CONTENT_LENGTH" {
+            length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        }
+        for text in [name, b"\0", value, b"\0"] {
+            block.extend_from_slice(text);
+        }
+    }
+    let mut enclosed = format!("{}:", block.len()).into_bytes();
+    enclosed.append(&mut block);
+    (enclosed, length)
+}
+
+/// The variables, and where the content begins.
+fn split(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let colon = bytes.iter().position(|byte| *byte == b':')?;
+    let length: usize = std::str::from_utf8(bytes.get(..colon)?).ok()?.parse().ok()?;
+    Some((bytes.get(colon + 1..colon + 1 + length)?, colon + 1 + length))
+}

@@ -1,0 +1,305 @@
+//! The FastCGI door: records over a connection that may stay.
+//!
+//! FastCGI Specification 1.0. What arrives is a row of records: BEGIN_REQUEST, PARAMS until an empty one, STDIN until an empty one. An id is
+//! active from BEGIN_REQUEST to END_REQUEST; records of others are passed over, as the specification asks (section 3.3), so what a
+//! front server still sends of an answered request does no harm. One request at a time: a second is told so (CANT_MPX_CONN). Role:
+//! responder. Management records are answered when they arrive, and in the middle of a head with the next answer.
+//!
+//! Bounds: 128 KiB of PARAMS, 10,000 records a request, and whatever a length in them claims, memory grows with the bytes that came.
+
+mod record;
+mod stdin;
+
+use std::borrow::Cow;
+
+pub(crate) use record::{MAX_CONTENT, enclose, end_request, stdout_header};
+pub(crate) use stdin::Stdin;
+
+use super::variables::{self, Block, Pair, addressee, write_cgi_head};
+use super::{Content, Door, Examined, Facts, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken};
+use crate::cause::Cause;
+use record::{Kind, Record};
+
+/// FastCGI.
+pub(crate) struct FastCgi;
+
+/// Bytes of PARAMS, lengths included.
+const MAX_PARAMS: usize = 128 * 1024;
+
+/// Records until the application is called, empty and ignored ones included.
+pub(super) const MAX_RECORDS: usize = 10_000;
+
+/// Records of content that are gathered before the call. Front servers send 32 KiB in one; each is a look at the whole request.
+const MAX_GATHERED: usize = 64;
+
+/// Bytes of the records of a head: PARAMS in small records with full padding still fit.
+const MAX_HEAD: usize = 4 * MAX_PARAMS;
+
+impl Protocol for FastCgi {
+    const NAME: &'static str = "fastcgi";
+
+    fn longest_head(_policy: &Policy) -> usize {
+        MAX_HEAD
+    }
+
+    /// Goes on from the record where it stopped, and opens the gate when one is whole that may end a head or needs an answer. Once a
+    /// request has begun, only its own records do: 10,000 of others would have the head read as often.
+    fn may_be_decided(bytes: &[u8], progress: &mut Progress, _policy: &Policy) -> bool {
+        loop {
+            let rest = bytes.get(progress.searched..).unwrap_or_default();
+            let record = match Record::read(rest) {
+                Ok(Some(record)) => record,
+                Ok(None) => return bytes.len() >= MAX_HEAD,
+                Err(_) => return true,
+            };
+            progress.searched += record.whole;
+            match progress.id {
+                0 if record.kind == Kind::BEGIN_REQUEST => {
+                    progress.id = record.id;
+                    return true;
+                }
+                0 => return true,
+                id if id == record.id && (record.kind != Kind::PARAMS || record.content.is_empty()) => return true,
+                _ => {}
+            }
+        }
+    }
+
+    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+        room.replies.clear();
+        let begun = match Begun::find(bytes, policy.threads) {
+            Ok(Found::Begun(begun)) => begun,
+            Ok(Found::Nothing) if bytes.len() >= MAX_HEAD => return Examined::Refused(Cause::PacketLong),
+            Ok(Found::Nothing) => return Examined::Incomplete,
+            Ok(Found::Answered { consumed, reply, ends }) => return Examined::Answered { consumed, reply, ends },
+            Err(cause) => return Examined::Refused(cause),
+        };
+        let head_len = match begun.gather_params(bytes, policy.threads, room) {
+            Ok(Params::Whole(head_len)) => head_len,
+            Ok(Params::Incomplete) if bytes.len() >= MAX_HEAD => return Examined::Refused(Cause::PacketLong),
+            Ok(Params::Incomplete) => return Examined::Incomplete,
+            Ok(Params::Aborted(consumed)) => return begun.aborted(consumed),
+            Err(cause) => return Examined::Refused(cause),
+        };
+        let block = Block { bytes: &room.params, next };
+        let request = match variables::Request::read(block, Door::FastCgi, head_len, policy) {
+            Ok(request) => request,
+            Err(cause) => return Examined::Refused(cause),
+        };
+        let content = match begun.look_at_stdin(bytes, head_len, request.length(), policy) {
+            Ok(Waiting::Not(content)) => content,
+            Ok(Waiting::For(whole)) => return Examined::Gather(whole),
+            Ok(Waiting::Aborted(consumed)) => return begun.aborted(consumed),
+            Err(cause) => return Examined::Refused(cause),
+        };
+        let (content, head_len) = content;
+        let facts = Facts { head_len, content, keep_alive: begun.keeps, record_id: Some(begun.id), ..request.facts() };
+        Examined::Ready(Request::Variables(Box::new(request.with_facts(facts))))
+    }
+
+    fn addressee(bytes: &[u8]) -> Option<Facts> {
+        if mistaken::is_http(bytes) {
+            return http::Http::addressee(bytes);
+        }
+        let Ok(Found::Begun(begun)) = Begun::find(bytes, 1) else { return None };
+        let params = begun.readable_params(bytes);
+        let block = Block { bytes: &params, next };
+        Some(Facts { record_id: Some(begun.id), ..addressee(Door::FastCgi, block) })
+    }
+
+    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+        match Begun::find(bytes, 1) {
+            Ok(Found::Begun(begun)) => {
+                let params = begun.readable_params(bytes);
+                variables::request_line(Block { bytes: &params, next }).into()
+            }
+            Ok(_) => Cow::Borrowed(b""),
+            Err(_) => http::Http::request_line(bytes),
+        }
+    }
+
+    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+        write_cgi_head(out, reply);
+    }
+}
+
+/// A request that has begun.
+struct Begun {
+    id: u16,
+    keeps: bool,
+    /// Where the record behind BEGIN_REQUEST starts.
+    start: usize,
+}
+
+enum Found {
+    Nothing,
+    Begun(Begun),
+    /// Records before any request: passed over, with what is said to them.
+    Answered {
+        consumed: usize,
+        reply: Vec<u8>,
+        ends: bool,
+    },
+}
+
+enum Params {
+    Incomplete,
+    Whole(usize),
+    Aborted(usize),
+}
+
+enum Waiting {
+    /// The content as it will be read, and where it starts.
+    Not((Content, usize)),
+    For(usize),
+    Aborted(usize),
+}
+
+impl Begun {
+    /// Looks for the beginning of a request. What stands before it is answered or passed over.
+    fn find(bytes: &[u8], threads: usize) -> Result<Found, Cause> {
+        let (mut at, mut reply) = (0, Vec::new());
+        loop {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let record = match Record::read(rest) {
+                Ok(Some(record)) => record,
+                Ok(None) if at == 0 => return Ok(Found::Nothing),
+                Ok(None) => return Ok(Found::Answered { consumed: at, reply, ends: false }),
+                Err(cause) => {
+                    return Err(if at == 0 && mistaken::is_another(bytes, Door::FastCgi) {
+                        Cause::ProtocolMistaken
+                    } else {
+                        cause
+                    });
+                }
+            };
+            if record.kind == Kind::BEGIN_REQUEST && record.id != 0 {
+                let (role, keeps) = record.begin().ok_or(Cause::PacketFormat)?;
+                if at > 0 && !reply.is_empty() {
+                    return Ok(Found::Answered { consumed: at, reply, ends: false });
+                }
+                let start = at + record.whole;
+                if role != record::RESPONDER {
+                    record::refuse_role(&mut reply, record.id);
+                    return Ok(Found::Answered { consumed: start, reply, ends: !keeps });
+                }
+                return Ok(Found::Begun(Begun { id: record.id, keeps, start }));
+            }
+            record.answer(threads, &mut reply);
+            at += record.whole;
+        }
+    }
+
+    /// Puts the contents of PARAMS one behind the other: a pair may straddle records.
+    fn gather_params(&self, bytes: &[u8], threads: usize, room: &mut Room) -> Result<Params, Cause> {
+        room.params.clear();
+        let mut at = self.start;
+        for _ in 0..MAX_RECORDS {
+            let Some(record) = Record::read(bytes.get(at..).unwrap_or_default())? else {
+                return Ok(Params::Incomplete);
+            };
+            at += record.whole;
+            match (record.kind, record.id == self.id) {
+                (Kind::PARAMS, true) if record.content.is_empty() => return Ok(Params::Whole(at)),
+                (Kind::PARAMS, true) => {
+                    if room.params.len() + record.content.len() > MAX_PARAMS {
+                        return Err(Cause::PacketLong);
+                    }
+                    room.params.extend_from_slice(record.content);
+                }
+                (Kind::ABORT_REQUEST, true) => return Ok(Params::Aborted(at)),
+                // Content before the variables are whole, or a second beginning: there is no way to read that.
+                (_, true) => return Err(Cause::PacketFormat),
+                (Kind::BEGIN_REQUEST, false) => record::refuse_second(&mut room.replies, record.id),
+                (_, false) => record.answer(threads, &mut room.replies),
+            }
+        }
+        Err(Cause::PacketFormat)
+    }
+
+    /// The same as far as it goes, for a log and a refusal.
+    fn readable_params(&self, bytes: &[u8]) -> Vec<u8> {
+        let (mut at, mut params) = (self.start, Vec::new());
+        for _ in 0..MAX_RECORDS {
+            let Ok(Some(record)) = Record::read(bytes.get(at..).unwrap_or_default()) else { break };
+            if record.kind == Kind::PARAMS && record.id == self.id && params.len() <= MAX_PARAMS {
+                params.extend_from_slice(record.content);
+            }
+            at += record.whole;
+        }
+        params
+    }
+
+    /// Whether the call must wait for content. CONTENT_LENGTH or the empty STDIN ends it, whichever comes first; a front server that
+    /// passes an upload of unknown length on sends no CONTENT_LENGTH.
+    fn look_at_stdin(
+        &self,
+        bytes: &[u8],
+        head_len: usize,
+        length: Option<u64>,
+        policy: &Policy,
+    ) -> Result<Waiting, Cause> {
+        let most = policy.gathered_content as u64;
+        let stdin = |whole| Waiting::Not((Content::Records { stdin: Stdin::new(self.id, length), whole }, head_len));
+        if length.is_some_and(|length| length > most) {
+            return Ok(stdin(false));
+        }
+        let (mut at, mut received) = (head_len, 0u64);
+        for _ in 0..MAX_GATHERED {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let record = match Record::read(rest)? {
+                Some(record) => record,
+                None if length == Some(received) => return Ok(stdin(true)),
+                None => {
+                    let announced = record::announced(rest);
+                    let content = announced.map_or(0, |(content, _)| content as u64);
+                    let needed = announced.map_or(record::HEADER, |(_, whole)| whole);
+                    let is_long = received + content > most;
+                    return Ok(if is_long { stdin(false) } else { Waiting::For(at + needed) });
+                }
+            };
+            at += record.whole;
+            match (record.kind, record.id == self.id) {
+                (Kind::STDIN, true) if record.content.is_empty() => {
+                    // All of it is here, down to the end.
+                    if received == 0 && length.unwrap_or(0) == 0 {
+                        return Ok(Waiting::Not((Content::None, at)));
+                    }
+                    return Ok(stdin(true));
+                }
+                (Kind::STDIN, true) => received += record.content.len() as u64,
+                (Kind::ABORT_REQUEST, true) => return Ok(Waiting::Aborted(at)),
+                _ => {}
+            }
+            if length.is_some_and(|length| received >= length && length > 0) {
+                return Ok(stdin(true));
+            }
+        }
+        Ok(stdin(false))
+    }
+
+    /// The front server wants no answer any more.
+    fn aborted(&self, consumed: usize) -> Examined<'static> {
+        let mut reply = Vec::new();
+        reply.extend_from_slice(&end_request(self.id, false));
+        Examined::Answered { consumed, reply, ends: !self.keeps }
+    }
+}
+
+/// A length has one byte below 128, else four with the highest bit set; both lengths stand before the name.
+fn next(bytes: &[u8]) -> Option<Pair<'_>> {
+    let (name, rest) = next_length(bytes)?;
+    let (value, rest) = next_length(rest)?;
+    let (name, rest) = rest.split_at_checked(name)?;
+    let (value, rest) = rest.split_at_checked(value)?;
+    (!name.is_empty()).then_some((name, value, rest))
+}
+
+fn next_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    if first < 0x80 {
+        return Some((usize::from(first), rest));
+    }
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_be_bytes(*length) & 0x7fff_ffff).ok()?, rest))
+}

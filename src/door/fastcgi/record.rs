@@ -1,0 +1,182 @@
+//! The records of FastCGI: read one off the front of some bytes, and write those that a responder sends.
+//!
+//! FastCGI Specification 1.0 sections 3.3, 4, 5 and 8. A record is `version type id:u16 content:u16 padding reserved`, its content and
+//! its padding; numbers have their highest byte first. Padding is passed over, whatever it holds.
+
+use crate::cause::Cause;
+
+/// What stands before the content.
+pub(super) const HEADER: usize = 8;
+
+/// The most content a record can have.
+pub(crate) const MAX_CONTENT: usize = u16::MAX as usize;
+
+/// The role that doorway has (section 6.2).
+pub(super) const RESPONDER: u16 = 1;
+
+/// What a record is. Not an enum: a type of tomorrow is no fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind(u8);
+
+impl Kind {
+    pub(super) const BEGIN_REQUEST: Kind = Kind(1);
+    pub(super) const ABORT_REQUEST: Kind = Kind(2);
+    const END_REQUEST: Kind = Kind(3);
+    pub(super) const PARAMS: Kind = Kind(4);
+    pub(super) const STDIN: Kind = Kind(5);
+    const STDOUT: Kind = Kind(6);
+    const GET_VALUES: Kind = Kind(9);
+    const GET_VALUES_RESULT: Kind = Kind(10);
+    const UNKNOWN_TYPE: Kind = Kind(11);
+}
+
+/// How a request ended (section 5.5).
+const COMPLETE: u8 = 0;
+const CANT_MPX_CONN: u8 = 1;
+const OVERLOADED: u8 = 2;
+const UNKNOWN_ROLE: u8 = 3;
+
+/// A whole record.
+pub(super) struct Record<'buf> {
+    pub(super) kind: Kind,
+    pub(super) id: u16,
+    pub(super) content: &'buf [u8],
+    /// Bytes of all of it.
+    pub(super) whole: usize,
+}
+
+/// What a header says.
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    pub(super) id: u16,
+    pub(super) content: usize,
+    pub(super) padding: usize,
+}
+
+impl Header {
+    /// Reads a header, if it is there.
+    pub(super) fn read(bytes: &[u8]) -> Result<Option<Header>, Cause> {
+        match *bytes {
+            [1, kind, high_id, low_id, high, low, padding, _, ..] => Ok(Some(Header {
+                kind: Kind(kind),
+                id: u16::from_be_bytes([high_id, low_id]),
+                content: usize::from(u16::from_be_bytes([high, low])),
+                padding: usize::from(padding),
+            })),
+            [version, ..] if version != 1 => Err(Cause::PacketFormat),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl<'buf> Record<'buf> {
+    /// Reads the record in front, if it is whole.
+    pub(super) fn read(bytes: &'buf [u8]) -> Result<Option<Record<'buf>>, Cause> {
+        let Some(header) = Header::read(bytes)? else { return Ok(None) };
+        let whole = HEADER + header.content + header.padding;
+        let content = bytes.get(HEADER..HEADER + header.content).filter(|_| bytes.len() >= whole);
+        Ok(content.map(|content| Record { kind: header.kind, id: header.id, content, whole }))
+    }
+
+    /// The role and whether the connection is to stay, of BEGIN_REQUEST.
+    pub(super) fn begin(&self) -> Option<(u16, bool)> {
+        match *self.content {
+            [high, low, flags, _, _, _, _, _] => Some((u16::from_be_bytes([high, low]), flags & 1 != 0)),
+            _ => None,
+        }
+    }
+
+    /// Says what is to be said to a record that belongs to no active request: mostly nothing.
+    pub(super) fn answer(&self, threads: usize, out: &mut Vec<u8>) {
+        match (self.id, self.kind) {
+            (0, Kind::GET_VALUES) => answer_values(out, self.content, threads),
+            (0, Kind(kind)) => {
+                out.extend_from_slice(&header(Kind::UNKNOWN_TYPE, 0, 8));
+                out.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The content and the whole length of the record in front, as its header says, if that is there.
+pub(super) fn announced(bytes: &[u8]) -> Option<(usize, usize)> {
+    let header = Header::read(bytes).ok()??;
+    Some((header.content, HEADER + header.content + header.padding))
+}
+
+/// Section 4.1: the values of the names that are known. A front server that keeps more connections than there are threads makes
+/// its requests wait.
+fn answer_values(out: &mut Vec<u8>, asked: &[u8], threads: usize) {
+    let threads = threads.to_string();
+    let values: [(&[u8], &[u8]); 3] =
+        [(b"FCGI_MAX_CONNS", threads.as_bytes()), (b"FCGI_MAX_REQS", threads.as_bytes()), (b"FCGI_MPXS_CONNS", b"0")];
+    let mut known = [false; 3];
+    let mut rest = asked;
+    while let Some((name, _, behind)) = super::next(rest) {
+        for ((other, _), known) in values.iter().zip(&mut known) {
+            *known |= *other == name;
+        }
+        rest = behind;
+    }
+    let pairs = || values.iter().zip(known).filter(|(_, known)| *known).map(|(pair, _)| pair);
+    let length: usize = pairs().map(|(name, value)| 2 + name.len() + value.len()).sum();
+    out.extend_from_slice(&header(Kind::GET_VALUES_RESULT, 0, length));
+    for (name, value) in pairs() {
+        for text in [name, value] {
+            out.push(u8::try_from(text.len()).unwrap_or(0));
+        }
+        out.extend_from_slice(name);
+        out.extend_from_slice(value);
+    }
+}
+
+/// Section 5.1: a second request while one is active.
+pub(super) fn refuse_second(out: &mut Vec<u8>, id: u16) {
+    out.extend_from_slice(&ended(id, CANT_MPX_CONN));
+}
+
+pub(super) fn refuse_role(out: &mut Vec<u8>, id: u16) {
+    out.extend_from_slice(&ended(id, UNKNOWN_ROLE));
+}
+
+/// The header of a record of STDOUT.
+pub(crate) fn stdout_header(id: u16, content: usize) -> [u8; HEADER] {
+    header(Kind::STDOUT, id, content)
+}
+
+/// Puts what stands in `out` from `start` on into records of STDOUT.
+pub(crate) fn enclose(out: &mut Vec<u8>, start: usize, id: u16) {
+    let content = out.split_off(start.min(out.len()));
+    for part in content.chunks(MAX_CONTENT) {
+        out.extend_from_slice(&stdout_header(id, part.len()));
+        out.extend_from_slice(part);
+    }
+}
+
+/// The end of STDOUT and of the request.
+pub(crate) fn end_request(id: u16, is_overloaded: bool) -> [u8; 3 * HEADER] {
+    let mut end = [0; 3 * HEADER];
+    let protocol_status = if is_overloaded { OVERLOADED } else { COMPLETE };
+    let (stdout, request) = end.split_at_mut(HEADER);
+    stdout.copy_from_slice(&stdout_header(id, 0));
+    request.copy_from_slice(&ended(id, protocol_status));
+    end
+}
+
+/// END_REQUEST with the application's status 0.
+fn ended(id: u16, protocol_status: u8) -> [u8; 2 * HEADER] {
+    let mut record = [0; 2 * HEADER];
+    let (head, content) = record.split_at_mut(HEADER);
+    head.copy_from_slice(&header(Kind::END_REQUEST, id, 8));
+    if let Some(place) = content.get_mut(4) {
+        *place = protocol_status;
+    }
+    record
+}
+
+fn header(Kind(kind): Kind, id: u16, content: usize) -> [u8; HEADER] {
+    let [high_id, low_id] = id.to_be_bytes();
+    let [high, low] = u16::try_from(content).unwrap_or(u16::MAX).to_be_bytes();
+    [1, kind, high_id, low_id, high, low, 0, 0]
+}

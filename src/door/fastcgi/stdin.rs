@@ -1,0 +1,124 @@
+//! The content of a FastCGI request: the data of its STDIN records, read off a buffer that holds any part of them.
+//!
+//! FastCGI Specification 1.0 sections 5.3 to 5.5 and 6.2. Like the decoder of chunks it moves no data and resumes at every byte. The end is the
+//! empty record or CONTENT_LENGTH, whichever comes first; the empty record before CONTENT_LENGTH is a content cut short, as section 6.2
+//! asks a responder to notice. What comes in between for others is passed over; a second request is noted, to be told that it cannot be.
+
+use super::record::{self, HEADER, Header, Kind};
+use crate::cause::Cause;
+use crate::http::chunked::Step;
+
+/// How far the content has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stdin {
+    id: u16,
+    /// What CONTENT_LENGTH leaves to come.
+    left: Option<u64>,
+    /// Data of the present record still to come.
+    data: usize,
+    /// Bytes behind it that mean nothing here.
+    skip: usize,
+    /// The empty record was seen, or what is left of the present record is all that is still wanted.
+    last: bool,
+    records: u16,
+    refused: [u16; MAX_SECOND],
+    seconds: u8,
+}
+
+/// How many second requests are answered: more in one request are no mistake any more.
+const MAX_SECOND: usize = 4;
+
+impl Stdin {
+    pub(super) fn new(id: u16, left: Option<u64>) -> Stdin {
+        Stdin { id, left, data: 0, skip: 0, last: false, records: 0, refused: [0; MAX_SECOND], seconds: 0 }
+    }
+
+    /// Consumes what is not data and tells what stands behind it.
+    pub(crate) fn step(&mut self, bytes: &[u8]) -> (usize, Step) {
+        let mut consumed = 0;
+        loop {
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            if self.data > 0 && self.left != Some(0) {
+                let len = rest.len().min(usize::try_from(self.remaining()).unwrap_or(self.data));
+                return (consumed, if len == 0 { Step::Incomplete } else { Step::Data { len } });
+            }
+            if self.left == Some(0) && !self.last {
+                return (consumed, Step::End);
+            }
+            // What passes CONTENT_LENGTH is nobody's.
+            self.skip += std::mem::take(&mut self.data);
+            let skipped = self.skip.min(rest.len());
+            self.skip -= skipped;
+            consumed += skipped;
+            let rest = bytes.get(consumed..).unwrap_or_default();
+            match (self.skip, self.last, Header::read(rest)) {
+                (0, true, _) if self.left.is_some_and(|left| left > 0) => {
+                    return (consumed, Step::Invalid(Cause::ContentTruncated));
+                }
+                (0, true, _) => return (consumed, Step::End),
+                (0, false, Ok(Some(header))) => {
+                    consumed += HEADER;
+                    if let Err(cause) = self.take(&header) {
+                        return (consumed, Step::Invalid(cause));
+                    }
+                }
+                (0, false, Err(cause)) => return (consumed, Step::Invalid(cause)),
+                _ => return (consumed, Step::Incomplete),
+            }
+        }
+    }
+
+    fn take(&mut self, header: &Header) -> Result<(), Cause> {
+        self.records += u16::from(header.content == 0 || header.id != self.id);
+        if usize::from(self.records) > super::MAX_RECORDS {
+            return Err(Cause::PacketFormat);
+        }
+        match (header.kind, header.id == self.id) {
+            (Kind::STDIN, true) => {
+                self.data = header.content;
+                self.skip = header.padding;
+                self.last = header.content == 0;
+            }
+            (Kind::ABORT_REQUEST, true) => return Err(Cause::RequestAborted),
+            (Kind::BEGIN_REQUEST | Kind::PARAMS, true) => return Err(Cause::PacketFormat),
+            (Kind::BEGIN_REQUEST, false) => {
+                *self.refused.get_mut(usize::from(self.seconds)).ok_or(Cause::PacketFormat)? = header.id;
+                self.seconds += 1;
+                self.skip = header.content + header.padding;
+            }
+            _ => self.skip = header.content + header.padding,
+        }
+        Ok(())
+    }
+
+    /// Notes that data was taken.
+    pub(crate) fn advance(&mut self, taken: u64) {
+        self.data = self.data.saturating_sub(usize::try_from(taken).unwrap_or(usize::MAX));
+        self.left = self.left.map(|left| left.saturating_sub(taken));
+    }
+
+    /// How many bytes of data are certain to stand next to one another.
+    pub(crate) fn remaining(&self) -> u64 {
+        (self.data as u64).min(self.left.unwrap_or(u64::MAX))
+    }
+
+    /// Whether its end has been seen and nothing of it will follow.
+    pub(crate) fn is_end(&self) -> bool {
+        self.last && self.data == 0 && self.skip == 0
+    }
+
+    /// The request is answered: of its content only the present record is still in the way (section 3.3: what follows belongs to no
+    /// active request and is passed over).
+    pub(crate) fn finish_record(&mut self) {
+        self.skip += std::mem::take(&mut self.data);
+        self.left = None;
+        self.last = true;
+    }
+
+    /// Says what is to be said to the requests that came in between.
+    pub(crate) fn answer_seconds(&self, out: &mut Vec<u8>) {
+        for id in self.refused.iter().take(usize::from(self.seconds)) {
+            record::refuse_second(out, *id);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The SCGI door: a netstring of variables, then the content.
+//!
+//! "SCGI: A Simple Common Gateway Interface alternative" (2008-06-23): `<len>:<name NUL value NUL ...>,<content>` with CONTENT_LENGTH
+//! and `SCGI=1` among the names. One request a connection; the answer is the head of CGI. Stricter than some: the length has no leading
+//! zero. More lenient in one point: CONTENT_LENGTH need not come first, since its place says nothing.
+
+use std::borrow::Cow;
+
+use super::variables::{self, Block, addressee, next_of_nul, write_cgi_head};
+use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken};
+use crate::cause::Cause;
+
+/// SCGI.
+pub(crate) struct Scgi;
+
+/// How long the variables may be: nginx sends 90 KB where a client sent as much.
+const MAX_VARIABLES: usize = 128 * 1024;
+
+/// How many digits their length may have.
+const MAX_DIGITS: usize = 6;
+
+impl Protocol for Scgi {
+    const NAME: &'static str = "scgi";
+
+    fn longest_head(_policy: &Policy) -> usize {
+        MAX_DIGITS + 1 + MAX_VARIABLES + 1
+    }
+
+    fn may_be_decided(bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
+        match netstring(bytes) {
+            Ok(Some((_, end))) => bytes.len() > end,
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
+    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+        let (start, end) = match netstring(bytes) {
+            Ok(Some((start, end))) if bytes.len() > end => (start, end),
+            Ok(_) => return Examined::Incomplete,
+            Err(cause) => return Examined::Refused(cause),
+        };
+        if bytes.get(end) != Some(&b',') {
+            return Examined::Refused(Cause::PacketFormat);
+        }
+        let block = Block { bytes: bytes.get(start..end).unwrap_or_default(), next: next_of_nul };
+        match variables::Request::read(block, Door::Scgi, end + 1, policy) {
+            Err(cause) => Examined::Refused(cause),
+            Ok(request) if request.length().is_none() => Examined::Refused(Cause::VariableMissing),
+            Ok(request) => match request.gathers(bytes.len(), policy) {
+                Some(whole) => Examined::Gather(whole),
+                None => Examined::Ready(Request::Variables(Box::new(request))),
+            },
+        }
+    }
+
+    fn addressee(bytes: &[u8]) -> Option<Facts> {
+        if mistaken::is_http(bytes) {
+            return http::Http::addressee(bytes);
+        }
+        if mistaken::is_another(bytes, Door::Scgi) {
+            return None;
+        }
+        Some(addressee(Door::Scgi, readable(bytes)))
+    }
+
+    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+        match netstring(bytes) {
+            Ok(_) => variables::request_line(readable(bytes)).into(),
+            Err(_) => http::Http::request_line(bytes),
+        }
+    }
+
+    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+        write_cgi_head(out, reply);
+    }
+}
+
+/// What of the variables has arrived.
+fn readable(bytes: &[u8]) -> Block<'_> {
+    let start = bytes.iter().position(|byte| *byte == b':').map_or(bytes.len(), |colon| colon + 1);
+    Block { bytes: bytes.get(start..).unwrap_or_default(), next: next_of_nul }
+}
+
+/// Where the variables begin and end, once that is known; the comma stands at the end.
+fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
+    let digits = bytes.iter().take(MAX_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    let length = bytes.get(..digits).unwrap_or_default();
+    match (length, bytes.get(digits)) {
+        ([], None) => Ok(None),
+        ([], Some(_)) if mistaken::is_another(bytes, Door::Scgi) => Err(Cause::ProtocolMistaken),
+        // With a zero in front there is nothing in it, or it could be read in two ways.
+        ([] | [b'0', ..], _) => Err(Cause::PacketFormat),
+        (_, None | Some(b':')) if digits > MAX_DIGITS => Err(Cause::PacketLong),
+        (_, None) => Ok(None),
+        (_, Some(b':')) => {
+            let length = length.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit & 15));
+            if length > MAX_VARIABLES {
+                return Err(Cause::PacketLong);
+            }
+            Ok(Some((digits + 1, digits + 1 + length)))
+        }
+        (_, Some(_)) if digits > MAX_DIGITS => Err(Cause::PacketLong),
+        (_, Some(_)) => Err(Cause::PacketFormat),
+    }
+}

@@ -1,0 +1,100 @@
+//! The uwsgi door: what nginx's `uwsgi_pass` and lighttpd speak to a WSGI server.
+//!
+//! `uwsgi-docs`, "The uwsgi Protocol": `modifier1:u8 datasize:u16 modifier2:u8`, then the variables, each with its length in front
+//! (all numbers little-endian), then the content. One request a connection. The answer is a response of HTTP/1.1: a `Status:` head
+//! would work, but nginx passes the field on. Modifiers that order anything but a request are refused: uWSGI's others
+//! evaluate code, run spoolers and reload. A block of 65,535 bytes is taken whole: uWSGI's own 4,096 is what deployers trip over.
+
+use std::borrow::Cow;
+
+use super::variables::{self, Block, Pair, addressee, write_fields};
+use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken};
+use crate::cause::Cause;
+
+/// uwsgi.
+pub(crate) struct Uwsgi;
+
+/// The bytes before the variables.
+const HEADER: usize = 4;
+
+impl Protocol for Uwsgi {
+    const NAME: &'static str = "uwsgi";
+
+    fn longest_head(_policy: &Policy) -> usize {
+        HEADER + usize::from(u16::MAX)
+    }
+
+    fn may_be_decided(bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
+        match size(bytes) {
+            Ok(Some(size)) => bytes.len() >= HEADER + size,
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
+    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+        let size = match size(bytes) {
+            Ok(Some(size)) if bytes.len() >= HEADER + size => size,
+            Ok(_) => return Examined::Incomplete,
+            Err(cause) => return Examined::Refused(cause),
+        };
+        let block = block(bytes.get(HEADER..HEADER + size).unwrap_or_default());
+        match variables::Request::read(block, Door::Uwsgi, HEADER + size, policy) {
+            Err(cause) => Examined::Refused(cause),
+            Ok(request) => match request.gathers(bytes.len(), policy) {
+                Some(whole) => Examined::Gather(whole),
+                None => Examined::Ready(Request::Variables(Box::new(request))),
+            },
+        }
+    }
+
+    /// The answer is one of HTTP, so it is also understood by a client of HTTP that came to the wrong port.
+    fn addressee(bytes: &[u8]) -> Option<Facts> {
+        if mistaken::is_http(bytes) {
+            return http::Http::addressee(bytes);
+        }
+        matches!(size(bytes), Ok(_) | Err(Cause::PacketModifier | Cause::PacketFormat))
+            .then(|| addressee(Door::Uwsgi, block(bytes.get(HEADER..).unwrap_or_default())))
+    }
+
+    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+        match size(bytes) {
+            Ok(_) => variables::request_line(block(bytes.get(HEADER..).unwrap_or_default())).into(),
+            Err(_) => http::Http::request_line(bytes),
+        }
+    }
+
+    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+        http::write_status_line(out, reply.status);
+        write_fields(out, reply.headers, &reply.framing);
+    }
+}
+
+fn block(bytes: &[u8]) -> Block<'_> {
+    Block { bytes, next }
+}
+
+/// How long the variables are, once that is known.
+fn size(bytes: &[u8]) -> Result<Option<usize>, Cause> {
+    match *bytes {
+        // 30 is a request too, with the path still to be cut, which the rule for paths does at all doors.
+        [modifier, ..] if modifier != 0 && modifier != 30 => {
+            Err(if mistaken::is_another(bytes, Door::Uwsgi) { Cause::ProtocolMistaken } else { Cause::PacketModifier })
+        }
+        [_, 0, 0, ..] => Err(Cause::PacketFormat),
+        [_, low, high, _, ..] => Ok(Some(usize::from(u16::from_le_bytes([low, high])))),
+        _ => Ok(None),
+    }
+}
+
+/// `klen:u16 key vlen:u16 value`: a value may be empty, a key may not.
+fn next(bytes: &[u8]) -> Option<Pair<'_>> {
+    let (name, rest) = next_text(bytes)?;
+    let (value, rest) = next_text(rest)?;
+    (!name.is_empty()).then_some((name, value, rest))
+}
+
+fn next_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
+}

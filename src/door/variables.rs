@@ -1,0 +1,458 @@
+//! What the doors share that get variables from a front server: uwsgi, SCGI, FastCGI and CGI.
+//!
+//! docs/rules.md G-02 to G-07, P-ENV-03 to P-ENV-17, P-ENV-30. A front server has read a request already and says what it found as
+//! names and values; they differ between front servers, so the rules here bring them to one form: one rule for the path, one
+//! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
+//! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
+
+use super::{Content, Door, Facts, Origin, Policy, Reply, push_decimal};
+use crate::cause::Cause;
+use crate::gateway::{Gateway, Headers, Pairs, percent_decode};
+use crate::http::framing::{self, Framing};
+use crate::http::head::Version;
+use crate::http::scan;
+
+/// More variables than that are refused. nginx sends about 20 and the fields of the request, which it bounds itself.
+const MAX_VARIABLES: usize = 512;
+
+/// A name, its value, and what follows; nothing where the bytes break the format.
+pub(super) type Pair<'buf> = (&'buf [u8], &'buf [u8], &'buf [u8]);
+
+/// Bytes that hold pairs.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'buf> {
+    pub(super) bytes: &'buf [u8],
+    pub(super) next: fn(&[u8]) -> Option<Pair<'_>>,
+}
+
+impl<'buf> Block<'buf> {
+    /// Every pair. Bytes that break the format end it: [`Request::read`] has refused them.
+    fn pairs(self) -> impl Iterator<Item = (&'buf [u8], &'buf [u8])> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || {
+            let (name, value, behind) = (self.next)(rest)?;
+            rest = behind;
+            Some((name, value))
+        })
+    }
+}
+
+/// A request in variables.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'buf> {
+    block: Block<'buf>,
+    said: Said<'buf>,
+    path: Path<'buf>,
+    query: &'buf [u8],
+    length: u64,
+    facts: Facts,
+}
+
+/// The variables that mean something to the server.
+#[derive(Clone, Copy, Default)]
+struct Said<'buf> {
+    method: &'buf [u8],
+    script_name: &'buf [u8],
+    path_info: &'buf [u8],
+    document_uri: &'buf [u8],
+    request_uri: &'buf [u8],
+    query: Option<&'buf [u8]>,
+    length: &'buf [u8],
+    /// HTTP_CONTENT_LENGTH: the field as the client sent it.
+    length_field: &'buf [u8],
+    https: &'buf [u8],
+    scheme: &'buf [u8],
+    server_name: &'buf [u8],
+    server_port: &'buf [u8],
+    protocol: &'buf [u8],
+    host: &'buf [u8],
+    scgi: &'buf [u8],
+}
+
+/// Where the path comes from (G-03).
+#[derive(Clone, Copy)]
+enum Path<'buf> {
+    /// SCRIPT_NAME and PATH_INFO, one behind the other, or DOCUMENT_URI.
+    Decoded(&'buf [u8], &'buf [u8]),
+    /// The path of REQUEST_URI.
+    Encoded(&'buf [u8]),
+    /// SCRIPT_NAME and PATH_INFO as they were sent, for CGI.
+    AsSent(&'buf [u8], &'buf [u8]),
+}
+
+impl<'buf> Request<'buf> {
+    /// Reads the variables of a request. `head_len` is where its content begins.
+    pub(super) fn read(block: Block<'buf>, door: Door, head_len: usize, policy: &Policy) -> Result<Self, Cause> {
+        let said = Said::gather(block)?;
+        if !scan::is_token(said.method) {
+            return Err(if said.method.is_empty() { Cause::VariableMissing } else { Cause::Method });
+        }
+        if door == Door::Scgi && said.scgi != b"1" {
+            return Err(Cause::VariableMissing);
+        }
+        let length = read_length(said.length)?;
+        // nginx up to 1.29 with scgi_request_buffering off says how much it has read so far, and the field says the truth: the rest
+        // would be lost without a word.
+        if !said.length_field.is_empty() && read_length(said.length_field)? != length && door != Door::Cgi {
+            return Err(Cause::LengthContradicted);
+        }
+        if length.is_some_and(|length| policy.max_content.is_some_and(|most| length > most)) {
+            return Err(Cause::ContentLong);
+        }
+        let (path, query) = said.find_path(door == Door::Cgi)?;
+        // As in a target of HTTP: the query is text that is still encoded.
+        if !query.iter().all(u8::is_ascii_graphic) {
+            return Err(Cause::TargetByte);
+        }
+        let content = match length {
+            None | Some(0) => Content::None,
+            Some(length) => Content::Length(length),
+        };
+        let facts = Facts {
+            door,
+            head_len,
+            // Whoever unpacks the content at the front server knows no chunks: a length, or the end of the connection.
+            version: Version::Http10,
+            is_head: said.method == b"HEAD",
+            content,
+            // P-EXP-04: the front server has answered it.
+            expects_continue: false,
+            keep_alive: false,
+            keep_alive_named: false,
+            is_options_asterisk: said.method == b"OPTIONS"
+                && matches!(path, Path::Decoded(b"", b"*") | Path::Encoded(b"*")),
+            record_id: None,
+        };
+        Ok(Request { block, said, path, query, length: length.unwrap_or(0), facts })
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    pub(super) fn with_facts(self, facts: Facts) -> Request<'buf> {
+        Request { facts, ..self }
+    }
+
+    /// CONTENT_LENGTH, as far as the protocol lets it be left out.
+    pub(super) fn length(&self) -> Option<u64> {
+        (!self.said.length.is_empty()).then_some(self.length)
+    }
+
+    /// So many bytes are needed before the call, if more than there are (G-07).
+    pub(super) fn gathers(&self, received: usize, policy: &Policy) -> Option<usize> {
+        let length = usize::try_from(self.length).ok().filter(|length| *length <= policy.gathered_content)?;
+        Some(self.facts.head_len + length).filter(|whole| received < *whole)
+    }
+
+    /// G-06: what the front server says about TLS, else what the settings say.
+    pub(super) fn gateway(&self, gateway: Gateway) -> Gateway {
+        let is = |value: &[u8], names: &[&str]| names.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes()));
+        let https = if is(self.said.https, &["on", "1", "yes", "true"]) || is(self.said.scheme, &["https"]) {
+            true
+        } else if is(self.said.scheme, &["http"]) {
+            false
+        } else {
+            gateway.https
+        };
+        Gateway { https, ..gateway }
+    }
+
+    /// Fills the variables. Gives the number of those that were dropped for their names.
+    pub(super) fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64 {
+        let said = &self.said;
+        variables.extend(&origin.variables);
+        variables.push(b"REQUEST_METHOD", said.method);
+        match self.path {
+            Path::Decoded(before, behind) => {
+                variables.push_with(
+                    |text| text.extend_from_slice(b"PATH_INFO"),
+                    |text| {
+                        text.extend_from_slice(before);
+                        text.extend_from_slice(behind);
+                    },
+                );
+            }
+            Path::Encoded(path) => {
+                variables.push_with(|text| text.extend_from_slice(b"PATH_INFO"), |text| percent_decode(path, text));
+            }
+            Path::AsSent(script_name, path_info) => {
+                if let Some(index) = variables.position(|name| name == b"SCRIPT_NAME") {
+                    variables.replace(index, b"SCRIPT_NAME", script_name);
+                }
+                variables.push(b"PATH_INFO", path_info);
+            }
+        }
+        variables.push(b"QUERY_STRING", self.query);
+        variables.push(b"SERVER_PROTOCOL", self.protocol());
+        let name = [said.server_name, super::http::host_of(said.host), origin.server_name.as_bytes()];
+        variables.push(b"SERVER_NAME", name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost"));
+        let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
+        variables.push(b"SERVER_PORT", port);
+        if self.gateway(origin.gateway).https {
+            variables.push(b"HTTPS", b"on");
+        }
+        if self.length > 0 {
+            let length = self.length;
+            variables.push_with(|text| text.extend_from_slice(b"CONTENT_LENGTH"), |text| push_decimal(text, length));
+        }
+        let mut dropped = 0;
+        for (name, value) in self.block.pairs() {
+            match kept_as(name) {
+                KeptAs::Nothing => {}
+                KeptAs::Foreign => dropped += 1,
+                KeptAs::Front => put(variables, b"doorway.front", value),
+                // P-ENV-17: what does not apply is left out. Front servers fill it with nothing.
+                KeptAs::Variable if value.is_empty() => variables.retain(|other, _| other != name),
+                KeptAs::Variable => put(variables, name, value),
+                KeptAs::Field => match variables.position(|other| other == name) {
+                    Some(index) if name == b"HTTP_HOST" => variables.replace(index, name, value),
+                    Some(index) => {
+                        let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
+                        variables.join(index, separator, value);
+                    }
+                    None => variables.push(name, value),
+                },
+            }
+        }
+        for (name, value) in origin.deployed.iter() {
+            put(variables, name, value);
+        }
+        dropped
+    }
+
+    /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
+    fn protocol(&self) -> &'buf [u8] {
+        match self.said.protocol {
+            b"" => b"HTTP/1.1",
+            protocol if protocol.starts_with(b"HTTP/") => protocol,
+            _ => b"HTTP/1.0",
+        }
+    }
+}
+
+/// The method and the target, for a log: as far as the packet can be read.
+pub(super) fn request_line(block: Block<'_>) -> Vec<u8> {
+    let mut line = Vec::new();
+    let value_of = |name: &[u8]| {
+        let pair = block.pairs().take(MAX_VARIABLES).find(|(other, value)| *other == name && !value.is_empty());
+        pair.map(|(_, value)| value)
+    };
+    line.extend_from_slice(value_of(b"REQUEST_METHOD").unwrap_or_default());
+    let targets: [&[u8]; 3] = [b"REQUEST_URI", b"PATH_INFO", b"DOCUMENT_URI"];
+    if let Some(target) = targets.into_iter().find_map(value_of) {
+        line.push(b' ');
+        line.extend_from_slice(target);
+    }
+    line.truncate(200);
+    line
+}
+
+/// Whom a refusal answers: all that matters is whether it may have content.
+pub(super) fn addressee(door: Door, block: Block<'_>) -> Facts {
+    let is_head = block.pairs().take(MAX_VARIABLES).any(|pair| pair == (b"REQUEST_METHOD", b"HEAD"));
+    Facts { door, is_head, ..super::http::any_client() }
+}
+
+impl<'buf> Said<'buf> {
+    /// Goes through all pairs once, and refuses those that break the format or contradict one another.
+    fn gather(block: Block<'buf>) -> Result<Said<'buf>, Cause> {
+        let mut said = Said::default();
+        let mut rest = block.bytes;
+        let mut count = 0;
+        while !rest.is_empty() {
+            let (name, value, behind) = (block.next)(rest).ok_or(Cause::PacketFormat)?;
+            rest = behind;
+            count += 1;
+            if count > MAX_VARIABLES {
+                return Err(Cause::VariableCount);
+            }
+            if name.starts_with(b"HTTP_") && value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
+                return Err(Cause::FieldValue);
+            }
+            let place = match name {
+                b"REQUEST_METHOD" => &mut said.method,
+                b"SCRIPT_NAME" => &mut said.script_name,
+                b"PATH_INFO" => &mut said.path_info,
+                b"DOCUMENT_URI" => &mut said.document_uri,
+                b"REQUEST_URI" => &mut said.request_uri,
+                b"HTTPS" => &mut said.https,
+                b"REQUEST_SCHEME" => &mut said.scheme,
+                b"SERVER_NAME" => &mut said.server_name,
+                b"SERVER_PORT" => &mut said.server_port,
+                b"SERVER_PROTOCOL" => &mut said.protocol,
+                b"SCGI" => &mut said.scgi,
+                b"QUERY_STRING" => {
+                    said.query = Some(value);
+                    continue;
+                }
+                // G-04: of two different lengths, or two different hosts, nobody can know which the front server went by.
+                b"CONTENT_LENGTH" => once(&mut said.length, value)?,
+                b"HTTP_CONTENT_LENGTH" => once(&mut said.length_field, value)?,
+                b"HTTP_HOST" => once(&mut said.host, value)?,
+                _ => continue,
+            };
+            *place = value;
+        }
+        Ok(said)
+    }
+
+    /// G-03: the one rule for the path. What the front server has decoded and normalised goes before what the client typed: the front
+    /// server's access rules were applied to the former.
+    fn find_path(&self, as_sent: bool) -> Result<(Path<'buf>, &'buf [u8]), Cause> {
+        let (uri, uri_query) = match self.request_uri.iter().position(|byte| *byte == b'?') {
+            Some(mark) => self.request_uri.split_at(mark),
+            None => (self.request_uri, &b""[..]),
+        };
+        let query = self.query.unwrap_or(uri_query.get(1..).unwrap_or_default());
+        // A script name that is only the slash is none (P-ENV-03).
+        let script_name = if self.script_name == b"/" { &b""[..] } else { self.script_name };
+        let path = match (script_name, self.path_info) {
+            (script_name, path_info) if as_sent => {
+                let script_name = script_name.strip_suffix(b"/").unwrap_or(script_name);
+                // P-ENV-04: one of them says where the request is.
+                let path_info = if script_name.is_empty() && path_info.is_empty() { &b"/"[..] } else { path_info };
+                Path::AsSent(script_name, path_info)
+            }
+            (b"", b"") if !self.document_uri.is_empty() => Path::Decoded(b"", self.document_uri),
+            (b"", b"") => Path::Encoded(path_of(uri)),
+            (script_name, path_info) => Path::Decoded(script_name, path_info),
+        };
+        let is_rooted = |path: &[u8]| path.is_empty() || path.starts_with(b"/");
+        match path {
+            Path::Decoded(b"", b"*") | Path::Encoded(b"*") if self.method == b"OPTIONS" => {}
+            Path::Encoded(b"") => return Err(Cause::VariableMissing),
+            Path::Encoded(path) if !path.starts_with(b"/") => return Err(Cause::TargetForm),
+            Path::Encoded(path) if path.windows(3).any(|escape| escape == b"%00") => return Err(Cause::TargetNul),
+            Path::Encoded(path) if path.contains(&0) => return Err(Cause::TargetNul),
+            Path::Encoded(_) => {}
+            Path::Decoded(first, rest) | Path::AsSent(first, rest) => {
+                if first.contains(&0) || rest.contains(&0) {
+                    return Err(Cause::TargetNul);
+                }
+                // What a script name ends with, the rest goes on from; alone it must start at the root.
+                if !is_rooted(first) || (!is_rooted(rest) && (first.is_empty() || as_sent)) {
+                    return Err(Cause::TargetForm);
+                }
+            }
+        }
+        Ok((path, query))
+    }
+}
+
+/// The path of a target that may be absolute.
+fn path_of(uri: &[u8]) -> &[u8] {
+    if uri.starts_with(b"/") {
+        return uri;
+    }
+    let Some(at) = uri.windows(3).position(|part| part == b"://") else { return uri };
+    let authority = uri.get(at + 3..).unwrap_or_default();
+    match authority.iter().position(|byte| *byte == b'/') {
+        Some(slash) => authority.get(slash..).unwrap_or_default(),
+        None => b"/",
+    }
+}
+
+fn once<'a, 'buf>(place: &'a mut &'buf [u8], value: &[u8]) -> Result<&'a mut &'buf [u8], Cause> {
+    if place.is_empty() || *place == value { Ok(place) } else { Err(Cause::VariableRepeated) }
+}
+
+/// CONTENT_LENGTH: empty says that there is none (nginx sends it so with GET).
+fn read_length(value: &[u8]) -> Result<Option<u64>, Cause> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    match framing::content(Version::Http11, Some(value), None)? {
+        framing::Content::Length(length) => Ok(Some(length)),
+        framing::Content::None | framing::Content::Chunked => Ok(None),
+    }
+}
+
+enum KeptAs {
+    Variable,
+    Field,
+    /// The front server's own name.
+    Front,
+    /// Said in another way already, or not the application's business.
+    Nothing,
+    /// A name that no variable has.
+    Foreign,
+}
+
+/// What becomes of a variable (G-02, G-05).
+fn kept_as(name: &[u8]) -> KeptAs {
+    match name {
+        b"REQUEST_METHOD" | b"SCRIPT_NAME" | b"PATH_INFO" | b"QUERY_STRING" | b"SERVER_PROTOCOL" | b"SERVER_NAME"
+        | b"SERVER_PORT" | b"HTTPS" | b"CONTENT_LENGTH" | b"GATEWAY_INTERFACE" | b"SCGI" => KeptAs::Nothing,
+        b"SERVER_SOFTWARE" => KeptAs::Front,
+        // httpoxy: it would be taken for a setting of the environment.
+        b"HTTP_PROXY" => KeptAs::Nothing,
+        b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH" => KeptAs::Nothing,
+        // P-ENV-16. The content arrives without its transfer coding: decoding it again would corrupt it.
+        b"HTTP_TRANSFER_ENCODING"
+        | b"HTTP_CONNECTION"
+        | b"HTTP_KEEP_ALIVE"
+        | b"HTTP_PROXY_CONNECTION"
+        | b"HTTP_TE"
+        | b"HTTP_TRAILER"
+        | b"HTTP_UPGRADE"
+        | b"HTTP_EXPECT" => KeptAs::Nothing,
+        // To uWSGI these are orders to load code or to read files.
+        _ if name.starts_with(b"UWSGI_") => KeptAs::Foreign,
+        // A name with a point in it is the gateway's own (P-ENV-30); others no shell and no CGI program could have.
+        _ if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') => KeptAs::Foreign,
+        _ if name.starts_with(b"HTTP_") => KeptAs::Field,
+        _ => KeptAs::Variable,
+    }
+}
+
+/// Sets a variable: the last of one name wins, as a deployer's line behind an included file of parameters should.
+fn put(variables: &mut Pairs, name: &[u8], value: &[u8]) {
+    match variables.position(|other| other == name) {
+        Some(index) => variables.replace(index, name, value),
+        None => variables.push(name, value),
+    }
+}
+
+/// The fields of a response and its length: the front server adds what HTTP asks for besides (P-HDR-01), and a Date or a Connection
+/// from here would replace or confuse its own.
+pub(super) fn write_fields(out: &mut Vec<u8>, headers: &Headers, framing: &Framing) {
+    let mut length = framing.content_length;
+    for (name, value) in headers.iter() {
+        if name.eq_ignore_ascii_case(b"content-length") {
+            if let Some(length) = length.take() {
+                super::http::write_field(out, name, |out| push_decimal(out, length));
+            }
+            continue;
+        }
+        super::http::write_field(out, name, |out| out.extend_from_slice(value));
+    }
+    if let Some(length) = length {
+        super::http::write_field(out, b"Content-Length", |out| push_decimal(out, length));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The head of a response of CGI, which SCGI and FastCGI took over (RFC 3875 section 6.2). The status always stands in it: without
+/// one, a path in Location would be taken for an order to run another request (RFC 3875 section 6.2.2).
+pub(super) fn write_cgi_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    let (code, reason) = reply.status;
+    out.extend_from_slice(b"Status: ");
+    push_decimal(out, u64::from(code));
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    write_fields(out, reply.headers, &reply.framing);
+}
+
+/// Names and values that each end in NUL, as in SCGI.
+pub(super) fn next_of_nul(bytes: &[u8]) -> Option<Pair<'_>> {
+    let (name, rest) = split_at_nul(bytes)?;
+    let (value, rest) = split_at_nul(rest)?;
+    (!name.is_empty()).then_some((name, value, rest))
+}
+
+fn split_at_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|byte| *byte == 0)?;
+    Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+}

@@ -1,0 +1,163 @@
+//! A server in a process that somebody else starts for it: as a CGI program, or with a listening socket on file descriptor 0.
+//!
+//! RFC 3875; FastCGI Specification 1.0 sections 2.2 and 3.2. spawn-fcgi, inetd in wait mode and systemd (`StandardInput=socket`) hand over a
+//! listening socket on descriptor 0, which safe std can take. Other descriptors need the caller: std cannot tell who owns them.
+
+use std::io::{self, Cursor, Read, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::transport::Over;
+use super::{Client, Server};
+use crate::door::{Door, cgi};
+use crate::gateway::Application;
+
+#[cfg(unix)]
+use super::Listener;
+
+/// The process's own streams, without the buffers of std: its output has one that ends at each line.
+#[cfg(unix)]
+type Stream = std::fs::File;
+
+impl Server {
+    /// Answers the one request that is in the environment and on the standard input of this process, on its standard output: a CGI
+    /// program is `main` with this call. The server's own sockets are not used, and arguments of the process are not looked at, since a
+    /// server may put words of the query there (RFC 3875 section 4.4).
+    ///
+    /// Standard input is read as far as CONTENT_LENGTH says and no further. Errors go to the log, by default standard error, and to the
+    /// client as a status; the process should end with success all the same. Deadlines are those of the server that started it.
+    ///
+    /// ```no_run
+    /// use doorway::Server;
+    ///
+    /// Server::unbound().serve_cgi(doorway::app::demo);
+    /// ```
+    pub fn serve_cgi(self, application: impl Application) {
+        let environment: Vec<_> = std::env::vars_os().collect();
+        let pairs = environment.iter().map(|(name, value)| (name.as_encoded_bytes(), value.as_encoded_bytes()));
+        let (head, length) = cgi::enclose(pairs);
+        let Ok((input, output)) = streams() else { return };
+        let streams = Streams { input: Cursor::new(head).chain(input.take(length)), output };
+        let client = Client { door: Door::Cgi, ..Client::default() };
+        self.converse(Arc::new(Over::new(streams)), client, application);
+    }
+
+    /// Serves in the way this process was started, as the FastCGI specification tells the two apart: as a CGI program where
+    /// `GATEWAY_INTERFACE` is set, else FastCGI at the socket that is listening on file descriptor 0, for the addresses in
+    /// `FCGI_WEB_SERVER_ADDRS` if that is set.
+    ///
+    /// # Errors
+    /// When it was started in neither way, and as [`serve`](Server::serve).
+    pub fn serve_as_started(self, application: impl Application) -> io::Result<()> {
+        if std::env::var_os("GATEWAY_INTERFACE").is_some() {
+            self.serve_cgi(application);
+            return Ok(());
+        }
+        let inherited = self.and(Server::inherited()?.door(Door::FastCgi));
+        let addresses = std::env::var("FCGI_WEB_SERVER_ADDRS").unwrap_or_default();
+        inherited.allow(read_addresses(&addresses)?).serve(application)
+    }
+
+    /// The socket that is listening on file descriptor 0: from spawn-fcgi, inetd in wait mode, or systemd (`StandardInput=socket`).
+    ///
+    /// # Errors
+    /// When file descriptor 0 is something else.
+    #[cfg(unix)]
+    pub fn inherited() -> io::Result<Server> {
+        Listener::inherited().map(Server::from_listener)
+    }
+
+    #[cfg(windows)]
+    fn inherited() -> io::Result<Server> {
+        Err(not_listening())
+    }
+}
+
+#[cfg(unix)]
+impl Listener {
+    /// Asks descriptor 0 in both families what its address is: the wrong one is an error. A socket with a peer is a connection
+    /// and not a listener (FastCGI section 2.2).
+    fn inherited() -> io::Result<Listener> {
+        use std::net::{TcpListener, TcpStream};
+        use std::os::fd::AsFd;
+        use std::os::unix::net::{UnixListener, UnixStream};
+
+        let own = || io::stdin().as_fd().try_clone_to_owned();
+        let is_connected = TcpStream::from(own()?).peer_addr().is_ok() || UnixStream::from(own()?).peer_addr().is_ok();
+        let (tcp, unix) = (TcpListener::from(own()?), UnixListener::from(own()?));
+        match (is_connected, tcp.local_addr(), unix.local_addr()) {
+            (false, Ok(_), _) => Ok(tcp.into()),
+            (false, Err(_), Ok(_)) => Ok(unix.into()),
+            _ => Err(not_listening()),
+        }
+    }
+}
+
+fn not_listening() -> io::Error {
+    let message = "file descriptor 0 is not a listening socket, and GATEWAY_INTERFACE is not set: \
+                   start this from a web server as CGI, or from spawn-fcgi, inetd (wait) or systemd (StandardInput=socket)";
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// `FCGI_WEB_SERVER_ADDRS`: addresses with commas between them. One that cannot be read must not open the door to everybody.
+fn read_addresses(text: &str) -> io::Result<Vec<IpAddr>> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| name.parse().map_err(|_| invalid_address(name))).collect()
+}
+
+fn invalid_address(name: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("FCGI_WEB_SERVER_ADDRS: {name} is no address"))
+}
+
+#[cfg(unix)]
+fn streams() -> io::Result<(Stream, Stream)> {
+    use std::os::fd::AsFd;
+
+    Ok((io::stdin().as_fd().try_clone_to_owned()?.into(), io::stdout().as_fd().try_clone_to_owned()?.into()))
+}
+
+#[cfg(windows)]
+fn streams() -> io::Result<(io::Stdin, io::Stdout)> {
+    Ok((io::stdin(), io::stdout()))
+}
+
+/// What is read and what is written as one stream.
+struct Streams<R, W> {
+    input: R,
+    output: W,
+}
+
+impl<R: Read, W> Read for Streams<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.input.read(buffer)
+    }
+}
+
+impl<R, W: Write> Write for Streams<R, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.output.write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fastcgi_3_2_the_list_of_addresses_has_commas_and_nothing_unreadable() {
+        assert_eq!(read_addresses("").unwrap(), Vec::<IpAddr>::new());
+        assert_eq!(
+            read_addresses("199.170.183.28, 10.0.0.1,").unwrap(),
+            [[199, 170, 183, 28], [10, 0, 0, 1]].map(IpAddr::from)
+        );
+        assert!(read_addresses("10.0.0.1,web.example").is_err());
+    }
+}
