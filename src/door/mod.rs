@@ -320,6 +320,11 @@ impl Origin {
         }
         Origin { door, gateway, variables, local, deployed, server_name }
     }
+
+    /// SERVER_PORT where the request does not say one.
+    pub(crate) fn server_port(&self) -> &[u8] {
+        self.local.iter().find(|(name, _)| *name == b"SERVER_PORT").map_or(b"80", |(_, port)| port)
+    }
 }
 
 /// Who is at the other end of a connection; empty on a Unix socket.

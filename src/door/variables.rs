@@ -187,7 +187,7 @@ impl<'buf> Request<'buf> {
         variables.push(b"SERVER_PROTOCOL", self.protocol());
         let name = [said.server_name, super::http::host_of(said.host), origin.server_name.as_bytes()];
         variables.push(b"SERVER_NAME", name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost"));
-        let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
+        let port = if said.server_port.is_empty() { origin.server_port() } else { said.server_port };
         variables.push(b"SERVER_PORT", port);
         if self.gateway(origin.gateway).https {
             variables.push(b"HTTPS", b"on");

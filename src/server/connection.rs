@@ -443,6 +443,10 @@ impl Connection {
 
     fn enter_after_response(&mut self, house: &House, now: Instant) {
         if self.ending || house.is_stopping() {
+            if !self.ending {
+                // The stop came between the head, which said that the connection stays, and here.
+                self.note_closed(Cause::Stopping, house);
+            }
             // Attack on the client's behalf: closing with unread bytes sends a reset that eats the response (P-CONN-03).
             if self.unread.is_some() || !self.buffer.is_empty() || self.ending_is_sudden() {
                 self.enter_lingering(house, now);
