@@ -12,12 +12,13 @@ use std::io::{self, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::StartResponse;
+use super::file_range::FileRange;
 
 /// One block of a body: borrowed for ever (`&'static`) or owned.
 pub type Block = Cow<'static, [u8]>;
 
 /// How much of a reader or file goes into one block: large enough that a system call costs little beside the bytes.
-const READ_BLOCK: usize = 64 * 1024;
+pub(super) const READ_BLOCK: usize = 64 * 1024;
 
 /// The body of a response.
 ///
@@ -26,6 +27,7 @@ const READ_BLOCK: usize = 64 * 1024;
 /// | `&'static str`, `String`, `Vec<u8>`, `Cow`, `()` | set by the server | with the head, in one piece |
 /// | [`Body::list`] | set by the server (the sum) | block by block |
 /// | `File` | set by the server for a regular file | from its position to its end, in large blocks |
+/// | [`Body::file_range`] | set by the server (the length asked for) | as a `File` |
 /// | [`Body::blocks`], [`Body::reader`] | only if the application gives it | each block before the next is asked for |
 /// | [`Body::deferred`] | as the body it makes | as the body it makes |
 /// | `Result<_, E>` | as the body inside | an `Err` is logged and answered 500 |
@@ -56,6 +58,7 @@ pub(crate) enum Kind {
     Blocks(Box<dyn Iterator<Item = io::Result<Block>> + Send>),
     Reader(Box<dyn Read + Send>),
     File(File),
+    Range(FileRange),
     Deferred(Box<dyn FnOnce(&mut StartResponse) -> Body + Send>),
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -83,6 +86,23 @@ impl Body {
         Body::of_kind(Kind::Reader(Box::new(reader)))
     }
 
+    /// `length` bytes of a regular file from `position` on, whatever the position of the handle. Sent like a whole file: in large blocks, and
+    /// to a slow client without a thread. A file that turns out to be shorter ends the response visibly; nothing is padded.
+    ///
+    /// ```
+    /// use doorway::Body;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let body = Body::file_range(std::fs::File::open("Cargo.toml")?, 1, 7);
+    /// # let blocks: Vec<_> = body.into_blocks().collect::<Result<_, _>>()?;
+    /// # assert_eq!(blocks.concat(), b"package");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn file_range(file: File, position: u64, length: u64) -> Body {
+        if length == 0 { Body::empty() } else { Body::of_kind(Kind::Range(FileRange { file, position, left: length })) }
+    }
+
     /// A body that is made when the server asks for the first block. The function may call `start_response` then: PEP 3333
     /// allows an application to start its response that late.
     pub fn deferred<R: Into<Body>>(make: impl FnOnce(&mut StartResponse) -> R + Send + 'static) -> Body {
@@ -103,6 +123,7 @@ impl Body {
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::List(blocks) => Some(blocks.as_slice().iter().map(|block| block.len() as u64).sum()),
             Kind::File(file) => file_len(file),
+            Kind::Range(range) => Some(range.left),
             Kind::Blocks(_) | Kind::Reader(_) | Kind::Deferred(_) | Kind::Failed(_) => None,
         }
     }
@@ -259,6 +280,7 @@ impl Body {
             Kind::Blocks(blocks) => return blocks.next(),
             Kind::Reader(reader) => return read_block(reader).transpose(),
             Kind::File(file) => return read_block(file).transpose(),
+            Kind::Range(range) => return range.next_block(),
             Kind::Bytes(bytes) => Ok(std::mem::take(bytes)),
             Kind::Deferred(_) => Err(io::Error::other("a deferred body has no blocks before it is resolved")),
             Kind::Failed(error) => Err(io::Error::other(error.to_string())),

@@ -23,6 +23,7 @@ mod body;
 mod cookie;
 mod environ;
 mod errors;
+mod file_range;
 mod form;
 mod headers;
 mod html;
@@ -50,4 +51,5 @@ pub use status::Status;
 
 pub(crate) use body::{Kind, discard_panic};
 pub(crate) use environ::variable_byte;
+pub(crate) use file_range::{FileRange, read_at, shorter};
 pub(crate) use pairs::Pairs;

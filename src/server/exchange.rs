@@ -299,6 +299,7 @@ impl Desk {
                     file.stream_position().map_err(|error| Failure::new(Cause::BodyFailed, error.to_string()))?;
                 Back::File { file, position, left: known }
             }
+            Kind::Range(range) => Back::File { file: range.file, position: range.position, left: known },
             Kind::Empty | Kind::Blocks(_) | Kind::Reader(_) | Kind::Deferred(_) | Kind::Failed(_) => Back::Nothing,
         };
         outgoing.push_whole(back, known);

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 
 use super::transport::Transport;
 use crate::door::fastcgi::{MAX_CONTENT, stdout_header};
-use crate::gateway::Block;
+use crate::gateway::{Block, read_at, shorter};
 
 /// Bodies up to this size are copied behind their head: one plain write is cheaper than a gathering one.
 pub(super) const COPIED: usize = 16 * 1024;
@@ -187,10 +187,7 @@ impl Unsent {
                 let room = scratch.get_mut(..want).unwrap_or_default();
                 let read = read_at(file, room, *position)?;
                 if read == 0 && want > 0 {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the file became shorter while it was sent",
-                    ));
+                    return Err(shorter());
                 }
                 scratch.get(..read).unwrap_or_default()
             }
@@ -283,14 +280,4 @@ fn owned(block: &Block) -> usize {
         Block::Borrowed(_) => 0,
         Block::Owned(bytes) => bytes.capacity(),
     }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buffer, position)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buffer, position)
 }

@@ -1,0 +1,64 @@
+//! Which form of a file a client takes: as it is, or one that was compressed beforehand and stands beside it.
+//!
+//! RFC 9110 sections 8.4, 12.5.3 and 12.5.5. A sibling counts while it is not older than its file. The order of preference is the client's, and
+//! among equals the smaller coding comes first. Nothing is compressed on the fly: that is an amplifier for whoever asks.
+
+use std::fs::Metadata;
+
+use super::open::{Place, Root};
+use super::weights::weight;
+
+/// Codings with the end of the sibling's name, the better first.
+const CODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
+
+/// The codings that a client prefers to the plain form, the best first.
+fn preferred(accept_encoding: &[u8]) -> Vec<(&'static str, &'static str)> {
+    let plain = weight(accept_encoding, &["identity"]).unwrap_or_default();
+    let weights = CODINGS.map(|coding| (weight(accept_encoding, &[coding.0, "*"]).unwrap_or_default(), coding));
+    let mut taken: Vec<_> = weights.into_iter().filter(|(weight, _)| *weight > 0 && *weight >= plain).collect();
+    // Stable: of equals the first stays the first.
+    taken.sort_by(|(one, _), (other, _)| other.cmp(one));
+    taken.into_iter().map(|(_, coding)| coding).collect()
+}
+
+/// The sibling to send in the place of a file, and its coding; `None` where it is the file itself.
+pub(super) fn choose(
+    root: &Root,
+    names: &[&[u8]],
+    plain: &Metadata,
+    accept_encoding: &[u8],
+) -> Option<(Place, &'static str)> {
+    let (last, above) = names.split_last()?;
+    preferred(accept_encoding).into_iter().find_map(|(coding, end)| {
+        let name = [*last, end.as_bytes()].concat();
+        let sibling: Vec<&[u8]> = above.iter().copied().chain([&name[..]]).collect();
+        let place = root.locate(&sibling).ok()?;
+        let is_current = place.metadata.modified().ok() >= plain.modified().ok();
+        (place.metadata.is_file() && is_current).then_some((place, coding))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::preferred;
+
+    #[test]
+    fn rfc9110_12_5_3_the_client_chooses_and_nothing_it_does_not_name_is_sent() {
+        for (field, expected) in [
+            ("", &[][..]),
+            ("br, gzip", &["br", "gzip"]),
+            ("gzip, br", &["br", "gzip"]),
+            ("gzip, br;q=0.5", &["gzip", "br"]),
+            ("GZIP", &["gzip"]),
+            ("gzip;q=0, br;q=0", &[]),
+            ("*", &["br", "gzip"]),
+            ("*;q=0.1, br;q=0", &["gzip"]),
+            ("gzip;q=0.5, identity", &[]),
+            ("gzip;q=0.5, identity;q=0.5", &["gzip"]),
+            ("deflate, zstd, gzipx", &[]),
+        ] {
+            let codings: Vec<&str> = preferred(field.as_bytes()).into_iter().map(|(coding, _)| coding).collect();
+            assert_eq!(codings, expected, "{field}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What is in a directory: as a page for people, and as JSON for programs.
+//!
+//! The names are nobody's promise: a file can be called `<script>`, `javascript:alert(1)`, `#top` or something that is no text. So each is
+//! percent-encoded in a link that begins with `./`, and escaped as text; the policy of the page lets no script run even so. Listed
+//! is exactly what can be asked for: what is hidden, leads outside or is no file is left out. The page needs no script.
+
+use std::fmt::Write;
+use std::fs::Metadata;
+use std::io;
+use std::time::UNIX_EPOCH;
+
+use super::open::{Place, Refused, Root};
+use super::path::{bytes_of, is_hidden, is_plain};
+use super::weights::weight;
+use crate::gateway::{Environ, Response, escape_html, percent_encode};
+use crate::http::date::civil;
+
+mod json;
+mod page;
+
+/// So many entries are listed at most; of more, those that the system names first.
+pub(super) const MOST: usize = 10_000;
+
+/// What a listing says of one file or directory.
+struct Entry {
+    name: Vec<u8>,
+    is_directory: bool,
+    size: u64,
+    /// Seconds since 1970.
+    modified: Option<u64>,
+}
+
+/// The entries of a directory: directories first, then by name.
+struct Entries {
+    all: Vec<Entry>,
+    /// Whether there are more than [`MOST`].
+    is_cut: bool,
+}
+
+impl Entry {
+    fn new(name: &[u8], metadata: &Metadata) -> Entry {
+        let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Entry {
+            name: name.to_vec(),
+            is_directory: metadata.is_dir(),
+            size: metadata.len(),
+            modified: since.map(|since| since.as_secs()),
+        }
+    }
+
+    /// The address of the entry, seen from its directory. Without `./` a name with a colon would be a scheme.
+    fn href(&self) -> String {
+        let mut href = String::from("./");
+        percent_encode(&self.name, b"", &mut href);
+        if self.is_directory {
+            href.push('/');
+        }
+        href
+    }
+
+    /// The name as a reader may see it: without characters that turn the direction of text or show as nothing.
+    fn shown(&self) -> String {
+        shown(&self.name)
+    }
+
+    /// `2026-11-21` and `03:51:07`, in GMT.
+    fn date_and_time(&self) -> Option<(String, String)> {
+        let at = civil(self.modified?);
+        let date = format!("{:04}-{:02}-{:02}", at.year, at.month, at.day);
+        Some((date, format!("{:02}:{:02}:{:02}", at.hour, at.minute, at.second)))
+    }
+}
+
+/// Bytes as text in which nothing is invisible or runs backwards.
+fn shown(name: &[u8]) -> String {
+    let is_plain = |c: &char| {
+        !c.is_control()
+            && !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let text = String::from_utf8_lossy(name);
+    text.chars().map(|c| if is_plain(&c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// The listing of a directory, in the form that the client prefers.
+pub(super) fn answer(
+    root: &Root,
+    place: &Place,
+    names: &[&[u8]],
+    hidden: bool,
+    environ: &Environ,
+) -> Result<Response, Refused> {
+    let entries = read(root, place, hidden)?;
+    let accept = environ.header_bytes("accept").unwrap_or_default();
+    let json = weight(accept, &["application/json", "application/*", "*/*"]);
+    let html = weight(accept, &["text/html", "text/*", "*/*"]);
+    let response =
+        if json > html { Response::json(json::write(&entries)) } else { page::answer(&entries, environ, names) };
+    Ok(response.with_header("Vary", "Accept").with_header("X-Content-Type-Options", "nosniff"))
+}
+
+fn read(root: &Root, place: &Place, hidden: bool) -> io::Result<Entries> {
+    let mut entries = Entries { all: Vec::new(), is_cut: false };
+    for entry in std::fs::read_dir(&place.path)? {
+        // What went away meanwhile, or cannot be looked at, is not listed.
+        let Ok(entry) = entry else { continue };
+        let name = entry.file_name();
+        let Some(name) = bytes_of(&name).filter(|name| is_plain(name, cfg!(windows))) else { continue };
+        if !hidden && is_hidden(name) {
+            continue;
+        }
+        let Ok(metadata) = root.look_at(&entry) else { continue };
+        if !metadata.is_dir() && !metadata.is_file() {
+            continue;
+        }
+        if entries.all.len() == MOST {
+            entries.is_cut = true;
+            break;
+        }
+        entries.all.push(Entry::new(name, &metadata));
+    }
+    entries.all.sort_by_cached_key(|entry| {
+        (!entry.is_directory, String::from_utf8_lossy(&entry.name).to_lowercase(), entry.name.clone())
+    });
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &[u8], is_directory: bool) -> Entry {
+        Entry { name: name.to_vec(), is_directory, size: 1, modified: Some(784_111_777) }
+    }
+
+    #[test]
+    fn a_link_stays_in_its_directory_whatever_the_name() {
+        for (name, href) in [
+            (&b"javascript:alert(1)"[..], "./javascript%3Aalert%281%29"),
+            (b"//evil", "./%2F%2Fevil"),
+            (b"#a?b=c%20", "./%23a%3Fb%3Dc%2520"),
+            (b"\"><script>", "./%22%3E%3Cscript%3E"),
+            (b"\xff\xe4", "./%FF%E4"),
+            ("caf\u{e9} \u{202e}".as_bytes(), "./caf%C3%A9%20%E2%80%AE"),
+        ] {
+            assert_eq!(entry(name, false).href(), href);
+            assert_eq!(entry(name, true).href(), format!("{href}/"));
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_without_what_deceives_a_reader() {
+        assert_eq!(shown("gpj\u{202e}.exe".as_bytes()), "gpj\u{fffd}.exe");
+        assert_eq!(shown("a\u{85}b\u{200b}\u{feff}".as_bytes()), "a\u{fffd}b\u{fffd}\u{fffd}");
+        assert_eq!(shown(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(shown("\u{5e9}\u{5dc} \u{1F980}".as_bytes()), "\u{5e9}\u{5dc} \u{1F980}");
+    }
+
+    #[test]
+    fn dates_are_those_of_gmt() {
+        assert_eq!(entry(b"a", false).date_and_time(), Some(("1994-11-06".into(), "08:49:37".into())));
+    }
+}

@@ -1,0 +1,287 @@
+//! Files of a directory, as an ordinary application.
+//!
+//! RFC 9110 throughout: GET, HEAD and OPTIONS (section 9), validators and preconditions (sections 8.8 and 13), ranges (section 14). A request
+//! goes through the rooms in this order:
+//!
+//! ```text
+//! PATH_INFO ─▶ path (names, pure) ─▶ open (links, kinds, errors) ─▶ coding (siblings) ─▶ conditions ─▶ ranges ─▶ Body
+//!                                         └─▶ directory: redirect to the slash, index, listing
+//! ```
+//!
+//! Invariants: nothing outside the root and nothing but a regular file is read; one file that cannot be read is one answer and no more;
+//! what is sent is as long as what was promised. It keeps nothing between requests, so it never serves a stale file. It writes nothing.
+
+mod coding;
+mod conditions;
+mod listing;
+mod mime;
+mod multipart;
+mod open;
+mod path;
+mod ranges;
+mod weights;
+
+use std::io;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use self::conditions::{Validators, Verdict};
+use self::open::{Place, Refused, Root};
+use self::ranges::Asked;
+use crate::gateway::{Application, Body, Environ, Headers, Response, StartResponse};
+
+/// What a file may be asked for by.
+const ALLOW: &str = "GET, HEAD";
+
+/// Serves the files of a directory.
+///
+/// As it comes from [`new`](Files::new) it answers with files and with the `index.html` of a directory, and hides what begins with a dot;
+/// directories are not listed, and links may not lead outside.
+///
+/// | asked for | answer |
+/// |---|---|
+/// | a file | 200, or 206, 304, 412, 416 as the request asks |
+/// | a directory without its slash | 302 to the same path with the slash, query kept |
+/// | a directory | its index, or a listing where that is on, or 404 |
+/// | nothing there, `..`, what is hidden, a link that leads outside, a FIFO, a device, a socket, a file with a slash behind it | 404 |
+/// | what the system does not let us read | 403 |
+/// | anything, while no descriptor is free | 503 with Retry-After |
+/// | by another method than GET and HEAD | 405 (OPTIONS: 204) with Allow |
+///
+/// ```
+/// use doorway::{app::Files, middleware::Mount, testing::Request};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let site = Mount::new().at("/docs", Files::new("docs")?.listing(true).cache_control("no-cache"));
+/// let response = Request::get("/docs/rules.md").call(&site);
+/// assert_eq!(response.headers.get("content-type").as_deref(), Some("text/markdown; charset=utf-8"));
+/// # assert_eq!(response.status.code(), 200);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Files {
+    root: Root,
+    index: Vec<String>,
+    hidden: bool,
+    listing: bool,
+    precompressed: bool,
+    spa: Option<String>,
+    error_pages: Vec<(u16, String)>,
+    headers: Headers,
+}
+
+impl Files {
+    /// The files below a directory.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read, or is no directory.
+    pub fn new(root: impl AsRef<Path>) -> io::Result<Files> {
+        Ok(Files {
+            root: Root::new(root.as_ref())?,
+            index: vec!["index.html".into()],
+            hidden: false,
+            listing: false,
+            precompressed: false,
+            spa: None,
+            error_pages: Vec::new(),
+            headers: Headers::new(),
+        })
+    }
+
+    /// The names that stand for their directory, the first that is there; none for no index. At first `index.html`.
+    pub fn index(mut self, names: &[&str]) -> Files {
+        self.index = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// Whether names with a leading dot are served and listed. At first they are not, but for what is below `/.well-known/`.
+    pub fn hidden(mut self, hidden: bool) -> Files {
+        self.hidden = hidden;
+        self
+    }
+
+    /// Whether links may lead out of the directory. At first they may not, and such a link is 404; one that stays inside is served.
+    pub fn follow_symlinks(mut self, follow: bool) -> Files {
+        self.root.follow = follow;
+        self
+    }
+
+    /// Whether a directory without an index is listed: as HTML, or as JSON where the client prefers `application/json`. At first it is not.
+    pub fn listing(mut self, listing: bool) -> Files {
+        self.listing = listing;
+        self
+    }
+
+    /// Whether `app.js.br` or `app.js.gz`, where it is not older than `app.js`, is sent in its place to a client that takes it.
+    pub fn precompressed(mut self, precompressed: bool) -> Files {
+        self.precompressed = precompressed;
+        self
+    }
+
+    /// Answers with this file (a path from the root, as in `index.html`) where otherwise nothing is there, the client wants HTML, and the last
+    /// name of the path has no point: the routes of a single-page application, and not its missing scripts and images.
+    pub fn spa(mut self, path: &str) -> Files {
+        self.spa = Some(path.to_owned());
+        self
+    }
+
+    /// Sends this file (a path from the root, as in `404.html`) with an error of this status, in place of one line of text.
+    pub fn error_page(mut self, status: u16, path: &str) -> Files {
+        self.error_pages.push((status, path.to_owned()));
+        self
+    }
+
+    /// A field for every answer. It takes the place of the field of the same name that would stand there, except that `Vary` is added to.
+    ///
+    /// What no application may send ([`Headers::check`]) makes every answer a 500, as for any application.
+    pub fn header(mut self, name: &str, value: &str) -> Files {
+        self.headers.add(name, value);
+        self
+    }
+
+    /// `Cache-Control` for every answer: `no-cache` to have browsers ask each time (which costs a 304), `max-age=3600`, and the like. Without
+    /// it browsers guess.
+    pub fn cache_control(self, value: &str) -> Files {
+        self.header("Cache-Control", value)
+    }
+
+    fn find(&self, environ: &Environ) -> Result<Response, Refused> {
+        let wanted = path::map(environ.path_info(), self.hidden).ok_or(Refused::NotFound)?;
+        let place = self.root.locate(&wanted.names)?;
+        if !place.metadata.is_dir() {
+            if wanted.has_slash {
+                return Err(Refused::NotFound);
+            }
+            return self.file(environ, &wanted.names, place);
+        }
+        if !wanted.has_slash {
+            let location = path::location(environ.script_name(), &wanted.names, environ.query_string());
+            // 302, because 301 and 308 are kept by browsers longer than a directory keeps its name.
+            return Ok(Response::redirect(location).with_status("302 Found"));
+        }
+        for index in &self.index {
+            let names: Vec<&[u8]> = wanted.names.iter().copied().chain([index.as_bytes()]).collect();
+            match self.root.locate(&names) {
+                Ok(place) if place.metadata.is_file() => return self.file(environ, &names, place),
+                Ok(_) | Err(Refused::NotFound) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        if self.listing {
+            return listing::answer(&self.root, &place, &wanted.names, self.hidden, environ);
+        }
+        Err(Refused::NotFound)
+    }
+
+    /// A file, as far as the request wants it.
+    fn file(&self, environ: &Environ, names: &[&[u8]], place: Place) -> Result<Response, Refused> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let content_type = mime::type_of(names.last().copied().unwrap_or_default());
+        let accepted = environ.header_bytes("accept-encoding").unwrap_or_default();
+        let sibling =
+            self.precompressed.then(|| coding::choose(&self.root, names, &place.metadata, accepted)).flatten();
+        let (place, coding) = sibling.map_or((place, None), |(place, coding)| (place, Some(coding)));
+        let (file, metadata) = open::open(&place)?;
+        let validators = Validators::of(&metadata, coding, now);
+        let complete = metadata.len();
+
+        let mut response = match conditions::evaluate(environ, &validators, now) {
+            Verdict::Failed => return Ok(self.error(412, "Precondition Failed")),
+            Verdict::NotModified => Response::new("304 Not Modified", ()),
+            Verdict::Proceed => match asked(environ, &validators, complete, now) {
+                Asked::Nothing => {
+                    let range = format!("bytes */{complete}");
+                    return Ok(self.error(416, "Range Not Satisfiable").with_header("Content-Range", range));
+                }
+                Asked::Everything => Response::new("200 OK", Body::file_range(file, 0, complete)),
+                Asked::Parts(parts) => match parts.as_slice() {
+                    [part] => Response::new("206 Partial Content", Body::file_range(file, part.start, part.length))
+                        .with_header("Content-Range", part.content_range(complete)),
+                    _ => multipart::answer(file, parts, complete, content_type),
+                },
+            },
+        };
+        let headers = &mut response.headers;
+        if response.status != "304 Not Modified" {
+            headers.set_default("Content-Type", content_type);
+            headers.add("Accept-Ranges", "bytes");
+            headers.add("X-Content-Type-Options", "nosniff");
+            if let Some(coding) = coding {
+                headers.add("Content-Encoding", coding);
+            }
+        }
+        headers.add("ETag", &validators.etag);
+        if let Some(date) = validators.last_modified() {
+            headers.add("Last-Modified", date);
+        }
+        if self.precompressed {
+            headers.add("Vary", "Accept-Encoding");
+        }
+        Ok(response)
+    }
+
+    /// The answer where there is no file to send.
+    fn refuse(&self, environ: &Environ, refused: Refused) -> Response {
+        match refused {
+            Refused::NotFound => self.route(environ).unwrap_or_else(|| self.error(404, "Not Found")),
+            Refused::Forbidden => self.error(403, "Forbidden"),
+            Refused::Busy => self.error(503, "Service Unavailable").with_header("Retry-After", "1"),
+            Refused::Failed(error) => Response::new("500 Internal Server Error", Body::from(Err::<Body, _>(error))),
+        }
+    }
+
+    /// The page of a single-page application, where the path is one of its routes.
+    fn route(&self, environ: &Environ) -> Option<Response> {
+        let page = path::map(self.spa.as_ref()?.as_bytes(), true)?;
+        let wanted = path::map(environ.path_info(), self.hidden)?;
+        let is_route = wanted.names.last().is_none_or(|name| !name.contains(&b'.'));
+        // A script or an image that is missing must not become a page, so `*/*` is not enough.
+        let wants_html = weights::weight(environ.header_bytes("accept")?, &["text/html"])? > 0;
+        if !is_route || !wants_html {
+            return None;
+        }
+        self.file(environ, &page.names, self.root.locate(&page.names).ok()?).ok()
+    }
+
+    /// An error with the page that the deployer has for it, or with its name.
+    fn error(&self, status: u16, reason: &str) -> Response {
+        let status_line = format!("{status} {reason}");
+        let page = self.error_pages.iter().find(|(of, _)| *of == status).and_then(|(_, page)| {
+            let page = path::map(page.as_bytes(), true)?;
+            let (file, metadata) = open::open(&self.root.locate(&page.names).ok()?).ok()?;
+            let content_type = mime::type_of(page.names.last().copied().unwrap_or_default());
+            let body = Body::file_range(file, 0, metadata.len());
+            Some(Response::new("", body).with_header("Content-Type", content_type))
+        });
+        let response = page.unwrap_or_else(|| Response::text(format!("{reason}\n")));
+        response.with_status(status_line).with_header("X-Content-Type-Options", "nosniff")
+    }
+}
+
+/// What of a file a request asks for. A range is one of GET alone (RFC 9110 section 14.2).
+fn asked(environ: &Environ, validators: &Validators, complete: u64, now: u64) -> Asked {
+    match environ.header_bytes("range") {
+        Some(range) if environ.method() == "GET" && conditions::allows_range(environ, validators, now) => {
+            ranges::read(range, complete)
+        }
+        _ => Asked::Everything,
+    }
+}
+
+impl Application for Files {
+    fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        let mut response = match environ.method() {
+            "GET" | "HEAD" => self.find(environ).unwrap_or_else(|refused| self.refuse(environ, refused)),
+            "OPTIONS" => Response::new("204 No Content", ()).with_header("Allow", ALLOW),
+            _ => self.error(405, "Method Not Allowed").with_header("Allow", ALLOW),
+        };
+        for (name, _) in self.headers.iter() {
+            if !name.eq_ignore_ascii_case(b"vary") {
+                response.headers.remove(name);
+            }
+        }
+        response.headers.extend(&self.headers);
+        response.start(start_response)
+    }
+}

@@ -1,0 +1,133 @@
+//! From names to an open file: links, kinds of files, and what each error of the system means to a client.
+//!
+//! Nothing but a regular file is ever read. A path is looked at before it is opened, and the open handle once more: the first spares devices
+//! from being opened at all, the second decides. The open itself cannot wait (`O_NONBLOCK`): one FIFO in the tree stops most servers.
+//!
+//! Links are served while they lead to something inside the root, by every name on the way. Who may write in the tree can still exchange a
+//! name between the look and the open; `std` has no `openat`. A tree is the operator's, and so is who writes to it.
+
+use std::fs::{self, DirEntry, File, Metadata, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::path::os_name;
+use crate::app::os;
+
+/// Why there is no file to send.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// 404: nothing there, or nothing that is served.
+    NotFound,
+    /// 403: the system does not let us read it.
+    Forbidden,
+    /// 503: no descriptor is free at the moment.
+    Busy,
+    /// 500, with the reason in the log alone.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Refused {
+        let is_one_of = |numbers: &[i32]| error.raw_os_error().is_some_and(|number| numbers.contains(&number));
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Refused::NotFound,
+            // With NUL in a name; the mapping lets none pass.
+            io::ErrorKind::InvalidInput => Refused::NotFound,
+            io::ErrorKind::PermissionDenied => Refused::Forbidden,
+            _ if is_one_of(os::NO_SUCH_FILE) => Refused::NotFound,
+            _ if is_one_of(os::NO_DESCRIPTOR) => Refused::Busy,
+            _ => Refused::Failed(error),
+        }
+    }
+}
+
+/// The directory that is served.
+#[derive(Debug)]
+pub(super) struct Root {
+    /// Without links.
+    path: PathBuf,
+    /// Whether links may lead out of it.
+    pub(super) follow: bool,
+}
+
+/// Something below the root that is there.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    pub(super) metadata: Metadata,
+}
+
+impl Root {
+    pub(super) fn new(path: &Path) -> io::Result<Root> {
+        let path = path.canonicalize()?;
+        if !path.metadata()?.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a directory", path.display())));
+        }
+        Ok(Root { path, follow: false })
+    }
+
+    /// What the names lead to.
+    pub(super) fn locate(&self, names: &[&[u8]]) -> Result<Place, Refused> {
+        let mut path = self.path.clone();
+        for name in names {
+            path.push(os_name(name).ok_or(Refused::NotFound)?);
+        }
+        if self.follow || names.is_empty() {
+            let metadata = fs::metadata(&path)?;
+            return Ok(Place { path, metadata });
+        }
+        match self.look(names)? {
+            Some(metadata) => Ok(Place { path, metadata }),
+            None => self.resolve(&path),
+        }
+    }
+
+    /// What an entry of a directory below the root is, or what a link there leads to.
+    pub(super) fn look_at(&self, entry: &DirEntry) -> Result<Metadata, Refused> {
+        let metadata = entry.metadata()?;
+        match (metadata.is_symlink(), self.follow) {
+            (false, _) => Ok(metadata),
+            (true, true) => Ok(fs::metadata(entry.path())?),
+            (true, false) => Ok(self.resolve(&entry.path())?.metadata),
+        }
+    }
+
+    /// Looks at every name on the way; `None` where one of them is a link.
+    fn look(&self, names: &[&[u8]]) -> Result<Option<Metadata>, Refused> {
+        let mut path = self.path.clone();
+        let mut last = None;
+        for name in names {
+            path.push(os_name(name).ok_or(Refused::NotFound)?);
+            let metadata = fs::symlink_metadata(&path)?;
+            if metadata.is_symlink() {
+                return Ok(None);
+            }
+            last = Some(metadata);
+        }
+        Ok(last)
+    }
+
+    /// Where links lead, if that is inside.
+    fn resolve(&self, path: &Path) -> Result<Place, Refused> {
+        let path = path.canonicalize()?;
+        if !path.starts_with(&self.path) {
+            return Err(Refused::NotFound);
+        }
+        let metadata = fs::symlink_metadata(&path)?;
+        Ok(Place { path, metadata })
+    }
+}
+
+/// Opens a regular file; gives what the handle says of it.
+pub(super) fn open(place: &Place) -> Result<(File, Metadata), Refused> {
+    if !place.metadata.is_file() {
+        return Err(Refused::NotFound);
+    }
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, os::OPEN_FLAGS);
+    let file = options.open(&place.path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(Refused::NotFound) }
+}

@@ -1,0 +1,57 @@
+//! A run of bytes of an open file, read at positions of its own.
+//!
+//! RFC 9110 section 14 has ranges, docs/rules.md P-FILE-04 and P-FILE-08 the rest. The handle's own position is neither used nor moved
+//! on Unix, so that one handle can serve several runs. The length is what was said: where the file ends earlier, reading fails,
+//! so that a response is never padded; what a file grew by meanwhile is not read.
+
+use std::fs::File;
+use std::io;
+
+use super::Block;
+use super::body::READ_BLOCK;
+
+/// `left` bytes from `position` on.
+pub(crate) struct FileRange {
+    pub(crate) file: File,
+    pub(crate) position: u64,
+    pub(crate) left: u64,
+}
+
+impl FileRange {
+    /// The next block; `None` at the end of the range.
+    pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
+        if self.left == 0 {
+            return None;
+        }
+        let length = usize::try_from(self.left).unwrap_or(READ_BLOCK).min(READ_BLOCK);
+        let mut block = vec![0; length];
+        let read = loop {
+            match read_at(&self.file, &mut block, self.position) {
+                Ok(0) => break Err(shorter()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        Some(read.map(|read| {
+            block.truncate(read);
+            self.position += read as u64;
+            self.left = self.left.saturating_sub(read as u64);
+            block.into()
+        }))
+    }
+}
+
+/// Why a file that ended before its length ends the response.
+pub(crate) fn shorter() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")
+}
+
+#[cfg(unix)]
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, position)
+}
+
+#[cfg(windows)]
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, position)
+}
