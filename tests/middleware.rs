@@ -567,6 +567,9 @@ fn the_status_is_the_one_that_the_client_gets() {
     let boxed = |call: fn(&Environ, &mut StartResponse) -> io::Result<Body>| Box::new(call) as Box<dyn Application>;
     ends(Request::get("/"), boxed(|_, _| Err(io::Error::other("no"))), " 500 0");
     ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::FileTooLarge.into())), " 413 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::TimedOut.into())), " 408 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::UnexpectedEof.into())), " 400 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::InvalidData.into())), " 400 0");
     ends(Request::get("/"), boxed(|_, _| Ok(Body::empty())), " 500 0");
     let restarts = boxed(|_, start_response| {
         start_response.start("200 OK", &[]);
@@ -619,6 +622,33 @@ fn a_panic_has_its_line_too_and_a_file_goes_out_whole() {
     let mut lines = text.lines();
     assert!(lines.next().unwrap().contains("\"GET / HTTP/1.1\" 200 10 "), "{text}");
     assert!(lines.next().unwrap().contains("\"GET /panic HTTP/1.1\" 500 0 "), "{text}");
+}
+
+#[test]
+fn p_err_06_a_log_whose_writer_panics_costs_no_response_and_no_process() {
+    /// As `println!` does when nobody reads the output any more.
+    struct Broken(Arc<AtomicUsize>);
+    impl Write for Broken {
+        fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            panic!("nobody reads the log");
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let tried = Arc::new(AtomicUsize::new(0));
+    let application = app(|environ: &Environ, start_response| {
+        start_response.start("200 OK", &[]);
+        assert_ne!(environ.path(), "/panic", "on purpose");
+        "fine"
+    });
+    let house = serve(AccessLog::common(application, Broken(Arc::clone(&tried))));
+    let ask = |path| house.ask_one(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+    assert_eq!((ask("/").status, ask("/panic").status, ask("/").text()), (200, 500, "fine"));
+    assert_eq!(tried.load(Ordering::Relaxed), 3);
+    let panics = house.log.take(Cause::ApplicationPanic);
+    assert!(panics.detail.contains("on purpose"), "{panics:?}");
 }
 
 // ------------------------------------------------------------------------------------------------------------- Buffered

@@ -13,12 +13,13 @@ mod user;
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::gateway::{Application, Body, Environ, StartResponse};
+use crate::gateway::{Application, Body, Environ, StartResponse, discard_panic};
 
-/// Writes a line for each request, in the format of the constructor.
+/// Writes a line for each request, in the format of the constructor. A writer that fails or panics costs the line and nothing else.
 ///
 /// ```text
 /// common    192.0.2.7 - ada [01/Jan/2026:12:00:00 +0000] "GET /hello HTTP/1.1" 200 14 85us
@@ -150,9 +151,13 @@ impl Drop for Entry {
             Format::Combined => line::combined(&served),
             Format::Json => line::json(&served),
         };
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody could be told about a log that cannot be written.
-        let _ = place.write_all(line.as_bytes()).and_then(|()| place.flush());
+        // Nobody could be told about a log that cannot be written. A panic of the writer stays here: this may run while that of an
+        // application unwinds, and a second one would end the process (P-ERR-06).
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = place.write_all(line.as_bytes()).and_then(|()| place.flush());
+        }));
+        written.unwrap_or_else(discard_panic);
     }
 }
 
