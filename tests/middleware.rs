@@ -216,6 +216,12 @@ fn rfc9110_15_5_20_a_host_that_is_not_in_the_list_is_misdirected() {
         assert_eq!(status(host), 421, "{host}");
     }
     assert_eq!(Request::get("/").header("Host", b"localhost\xE4").call(&application).status.code(), 421);
+    // What is no name of a host is below nothing: it would lead elsewhere in a link (`http://evil.test/.example.com`).
+    for host in
+        ["evil.test/", "evil.test#", "evil.test?", "evil.test\\", "u@", "u:p@", "a ", "\t", "\0", "a,b", "\u{e4}"]
+    {
+        assert_eq!(status(&format!("{host}.example.com")), 421, "{host:?}");
+    }
     let meant_otherwise = HostAllowList::new(show, ["", ":80", "*", "*evil.test", "*.", "evil.test:x"]);
     for host in ["", ":80", "evil.test", "an.evil.test", "*", "x."] {
         let response = Request::get("/").header("Host", host).call(&meant_otherwise);

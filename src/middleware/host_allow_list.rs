@@ -7,6 +7,8 @@
 //!
 //! Behind a front server that replaces Host, put this inside of a [`TrustProxy`](super::TrustProxy) that takes the host.
 
+use std::net::Ipv6Addr;
+
 use crate::gateway::{Application, Body, Environ, StartResponse};
 
 /// Answers 421 (Misdirected Request) unless the Host of the request is in the list. A request without Host, which HTTP/1.0 allows,
@@ -40,7 +42,8 @@ impl<A: Application> HostAllowList<A> {
     }
 
     fn allows(&self, environ: &Environ) -> bool {
-        let Some((name, port)) = environ.bytes("HTTP_HOST").and_then(parts) else {
+        // What no name may hold (`evil.test/.example.com`) would lead elsewhere in a link.
+        let Some((name, port)) = environ.bytes("HTTP_HOST").and_then(parts).filter(|(name, _)| is_host(name)) else {
             return false;
         };
         let of_scheme: &[u8] = if environ.url_scheme() == "https" { b"443" } else { b"80" };
@@ -83,6 +86,15 @@ pub(super) fn parts(host: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     (!name.is_empty()).then_some((name, port))
 }
 
+/// Whether a host is an address in brackets, or a name of the characters that names of hosts have.
+pub(super) fn is_host(name: &[u8]) -> bool {
+    let bare = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]"));
+    match bare {
+        Some(bare) => std::str::from_utf8(bare).is_ok_and(|bare| bare.parse::<Ipv6Addr>().is_ok()),
+        None => name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(byte)),
+    }
+}
+
 /// Whether a name is the pattern's, or below it where it starts with `*.`.
 fn covers(pattern: &[u8], name: &[u8]) -> bool {
     let Some(suffix) = pattern.strip_prefix(b"*") else {
@@ -93,4 +105,42 @@ fn covers(pattern: &[u8], name: &[u8]) -> bool {
         return false;
     };
     suffix.starts_with(b".") && name.get(below..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_host, parts};
+
+    #[test]
+    fn rfc9110_7_2_a_host_has_a_name_and_perhaps_a_port() {
+        for (host, expected) in [
+            ("a.test", Some(("a.test", None))),
+            ("a.test.:80", Some(("a.test", Some("80")))),
+            ("a.test:", Some(("a.test", None))),
+            ("[::1]", Some(("[::1]", None))),
+            ("[::1]:443", Some(("[::1]", Some("443")))),
+            ("", None),
+            (".", None),
+            (":80", None),
+            ("a.test]", None),
+            ("a]:80", None),
+            ("[::1].", None),
+            ("[::1]80", None),
+            ("a:80:80", None),
+            ("a:8o", None),
+        ] {
+            let bytes = expected.map(|(name, port): (&str, Option<&str>)| (name.as_bytes(), port.map(str::as_bytes)));
+            assert_eq!(parts(host.as_bytes()), bytes, "{host}");
+        }
+    }
+
+    #[test]
+    fn rfc3986_3_2_2_a_name_of_a_host_holds_nothing_that_leads_elsewhere() {
+        for name in ["a-b_c.d~e%20", "127.0.0.1", "[::1]", "[2001:db8::7]"] {
+            assert!(is_host(name.as_bytes()), "{name}");
+        }
+        for name in ["a/b", "a@b", "a b", "a\\b", "[1.2.3.4]", "[a]", "[::1", "::1]", "[::1%eth0]", "\u{e4}"] {
+            assert!(!is_host(name.as_bytes()), "{name}");
+        }
+    }
 }

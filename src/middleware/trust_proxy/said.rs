@@ -2,9 +2,7 @@
 //!
 //! A host goes into links and a port into redirects, so nothing but what these may be is let through (RFC 9110 section 7.2).
 
-use std::net::Ipv6Addr;
-
-use super::super::host_allow_list::parts;
+use super::super::host_allow_list::{is_host, parts};
 use super::forwarded::Node;
 use crate::gateway::Environ;
 
@@ -90,13 +88,4 @@ pub(super) fn port_of(digits: &[u8]) -> Result<u16, Reason> {
     let digits = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let port = digits.and_then(|digits| digits.parse().ok()).filter(|port| *port > 0);
     port.ok_or("a port that is no number from 1 to 65535")
-}
-
-/// Whether a host is an address in brackets, or a name of the characters that names of hosts have.
-fn is_host(name: &[u8]) -> bool {
-    let bare = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]"));
-    match bare {
-        Some(bare) => std::str::from_utf8(bare).is_ok_and(|bare| bare.parse::<Ipv6Addr>().is_ok()),
-        None => name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(byte)),
-    }
 }
