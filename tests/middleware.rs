@@ -711,6 +711,28 @@ fn p_in_04_content_at_both_sides_of_the_memory_limit_reaches_the_application_who
 }
 
 #[test]
+fn p_in_02_content_is_read_line_by_line_from_memory_and_from_a_file() {
+    let folder = Folder::new("lines");
+    let by_line = app(|environ: &Environ, start_response| {
+        let (mut lines, mut longest) = (0, 0);
+        let mut line = String::new();
+        while environ.input().read_line(&mut line)? > 0 {
+            assert_eq!(line, format!("line {lines}\n"));
+            (lines, longest) = (lines + 1, longest.max(line.len()));
+            line.clear();
+        }
+        start_response.start("200 OK", &[]);
+        io::Result::Ok(Body::from(format!("{lines} {longest}")))
+    });
+    let application = Buffered::new(by_line).memory(200).folder(&folder.0);
+    for (count, expected) in [(10, "10 7"), (5000, "5000 10")] {
+        let content: String = (0..count).map(|number| format!("line {number}\n")).collect();
+        assert_eq!(Request::post("/", content).call(&application).text(), expected);
+    }
+    assert!(folder.is_empty());
+}
+
+#[test]
 fn p_in_05_chunked_content_has_a_length_behind_buffered() {
     let folder = Folder::new("chunked");
     let house = serve(Buffered::new(reading(&Arc::default())).memory(4).folder(&folder.0));

@@ -71,7 +71,8 @@ impl<A: Application> Buffered<A> {
         if input.fill_buf()?.is_empty() {
             return Ok((Box::new(Cursor::new(memory)), length));
         }
-        let (mut file, name) = temporary_file(&self.folder)?;
+        // In this order: a failure below closes the file before its name is removed.
+        let (name, mut file) = temporary_file(&self.folder, unpredictable)?;
         file.write_all(&memory)?;
         let length = length + io::copy(&mut input, &mut file)?;
         file.rewind()?;
@@ -127,38 +128,48 @@ impl Drop for Name {
     }
 }
 
+/// How many names are tried for one file. With 64 unpredictable bits the second is one too many already.
+const ATTEMPTS: u32 = 16;
+
+/// A name that nobody can foresee.
+fn unpredictable(attempt: u32) -> String {
+    // The keys of a RandomState are the only unpredictable numbers in std.
+    format!("doorway-{:016x}", RandomState::new().hash_one(attempt))
+}
+
 /// Creates a file, and removes its name where the system allows that at once, so that it cannot outlive the process either.
-fn temporary_file(folder: &Path) -> io::Result<(File, Option<Name>)> {
+fn temporary_file(folder: &Path, name_of: impl Fn(u32) -> String) -> io::Result<(Option<Name>, File)> {
     let mut options = OpenOptions::new();
     // Exclusively: a file or link that somebody has put there is never opened.
     options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     options.mode(0o600);
-    let mut attempts = 0;
-    loop {
-        // The keys of a RandomState are the only unpredictable numbers in std.
-        let path = folder.join(format!("doorway-{:016x}", RandomState::new().hash_one(attempts)));
-        match options.open(&path) {
-            Ok(file) if fs::remove_file(&path).is_ok() => return Ok((file, None)),
-            Ok(file) => return Ok((file, Some(Name(path)))),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempts < 16 => attempts += 1,
-            Err(error) => {
-                let place = folder.display();
-                return Err(io::Error::new(error.kind(), format!("no temporary file in {place}: {error}")));
-            }
-        }
+    let mut result = Err(io::ErrorKind::AlreadyExists.into());
+    for attempt in 0..ATTEMPTS {
+        let path = folder.join(name_of(attempt));
+        result = match options.open(&path) {
+            Ok(file) if fs::remove_file(&path).is_ok() => Ok((None, file)),
+            Ok(file) => Ok((Some(Name(path)), file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => Err(error),
+        };
+        break;
     }
+    let place = folder.display();
+    result.map_err(|error: io::Error| io::Error::new(error.kind(), format!("no temporary file in {place}: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
     fn a_temporary_file_is_its_owners_alone_and_leaves_nothing_behind() {
         let folder = env::temp_dir().join(format!("doorway-buffered-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
-        let (file, name) = temporary_file(&folder).unwrap();
+        let (name, file) = temporary_file(&folder, unpredictable).unwrap();
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
@@ -170,6 +181,40 @@ mod tests {
         fs::write(folder.join("kept"), "").unwrap();
         drop(Name(folder.join("kept")));
         fs::remove_dir(&folder).expect("empty");
-        assert!(temporary_file(&folder).is_err());
+        assert!(temporary_file(&folder, unpredictable).is_err());
+    }
+
+    #[test]
+    fn a_file_or_link_that_somebody_has_put_there_is_never_opened() {
+        let folder = env::temp_dir().join(format!("doorway-buffered-taken-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let place = |attempt: u32| folder.join(attempt.to_string());
+        fs::write(place(0), "theirs").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.join("elsewhere"), place(1)).unwrap();
+        let asked = Cell::new(0);
+        let name_of = |attempt: u32| {
+            asked.set(asked.get() + 1);
+            attempt.to_string()
+        };
+        let (name, mut file) = temporary_file(&folder, name_of).unwrap();
+        file.write_all(b"ours").unwrap();
+        assert_eq!(asked.get(), if cfg!(unix) { 3 } else { 2 });
+        assert_eq!((fs::read(place(0)).unwrap(), folder.join("elsewhere").exists()), (b"theirs".to_vec(), false));
+        drop((file, name));
+
+        asked.set(0);
+        let full = |attempt: u32| {
+            name_of(attempt);
+            "0".to_owned()
+        };
+        let error = temporary_file(&folder, full).map(|_| ()).unwrap_err();
+        assert_eq!((error.kind(), asked.get()), (io::ErrorKind::AlreadyExists, ATTEMPTS));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn two_names_are_never_the_same() {
+        assert_ne!(unpredictable(0), unpredictable(0));
     }
 }
