@@ -304,4 +304,16 @@ mod tests {
             assert_eq!(cookie.build(), Err(CookieError::Combination), "{cookie:?}");
         }
     }
+
+    #[test]
+    fn an_error_of_a_cookie_says_which_part_of_it_is_wrong() {
+        for (error, part) in [
+            (CookieError::Name, "name"),
+            (CookieError::Value, "value"),
+            (CookieError::Attribute, "path or domain"),
+            (CookieError::Combination, "fit"),
+        ] {
+            assert!(error.to_string().contains(part), "{error:?} {error}");
+        }
+    }
 }

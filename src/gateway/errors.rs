@@ -81,3 +81,34 @@ pub(crate) struct Silent;
 impl ErrorStream for Silent {
     fn write(&self, _text: &str) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Pieces(Mutex<Vec<String>>);
+
+    impl ErrorStream for Pieces {
+        fn write(&self, text: &str) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(text.to_owned());
+        }
+    }
+
+    #[test]
+    fn p_el_01_05_every_way_to_write_hands_the_whole_text_over_in_one_piece() {
+        let pieces = Arc::new(Pieces::default());
+        let errors = Errors::new(Arc::<Pieces>::clone(&pieces));
+        errors.write("as it is\n");
+        errors.writelines(["one\n", "two\n"]);
+        errors.writelines([String::from("three")]);
+        write!(errors, "plain");
+        write!(errors, "{} and {}", 1, "two");
+        errors.clone().flush();
+        let written = pieces.0.lock().unwrap();
+        assert_eq!(*written, ["as it is\n", "one\ntwo\n", "three", "plain", "1 and two"]);
+        assert_eq!(format!("{errors:?}"), "Errors");
+    }
+}

@@ -112,6 +112,7 @@ mod tests {
     use std::borrow::Cow;
 
     use super::{form_bytes, form_pairs};
+    use crate::gateway::{Environ, Gateway};
 
     #[test]
     fn pairs_are_read_as_browsers_send_them() {
@@ -137,5 +138,36 @@ mod tests {
     fn what_needs_no_decoding_is_borrowed() {
         assert!(matches!(form_bytes(b"a=b").next(), Some((Cow::Borrowed(b"a"), Cow::Borrowed(b"b")))));
         assert!(matches!(form_bytes(b"a=%41").next(), Some((Cow::Borrowed(b"a"), Cow::Owned(_)))));
+    }
+
+    #[test]
+    fn the_query_of_an_environ_is_read_in_order_and_a_value_is_the_first_of_its_name() {
+        let mut environ = Environ::new(Gateway::default());
+        assert_eq!((environ.query_pairs().count(), environ.query_value("")), (0, None));
+        environ.set("QUERY_STRING", "p=0&q=a+b&Q=d&q=c&%C3%A4=%2B");
+        let pairs: Vec<_> = environ.query_pairs().collect();
+        let expected = [("p", "0"), ("q", "a b"), ("Q", "d"), ("q", "c"), ("\u{e4}", "+")];
+        assert_eq!(pairs, expected.map(|(name, value)| (name.into(), value.into())));
+        for (name, expected) in [("q", Some("a b")), ("Q", Some("d")), ("\u{e4}", Some("+")), ("r", None)] {
+            assert_eq!(environ.query_value(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_8_3_1_a_form_is_known_by_its_media_type_in_any_case_and_with_any_parameters() {
+        let mut environ = Environ::new(Gateway::default());
+        assert!(!environ.is_form());
+        for (content_type, expected) in [
+            ("application/x-www-form-urlencoded", true),
+            ("Application/X-WWW-Form-URLencoded ; charset=utf-8;x=y", true),
+            ("", false),
+            ("text/plain", false),
+            ("text/plain; application/x-www-form-urlencoded", false),
+            ("application/x-www-form-urlencoded-not", false),
+            ("multipart/form-data; boundary=x", false),
+        ] {
+            environ.set("CONTENT_TYPE", content_type);
+            assert_eq!(environ.is_form(), expected, "{content_type}");
+        }
     }
 }

@@ -372,4 +372,39 @@ mod tests {
         assert_eq!(twice.check().map_err(|(cause, _)| cause), Err(Cause::HeaderLength));
         assert_eq!(cause_of("Content-Length", "0042"), None);
     }
+
+    #[test]
+    fn p_hdr_04_06_names_as_long_as_status_and_content_length_are_names_like_any_other() {
+        for name in ["Server", "Accept", "Accept-Charset", "X-Frame-Option"] {
+            assert_eq!(cause_of(name, "x"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn p_hdr_06_a_declared_length_is_read_in_any_case_up_to_19_digits() {
+        for (value, expected) in [
+            ("0", Some(0)),
+            ("0042", Some(42)),
+            ("9999999999999999999", Some(9_999_999_999_999_999_999)),
+            ("10000000000000000000", None),
+            ("", None),
+            ("+1", None),
+            ("1, 1", None),
+        ] {
+            assert_eq!(Headers::from(&[("CONTENT-length", value)]).content_length(), expected, "{value}");
+            assert_eq!(cause_of("CONTENT-length", value).is_none(), expected.is_some(), "{value}");
+        }
+        assert_eq!(Headers::from(&[("Content-Range", "1")]).content_length(), None);
+    }
+
+    #[test]
+    fn extend_appends_every_field_even_of_names_that_are_there() {
+        let mut headers = Headers::from(&[("A", "1")]);
+        headers.extend(&Headers::from(&[("a", "2"), ("B", "")]));
+        let fields: Vec<_> = headers.iter().collect();
+        assert_eq!(fields, [(&b"A"[..], &b"1"[..]), (b"a", b"2"), (b"B", b"")]);
+        assert!(!headers.is_empty());
+        headers.clear();
+        assert!(headers.is_empty());
+    }
 }

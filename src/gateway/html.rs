@@ -46,6 +46,7 @@ mod tests {
     #[test]
     fn markup_is_escaped_and_everything_else_kept() {
         assert_eq!(escape_html("&lt;"), "&amp;lt;");
+        assert_eq!(escape_html("<a b='c' d=\"e\">"), "&lt;a b=&#39;c&#39; d=&quot;e&quot;&gt;");
         assert_eq!(escape_html("\u{e4}<\u{1F980}"), "\u{e4}&lt;\u{1F980}");
         assert!(matches!(escape_html("plain \u{e4}"), Cow::Borrowed(_)));
     }

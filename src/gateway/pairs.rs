@@ -156,6 +156,35 @@ mod tests {
     }
 
     #[test]
+    fn pairs_that_are_joined_late_taken_back_and_appended_to_others_keep_their_bytes() {
+        let mut pairs = Pairs::default();
+        for (name, value) in [("a", "1"), ("long name", "2"), ("c", "3"), ("gone", "4")] {
+            pairs.push(name.as_bytes(), value.as_bytes());
+        }
+        pairs.pop();
+        pairs.join(1, b", ", b"5");
+        assert_eq!(all(&pairs), own(&[("a", "1"), ("long name", "2, 5"), ("c", "3")]));
+        pairs.join(7, b", ", b"nowhere");
+        let mut other = Pairs::default();
+        other.push(b"first", b"value");
+        other.extend(&pairs);
+        assert_eq!(all(&other), own(&[("first", "value"), ("a", "1"), ("long name", "2, 5"), ("c", "3")]));
+    }
+
+    #[test]
+    fn a_pair_that_is_taken_back_leaves_no_bytes() {
+        let mut pairs = Pairs::default();
+        pairs.push(b"a", b"1");
+        let before = pairs.text.len();
+        pairs.push(b"b", b"2");
+        pairs.pop();
+        assert_eq!((pairs.len(), pairs.text.len()), (1, before));
+        pairs.pop();
+        pairs.pop();
+        assert_eq!((pairs.len(), pairs.text.len()), (0, 0));
+    }
+
+    #[test]
     fn pairs_that_are_cleared_and_filled_again_do_not_grow() {
         let mut pairs = Pairs::default();
         let fill = |pairs: &mut Pairs| {
