@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use doorway::{Block, Body, Environ, StartResponse};
 use support::serve;
@@ -105,4 +105,24 @@ fn p_conn_01_content_between_pipelined_requests_is_not_taken_for_a_request() {
     for number in 1..=3 {
         assert_eq!(client.response().text(), format!("answer {number};"));
     }
+}
+
+#[test]
+fn p_conn_01_gathered_answers_are_sent_before_content_is_waited_for() {
+    let house = serve(|environ: &Environ, start_response: &mut StartResponse| {
+        let mut content = Vec::new();
+        environ.input().read_to_end(&mut content)?;
+        start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+        std::io::Result::Ok(Body::from(format!("{} {}", environ.path(), content.len())))
+    });
+    let mut client = house.client();
+    // More content than is gathered before an application is called.
+    let content = vec![b'x'; 300_000];
+    let post = format!("POST /3 HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", content.len());
+    client.send(format!("{}{}{post}", request(1), request(2)).as_bytes());
+    for expected in ["/1 0", "/2 0"] {
+        assert_eq!(client.response().text(), expected);
+    }
+    client.send(&content);
+    assert_eq!(client.response().text(), "/3 300000");
 }
