@@ -26,7 +26,7 @@ use crate::cause::Cause;
 /// headers.set("Set-Cookie", "c=3");
 /// assert_eq!(headers.len(), 2);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Headers {
     pairs: Pairs,
 }
@@ -248,6 +248,13 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> From<&[(N, V); COUNT]> 
 }
 
 /// As [`Headers::to_bytes`], with U+FFFD for bytes that are not UTF-8.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.iter().map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value)));
+        f.debug_list().entries(fields).finish()
+    }
+}
+
 impl fmt::Display for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
@@ -395,6 +402,12 @@ mod tests {
             assert_eq!(cause_of("CONTENT-length", value).is_none(), expected.is_some(), "{value}");
         }
         assert_eq!(Headers::from(&[("Content-Range", "1")]).content_length(), None);
+    }
+
+    #[test]
+    fn headers_show_their_fields_as_text_in_debug() {
+        let headers = Headers::from(&[("A", "1\"2"), ("a", "\u{e4}")]);
+        assert_eq!(format!("{headers:?}"), "[(\"A\", \"1\\\"2\"), (\"a\", \"\u{e4}\")]");
     }
 
     #[test]

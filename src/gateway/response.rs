@@ -153,3 +153,17 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<Result<Response, E>> for Respon
 pub fn simple<R: Into<Response>>(call: impl Fn(&Environ) -> R + Send + Sync + 'static) -> impl Application {
     move |environ: &Environ, start_response: &mut StartResponse| call(environ).into().start(start_response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Response;
+
+    #[test]
+    fn a_response_shows_its_status_its_fields_and_the_length_of_its_body_but_not_the_body() {
+        let shown = format!("{:?}", Response::text("secret").with_status("404 Not Found"));
+        for part in ["404", "text/plain", "length: Some(6)"] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

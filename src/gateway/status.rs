@@ -80,7 +80,9 @@ mod tests {
     #[test]
     fn p_sr_02_allows_three_digits_a_space_and_any_reason_without_controls() {
         for text in ["200 OK", "599 ", "404 Nicht gefunden: ä", "204 No  Content"] {
-            assert_eq!(Status::parse(text).unwrap().to_string(), text);
+            let status = Status::parse(text).unwrap();
+            assert_eq!(status.to_string(), text);
+            assert_eq!(text.split_once(' '), Some((&*status.code().to_string(), status.reason())));
         }
     }
 
