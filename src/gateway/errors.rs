@@ -105,7 +105,8 @@ mod tests {
         errors.writelines(["one\n", "two\n"]);
         errors.writelines([String::from("three")]);
         write!(errors, "plain");
-        write!(errors, "{} and {}", 1, "two");
+        let one = 1;
+        write!(errors, "{one} and two");
         errors.clone().flush();
         let written = pieces.0.lock().unwrap();
         assert_eq!(*written, ["as it is\n", "one\ntwo\n", "three", "plain", "1 and two"]);
