@@ -73,8 +73,8 @@ impl<A: Application> Buffered<A> {
         }
         // In this order: a failure below closes the file before its name is removed.
         let (name, mut file) = temporary_file(&self.folder, unpredictable)?;
-        file.write_all(&memory)?;
-        let length = length + io::copy(&mut input, &mut file)?;
+        file.write_all(&memory).map_err(of_file)?;
+        let length = length + spool(&mut input, &mut file)?;
         file.rewind()?;
         Ok((Box::new(Spooled { file: BufReader::new(file), _name: name }), length))
     }
@@ -126,6 +126,28 @@ impl Drop for Name {
         // Nobody is left to be told; the folder is one that the system cleans.
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// Writes what is left of the content; gives its length.
+fn spool(input: &mut impl BufRead, file: &mut impl Write) -> io::Result<u64> {
+    let mut length = 0;
+    loop {
+        let block = match input.fill_buf() {
+            Ok([]) => return Ok(length),
+            Ok(block) => block,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        file.write_all(block).map_err(of_file)?;
+        let written = block.len();
+        input.consume(written);
+        length += written as u64;
+    }
+}
+
+/// An error of the file, in a kind that no server takes for one of the content: a disk that is full or slow is not the client's fault.
+fn of_file(error: io::Error) -> io::Error {
+    io::Error::other(format!("a temporary file cannot be written: {error}"))
 }
 
 /// How many names are tried for one file. With 64 unpredictable bits the second is one too many already.
@@ -211,6 +233,38 @@ mod tests {
         let error = temporary_file(&folder, full).map(|_| ()).unwrap_err();
         assert_eq!((error.kind(), asked.get()), (io::ErrorKind::AlreadyExists, ATTEMPTS));
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn p_in_07_an_error_of_the_file_is_not_taken_for_one_of_the_content() {
+        /// A disk that fails like a client.
+        struct Disk;
+        impl Write for Disk {
+            fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        /// A client that is interrupted, sends, and fails.
+        struct Client(u8);
+        impl Read for Client {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                match self.0 {
+                    1 => Err(io::ErrorKind::Interrupted.into()),
+                    2 => (&b"abc"[..]).read(buffer),
+                    _ => Err(io::ErrorKind::TimedOut.into()),
+                }
+            }
+        }
+        assert_eq!(spool(&mut &b"abc"[..], &mut Disk).unwrap_err().kind(), io::ErrorKind::Other);
+        let mut kept = Vec::new();
+        let error = spool(&mut BufReader::new(Client(0)), &mut kept).unwrap_err();
+        assert_eq!((error.kind(), &*kept), (io::ErrorKind::TimedOut, &b"abc"[..]));
+        assert_eq!(spool(&mut &b"abc"[..], &mut kept).unwrap(), 3);
+        assert_eq!(kept, b"abcabc");
     }
 
     #[test]
