@@ -445,6 +445,23 @@ fn the_first_untrusted_peer_that_says_something_is_a_loud_line_and_malformed_fie
 }
 
 #[test]
+fn rfc3875_4_1_9_what_a_front_server_says_of_the_proxy_is_not_said_of_the_client() {
+    let names = app(|environ: &Environ, start_response| {
+        start_response.start("200 OK", &[]);
+        let names = ["REMOTE_ADDR", "REMOTE_HOST", "REMOTE_IDENT"].map(|name| environ.get(name).unwrap_or("-".into()));
+        names.join(" ")
+    });
+    let application = TrustProxy::x_forwarded(names, [For]).network("127.0.0.1".parse().unwrap());
+    let request = || {
+        let request = Request::get("/").variable("REMOTE_HOST", "proxy.test").variable("REMOTE_IDENT", "nobody");
+        request.variable("HTTP_X_FORWARDED_PROTO", "https")
+    };
+    assert_eq!(request().call(&application).text(), "127.0.0.1 proxy.test nobody");
+    let forwarded = request().header("X-Forwarded-For", "192.0.2.7");
+    assert_eq!(forwarded.call(&application).text(), "192.0.2.7 - -");
+}
+
+#[test]
 fn a_unix_socket_is_trusted_only_where_the_deployer_says_so() {
     let call = |proxy: TrustProxy<fn(&Environ, &mut StartResponse) -> Body>| {
         let application = app(move |environ: &Environ, start_response| {

@@ -7,7 +7,7 @@
 //!
 //! | from | becomes |
 //! |---|---|
-//! | `for`, `X-Forwarded-For` | `REMOTE_ADDR` and `REMOTE_PORT`; absent when the proxy hides them |
+//! | `for`, `X-Forwarded-For` | `REMOTE_ADDR` and `REMOTE_PORT`; absent when the proxy hides them; `REMOTE_HOST` and `REMOTE_IDENT` go |
 //! | `proto`, `X-Forwarded-Proto` | `wsgi.url_scheme`, `HTTPS` |
 //! | `host`, `X-Forwarded-Host` | `HTTP_HOST`, `SERVER_NAME` |
 //! | `X-Forwarded-Port`, or else the port of the host or of the scheme | `SERVER_PORT` |

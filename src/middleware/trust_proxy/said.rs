@@ -48,6 +48,8 @@ impl Said {
         if let Some(client) = self.client {
             set_or_remove(environ, "REMOTE_ADDR", client.address.map(|address| address.to_string()));
             set_or_remove(environ, "REMOTE_PORT", client.port.map(|port| port.to_string()));
+            // A front server may have said these of the proxy (RFC 3875 sections 4.1.9 and 4.1.10).
+            ["REMOTE_HOST", "REMOTE_IDENT"].iter().for_each(|name| environ.remove(name));
         }
         if let Some(https) = self.https {
             environ.set_https(https);
