@@ -324,6 +324,7 @@ pub(super) fn host_of(authority: &[u8]) -> &[u8] {
 }
 
 /// The status line of a response.
+#[inline(always)]
 pub(super) fn write_status_line(out: &mut Vec<u8>, (code, reason): (u16, &str)) {
     out.extend_from_slice(b"HTTP/1.1 ");
     push_decimal(out, u64::from(code));

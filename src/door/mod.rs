@@ -222,9 +222,9 @@ pub(crate) enum Content {
     Length(u64),
     /// The chunked coding of HTTP.
     Chunked,
-    /// Records of FastCGI, and whether all of them are here.
+    /// Records of FastCGI, with CONTENT_LENGTH where it was said, and whether all of them are here.
     Records {
-        stdin: fastcgi::Stdin,
+        length: Option<u64>,
         whole: bool,
     },
 }

@@ -146,6 +146,7 @@ impl<'buf> Request<'buf> {
     }
 
     /// G-06: what the front server says about TLS, else what the settings say.
+    #[inline(never)]
     pub(super) fn gateway(&self, gateway: Gateway) -> Gateway {
         let is = |value: &[u8], names: &[&str]| names.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes()));
         let https = if is(self.said.https, &["on", "1", "yes", "true"]) || is(self.said.scheme, &["https"]) {
@@ -159,6 +160,7 @@ impl<'buf> Request<'buf> {
     }
 
     /// Fills the variables. Gives the number of those that were dropped for their names.
+    #[inline(never)]
     pub(super) fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64 {
         let said = &self.said;
         variables.extend(&origin.variables);

@@ -195,7 +195,7 @@ impl Desk {
         place: Option<Place>,
         house: &House,
     ) -> Option<Arc<Intake>> {
-        let Some(coding) = Coding::of(facts.content, house.policy.head) else {
+        let Some(coding) = Coding::of(&facts, house.policy.head) else {
             self.environ.open_input(None);
             return None;
         };

@@ -14,8 +14,8 @@ use super::settings::Settings;
 use super::share::Place;
 use super::transport::{Transport, Wait, is_not_yet};
 use crate::cause::Cause;
-use crate::door::Content;
 use crate::door::fastcgi::Stdin;
+use crate::door::{Content, Facts};
 use crate::http::chunked::{Decoder, Step};
 
 /// How much is received at once where it cannot go straight to the application.
@@ -43,12 +43,12 @@ pub(super) enum Next {
 
 impl Coding {
     /// The coding of a request's content, if it has any.
-    pub(super) fn of(content: Content, limits: crate::http::head::Limits) -> Option<Coding> {
-        match content {
+    pub(super) fn of(facts: &Facts, limits: crate::http::head::Limits) -> Option<Coding> {
+        match facts.content {
             Content::None | Content::Length(0) => None,
             Content::Length(left) => Some(Coding::Length { left }),
             Content::Chunked => Some(Coding::Chunked(Decoder::new(limits))),
-            Content::Records { stdin, .. } => Some(Coding::Records(stdin)),
+            Content::Records { length, .. } => Some(Coding::Records(Stdin::new(facts.record_id.unwrap_or(0), length))),
         }
     }
 

@@ -217,7 +217,7 @@ impl Outgoing {
                 self.unsent.front().extend_from_slice(size_line(block.len(), &mut room));
                 self.content += block.len() as u64;
                 self.unsent.push(block);
-                self.unsent.append(CRLF);
+                self.unsent.push_tail(CRLF);
             }
         }
     }

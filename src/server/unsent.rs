@@ -26,9 +26,9 @@ pub(super) struct Unsent {
     front: Vec<u8>,
     front_sent: usize,
     back: Back,
-    tail: Vec<u8>,
-    tail_sent: usize,
-    records: Option<Records>,
+    tail: &'static [u8],
+    /// In a box, so that a response without them stays small.
+    records: Option<Box<Records>>,
 }
 
 /// The back goes out in records of FastCGI: each has a header, which is put into the front when its turn comes.
@@ -37,6 +37,9 @@ struct Records {
     /// Content of the present record, and of those behind it, that is still to be sent.
     left: usize,
     behind: u64,
+    /// What stands behind the last.
+    end: Vec<u8>,
+    end_sent: usize,
 }
 
 /// What follows the front.
@@ -82,9 +85,20 @@ impl Unsent {
         self.back = back;
     }
 
-    /// Puts bytes behind everything.
-    pub(super) fn append(&mut self, tail: &[u8]) {
-        if self.is_flat() { self.front.extend_from_slice(tail) } else { self.tail.extend_from_slice(tail) }
+    /// Puts fixed bytes behind everything.
+    pub(super) fn push_tail(&mut self, tail: &'static [u8]) {
+        match self.back {
+            Back::Nothing => self.front.extend_from_slice(tail),
+            _ => self.tail = tail,
+        }
+    }
+
+    /// Puts bytes behind everything that goes out in records.
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        match &mut self.records {
+            Some(records) => records.end.extend_from_slice(bytes),
+            None => self.front.extend_from_slice(bytes),
+        }
     }
 
     /// Sends the back, of so many bytes, in records of FastCGI. Small ones are copied to the front, as [`push`](Unsent::push) does.
@@ -96,14 +110,15 @@ impl Unsent {
             }
             back => {
                 self.back = back;
-                self.records = Some(Records { id, left: 0, behind: length });
+                let records = Records { id, left: 0, behind: length, end: Vec::new(), end_sent: 0 };
+                self.records = Some(Box::new(records));
             }
         }
     }
 
     /// Begins the next record when the last is out.
     fn begin_record(&mut self) {
-        if let Some(Records { id, left: left @ 0, behind: behind @ 1.. }) = &mut self.records {
+        if let Some(Records { id, left: left @ 0, behind: behind @ 1.., .. }) = self.records.as_deref_mut() {
             *left = usize::try_from(*behind).map_or(MAX_CONTENT, |behind| behind.min(MAX_CONTENT));
             *behind -= *left as u64;
             self.front.extend_from_slice(&stdout_header(*id, *left));
@@ -121,7 +136,9 @@ impl Unsent {
 
     /// Whether all of it stands in the front, so that more can be put behind it.
     pub(super) fn is_flat(&self) -> bool {
-        matches!(self.back, Back::Nothing) && self.tail_sent == self.tail.len()
+        matches!(self.back, Back::Nothing)
+            && self.tail.is_empty()
+            && self.records.as_ref().is_none_or(|records| records.end_sent == records.end.len())
     }
 
     /// Keeps only so many bytes of the front.
@@ -149,8 +166,7 @@ impl Unsent {
 
     fn forget_back(&mut self) {
         self.back = Back::Nothing;
-        self.tail.clear();
-        self.tail_sent = 0;
+        self.tail = &[];
         self.records = None;
     }
 
@@ -192,12 +208,14 @@ impl Unsent {
                 scratch.get(..read).unwrap_or_default()
             }
         };
-        let back = match &self.records {
-            Some(Records { left, .. }) => back.get(..*left).unwrap_or(back),
-            None => back,
+        let (back, tail) = match self.records.as_deref() {
+            None => (back, self.tail),
+            Some(records) => {
+                (back.get(..records.left).unwrap_or(back), records.end.get(records.end_sent..).unwrap_or_default())
+            }
         };
         // The tail may only go out behind the whole back.
-        let tail = if self.ends_with(back.len()) { self.tail.get(self.tail_sent..).unwrap_or_default() } else { &[] };
+        let tail = if self.ends_with(back.len()) { tail } else { &[] };
         match (front.is_empty(), back.is_empty(), tail.is_empty()) {
             (_, true, true) => transport.write(&[IoSlice::new(front)]),
             (true, _, true) => transport.write(&[IoSlice::new(back)]),
@@ -257,11 +275,14 @@ impl Unsent {
                 taken
             }
         };
-        if let Some(records) = &mut self.records {
-            records.left = records.left.saturating_sub(of_back);
-        }
         rest -= of_back.min(rest);
-        self.tail_sent = self.tail.len().min(self.tail_sent + rest);
+        match &mut self.records {
+            None => self.tail = self.tail.get(rest..).unwrap_or_default(),
+            Some(records) => {
+                records.left = records.left.saturating_sub(of_back);
+                records.end_sent = records.end.len().min(records.end_sent + rest);
+            }
+        }
         written as u64
     }
 }

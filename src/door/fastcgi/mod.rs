@@ -240,7 +240,7 @@ impl Begun {
         policy: &Policy,
     ) -> Result<Waiting, Cause> {
         let most = policy.gathered_content as u64;
-        let stdin = |whole| Waiting::Not((Content::Records { stdin: Stdin::new(self.id, length), whole }, head_len));
+        let stdin = |whole| Waiting::Not((Content::Records { length, whole }, head_len));
         if length.is_some_and(|length| length > most) {
             return Ok(stdin(false));
         }

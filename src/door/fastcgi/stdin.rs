@@ -29,7 +29,8 @@ pub(crate) struct Stdin {
 const MAX_SECOND: usize = 4;
 
 impl Stdin {
-    pub(super) fn new(id: u16, left: Option<u64>) -> Stdin {
+    /// The content of the request with this id, at its first record.
+    pub(crate) fn new(id: u16, left: Option<u64>) -> Stdin {
         Stdin { id, left, data: 0, skip: 0, last: false, records: 0, refused: [0; MAX_SECOND], seconds: 0 }
     }
 
