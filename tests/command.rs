@@ -1,70 +1,56 @@
-//! The `doorway` command as a script sees it: its first line, its log, its exit codes.
+//! The `doorway` command as a script sees it: its first line, its log, its flags, its exit codes.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod serving;
+
+use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-/// A running command, with the first line it printed. It is killed however the test ends.
-struct Serving {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    first_line: String,
-}
+use serving::{Folder, PATIENCE, Serving, ask, run};
 
-impl Serving {
-    fn start(arguments: &[&str]) -> Serving {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_doorway"))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = BufReader::new(child.stdout.take().unwrap());
-        let mut serving = Serving { child, out, first_line: String::new() };
-        serving.out.read_line(&mut serving.first_line).unwrap();
-        serving
-    }
+const SITE: &[(&str, &str)] =
+    &[("index.html", "<h1>home</h1>"), ("a.txt", "text"), ("sub/b.txt", "below"), (".env", "secret")];
 
-    fn address(&self) -> &str {
-        self.first_line.strip_prefix("http://").and_then(|url| url.strip_suffix("/\n")).expect("a URL")
-    }
-
-    fn ask(&self, request: &str) -> String {
-        let mut client = TcpStream::connect(self.address()).unwrap();
-        client.write_all(request.as_bytes()).unwrap();
-        let mut response = String::new();
-        client.read_to_string(&mut response).unwrap();
-        response
-    }
-
-    fn log(&mut self) -> BufReader<ChildStderr> {
-        BufReader::new(self.child.stderr.take().unwrap())
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What a command that ends by itself says. One that serves instead is killed, and fails the test.
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut serving = Serving::start(arguments);
-    assert!(!serving.first_line.starts_with("http://"), "{arguments:?} serves at {}", serving.first_line);
-    let (mut out, mut err) = (std::mem::take(&mut serving.first_line), String::new());
-    serving.out.read_to_string(&mut out).unwrap();
-    serving.log().read_to_string(&mut err).unwrap();
-    (serving.child.wait().unwrap().code(), out, err)
+#[test]
+fn the_first_line_of_output_is_the_url_and_the_folder_is_behind_it() {
+    let folder = Folder::new(SITE);
+    let serving = Serving::folder(folder.path(), &[]);
+    assert!(!serving.address().ends_with(":0"), "{}", serving.first_line);
+    assert!(serving.address().starts_with("127.0.0.1:"), "{}", serving.first_line);
+    let response = serving.get("/");
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\n<h1>home</h1>"), "{response}");
+    assert!(response.contains("\r\nCache-Control: no-cache\r\n"), "{response}");
+    assert!(serving.get("/.env").starts_with("HTTP/1.1 404 "));
+    assert!(serving.get("/sub/").contains("b.txt"), "no listing");
 }
 
 #[test]
-fn the_first_line_of_output_is_the_url_and_the_demo_application_is_behind_it() {
-    let serving = Serving::start(&["--port", "0"]);
-    assert!(!serving.address().ends_with(":0"), "{}", serving.first_line);
-    assert!(serving.address().starts_with("127.0.0.1:"), "{}", serving.first_line);
+fn without_a_folder_the_current_one_is_served() {
+    let folder = Folder::new(SITE);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    let serving = Serving::with(command.args(["-p", "0"]).current_dir(folder.path()));
+    assert!(serving.get("/a.txt").ends_with("\r\n\r\ntext"));
+}
+
+#[test]
+fn both_loopback_addresses_answer_at_the_same_port() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        println!("skipped: this machine has no IPv6");
+        return;
+    }
+    let mut serving = Serving::start(&["--demo", "--port", "0"]);
+    let port = serving.address().rsplit(':').next().unwrap().to_owned();
+    let mut second = String::new();
+    serving.out.read_line(&mut second).unwrap();
+    assert_eq!(second, format!("http://[::1]:{port}/\n"));
+    let response = ask(&format!("[::1]:{port}"), "GET /here HTTP/1.0\r\n\r\n");
+    assert!(response.contains("REMOTE_ADDR = \"::1\"\n"), "{response}");
+}
+
+#[test]
+fn the_demo_application_shows_the_request() {
+    let serving = Serving::start(&["--demo", "--port", "0"]);
     let response = serving.ask("GET /here HTTP/1.0\r\n\r\n");
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
     assert!(response.contains("\r\n\r\nHello world!\n"), "{response}");
@@ -72,48 +58,111 @@ fn the_first_line_of_output_is_the_url_and_the_demo_application_is_behind_it() {
 }
 
 #[test]
-fn each_request_is_one_line_on_standard_error() {
-    let mut serving = Serving::start(&["--port=0", "--threads", "2"]);
-    let mut log = serving.log();
+fn each_request_is_one_plain_line_on_standard_error_where_that_is_no_terminal() {
+    let mut serving = Serving::start(&["--demo", "--port=0", "--threads", "2"]);
+    let mut lines = serving.requests();
     for path in ["/first", "/second"] {
         serving.ask(&format!("GET {path} HTTP/1.0\r\n\r\n"));
-        let mut line = String::new();
-        log.read_line(&mut line).unwrap();
+        let line = lines.next().unwrap();
         assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
         assert!(line.contains(&format!("\"GET {path} HTTP/1.0\" 200 ")), "{line}");
     }
 }
 
 #[test]
+fn the_log_is_in_the_format_that_is_asked_for() {
+    let json = "{\"time\":\"";
+    for (flags, begin, part) in [
+        (&["--log", "short"][..], "200 GET  /x", " B "),
+        (&["--log=short", "--color=always"], "\x1b[32m200\x1b[0m GET  /x", "\x1b[2m"),
+        (&["--log", "combined"], "127.0.0.1 - - [", "\"GET /x HTTP/1.0\" 200 "),
+        (&["--log", "json"], json, "\"method\":\"GET\""),
+    ] {
+        let mut serving = Serving::start(&[&["--demo", "--port", "0"], flags].concat());
+        let mut lines = serving.requests();
+        serving.ask("GET /x HTTP/1.0\r\n\r\n");
+        let line = lines.next().unwrap();
+        assert!(line.starts_with(begin) && line.contains(part), "{flags:?}: {line:?}");
+    }
+    for flags in [&["--log", "off"][..], &["-q"]] {
+        let mut serving = Serving::start(&[&["--demo", "--port", "0"], flags].concat());
+        let mut lines = serving.requests();
+        serving.ask("GET /x HTTP/1.0\r\n\r\n");
+        serving.ask("GET / HTTP/1.1\r\n\r\n");
+        // The first line is about the second request, which was wrong.
+        let line = lines.next().unwrap();
+        assert!(line.starts_with("1031 host-missing: "), "{flags:?}: {line:?}");
+    }
+}
+
+#[test]
 fn a_refused_request_is_one_line_with_the_number_of_its_cause() {
-    let mut serving = Serving::start(&["--port", "0"]);
-    let mut log = serving.log();
+    let mut serving = Serving::start(&["--demo", "--port", "0"]);
+    let mut lines = serving.requests();
     assert!(serving.ask("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 400 "));
-    let mut line = String::new();
-    log.read_line(&mut line).unwrap();
+    let line = lines.next().unwrap();
     assert!(line.starts_with("1031 host-missing: "), "{line}");
 }
 
 #[test]
-fn a_taken_port_is_one_clear_line_and_exit_code_1() {
+fn a_port_that_was_asked_for_and_is_taken_is_one_clear_line_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (_, port) = address.split_once(':').unwrap();
-    let (code, out, err) = run(&["--port", port]);
+    let (code, out, err) = run(&["--demo", "--port", port]);
     assert_eq!((code, &*out), (Some(1), ""), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
-    assert!(
-        err.starts_with("doorway: ") && err.contains(&address) && err.contains("another program listens there"),
-        "{err}"
-    );
+    for part in ["doorway: ", &address, "another program listens there", "--port 0"] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+}
+
+#[test]
+fn without_a_port_the_next_free_one_is_taken_and_it_says_so() {
+    // Whether this takes 8000 or somebody else has it: for the command it is taken at both addresses.
+    let taken = [TcpListener::bind("127.0.0.1:8000"), TcpListener::bind("[::1]:8000")];
+    let mut serving = Serving::start(&["--demo"]);
+    let port: u16 = serving.address().rsplit(':').next().unwrap().parse().unwrap();
+    assert!((8001..=8100).contains(&port), "{port}");
+    let mut line = String::new();
+    serving.log().read_line(&mut line).unwrap();
+    assert_eq!(line, "doorway: port 8000 is taken, so this is the next free one; --port chooses\n");
+    drop(taken);
 }
 
 #[test]
 fn an_address_that_this_machine_does_not_have_is_one_clear_line_and_exit_code_1() {
     // TEST-NET-1 of RFC 5737, which no machine has.
-    let (code, out, err) = run(&["--host", "192.0.2.1", "--port", "0"]);
+    let (code, out, err) = run(&["--demo", "--host", "192.0.2.1", "--port", "0"]);
     assert_eq!((code, &*out), (Some(1), ""), "{err}");
     assert!(err.lines().count() == 1 && err.contains("192.0.2.1"), "{err}");
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_shown_with_a_warning() {
+    let mut serving = Serving::start(&["--demo", "--host", "0.0.0.0", "--port", "0"]);
+    assert!(serving.address().starts_with("127.0.0.1:"), "{}", serving.first_line);
+    let line = serving.log().lines().map(Result::unwrap).nth(1).unwrap();
+    assert!(line.contains("whoever can reach this machine"), "{line}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_served_is_one_line_that_says_what_to_do() {
+    let folder = Folder::new(SITE);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let root = path("");
+    for (arguments, part) in [
+        (vec![path("none")], "it is not there; give a folder that is"),
+        (vec![path("a.txt")], "it is a file; give the folder it is in"),
+        (vec![format!("--mount=/x={}", path("none"))], "it is not there"),
+        (vec!["--spa=app.html".into(), root.clone()], "--spa app.html: there is no such file in "),
+        (vec!["--error-page=404.html".into(), root], "--error-page 404.html: there is no such file in "),
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (code, out, err) = run(&arguments);
+        assert_eq!((code, &*out, err.lines().count()), (Some(1), "", 1), "{arguments:?}: {err}");
+        assert!(err.starts_with("doorway: ") && err.contains(part), "{arguments:?}: {err}");
+    }
 }
 
 #[test]
@@ -122,7 +171,8 @@ fn wrong_usage_says_what_is_wrong_and_exits_with_2() {
         (&["--prot", "1"][..], "did you mean --port?"),
         (&["--port"], "--port needs a value"),
         (&["--port", "eighty"], "a port is a number"),
-        (&["folder"], "unknown argument folder"),
+        (&["one", "two"], "use --mount /name=DIR for another"),
+        (&["--proxy", "/api=localhost:3000"], "an upstream begins with http://"),
     ] {
         let (code, out, err) = run(arguments);
         assert_eq!((code, &*out), (Some(2), ""), "{arguments:?}: {err}");
@@ -134,11 +184,217 @@ fn wrong_usage_says_what_is_wrong_and_exits_with_2() {
 fn help_and_version_go_to_standard_output_and_exit_with_0() {
     let (code, out, err) = run(&["--help"]);
     assert_eq!((code, &*err), (Some(0), ""));
-    assert!(
-        ["Usage: doorway", "--port", "--host", "--threads", "--version"].iter().all(|part| out.contains(part)),
-        "{out}"
-    );
+    assert!(out.starts_with("doorway [FLAGS] [DIR]") && out.lines().count() < 24, "{out}");
     assert_eq!(run(&["-h"]).1, out);
     let version = concat!("doorway ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(run(&["--version"]), (Some(0), version.to_owned(), String::new()));
+}
+
+#[test]
+fn completions_are_scripts_that_their_shells_understand() {
+    for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let (code, script, err) = run(&["--completions", shell]);
+        assert_eq!((code, &*err), (Some(0), ""));
+        assert!(script.contains("error-page") && script.contains("auto off short"), "{script}");
+        let Ok(mut child) = Command::new(shell).arg(check).stdin(Stdio::piped()).spawn() else {
+            println!("skipped: {shell} is not installed, so its script was not read by it");
+            continue;
+        };
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{shell}: {script}");
+    }
+    let complete = "source /dev/stdin; COMP_WORDS=(doorway --lo); COMP_CWORD=1; _doorway; echo \"${COMPREPLY[@]}\"";
+    if let Ok(mut child) =
+        Command::new("bash").args(["-c", complete]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+    {
+        child.stdin.take().unwrap().write_all(run(&["--completions", "bash"]).1.as_bytes()).unwrap();
+        assert_eq!(child.wait_with_output().unwrap().stdout, b"--log\n");
+    }
+}
+
+#[test]
+fn mounts_and_proxies_stand_beside_the_folder_and_a_prefix_before_all() {
+    let (site, docs) = (Folder::new(SITE), Folder::new(&[("index.html", "docs"), ("c.txt", "other")]));
+    let upstream = Serving::start(&["--demo", "--port", "0"]);
+    let mount = format!("/docs={}", docs.path().display());
+    let second = format!("/more/docs={}", docs.path().display());
+    let proxy = format!("/api={}", upstream.url());
+    let serving =
+        Serving::folder(site.path(), &["--mount", &mount, "--mount", &second, "--proxy", &proxy, "--prefix", "/p"]);
+    for (path, end) in [
+        ("/p/", "<h1>home</h1>"),
+        ("/p/a.txt", "text"),
+        ("/p/docs/", "docs"),
+        ("/p/docs/c.txt", "other"),
+        ("/p/more/docs/c.txt", "other"),
+    ] {
+        let response = serving.get(path);
+        assert!(response.ends_with(end), "{path}: {response}");
+    }
+    assert!(serving.get("/a.txt").starts_with("HTTP/1.1 404 "));
+    let response = serving.get("/p/api/users?x");
+    assert!(response.contains("REQUEST_URI = \"/p/api/users?x\"\n"), "{response}");
+}
+
+#[test]
+fn routes_of_a_single_page_application_get_its_page_and_missing_files_do_not() {
+    let folder = Folder::new(&[("index.html", "app"), ("404.html", "gone")]);
+    let serving = Serving::folder(folder.path(), &["--spa", "--error-page", "404.html"]);
+    let page = |path: &str, accept: &str| {
+        serving.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept: {accept}\r\n\r\n"))
+    };
+    let response = page("/users/7", "text/html");
+    assert!(response.starts_with("HTTP/1.1 200 ") && response.ends_with("app"), "{response}");
+    for (path, accept) in [("/main.js", "*/*"), ("/logo.png", "text/html"), ("/users/7", "application/json")] {
+        let response = page(path, accept);
+        assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with("gone"), "{path}: {response}");
+    }
+}
+
+#[test]
+fn flags_for_front_end_work_reach_every_response() {
+    let folder = Folder::new(SITE);
+    let flags =
+        ["--cors", "--coi", "--header", "X-Own: 1", "--header=Cache-Control: no-store", "--dotfiles", "--no-list"];
+    let serving = Serving::folder(folder.path(), &flags);
+    for path in ["/", "/.env", "/missing"] {
+        let response = serving.get(path);
+        for field in [
+            "Access-Control-Allow-Origin: *",
+            "Cross-Origin-Opener-Policy: same-origin",
+            "Cross-Origin-Embedder-Policy: require-corp",
+            "X-Own: 1",
+            "Cache-Control: no-store",
+        ] {
+            assert_eq!(response.matches(&format!("\r\n{field}\r\n")).count(), 1, "{path} {field}: {response}");
+        }
+        assert_eq!(response.matches("Cache-Control").count(), 1, "{response}");
+    }
+    assert!(serving.get("/.env").ends_with("secret"));
+    assert!(serving.get("/sub/").starts_with("HTTP/1.1 404 "));
+}
+
+#[test]
+fn standard_input_that_ends_stops_it_where_that_is_asked_for() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    let mut serving = Serving::with(command.args(["--demo", "--port=0", "--until-eof"]).stdin(Stdio::piped()));
+    assert!(serving.ask("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    drop(serving.child.stdin.take());
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+}
+
+#[cfg(unix)]
+mod on_unix {
+    use super::*;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn send(signal: &str, serving: &Serving) {
+        let sent = Command::new("kill").args([signal, &serving.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// A client in the middle of a request: the upstream behind the proxy has it and says nothing.
+    fn waiting_client() -> (Serving, TcpListener, TcpStream, TcpStream) {
+        let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("/=http://{}", upstream.local_addr().unwrap());
+        let serving = Serving::start(&["--port", "0", "--proxy", &proxy]);
+        let mut client = TcpStream::connect(serving.address()).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let (mut taken, _) = upstream.accept().unwrap();
+        taken.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut byte = [0];
+        taken.read_exact(&mut byte).unwrap();
+        (serving, upstream, client, taken)
+    }
+
+    #[test]
+    fn sigint_and_sigterm_end_it_with_exit_code_0() {
+        for signal in ["-INT", "-TERM"] {
+            let mut serving = Serving::start(&["--demo", "--port", "0"]);
+            // An idle connection is no reason to wait.
+            let _idle = TcpStream::connect(serving.address()).unwrap();
+            let begin = Instant::now();
+            send(signal, &serving);
+            assert_eq!(serving.child.wait().unwrap().code(), Some(0), "{signal}");
+            assert!(begin.elapsed() < Duration::from_secs(2), "{signal} took {:?}", begin.elapsed());
+        }
+    }
+
+    #[test]
+    fn a_response_on_its_way_is_finished_before_it_ends() {
+        let (mut serving, _upstream, mut client, mut taken) = waiting_client();
+        send("-TERM", &serving);
+        // When it says so it has heard the signal.
+        let line = serving.log().lines().map(Result::unwrap).find(|line| line.contains("stopping"));
+        assert_eq!(line.as_deref(), Some("doorway: stopping; once more stops at once"));
+        taken.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate").unwrap();
+        let mut response = String::new();
+        client.read_to_string(&mut response).unwrap();
+        assert!(response.ends_with("\r\n\r\nlate"), "{response}");
+        assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    }
+
+    #[test]
+    fn a_second_signal_ends_it_at_once_with_a_code_that_says_so() {
+        for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+            let (mut serving, _upstream, _client, _taken) = waiting_client();
+            let mut log = serving.log();
+            send(signal, &serving);
+            let mut line = String::new();
+            while !line.contains("stopping") {
+                line.clear();
+                assert!(log.read_line(&mut line).unwrap() > 0);
+            }
+            send(signal, &serving);
+            let status = serving.child.wait().unwrap();
+            assert_eq!((status.code(), status.signal()), (Some(code), None), "{signal}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_does_not_return_ends_with_the_three_seconds() {
+        let (mut serving, _upstream, _client, _taken) = waiting_client();
+        let begin = Instant::now();
+        send("-TERM", &serving);
+        assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+        assert!((2..6).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn a_socket_at_standard_input_is_served_and_anything_else_there_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+        let serving = Serving::with(command.args(["--demo", "--stdin"]).stdin(OwnedFd::from(listener)));
+        assert_eq!(serving.address(), address);
+        assert!(serving.ask("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+        let (code, _, err) = run(&["--demo", "--stdin"]);
+        assert!(code == Some(1) && err.contains("no listening socket"), "{err}");
+    }
+
+    #[test]
+    fn as_process_1_of_a_container_it_still_ends_by_sigterm() {
+        let unshare = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+        let can = Command::new("unshare").args(unshare).arg("true").output();
+        if !can.is_ok_and(|output| output.status.success()) {
+            println!("skipped: unshare cannot make a namespace of processes here");
+            return;
+        }
+        let mut command = Command::new("unshare");
+        let mut serving = Serving::with(
+            command
+                .args(unshare)
+                .arg(env!("CARGO_BIN_EXE_doorway"))
+                .args(["--demo", "--port", "0"])
+                .stdin(Stdio::null()),
+        );
+        assert!(serving.ask("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+        // The only child of unshare is the command; from outside of its namespace it has another number.
+        let children = format!("/proc/{0}/task/{0}/children", serving.child.id());
+        let child = std::fs::read_to_string(children).unwrap();
+        assert!(Command::new("kill").args(["-TERM", child.trim()]).status().unwrap().success());
+        assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    }
 }

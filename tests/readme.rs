@@ -13,6 +13,7 @@ use doorway::{Cause, Server, Settings, app};
 /// Commands that are run elsewhere, and where: the file holds the second text.
 const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("cargo run --release", ".ci/run", "'cargo run --release' readme_run"),
+    ("cargo run --release -- --demo", ".ci/run", "cargo run --release --offline -- --demo"),
     ("cargo test", ".ci/run", "cargo test"),
     (
         "cargo test --test http_rules --test connection --test exchange --test pipelining --test response_side",
@@ -59,9 +60,19 @@ fn every_block_of_code_is_compiled() {
     let blocks = blocks(&read("README.md"));
     assert!(blocks.iter().filter(|(language, _)| language.starts_with("rust")).count() >= 3);
     for (language, block) in blocks {
-        let known = ["rust", "rust,no_run", "sh", "toml", "nginx"];
+        let known = ["rust", "rust,no_run", "sh", "text", "toml", "nginx"];
         assert!(known.contains(&&*language), "a block of {language:?} is neither compiled nor run: {block:?}");
     }
+}
+
+#[test]
+fn the_help_of_the_command_is_the_one_it_prints() {
+    let output = Command::new(env!("CARGO_BIN_EXE_doorway")).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let blocks = blocks(&read("README.md"));
+    let text: Vec<_> = blocks.iter().filter(|(language, _)| language == "text").collect();
+    assert_eq!(text.len(), 1);
+    assert!(text[0].1 == help.lines().collect::<Vec<_>>(), "README.md should have this block:\n```text\n{help}```");
 }
 
 #[test]

@@ -1,123 +1,333 @@
-//! The flags of the command: one table from which parsing and help are made.
+//! The flags of the command: one table from which parsing, help and completions are made.
+//!
+//! `--flag value`, `--flag=value`, `-f value`; an optional value only behind `=`; `--` ends the flags; one folder may stand anywhere.
+//! What is not understood is an error that says what to write instead, because a command that guesses serves the wrong folder to
+//! the wrong people. Nothing here looks at the system: whether a folder is there is found out later.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use crate::options::{Colour, Format, Options};
 
 /// What one flag is.
-struct Flag {
-    long: &'static str,
-    short: Option<char>,
-    /// The name of its value in the help; `None` for a flag without one.
-    value: Option<&'static str>,
-    help: &'static str,
-    apply: Apply,
+pub struct Flag {
+    pub long: &'static str,
+    pub short: Option<char>,
+    pub value: Value,
+    /// One short sentence; that of a flag which shares a line stands behind that of the flag before it.
+    pub help: &'static str,
+    /// Whether it stands on the line of the flag before it in the help.
+    pub shares_line: bool,
+    pub apply: Apply,
 }
 
-enum Apply {
-    Value(fn(&mut Options, &str) -> Result<(), String>),
+/// What a flag takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Value {
+    None,
+    /// Anything, with its name in the help.
+    Text(&'static str),
+    /// A file or a folder, with its name in the help.
+    Path(&'static str),
+    /// One of these.
+    Choice(&'static str, &'static [&'static str]),
+    /// May be left out.
+    Optional(&'static str),
+}
+
+/// What a flag does.
+#[derive(Clone, Copy)]
+pub enum Apply {
+    Set(fn(&mut Options)),
+    Take(fn(&mut Options, &str) -> Result<(), String>),
     Ask(Asked),
 }
 
-/// Every flag, in the order of the help.
-const FLAGS: &[Flag] = &[
-    Flag {
-        long: "port",
-        short: Some('p'),
-        value: Some("PORT"),
-        help: "listen at this port; 0 takes a free one (default 8000)",
-        apply: Apply::Value(|options, text| set(&mut options.port, text, "a port is a number from 0 to 65535")),
-    },
-    Flag {
-        long: "host",
-        short: None,
-        value: Some("HOST"),
-        help: "listen at this address or name (default 127.0.0.1)",
-        apply: Apply::Value(|options, text| {
-            text.clone_into(&mut options.host);
-            Ok(())
-        }),
-    },
-    Flag {
-        long: "threads",
-        short: None,
-        value: Some("N"),
-        help: "call the application in N threads (default 4 a core, at least 16)",
-        apply: Apply::Value(|options, text| match text.parse() {
-            Ok(threads) if (1..=1024).contains(&threads) => {
-                options.threads = Some(threads);
-                Ok(())
-            }
-            _ => Err("threads are a number from 1 to 1024".into()),
-        }),
-    },
-    Flag { long: "help", short: Some('h'), value: None, help: "print this and exit", apply: Apply::Ask(Asked::Help) },
-    Flag {
-        long: "version",
-        short: Some('V'),
-        value: None,
-        help: "print the version and exit",
-        apply: Apply::Ask(Asked::Version),
-    },
-];
-
-/// What the arguments ask for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What can be asked for instead of serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    Serve(Options),
     Help,
     Version,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    pub host: String,
-    pub port: u16,
-    pub threads: Option<usize>,
+/// What the arguments come to.
+#[derive(Debug)]
+pub enum Parsed {
+    Serve(Box<Options>),
+    Completions(String),
+    Asked(Asked),
 }
 
-impl Default for Options {
-    fn default() -> Options {
-        Options { host: "127.0.0.1".into(), port: 8000, threads: None }
+const fn flag(long: &'static str, value: Value, help: &'static str, apply: Apply) -> Flag {
+    Flag { long, short: None, value, help, shares_line: false, apply }
+}
+
+const fn with_short(mut flag: Flag, short: char) -> Flag {
+    flag.short = Some(short);
+    flag
+}
+
+const fn beside(mut flag: Flag) -> Flag {
+    flag.shares_line = true;
+    flag
+}
+
+use Apply::{Ask, Set, Take};
+use Value::{Choice, Optional, Path, Text};
+
+/// Every flag, in the order of the help.
+pub const FLAGS: &[Flag] = &[
+    with_short(
+        flag(
+            "port",
+            Text("PORT"),
+            "port; 0 takes any (default 8000 or the next free)",
+            Take(|options, text| {
+                options.port = Some(text.parse().map_err(|_| "a port is a number from 0 to 65535")?);
+                Ok(())
+            }),
+        ),
+        'p',
+    ),
+    flag(
+        "host",
+        Text("ADDR"),
+        "address (default: this machine only); 0.0.0.0: all",
+        Take(|options, text| {
+            options.hosts.push(text.to_owned());
+            Ok(())
+        }),
+    ),
+    flag(
+        "mount",
+        Path("/P=DIR"),
+        "serve another folder under /P; may be repeated",
+        Take(|options, text| {
+            let (prefix, folder) = placed(text, "/docs=DIR")?;
+            options.mounts.push((prefix, PathBuf::from(folder)));
+            Ok(())
+        }),
+    ),
+    flag(
+        "proxy",
+        Text("/P=URL"),
+        "pass /P on to the server at URL; may be repeated",
+        Take(|options, text| {
+            let (prefix, url) = placed(text, "/api=http://127.0.0.1:3000")?;
+            options.proxies.push((prefix, doorway::app::Proxy::to(url).map_err(|error| error.to_string())?));
+            Ok(())
+        }),
+    ),
+    flag(
+        "prefix",
+        Text("/P"),
+        "serve everything under /P",
+        Take(|options, text| {
+            options.prefix = Some(prefix_of(text)?);
+            Ok(())
+        }),
+    ),
+    flag(
+        "spa",
+        Optional("FILE"),
+        "answer unknown routes with FILE (default index.html)",
+        Take(|options, text| {
+            options.spa = Some(if text.is_empty() { "index.html" } else { text }.to_owned());
+            Ok(())
+        }),
+    ),
+    flag(
+        "index",
+        Text("FILE"),
+        "file that stands for its folder (default index.html)",
+        Take(|options, text| {
+            if text.is_empty() || text.contains(['/', '\\']) {
+                return Err("an index is the name of a file, without a path".into());
+            }
+            options.index.push(text.to_owned());
+            Ok(())
+        }),
+    ),
+    flag(
+        "error-page",
+        Path("FILE"),
+        "page for 404, or for another status: 403=FILE",
+        Take(|options, text| {
+            let (status, file) = match text.split_once('=') {
+                Some((status, file)) => (status.parse().ok().filter(|status| (400..=599).contains(status)), file),
+                None => (Some(404), text),
+            };
+            options.error_pages.push((status.ok_or("a status is a number from 400 to 599")?, file.to_owned()));
+            Ok(())
+        }),
+    ),
+    flag(
+        "header",
+        Text("'K: V'"),
+        "add a field to every response; may be repeated",
+        Take(|options, text| {
+            let (name, value) = text.split_once(':').ok_or("a field is 'Name: value'")?;
+            let mut one = doorway::Headers::new();
+            one.add(name, value.trim());
+            one.check().map_err(|(cause, _)| format!("no response can have that:{}", cause.sentence()))?;
+            if one.contains("Content-Length") {
+                return Err("the length is the server's".into());
+            }
+            options.headers.extend(&one);
+            Ok(())
+        }),
+    ),
+    flag("cors", Value::None, "let any site read", Set(|options| options.cors = true)),
+    beside(flag("coi", Value::None, "isolate pages for WASM threads", Set(|options| options.coi = true))),
+    flag("dotfiles", Value::None, "serve .names", Set(|options| options.dotfiles = true)),
+    beside(flag("follow", Value::None, "follow links out of DIR", Set(|options| options.follow = true))),
+    flag("no-list", Value::None, "no listings", Set(|options| options.list = false)),
+    beside(flag("gz", Value::None, "serve FILE.br or .gz in place of FILE", Set(|options| options.gz = true))),
+    with_short(flag("open", Value::None, "open a browser", Set(|options| options.open = true)), 'o'),
+    beside(flag("reload", Value::None, "reload when a file changes", Set(|options| options.reload = true))),
+    flag(
+        "log",
+        Choice("FORMAT", &["auto", "off", "short", "common", "combined", "json"]),
+        "auto, off, short, common, combined or json",
+        Take(|options, text| {
+            options.log = match text {
+                "auto" => Format::Auto,
+                "off" => Format::Off,
+                "short" => Format::Short,
+                "common" => Format::Common,
+                "combined" => Format::Combined,
+                "json" => Format::Json,
+                _ => return Err("a format is off, short, common, combined or json".into()),
+            };
+            Ok(())
+        }),
+    ),
+    with_short(flag("quiet", Value::None, "errors only", Set(|options| options.quiet = true)), 'q'),
+    beside(flag(
+        "color",
+        Choice("WHEN", &["auto", "always", "never"]),
+        "auto, always or never",
+        Take(|options, text| {
+            options.colour = match text {
+                "auto" => Colour::Auto,
+                "always" => Colour::Always,
+                "never" => Colour::Never,
+                _ => return Err("colour is auto, always or never".into()),
+            };
+            Ok(())
+        }),
+    )),
+    flag(
+        "threads",
+        Text("N"),
+        "threads that answer (default 4 a core, at least 16)",
+        Take(|options, text| {
+            let threads = text.parse().ok().filter(|threads| (1..=1024).contains(threads));
+            options.threads = Some(threads.ok_or("threads are a number from 1 to 1024")?);
+            Ok(())
+        }),
+    ),
+    flag("stdin", Value::None, "its socket is the address", Set(|options| options.stdin = true)),
+    beside(flag("until-eof", Value::None, "stop when it ends", Set(|options| options.until_eof = true))),
+    flag("demo", Value::None, "serve a page that shows the request, and no folder", Set(|options| options.demo = true)),
+    flag(
+        "completions",
+        Choice("SHELL", crate::completions::SHELLS),
+        "print completions for bash, zsh or fish",
+        Take(|options, text| {
+            if !crate::completions::SHELLS.contains(&text) {
+                return Err("a shell is bash, zsh or fish".into());
+            }
+            options.completions = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    with_short(flag("help", Value::None, "this text", Ask(Asked::Help)), 'h'),
+    beside(with_short(flag("version", Value::None, "the version", Ask(Asked::Version)), 'V')),
+];
+
+/// `/docs=folder` as `/docs` and the rest.
+fn placed<'text>(text: &'text str, example: &str) -> Result<(String, &'text str), String> {
+    let (prefix, rest) = text.split_once('=').ok_or_else(|| format!("write it as {example}"))?;
+    if rest.is_empty() {
+        return Err(format!("write it as {example}"));
+    }
+    Ok((prefix_of(prefix)?, rest))
+}
+
+fn prefix_of(text: &str) -> Result<String, String> {
+    let is_fine = text.starts_with('/') && !text.contains("//") && !text.chars().any(char::is_control);
+    match is_fine {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => Err("a prefix begins with one slash: /docs".into()),
     }
 }
 
-/// Reads the arguments: `--flag value`, `--flag=value`, `-f value`. An unknown one is an error that names the nearest flag.
-pub fn parse(arguments: &[OsString]) -> Result<Asked, String> {
+/// Reads the arguments.
+pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
+        if argument == "--" {
+            rest.try_for_each(|argument| take_folder(&mut options, argument))?;
+            break;
+        }
+        if argument == "-" || !argument.as_encoded_bytes().starts_with(b"-") {
+            take_folder(&mut options, argument)?;
+            continue;
+        }
         let argument = argument.to_str().ok_or_else(|| format!("{} is not text", argument.to_string_lossy()))?;
         let (name, mut value) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (argument, None),
         };
         let flag = FLAGS.iter().find(|flag| flag.is_called(name)).ok_or_else(|| unknown(name))?;
+        if value.is_none() && !matches!(flag.value, Value::None | Optional(_)) {
+            value = rest.next().and_then(|value| value.to_str());
+        }
         match (&flag.apply, value) {
-            (Apply::Ask(asked), None) => return Ok(asked.clone()),
-            (Apply::Ask(_), Some(_)) => return Err(format!("--{} takes no value", flag.long)),
-            (Apply::Value(apply), _) => {
-                if value.is_none() {
-                    value = rest.next().and_then(|value| value.to_str());
-                }
-                let text = value.ok_or_else(|| format!("--{} needs a value", flag.long))?;
-                apply(&mut options, text).map_err(|wrong| format!("--{} {text}: {wrong}", flag.long))?;
+            (Ask(asked), None) => return Ok(Parsed::Asked(*asked)),
+            (Set(set), None) => set(&mut options),
+            (Ask(_) | Set(_), Some(_)) => return Err(format!("--{} takes no value", flag.long)),
+            (Take(take), _) => {
+                let optional = matches!(flag.value, Optional(_)).then_some("");
+                let text = value.or(optional).ok_or_else(|| format!("--{} needs a value", flag.long))?;
+                take(&mut options, text).map_err(|wrong| format!("--{} {text}: {wrong}", flag.long))?;
             }
         }
     }
-    Ok(Asked::Serve(options))
+    match options.completions.take() {
+        Some(shell) => Ok(Parsed::Completions(shell)),
+        None => options.agree().map(|()| Parsed::Serve(Box::new(options))),
+    }
 }
 
-/// The text of `--help`.
-pub fn help() -> String {
-    let mut text = String::from(
-        "doorway: serves the demo application over HTTP/1.1\n\n\
-         Usage: doorway [FLAGS]\n\n",
-    );
-    for flag in FLAGS {
-        let short = flag.short.map_or("    ".into(), |short| format!("-{short}, "));
-        let long = format!("--{} {}", flag.long, flag.value.unwrap_or_default());
-        text.push_str(&format!("  {short}{long:<18} {}\n", flag.help));
+fn take_folder(options: &mut Options, argument: &OsStr) -> Result<(), String> {
+    match &options.folder {
+        None => {
+            options.folder = Some(PathBuf::from(argument));
+            Ok(())
+        }
+        Some(first) => Err(format!(
+            "one folder is served at /, and there are two: {} and {}; use --mount /name=DIR for another",
+            first.display(),
+            argument.to_string_lossy()
+        )),
     }
-    text.push_str("\nThe first line of output is the URL; a line for each request goes to standard error.\n");
+}
+
+/// The text of `--help`. It fits a screen of 80 columns and 24 lines.
+pub fn help() -> String {
+    let mut text = String::from("doorway [FLAGS] [DIR] serves a folder (default: this one) over HTTP.\n\n");
+    let mut flags = FLAGS.iter().peekable();
+    while let Some(flag) = flags.next() {
+        let (mut names, mut helps) = (flag.names(), flag.help.to_owned());
+        while let Some(next) = flags.next_if(|next| next.shares_line) {
+            names.push_str(&format!(", {}", next.names().trim_start()));
+            helps.push_str(&format!("; {}", next.help));
+        }
+        text.push_str(&format!("{names:<26} {helps}\n"));
+    }
     text
 }
 
@@ -126,49 +336,133 @@ impl Flag {
         let short = self.short.is_some_and(|short| name.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])));
         short || name.strip_prefix("--") == Some(self.long)
     }
-}
 
-fn set<T: std::str::FromStr>(place: &mut T, text: &str, wrong: &str) -> Result<(), String> {
-    *place = text.parse().map_err(|_| wrong.to_owned())?;
-    Ok(())
+    fn names(&self) -> String {
+        let short = self.short.map_or("    ".into(), |short| format!("-{short}, "));
+        let value = match self.value {
+            Value::None => String::new(),
+            Text(name) | Path(name) | Choice(name, _) => format!(" {name}"),
+            Optional(name) => format!("[={name}]"),
+        };
+        format!("{short}--{}{value}", self.long)
+    }
 }
 
 fn unknown(name: &str) -> String {
     let bare = name.trim_start_matches('-');
-    let shared = |flag: &Flag| flag.long.chars().zip(bare.chars()).take_while(|(a, b)| a == b).count();
-    match FLAGS.iter().max_by_key(|flag| shared(flag)).filter(|flag| shared(flag) > 0) {
-        Some(near) => format!("unknown argument {name}; did you mean --{}?", near.long),
-        None => format!("unknown argument {name}"),
+    let nearest = FLAGS.iter().map(|flag| (distance(flag.long, bare), flag.long)).min();
+    match nearest.filter(|(distance, long)| *distance * 2 <= long.len()) {
+        Some((_, long)) => format!("unknown flag {name}; did you mean --{long}?"),
+        None => format!("unknown flag {name}"),
     }
+}
+
+/// How many letters have to be added, left out or replaced to make one word of the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, letter) in one.chars().enumerate() {
+        let mut diagonal = line;
+        row[0] = line + 1;
+        for (column, second) in other.chars().enumerate() {
+            let replaced = diagonal + usize::from(letter != second);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[row.len() - 1]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<Asked, String> {
+    fn parsed(arguments: &[&str]) -> Result<Parsed, String> {
         parse(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    fn options(arguments: &[&str]) -> Options {
+        match parsed(arguments) {
+            Ok(Parsed::Serve(options)) => *options,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
     }
 
     #[test]
     fn flags_take_their_value_behind_a_space_or_an_equals_sign() {
-        let expected = Ok(Asked::Serve(Options { host: "::1".into(), port: 80, threads: Some(2) }));
-        assert_eq!(parsed(&["--port", "80", "--host", "::1", "--threads", "2"]), expected);
-        assert_eq!(parsed(&["-p", "80", "--host=::1", "--threads=2"]), expected);
-        assert_eq!(parsed(&[]), Ok(Asked::Serve(Options::default())));
-        assert_eq!(parsed(&["-h"]), Ok(Asked::Help));
-        assert_eq!(parsed(&["--version"]), Ok(Asked::Version));
+        for arguments in
+            [&["--port", "80", "--host", "::1", "--threads", "2"][..], &["-p=80", "--host=::1", "--threads=2"]]
+        {
+            let options = options(arguments);
+            assert_eq!((options.port, options.threads), (Some(80), Some(2)));
+            assert_eq!(options.hosts, ["::1"]);
+        }
+        assert!(matches!(parsed(&["-h"]), Ok(Parsed::Asked(Asked::Help))));
+        assert!(matches!(parsed(&["x", "--version"]), Ok(Parsed::Asked(Asked::Version))));
+        assert!(matches!(parsed(&["--completions", "fish"]), Ok(Parsed::Completions(shell)) if shell == "fish"));
     }
 
     #[test]
-    fn wrong_usage_is_an_error_that_says_what_is_wrong() {
+    fn a_folder_stands_anywhere_and_behind_two_hyphens_it_may_begin_with_one() {
+        let folder = |arguments: &[&str]| options(arguments).folder.unwrap();
+        assert_eq!(folder(&["site", "-q"]).to_str(), Some("site"));
+        assert_eq!(folder(&["-q", "site"]).to_str(), Some("site"));
+        assert_eq!(folder(&["--", "--version"]).to_str(), Some("--version"));
+        assert!(parsed(&["a", "b"]).unwrap_err().contains("--mount /name=DIR"));
+    }
+
+    #[test]
+    fn an_optional_value_stands_only_behind_an_equals_sign() {
+        let both = options(&["--spa", "site"]);
+        assert_eq!((both.spa.as_deref(), both.folder.unwrap().to_str()), (Some("index.html"), Some("site")));
+        assert_eq!(options(&["--spa=app.html"]).spa.as_deref(), Some("app.html"));
+    }
+
+    #[test]
+    fn what_may_be_repeated_is_kept_in_its_order() {
+        let options = options(&[
+            "--mount=/a=x",
+            "--mount",
+            "/b/=y=z",
+            "--proxy",
+            "/api=http://127.0.0.1:3000",
+            "--header",
+            "A: b",
+            "--header=A:c",
+            "--error-page=404.html",
+            "--error-page",
+            "500=oops.html",
+        ]);
+        assert_eq!(options.mounts, [("/a".into(), PathBuf::from("x")), ("/b".into(), PathBuf::from("y=z"))]);
+        assert_eq!(options.proxies.len(), 1);
+        assert_eq!(options.headers.get_all("a").collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(options.error_pages, [(404, "404.html".to_owned()), (500, "oops.html".to_owned())]);
+    }
+
+    #[test]
+    fn wrong_usage_is_an_error_that_says_what_to_write_instead() {
         for (arguments, part) in [
             (&["--prot", "1"][..], "did you mean --port?"),
+            (&["--relaod"], "did you mean --reload?"),
             (&["--port"], "--port needs a value"),
             (&["--port", "65536"], "a port is a number"),
             (&["--threads", "0"], "from 1 to 1024"),
             (&["--help=yes"], "takes no value"),
-            (&["folder"], "unknown argument folder"),
+            (&["-x"], "unknown flag -x"),
+            (&["--mount", "docs"], "write it as /docs=DIR"),
+            (&["--mount", "docs=DIR"], "a prefix begins with one slash"),
+            (&["--proxy", "/api=https://localhost"], "there is no TLS here"),
+            (&["--proxy", "/api="], "write it as /api=http://"),
+            (&["--header", "nothing"], "a field is 'Name: value'"),
+            (&["--header", "A: b\r\nC: d"], "a control character"),
+            (&["--header", "Connection: close"], "hop-by-hop"),
+            (&["--header", "Content-Length: 5"], "the length is the server's"),
+            (&["--log", "loud"], "off, short, common"),
+            (&["--color=blue"], "auto, always or never"),
+            (&["--index", "../x"], "without a path"),
+            (&["--error-page", "200=x"], "from 400 to 599"),
+            (&["--demo", "folder"], "--demo serves no folder"),
+            (&["--stdin", "--port", "1"], "--stdin"),
+            (&["--completions", "tcsh"], "bash, zsh or fish"),
         ] {
             let wrong = parsed(arguments).unwrap_err();
             assert!(wrong.contains(part), "{arguments:?}: {wrong}");
@@ -176,9 +470,19 @@ mod tests {
     }
 
     #[test]
-    fn the_help_names_every_flag_within_80_columns() {
+    fn the_help_names_every_flag_and_fits_a_screen() {
         let help = help();
-        assert!(FLAGS.iter().all(|flag| help.contains(&format!("--{}", flag.long))));
-        assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+        assert!(FLAGS.iter().all(|flag| help.contains(&format!("--{}", flag.long))), "{help}");
+        assert!(help.lines().all(|line| line.len() < 80) && help.lines().count() < 24, "{help}");
+    }
+
+    #[test]
+    fn no_two_flags_have_the_same_name() {
+        let names = FLAGS.iter().map(|flag| flag.long.to_owned());
+        let mut names: Vec<_> = names.chain(FLAGS.iter().filter_map(|flag| flag.short.map(String::from))).collect();
+        names.sort_unstable();
+        let all = names.len();
+        names.dedup();
+        assert_eq!(names.len(), all);
     }
 }

@@ -1,45 +1,163 @@
-//! The `doorway` command: serves the demo application and says where.
+//! The `doorway` command: serves a folder, for people at work on it, and says where.
 //!
 //! It uses the public interface of the library only. The first line of standard output is the URL, flushed, so that a script
-//! can wait for it; the log goes to standard error. Exit codes: 0 done, 1 it did not work, 2 wrong usage.
+//! can wait for it; everything else it says goes to standard error. SIGINT and SIGTERM end it when what runs is done, after three
+//! seconds at most; a second one ends it at once.
+//!
+//! | exit code | what it means |
+//! |---|---|
+//! | 0 | it served and was stopped, or printed what was asked for |
+//! | 1 | it did not work, and says why |
+//! | 2 | the arguments are wrong |
+//! | 130, 143 | a second SIGINT or SIGTERM |
+//!
+//! `flags` → `options` → `site` (the application) and `listen` (the sockets) → here; `console` is the log.
 
+mod completions;
+mod console;
+mod fields;
 mod flags;
+mod listen;
+mod options;
+mod reload;
+mod signals;
+mod site;
 
-use std::io::{self, Write};
-use std::process::ExitCode;
+use std::io::{self, IsTerminal, Read, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
 
-use doorway::log::Lines;
-use doorway::{Server, VERSION, app};
+use doorway::{Handle, Stopper, VERSION};
 
-use flags::{Asked, Options};
+use console::{Console, Requests};
+use flags::{Asked, Parsed};
+use options::{Colour, Format, Options};
+use signals::Signals;
+
+/// How long what runs may take to end.
+const GRACE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match flags::parse(&arguments) {
-        Ok(Asked::Serve(options)) => match serve(&options) {
+        Ok(Parsed::Serve(options)) => match serve(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), 1),
         },
-        Ok(Asked::Help) => say(&flags::help()),
-        Ok(Asked::Version) => say(&format!("doorway {VERSION}\n")),
+        Ok(Parsed::Completions(shell)) => say(&completions::script(&shell)),
+        Ok(Parsed::Asked(Asked::Help)) => say(&flags::help()),
+        Ok(Parsed::Asked(Asked::Version)) => say(&format!("doorway {VERSION}\n")),
         Err(wrong) => complain(&format!("{wrong}\nTry 'doorway --help'."), 2),
     }
 }
 
 fn serve(options: &Options) -> io::Result<()> {
-    let mut server = Server::bind((options.host.as_str(), options.port))?.log(Lines::all(io::stderr()));
-    if let Some(threads) = options.threads {
-        server = server.threads(threads);
+    let (site, served) = site::build(options)?;
+    let (server, taken) = listen::open(options)?;
+    let server = server.log(console(options)).configure(|settings| {
+        settings.threads = options.threads.unwrap_or(settings.threads);
+        if !options.proxies.is_empty() {
+            // How much an upstream takes is its own affair.
+            settings.max_content = None;
+        }
+    });
+    // Before the URL is printed: who has read it may stop the server.
+    let signals = Signals::catch()?;
+    let handle = server.spawn(site)?;
+    let urls = listen::urls(handle.addrs());
+    print_urls(&urls);
+    if !options.quiet {
+        introduce(&handle, &served, taken);
     }
-    let handle = server.spawn(app::demo)?;
-    let mut out = io::stdout().lock();
-    for address in handle.addrs() {
-        writeln!(out, "{}", address.url())?;
+    if let (true, Some(url)) = (options.open, urls.first()) {
+        open_browser(url);
     }
-    out.flush()?;
-    drop(out);
+    stop_by_signal(signals, handle.stopper(), options.quiet)?;
+    if options.until_eof {
+        stop_at_eof(handle.stopper())?;
+    }
     handle.join();
     Ok(())
+}
+
+fn console(options: &Options) -> Console<io::Stderr> {
+    let is_terminal = io::stderr().is_terminal();
+    let requests = match options.log {
+        _ if options.quiet => Requests::Off,
+        Format::Short => Requests::Short,
+        Format::Common => Requests::Common,
+        Format::Auto if is_terminal => Requests::Short,
+        Format::Auto => Requests::Common,
+        // Written by middleware that knows these formats.
+        Format::Combined | Format::Json | Format::Off => Requests::Off,
+    };
+    let colour = match options.colour {
+        Colour::Always => true,
+        Colour::Never => false,
+        // https://no-color.org: set and not empty.
+        Colour::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    Console { requests, colour, place: Mutex::new(io::stderr()) }
+}
+
+fn print_urls(urls: &[String]) {
+    let text: String = urls.iter().map(|url| format!("{url}\n")).collect();
+    // Whoever reads this may want the first line only.
+    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+}
+
+fn introduce(handle: &Handle, served: &str, taken: Option<u16>) {
+    let mut text = String::new();
+    if let Some(port) = taken {
+        text.push_str(&format!("doorway: port {port} is taken, so this is the next free one; --port chooses\n"));
+    }
+    text.push_str(&format!("doorway: serving {served}; Ctrl-C stops\n"));
+    if listen::is_public(handle.addrs()) {
+        text.push_str("doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can\n");
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Ends the server at the first signal, and the process at the second, or when the time for ending is over.
+fn stop_by_signal(mut signals: Signals, stopper: Stopper, quiet: bool) -> io::Result<()> {
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if signals.wait(None).is_none() {
+            return;
+        }
+        stopper.stop_within(GRACE);
+        if !quiet {
+            let _ = io::stderr().write_all(b"doorway: stopping; once more stops at once\n");
+        }
+        // An application that does not return would keep the process for as long as it likes.
+        match signals.wait(Some(GRACE + Duration::from_millis(500))) {
+            Some(number) => std::process::exit(128 + i32::from(number)),
+            None => std::process::exit(0),
+        }
+    })?;
+    Ok(())
+}
+
+fn stop_at_eof(stopper: Stopper) -> io::Result<()> {
+    std::thread::Builder::new().name("until-eof".into()).spawn(move || {
+        let mut room = [0; 512];
+        while io::stdin().read(&mut room).is_ok_and(|length| length > 0) {}
+        stopper.stop_within(GRACE);
+    })?;
+    Ok(())
+}
+
+/// Opens the URL in the browser of the desktop; says so where there is none.
+fn open_browser(url: &str) {
+    let openers: &[&[&str]] = if cfg!(windows) { &[&["cmd", "/c", "start", ""]] } else { &[&["xdg-open"], &["open"]] };
+    let opened = openers.iter().any(|opener| {
+        let mut command = Command::new(opener[0]);
+        command.args(&opener[1..]).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().is_ok()
+    });
+    if !opened {
+        let _ = writeln!(io::stderr(), "doorway: found no program that opens a browser; open {url} yourself");
+    }
 }
 
 fn say(text: &str) -> ExitCode {

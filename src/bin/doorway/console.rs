@@ -1,0 +1,190 @@
+//! What the command says while it serves: one line for each request, for the person before the terminal or for a file.
+//!
+//! ```text
+//! 200 GET  /                                  1.2 kB     0.4 ms
+//! 404 GET  /favicon.ico                         10 B     0.1 ms
+//! ```
+//!
+//! Whatever a client or an upstream sent is escaped before it gets here, or here: a control character would reach the terminal.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use doorway::Environ;
+use doorway::log::{Access, Log, Report};
+
+/// The log of the command.
+pub struct Console<W> {
+    pub requests: Requests,
+    pub colour: bool,
+    pub place: Mutex<W>,
+}
+
+/// How a request is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requests {
+    /// Not at all, or by somebody else.
+    Off,
+    Short,
+    Common,
+}
+
+// Select graphic rendition, ECMA-48 8.3.117.
+const PLAIN: &str = "\x1b[0m";
+const DIM: &str = "\x1b[2m";
+const RED: &str = "\x1b[31m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const CYAN: &str = "\x1b[36m";
+
+impl<W: Write + Send + 'static> Console<W> {
+    fn line(&self, text: &str) {
+        let mut place = self.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Nobody is left to be told when this fails.
+        let _ = place.write_all(text.as_bytes()).and_then(|()| place.flush());
+    }
+
+    fn coloured(&self, colour: &str, text: &str) -> String {
+        if self.colour { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
+    }
+
+    fn short(&self, environ: &Environ, status: u16, bytes: u64, duration: Duration) -> String {
+        let colour = match status {
+            ..300 => GREEN,
+            300..400 => CYAN,
+            400..500 => YELLOW,
+            _ => RED,
+        };
+        let status = self.coloured(colour, &status.to_string());
+        let target = escaped(environ.bytes("REQUEST_URI").unwrap_or_default());
+        let method = escaped(environ.method().as_bytes());
+        let figures = format!("{:>9}{:>10}", size(bytes), time(duration));
+        let figures = self.coloured(if duration >= SLOW { YELLOW } else { DIM }, &figures);
+        format!("{status} {method:<4} {target:<42} {figures}\n")
+    }
+}
+
+/// From here on a request is shown as slow.
+const SLOW: Duration = Duration::from_secs(1);
+
+impl<W: Write + Send + 'static> Log for Console<W> {
+    fn access(&self, access: &Access<'_>) {
+        if crate::reload::is_own(access.environ.path_info()) {
+            return;
+        }
+        match self.requests {
+            Requests::Off => {}
+            Requests::Short => {
+                self.line(&self.short(access.environ, access.status, access.bytes, access.duration()));
+            }
+            Requests::Common => self.line(&format!("{access}\n")),
+        }
+    }
+
+    fn error(&self, report: &Report<'_>) {
+        self.line(&format!("{}\n", self.coloured(YELLOW, &report.to_string())));
+    }
+
+    fn application(&self, text: &str) {
+        let lines = text.trim_end_matches('\n').split('\n').map(|line| escaped(line.as_bytes()));
+        self.line(&format!("{}\n", lines.collect::<Vec<_>>().join("\n")));
+    }
+}
+
+/// Text for a terminal: controls (C1 too), quotes, backslashes and what is no text as `\xHH`.
+fn escaped(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter.is_control() || letter == '"' || letter == '\\' {
+                let mut room = [0; 4];
+                letter.encode_utf8(&mut room).bytes().for_each(|byte| push_hex(&mut out, byte));
+            } else {
+                out.push(letter);
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| push_hex(&mut out, *byte));
+    }
+    out
+}
+
+fn push_hex(out: &mut String, byte: u8) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "\\x{byte:02X}");
+}
+
+/// `10 B`, `1.2 kB`, `34 MB`: powers of 1000, as files are shown elsewhere.
+fn size(bytes: u64) -> String {
+    scaled(bytes, 1000, &["B", "kB", "MB", "GB", "TB"])
+}
+
+/// `0.4 ms`, `12 ms`, `3.4 s`.
+fn time(duration: Duration) -> String {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    scaled(micros, 1000, &["us", "ms", "s"])
+}
+
+/// In the largest unit that leaves at least one whole; one decimal below ten.
+fn scaled(number: u64, step: u64, units: &[&str]) -> String {
+    let (mut whole, mut rest, mut at) = (number, 0, 0);
+    while whole >= step && at + 1 < units.len() {
+        (rest, whole, at) = (whole % step, whole / step, at + 1);
+    }
+    match at > 0 && whole < 10 {
+        true => format!("{whole}.{} {}", rest * 10 / step, units[at]),
+        false => format!("{whole} {}", units[at]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(colour: bool, target: &str, status: u16, micros: u64) -> String {
+        let environ = doorway::testing::Request::get(target).environ();
+        let console = Console { requests: Requests::Short, colour, place: Mutex::new(Vec::new()) };
+        console.short(&environ, status, 1_234, Duration::from_micros(micros))
+    }
+
+    #[test]
+    fn a_request_is_a_line_that_a_person_can_read() {
+        let line = logged(false, "/a?b", 200, 412);
+        assert_eq!(line, format!("200 GET  {:<42}    1.2 kB    412 us\n", "/a?b"));
+        assert!(logged(false, "/", 404, 12_345).ends_with(" 12 ms\n"));
+        assert!(logged(false, "/", 500, 3_456_789).ends_with(" 3.4 s\n"));
+        assert!(!logged(false, "/", 500, 3_456_789).contains('\x1b'));
+    }
+
+    #[test]
+    fn colours_tell_the_class_of_the_status_and_end_where_they_should() {
+        for (status, colour) in [(200, GREEN), (304, CYAN), (404, YELLOW), (502, RED)] {
+            let line = logged(true, "/", status, 1);
+            assert!(line.starts_with(&format!("{colour}{status}{PLAIN} ")) && line.ends_with("\x1b[0m\n"), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn no_control_character_reaches_a_terminal_raw() {
+        assert_eq!(escaped(b"/\x1b[2J\x07\x7f\"\\\xff"), r"/\x1B[2J\x07\x7F\x22\x5C\xFF");
+        assert_eq!(escaped("/\u{9b}2Jä".as_bytes()), r"/\xC2\x9B2Jä");
+        let console = Console { requests: Requests::Off, colour: false, place: Mutex::new(Vec::new()) };
+        console.application("one\x1b[31m\ntwo\n");
+        assert_eq!(console.place.into_inner().unwrap(), b"one\\x1B[31m\ntwo\n");
+    }
+
+    #[test]
+    fn figures_are_short() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (9_999, "9.9 kB"),
+            (12_345, "12 kB"),
+            (5_000_000_000_000_000, "5000 TB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

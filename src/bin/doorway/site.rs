@@ -1,0 +1,109 @@
+//! The application that the flags describe: folders and proxies at their places, and what is put around them.
+//!
+//! From the outside to the inside: fields of every response, live reload, the access log of the formats that are middleware, the
+//! prefix, the mounts. What is missing on the disk is found here, before a port is opened.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use doorway::Application;
+use doorway::app::{self, Files};
+use doorway::middleware::{AccessLog, Mount};
+
+use crate::fields::Fields;
+use crate::options::{Format, Options};
+use crate::reload::Reload;
+
+/// Applications whose makeup is known only when the command runs.
+type Site = Box<dyn Application>;
+
+/// Builds the site, and says what it is in a few words.
+pub fn build(options: &Options) -> io::Result<(Site, String)> {
+    let mut folders = Vec::new();
+    let mut mounts = Mount::new();
+    for (prefix, folder) in &options.mounts {
+        let (folder, files) = open(folder, options)?;
+        mounts = mounts.at(prefix, files);
+        folders.push(folder);
+    }
+    for (prefix, proxy) in &options.proxies {
+        mounts = mounts.at(prefix, proxy.clone());
+    }
+    let has_own_root = options.proxies.iter().any(|(prefix, _)| prefix.is_empty());
+    let served = if options.demo {
+        mounts = mounts.at("/", app::demo);
+        "the demo application".to_owned()
+    } else if has_own_root && options.folder.is_none() {
+        "what is behind the proxy".to_owned()
+    } else {
+        let (folder, files) = open(options.folder.as_deref().unwrap_or(Path::new(".")), options)?;
+        mounts = mounts.at("/", with_pages(files, &folder, options)?);
+        let name = folder.display().to_string();
+        folders.push(folder);
+        name
+    };
+    let mut site: Site = Box::new(mounts);
+    if let Some(prefix) = &options.prefix {
+        site = Box::new(Mount::new().at(prefix, site));
+    }
+    site = match options.log {
+        _ if options.quiet => site,
+        Format::Combined => Box::new(AccessLog::combined(site, io::stderr())),
+        Format::Json => Box::new(AccessLog::json(site, io::stderr())),
+        Format::Auto | Format::Off | Format::Short | Format::Common => site,
+    };
+    if options.reload {
+        site = Box::new(Reload::new(site, folders));
+    }
+    if !options.headers.is_empty() || options.cors || options.coi {
+        site = Box::new(Fields::new(site, &options.headers, options.cors, options.coi));
+    }
+    Ok((site, served))
+}
+
+/// A folder as the flags want it served, and its absolute path; an error that says what to do where it cannot be.
+fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
+    let wrong = |error: io::Error| {
+        let advice = match error.kind() {
+            io::ErrorKind::NotFound => "it is not there; give a folder that is",
+            io::ErrorKind::PermissionDenied => "it may not be read; give it to this user, or give another folder",
+            _ if folder.is_file() => "it is a file; give the folder it is in",
+            _ => return io::Error::new(error.kind(), format!("cannot serve {}: {error}", folder.display())),
+        };
+        io::Error::new(error.kind(), format!("cannot serve {}: {advice}", folder.display()))
+    };
+    let absolute = std::fs::canonicalize(folder).map_err(wrong)?;
+    let mut files = Files::new(&absolute)
+        .map_err(wrong)?
+        .listing(options.list)
+        .hidden(options.dotfiles)
+        .follow_symlinks(options.follow)
+        .precompressed(options.gz)
+        // Browsers ask each time and mostly hear 304: never a stale file.
+        .cache_control("no-cache");
+    if !options.index.is_empty() {
+        let names: Vec<&str> = options.index.iter().map(String::as_str).collect();
+        files = files.index(&names);
+    }
+    Ok((absolute, files))
+}
+
+/// The pages that take the place of others in the folder at `/`.
+fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<Files> {
+    let found = |flag: &str, name: &str| match folder.join(name).is_file() && !name.starts_with('/') {
+        true => Ok(()),
+        false => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("{flag} {name}: there is no such file in {}; give its path from there", folder.display()),
+        )),
+    };
+    if let Some(name) = &options.spa {
+        found("--spa", name)?;
+        files = files.spa(name);
+    }
+    for (status, name) in &options.error_pages {
+        found("--error-page", name)?;
+        files = files.error_page(*status, name);
+    }
+    Ok(files)
+}

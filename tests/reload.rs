@@ -1,0 +1,137 @@
+//! `doorway --reload` as a browser's requests see it: what a page gets, what its questions are answered, and what they cost.
+//! What the script then does is tested in a browser, in `tests/browser.rs`.
+
+mod serving;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use serving::{Folder, PATIENCE, Serving};
+
+fn site() -> (Folder, Serving) {
+    let folder = Folder::new(&[("index.html", "<p>one"), ("style.css", "p {}"), ("data.json", "{}"), ("big.html", "")]);
+    folder.write("big.html", vec![b'x'; 5 * 1024 * 1024]);
+    let serving = Serving::folder(folder.path(), &["--reload"]);
+    (folder, serving)
+}
+
+fn stamp(serving: &Serving) -> (String, String) {
+    let response = serving.get("/.doorway/stamp");
+    assert!(response.contains("\r\nCache-Control: no-store\r\n"), "{response}");
+    let (_, stamp) = response.split_once("\r\n\r\n").unwrap();
+    let (page, sheets) = stamp.split_once(' ').unwrap();
+    assert!(page.len() == 16 && sheets.len() == 16, "{stamp}");
+    (page.to_owned(), sheets.to_owned())
+}
+
+/// Asks until the answer is another one.
+fn changed(serving: &Serving, from: &(String, String)) -> (String, String) {
+    let begin = Instant::now();
+    loop {
+        let now = stamp(serving);
+        if now != *from {
+            return now;
+        }
+        assert!(begin.elapsed() < PATIENCE, "no change is seen");
+    }
+}
+
+#[test]
+fn a_page_ends_in_the_script_and_is_as_long_as_it_says() {
+    let (_folder, serving) = site();
+    let (page, sheets) = stamp(&serving);
+    for (path, begin) in [("/", "<p>one"), ("/big.html", "xxx")] {
+        // By HTTP/1.0 a page whose length is not said ends with the connection.
+        let response = serving.ask(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+        let (head, content) = response.split_once("\r\n\r\n").unwrap();
+        let end = format!("<script src=\"/.doorway/reload.js\" data-stamp=\"{page} {sheets}\"></script>\n");
+        assert!(content.starts_with(begin) && content.ends_with(&end), "{path}");
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        assert!(length.is_none_or(|length| length == content.len().to_string()), "{path}: {head}");
+        assert!(path != "/" || length.is_some(), "{head}");
+        assert!(head.contains("\r\nCache-Control: no-store") && !head.contains("ETag"), "{head}");
+    }
+    let script = serving.get("/.doorway/reload.js");
+    assert!(script.contains("\r\nContent-Type: text/javascript; charset=utf-8\r\n"), "{script}");
+}
+
+#[test]
+fn what_a_script_fetches_and_what_is_no_page_stays_as_it_is() {
+    let (_folder, serving) = site();
+    let fetched = |path: &str, what: &str| {
+        serving.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nSec-Fetch-Dest: {what}\r\n\r\n"))
+    };
+    assert!(fetched("/", "empty").ends_with("\r\n\r\n<p>one"));
+    assert!(fetched("/", "document").ends_with("</script>\n"));
+    assert!(serving.get("/data.json").ends_with("\r\n\r\n{}"));
+    assert!(
+        serving.get("/missing.html").starts_with("HTTP/1.1 404 ")
+            && !serving.get("/missing.html").contains("reload.js")
+    );
+}
+
+#[test]
+fn a_page_is_sent_whole_to_a_browser_that_has_an_older_one() {
+    let (_folder, serving) = site();
+    let ask = |path: &str| {
+        serving.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nSec-Fetch-Dest: document\r\n\
+            If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\nIf-None-Match: *\r\nRange: bytes=0-1\r\n\r\n"
+        ))
+    };
+    let response = ask("/");
+    assert!(response.starts_with("HTTP/1.1 200 ") && response.ends_with("</script>\n"), "{response}");
+}
+
+#[test]
+fn a_changed_stylesheet_changes_its_number_only_and_any_other_file_the_other_one() {
+    let (folder, serving) = site();
+    let first = stamp(&serving);
+    folder.write("style.css", "p { color: red }");
+    let second = changed(&serving, &first);
+    assert_eq!((&second.0, second.1 == first.1), (&first.0, false));
+    folder.write("index.html", "<p>another");
+    let third = changed(&serving, &second);
+    assert_eq!((third.0 == second.0, &third.1), (false, &second.1));
+    folder.write("deep/down/new.js", "1");
+    changed(&serving, &third);
+}
+
+#[test]
+fn the_numbers_are_the_same_after_a_restart() {
+    let (folder, serving) = site();
+    let first = stamp(&serving);
+    drop(serving);
+    assert_eq!(stamp(&Serving::folder(folder.path(), &["--reload"])), first);
+}
+
+#[test]
+fn questions_hold_no_thread_and_do_not_fill_the_log() {
+    let folder = Folder::new(&[("index.html", "<p>one")]);
+    let mut serving = Serving::folder(folder.path(), &["--reload", "--threads", "1"]);
+    let mut lines = serving.requests();
+    // More tabs than threads, each with its connection kept open.
+    let mut tabs: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(serving.address()).unwrap()).collect();
+    for tab in &mut tabs {
+        tab.set_read_timeout(Some(PATIENCE)).unwrap();
+        tab.write_all(b"GET /.doorway/stamp HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let (mut answer, mut room) = (Vec::new(), [0; 512]);
+        while !answer.windows(4).any(|four| four == b"\r\n\r\n") || answer.last() == Some(&b'\n') {
+            let length = tab.read(&mut room).unwrap();
+            assert!(length > 0);
+            answer.extend_from_slice(&room[..length]);
+        }
+    }
+    assert!(serving.get("/").ends_with("</script>\n"));
+    let line = lines.next().unwrap();
+    assert!(line.contains("\"GET / HTTP/1.1\" 200 "), "{line}");
+}
+
+#[test]
+fn without_the_flag_nothing_of_it_is_there() {
+    let folder = Folder::new(&[("index.html", "<p>one")]);
+    let serving = Serving::folder(folder.path(), &[]);
+    assert!(serving.get("/").ends_with("\r\n\r\n<p>one"));
+    assert!(serving.get("/.doorway/stamp").starts_with("HTTP/1.1 404 "));
+}

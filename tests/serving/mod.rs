@@ -1,0 +1,125 @@
+//! The `doorway` command as a test runs it: started with arguments, asked over a socket, ended in any case.
+
+// Each test file is a crate of its own and uses a part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How long a test waits for something that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running command, with the first line it printed. It is killed however the test ends.
+pub struct Serving {
+    pub child: Child,
+    pub out: BufReader<ChildStdout>,
+    pub first_line: String,
+}
+
+impl Serving {
+    pub fn start(arguments: &[&str]) -> Serving {
+        Serving::with(Command::new(env!("CARGO_BIN_EXE_doorway")).args(arguments).stdin(Stdio::null()))
+    }
+
+    /// Serves a folder at a free port, with further flags.
+    pub fn folder(folder: &Path, flags: &[&str]) -> Serving {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+        command.args(["--port", "0"]).args(flags).arg(folder).stdin(Stdio::null());
+        Serving::with(&mut command)
+    }
+
+    pub fn with(command: &mut Command) -> Serving {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let mut serving = Serving { child, out, first_line: String::new() };
+        serving.out.read_line(&mut serving.first_line).unwrap();
+        serving
+    }
+
+    pub fn address(&self) -> &str {
+        self.first_line.strip_prefix("http://").and_then(|url| url.strip_suffix("/\n")).expect("a URL")
+    }
+
+    pub fn url(&self) -> &str {
+        self.first_line.trim_end().trim_end_matches('/')
+    }
+
+    pub fn ask(&self, request: &str) -> String {
+        ask(self.address(), request)
+    }
+
+    pub fn get(&self, path: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+    }
+
+    pub fn log(&mut self) -> BufReader<ChildStderr> {
+        BufReader::new(self.child.stderr.take().unwrap())
+    }
+
+    /// The log from its first line about a request on: what the command says of itself is passed over.
+    pub fn requests(&mut self) -> impl Iterator<Item = String> + use<> {
+        self.log().lines().map(Result::unwrap).filter(|line| !line.starts_with("doorway: "))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn ask(address: &str, request: &str) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    let mut response = Vec::new();
+    client.read_to_end(&mut response).unwrap();
+    String::from_utf8_lossy(&response).into_owned()
+}
+
+/// What a command that ends by itself says. One that serves instead is killed, and fails the test.
+pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut serving = Serving::start(arguments);
+    assert!(!serving.first_line.starts_with("http://"), "{arguments:?} serves at {}", serving.first_line);
+    let (mut out, mut err) = (std::mem::take(&mut serving.first_line), String::new());
+    serving.out.read_to_string(&mut out).unwrap();
+    serving.log().read_to_string(&mut err).unwrap();
+    (serving.child.wait().unwrap().code(), out, err)
+}
+
+/// A folder of its own for a test, gone with it.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(files: &[(&str, &str)]) -> Folder {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("doorway-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        let folder = Folder(fs::canonicalize(path).unwrap());
+        files.iter().for_each(|(name, text)| folder.write(name, text));
+        folder
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
