@@ -1,0 +1,326 @@
+//! What developers of pages see: the `doorway` command in a real browser, driven through WebDriver.
+//!
+//! Chromium, headless, by chromedriver (Debian: `chromium` and `chromium-driver`). Where they are not installed, each test prints that
+//! it was skipped. Nothing here sleeps: what must happen is asked for until it has happened.
+
+mod serving;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serving::{Folder, Serving};
+
+/// A browser starts slowly on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One browser at a time: each has a dozen processes.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A browser and its driver, with a profile of its own. Both end with the test.
+struct Browser {
+    driver: Child,
+    address: String,
+    session: String,
+    _profile: Folder,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Browser {
+    /// `None`, with a word about it, where there is none.
+    fn start() -> Option<Browser> {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        let is_there = |name: &&str| Command::new(name).arg("--version").output().is_ok();
+        let Some(binary) = names.iter().find(|name| is_there(name)) else {
+            println!("skipped: chromium is not installed");
+            return None;
+        };
+        let Ok(mut driver) =
+            Command::new("chromedriver").arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+        else {
+            println!("skipped: chromedriver is not installed");
+            return None;
+        };
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = lines
+            .find_map(|line| {
+                Some(line.unwrap().split_once("successfully on port ")?.1.trim_end_matches('.').to_owned())
+            })
+            .expect("chromedriver says its port");
+        let profile = Folder::new(&[]);
+        let flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--autoplay-policy=no-user-gesture-required",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ]
+        .map(quoted)
+        .join(",");
+        let path = String::from_utf8(Command::new("which").arg(binary).output().unwrap().stdout).unwrap();
+        let options = format!("{{\"binary\":{},\"args\":[{flags}]}}", quoted(path.trim()));
+        let mut browser = Browser {
+            driver,
+            address: format!("127.0.0.1:{port}"),
+            session: String::new(),
+            _profile: profile,
+            _one: one,
+        };
+        let body = format!("{{\"capabilities\":{{\"alwaysMatch\":{{\"goog:chromeOptions\":{options}}}}}}}");
+        let answer = browser.ask("POST", "/session", &body);
+        browser.session = text_of(&answer, "sessionId").unwrap_or_else(|| panic!("no session: {answer}"));
+        Some(browser)
+    }
+
+    /// One command, and what it answers. A command that fails ends the test.
+    fn ask(&self, method: &str, path: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let mut reader = BufReader::new(stream);
+        let mut length = 0;
+        for line in reader.by_ref().lines() {
+            let line = line.unwrap().to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        reader.take(length).read_to_string(&mut answer).unwrap();
+        assert!(!answer.starts_with("{\"value\":{\"error\""), "{method} {path} {body}: {answer}");
+        answer
+    }
+
+    fn command(&self, path: &str, body: &str) -> String {
+        self.ask("POST", &format!("/session/{}{path}", self.session), body)
+    }
+
+    /// Opens a page and waits until it has loaded.
+    fn open(&self, url: &str) {
+        self.command("/url", &format!("{{\"url\":{}}}", quoted(url)));
+    }
+
+    /// What a function body returns or promises, as text.
+    fn run(&self, script: &str) -> String {
+        let script =
+            format!("return Promise.resolve((async () => {{ {script} }})()).then(String, (e) => `failed: ${{e}}`)");
+        let answer = self.command("/execute/sync", &format!("{{\"script\":{},\"args\":[]}}", quoted(&script)));
+        text_of(&answer, "value").unwrap_or_else(|| panic!("no text: {answer}"))
+    }
+
+    /// Asks until a function body returns this.
+    #[track_caller]
+    fn until(&self, script: &str, wanted: &str) {
+        let begin = Instant::now();
+        loop {
+            let got = self.run(script);
+            if got == wanted {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{script} is {got:?} and never {wanted:?}");
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // A test that has failed already must not fail again here.
+        if !self.session.is_empty() && !std::thread::panicking() {
+            self.ask("DELETE", &format!("/session/{}", self.session), "");
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// A text as JSON has it.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            letter if letter < ' ' => out.push_str(&format!("\\u{:04x}", letter as u32)),
+            letter => out.push(letter),
+        }
+    }
+    out + "\""
+}
+
+/// The text behind a name in JSON.
+fn text_of(json: &str, name: &str) -> Option<String> {
+    let mut letters = json.split_once(&format!("\"{name}\":\""))?.1.chars();
+    let mut text = String::new();
+    loop {
+        match letters.next()? {
+            '"' => return Some(text),
+            '\\' => match letters.next()? {
+                'n' => text.push('\n'),
+                't' => text.push('\t'),
+                'u' => {
+                    let code: String = letters.by_ref().take(4).collect();
+                    text.push(char::from_u32(u32::from_str_radix(&code, 16).ok()?)?);
+                }
+                letter => text.push(letter),
+            },
+            letter => text.push(letter),
+        }
+    }
+}
+
+#[test]
+fn a_listing_leads_into_a_folder_to_a_file_with_a_difficult_name_and_back() {
+    let Some(browser) = Browser::start() else { return };
+    let folder = Folder::new(&[("sub/a file #1 100%?.txt", "found"), ("b.txt", "b")]);
+    let serving = Serving::folder(folder.path(), &[]);
+    browser.open(serving.url());
+    let follow = |name: &str| {
+        browser.run(&format!("[...document.links].find((a) => a.textContent.includes({})).click()", quoted(name)));
+    };
+    follow("sub");
+    browser.until("return document.readyState + location.pathname", "complete/sub/");
+    follow("a file #1");
+    browser.until("return document.readyState + document.body.textContent", "completefound");
+    browser.command("/back", "{}");
+    browser.until("return document.readyState + location.pathname", "complete/sub/");
+    follow("..");
+    browser.until("return document.readyState + location.pathname", "complete/");
+}
+
+/// Five minutes of a tone: long enough that a browser does not fetch it whole.
+fn wave() -> Vec<u8> {
+    const RATE: u32 = 8_000;
+    let samples: Vec<u8> = (0..300 * RATE).flat_map(|n| (((n % 40) as i16 - 20) * 500).to_le_bytes()).collect();
+    let size = samples.len() as u32;
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + size).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(RATE.to_le_bytes());
+    file.extend((2 * RATE).to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend(size.to_le_bytes());
+    file.extend(samples);
+    file
+}
+
+#[test]
+fn media_can_be_played_from_the_middle() {
+    let Some(browser) = Browser::start() else { return };
+    let folder = Folder::new(&[("index.html", "<video id=v src=tone.wav preload=metadata></video>")]);
+    folder.write("tone.wav", wave());
+    let mut serving = Serving::folder(folder.path(), &[]);
+    let mut lines = serving.requests();
+    browser.open(serving.url());
+    browser.until("return v.readyState > 0 && v.seekable.length > 0 && v.seekable.end(0) > 299", "true");
+    let place = browser.run(
+        "await new Promise((done, failed) => { v.onseeked = done; v.onerror = failed; v.currentTime = 250 }); return v.currentTime",
+    );
+    assert_eq!(place, "250");
+    assert!(lines.any(|line| line.contains("/tone.wav") && line.contains("\" 206 ")), "no part was asked for");
+}
+
+#[test]
+fn a_module_and_a_webassembly_file_load() {
+    let Some(browser) = Browser::start() else { return };
+    let page = "<script type=module>import { f } from './m.mjs'; \
+        const { instance } = await WebAssembly.instantiateStreaming(fetch('f.wasm')); document.title = f(instance.exports.f());</script>";
+    let folder = Folder::new(&[("index.html", page), ("m.mjs", "export const f = (n) => `answer ${n}`;")]);
+    // (module (func (export "f") (result i32) i32.const 42))
+    let wasm =
+        b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x07\x05\x01\x01f\0\0\x0a\x06\x01\x04\0\x41\x2a\x0b";
+    folder.write("f.wasm", wasm);
+    let serving = Serving::folder(folder.path(), &[]);
+    browser.open(serving.url());
+    browser.until("return document.title", "answer 42");
+}
+
+#[test]
+fn a_route_of_a_single_page_application_survives_a_reload() {
+    let Some(browser) = Browser::start() else { return };
+    let page = "<base href=/><script src=app.js></script>";
+    let app = "addEventListener('load', () => { if (location.pathname == '/') history.pushState(0, '', '/users/7'); \
+        document.title = 'at ' + location.pathname })";
+    let folder = Folder::new(&[("index.html", page), ("app.js", app)]);
+    let serving = Serving::folder(folder.path(), &["--spa"]);
+    browser.open(serving.url());
+    browser.until("return document.title", "at /users/7");
+    browser.command("/refresh", "{}");
+    browser.until("return document.title + performance.getEntriesByType('navigation')[0].type", "at /users/7reload");
+}
+
+#[test]
+fn live_reload_swaps_a_stylesheet_without_a_load_and_loads_a_changed_page() {
+    let Some(browser) = Browser::start() else { return };
+    let page =
+        |title: &str| format!("<!doctype html><title>{title}</title><link rel=stylesheet href=style.css><p>text");
+    let folder = Folder::new(&[("index.html", &page("one")), ("style.css", "p { color: rgb(1, 2, 3) }")]);
+    let serving = Serving::folder(folder.path(), &["--reload"]);
+    browser.open(serving.url());
+    let colour = "return getComputedStyle(document.querySelector('p')).color";
+    browser.until(colour, "rgb(1, 2, 3)");
+    browser.run("window.same = 'the same page'");
+    for turn in 4..7 {
+        folder.write("style.css", format!("p {{ color: rgb(1, 2, {turn}) }} /* {} */", "x".repeat(turn)));
+        browser.until(colour, &format!("rgb(1, 2, {turn})"));
+        browser.until("return document.querySelectorAll('link').length", "1");
+    }
+    assert_eq!(browser.run("return window.same"), "the same page");
+    folder.write("index.html", page("another"));
+    browser.until("return document.title + window.same", "anotherundefined");
+    // It has settled: the page that was loaded is not loaded over and over.
+    browser.run("window.same = 'the same page'");
+    folder.write("style.css", "p { color: rgb(7, 8, 9) }");
+    browser.until(colour, "rgb(7, 8, 9)");
+    assert_eq!(browser.run("return window.same"), "the same page");
+}
+
+#[test]
+fn a_page_is_isolated_with_coi_and_not_without() {
+    let Some(browser) = Browser::start() else { return };
+    let folder = Folder::new(&[("index.html", "<script src=a.js></script>"), ("a.js", "window.loaded = true")]);
+    for (flags, isolated) in [(&["--coi"][..], "true true function"), (&[], "false true undefined")] {
+        let serving = Serving::folder(folder.path(), flags);
+        browser.open(serving.url());
+        assert_eq!(browser.run("return `${crossOriginIsolated} ${loaded} ${typeof SharedArrayBuffer}`"), isolated);
+    }
+}
+
+#[test]
+fn twenty_open_tabs_do_not_slow_the_next_one() {
+    let Some(browser) = Browser::start() else { return };
+    let folder =
+        Folder::new(&[("index.html", "<!doctype html><title>tab</title><script src=a.js></script>"), ("a.js", "")]);
+    let serving = Serving::folder(folder.path(), &["--reload", "--threads", "2"]);
+    let mut times = Vec::new();
+    for _ in 0..21 {
+        let made = browser.command("/window/new", "{\"type\":\"tab\"}");
+        let handle = text_of(&made, "handle").unwrap();
+        browser.command("/window", &format!("{{\"handle\":{}}}", quoted(&handle)));
+        browser.open(serving.url());
+        // What the network took, as the page saw it: a busy machine draws slowly.
+        let took =
+            browser.run("const n = performance.getEntriesByType('navigation')[0]; return n.responseEnd - n.startTime");
+        times.push(took.parse::<f64>().unwrap());
+    }
+    println!("milliseconds until each tab had its page: {times:.1?}");
+    let mut first = times[..10].to_vec();
+    first.sort_by(f64::total_cmp);
+    assert!(times[20] < 10.0 * first[5] + 500.0, "the tabs took {times:.1?} ms");
+    assert_eq!(browser.run("return document.title"), "tab");
+}
