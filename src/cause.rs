@@ -26,6 +26,11 @@ macro_rules! causes {
             /// Every cause, in the order of the numbers.
             pub const ALL: &'static [Cause] = &[$(Cause::$variant,)+];
 
+            /// The place in [`Cause::ALL`].
+            pub(crate) fn index(self) -> Option<usize> {
+                Cause::ALL.iter().position(|cause| *cause == self)
+            }
+
             /// The name, for search: lower-case words joined by hyphens.
             pub const fn name(self) -> &'static str {
                 match self { $(Cause::$variant => $name,)+ }

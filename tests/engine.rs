@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
-use doorway::{Body, Environ, StartResponse};
+use doorway::{Body, Cause, Environ, StartResponse};
 use support::{Client, House, locked, serve_with};
 
 /// Numbers that look random and are the same in every run.
@@ -143,4 +143,18 @@ fn a_quick_request_does_not_wait_for_a_slow_one_on_its_shard() {
     // On an order of magnitude: all twenty are answered long before the slow one is.
     assert!(begin.elapsed() < Duration::from_millis(1_500));
     assert_eq!(slow.response().text(), "/slow");
+}
+
+#[test]
+fn every_refusal_is_counted_by_its_cause() {
+    let house = house(2, 1, &Arc::default());
+    for (request, times) in [("GET / HTTP/1.1\r\n\r\n", 3), ("GET / HTTP/1.1\nHost: a\r\n\r\n", 2)] {
+        for _ in 0..times {
+            assert_eq!(house.ask_one(request.as_bytes()).status, 400);
+        }
+    }
+    let stats = house.handle.stats();
+    let causes: Vec<_> = stats.causes().collect();
+    assert_eq!(causes, [(Cause::BareLf, 2), (Cause::HostMissing, 3)]);
+    assert_eq!((stats.count(Cause::HostMissing), stats.count(Cause::QueueFull), stats.refused), (3, 0, 5));
 }

@@ -130,7 +130,9 @@ impl Engine {
     /// Accepts until the server stops. No error ends it: what the system refuses is waited out, making room meanwhile.
     fn accept(&self, listener: &Listener, origin: &Arc<Origin>) {
         const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+        const QUIET: Duration = Duration::from_secs(10);
         let mut patience = PATIENCE.0;
+        let mut failed: Option<Instant> = None;
         while !self.house.is_stopping() {
             match listener.accept() {
                 Ok((stream, peer)) => {
@@ -145,8 +147,9 @@ impl Engine {
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
                 Err(_) if self.house.is_stopping() => return,
                 Err(error) => {
-                    // Mostly EMFILE: one line when it begins, and none until it worked again.
-                    if patience == PATIENCE.0 {
+                    // Mostly EMFILE: one line when it begins. Each connection that is closed for another lets one in before the next
+                    // failure, so it is only over when it has not come back for a while.
+                    if failed.replace(Instant::now()).is_none_or(|last| last.elapsed() > QUIET) {
                         self.report(Cause::AcceptFailed, &error.to_string());
                     }
                     self.make_room();

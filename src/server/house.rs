@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use super::buffer::Reserve;
 use super::log::{Access, Log, Report, ToLog};
 use super::settings::Settings;
 use super::share::Share;
-use crate::cause::Cause;
+use super::stats::Counters;
 use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
@@ -67,6 +67,7 @@ impl House {
 
     /// Reports a connection that ended as it should.
     pub(super) fn closed(&self, report: &Report<'_>) {
+        self.stats.note(report.cause);
         catch_unwind(AssertUnwindSafe(|| self.log.closed(report))).unwrap_or_else(discard_panic);
     }
 
@@ -93,31 +94,6 @@ impl House {
     /// The value of Date, for the rare responses of the server itself.
     pub(super) fn date(&self) -> [u8; 29] {
         imf_fixdate(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
-    }
-}
-
-/// What happened so far, counted without a lock.
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) accepted: AtomicU64,
-    pub(super) served: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) content: AtomicU64,
-    pub(super) fields_dropped: AtomicU64,
-    pub(super) busy: AtomicUsize,
-}
-
-impl Counters {
-    pub(super) fn count(&self, cause: Cause) {
-        // 40xx are the application's: the request was served, though badly.
-        if cause.number() < 4000 {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn count_answer(&self, content: u64) {
-        self.served.fetch_add(1, Ordering::Relaxed);
-        self.content.fetch_add(content, Ordering::Relaxed);
     }
 }
 

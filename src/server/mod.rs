@@ -22,6 +22,7 @@ mod refusal;
 mod settings;
 mod shard;
 mod share;
+mod stats;
 mod transport;
 mod unsent;
 
@@ -31,12 +32,12 @@ use std::net::{IpAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use listener::{Address, Listener};
 pub use settings::Settings;
+pub use stats::Stats;
 
 use crate::door::{Door, Origin, Peer};
 use crate::gateway::{Application, Gateway, Pairs};
@@ -386,20 +387,10 @@ impl Handle {
 
     /// What it does at the moment and has done so far.
     pub fn stats(&self) -> Stats {
-        let (stats, places) = (&self.engine.house.stats, &self.engine.house.places);
+        let house = &self.engine.house;
         let counts = self.engine.shards.iter().map(|shard| shard.counts());
         let (parked, queued) = counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
-        Stats {
-            open: places.open(),
-            parked,
-            queued,
-            busy: stats.busy.load(Ordering::Relaxed),
-            accepted: stats.accepted.load(Ordering::Relaxed),
-            served: stats.served.load(Ordering::Relaxed),
-            refused: stats.refused.load(Ordering::Relaxed),
-            content: stats.content.load(Ordering::Relaxed),
-            fields_dropped: stats.fields_dropped.load(Ordering::Relaxed),
-        }
+        house.stats.read(house.places.open(), parked, queued)
     }
 
     /// Something small that can stop the server from anywhere.
@@ -475,30 +466,6 @@ impl Stopper {
     pub fn stop_within(&self, grace: Duration) {
         self.engine.stop(grace);
     }
-}
-
-/// What a server does at the moment and has done since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Connections that are open.
-    pub open: usize,
-    /// Connections that wait for their client without a thread.
-    pub parked: usize,
-    /// Requests that wait for a thread.
-    pub queued: usize,
-    /// Threads of the pool that work with a connection.
-    pub busy: usize,
-    /// Connections accepted.
-    pub accepted: u64,
-    /// Requests answered by the application.
-    pub served: u64,
-    /// Requests refused and connections closed or cut by the server, each with its cause in the log.
-    pub refused: u64,
-    /// Bytes of content sent in responses.
-    pub content: u64,
-    /// Request fields dropped because of an underscore in their name.
-    pub fields_dropped: u64,
 }
 
 /// Serves one connection over anything that reads and writes: a TLS stream, a serial line, memory in a test.

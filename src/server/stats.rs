@@ -1,0 +1,133 @@
+//! What a server does and has done, counted without a lock.
+//!
+//! The hot path adds to a counter and never reads one; whoever asks gets a copy. The counters do not belong together: a copy that is
+//! taken under load may hold a request in one of them and not yet in another.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::cause::Cause;
+
+/// What a server does at the moment and has done since it started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections that are open.
+    pub open: usize,
+    /// Connections that wait for their client without a thread.
+    pub parked: usize,
+    /// Requests that wait for a thread.
+    pub queued: usize,
+    /// Threads of the pool that work with a connection.
+    pub busy: usize,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Requests answered by the application.
+    pub served: u64,
+    /// Requests refused and connections closed or cut by the server, each with its cause in the log.
+    pub refused: u64,
+    /// Bytes of content sent in responses.
+    pub content: u64,
+    /// Request fields dropped because of an underscore in their name.
+    pub fields_dropped: u64,
+    causes: [u64; Cause::ALL.len()],
+}
+
+impl Stats {
+    /// How often a cause was reported: refusals, ends of connections, and faults of the application.
+    ///
+    /// ```
+    /// use doorway::{Cause, Server, app};
+    ///
+    /// let handle = Server::bind("127.0.0.1:0")?.spawn(app::demo)?;
+    /// assert_eq!(handle.stats().count(Cause::HostMissing), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn count(&self, cause: Cause) -> u64 {
+        cause.index().and_then(|index| self.causes.get(index)).copied().unwrap_or_default()
+    }
+
+    /// The causes that were reported, each with how often.
+    pub fn causes(&self) -> impl Iterator<Item = (Cause, u64)> {
+        Cause::ALL.iter().copied().zip(self.causes).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Counts and the causes that were met, by name.
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes: Vec<_> = self.causes().map(|(cause, count)| (cause.name(), count)).collect();
+        f.debug_struct("Stats")
+            .field("open", &self.open)
+            .field("parked", &self.parked)
+            .field("queued", &self.queued)
+            .field("busy", &self.busy)
+            .field("accepted", &self.accepted)
+            .field("served", &self.served)
+            .field("refused", &self.refused)
+            .field("content", &self.content)
+            .field("fields_dropped", &self.fields_dropped)
+            .field("causes", &causes)
+            .finish()
+    }
+}
+
+/// What happened so far, counted without a lock.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) accepted: AtomicU64,
+    pub(super) served: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) content: AtomicU64,
+    pub(super) fields_dropped: AtomicU64,
+    pub(super) busy: AtomicUsize,
+    causes: Causes,
+}
+
+/// One counter for each cause, in the order of [`Cause::ALL`].
+struct Causes([AtomicU64; Cause::ALL.len()]);
+
+impl Default for Causes {
+    fn default() -> Causes {
+        Causes([const { AtomicU64::new(0) }; Cause::ALL.len()])
+    }
+}
+
+impl Counters {
+    /// What was counted, with what is known elsewhere.
+    pub(super) fn read(&self, open: usize, parked: usize, queued: usize) -> Stats {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Stats {
+            open,
+            parked,
+            queued,
+            busy: self.busy.load(Ordering::Relaxed),
+            accepted: now(&self.accepted),
+            served: now(&self.served),
+            refused: now(&self.refused),
+            content: now(&self.content),
+            fields_dropped: now(&self.fields_dropped),
+            causes: std::array::from_fn(|index| self.causes.0.get(index).map_or(0, now)),
+        }
+    }
+
+    /// Counts a cause.
+    pub(super) fn note(&self, cause: Cause) {
+        if let Some(count) = cause.index().and_then(|index| self.causes.0.get(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count(&self, cause: Cause) {
+        self.note(cause);
+        // 40xx are the application's: the request was served, though badly.
+        if cause.number() < 4000 {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_answer(&self, content: u64) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        self.content.fetch_add(content, Ordering::Relaxed);
+    }
+}
