@@ -298,8 +298,10 @@ impl Outgoing {
     /// Sends what the socket takes at once; the rest stays in `unsent`.
     pub(super) fn flush(&mut self) -> io::Result<Flushed> {
         let transport = self.transport.as_deref().ok_or(io::ErrorKind::NotConnected)?;
-        self.unsent.flush(transport, &mut self.scratch).inspect_err(|_| {
-            self.failure = Some(Cause::ClientGone);
+        self.unsent.flush(transport, &mut self.scratch).inspect_err(|error| {
+            // The end of a file that was to be longer; no transport says this of a write.
+            let is_short = error.kind() == io::ErrorKind::UnexpectedEof;
+            self.failure = Some(if is_short { Cause::BodyShort } else { Cause::ClientGone });
         })
     }
 

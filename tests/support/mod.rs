@@ -5,6 +5,8 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod tree;
+
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io::{self, Read, Write};

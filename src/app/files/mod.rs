@@ -203,7 +203,7 @@ impl Files {
             },
         };
         let headers = &mut response.headers;
-        if response.status != "304 Not Modified" {
+        if !has_no_content(&response.status) {
             headers.set_default("Content-Type", content_type);
             headers.add("Accept-Ranges", "bytes");
             headers.add("X-Content-Type-Options", "nosniff");
@@ -269,6 +269,11 @@ fn asked(environ: &Environ, validators: &Validators, complete: u64, now: u64) ->
     }
 }
 
+/// Whether an answer of this status never has content (RFC 9110 sections 15.3.5 and 15.4.5).
+fn has_no_content(status: &str) -> bool {
+    status.starts_with("204 ") || status.starts_with("304 ")
+}
+
 impl Application for Files {
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
         let mut response = match environ.method() {
@@ -276,6 +281,10 @@ impl Application for Files {
             "OPTIONS" => Response::new("204 No Content", ()).with_header("Allow", ALLOW),
             _ => self.error(405, "Method Not Allowed").with_header("Allow", ALLOW),
         };
+        // Said here, because with HEAD the server cannot tell an empty file from a body that was left out.
+        if let Some(length) = response.body.known_len().filter(|_| !has_no_content(&response.status)) {
+            response.headers.set_default("Content-Length", length.to_string());
+        }
         for (name, _) in self.headers.iter() {
             if !name.eq_ignore_ascii_case(b"vary") {
                 response.headers.remove(name);

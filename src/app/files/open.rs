@@ -131,3 +131,45 @@ pub(super) fn open(place: &Place) -> Result<(File, Metadata), Refused> {
     let metadata = file.metadata()?;
     if metadata.is_file() { Ok((file, metadata)) } else { Err(Refused::NotFound) }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifo_that_took_the_place_of_a_file_after_the_look_is_refused_at_once() {
+        let directory = std::env::temp_dir().join(format!("doorway-open-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        let (path, fifo) = (directory.join("file"), directory.join("fifo"));
+        fs::write(&path, "x").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let metadata = fs::metadata(&path).unwrap();
+        // The look said a file. Without O_NONBLOCK the open would wait for a writer that never comes.
+        let exchanged = Place { path: fifo, metadata };
+        assert!(matches!(open(&exchanged), Err(Refused::NotFound)));
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn every_error_of_the_system_has_its_answer() {
+        use io::ErrorKind;
+        let refused = |number: i32| Refused::from(io::Error::from_raw_os_error(number));
+        for number in os::NO_SUCH_FILE {
+            assert!(matches!(refused(*number), Refused::NotFound), "{number}");
+        }
+        for number in os::NO_DESCRIPTOR {
+            assert!(matches!(refused(*number), Refused::Busy), "{number}");
+        }
+        for (kind, expected) in [
+            (ErrorKind::NotFound, "NotFound"),
+            (ErrorKind::NotADirectory, "NotFound"),
+            (ErrorKind::PermissionDenied, "Forbidden"),
+        ] {
+            assert_eq!(format!("{:?}", Refused::from(io::Error::from(kind))), expected);
+        }
+        assert!(matches!(Refused::from(io::Error::other("torn")), Refused::Failed(_)));
+        // EIO: nobody's fault and nobody's business.
+        assert!(matches!(refused(5), Refused::Failed(_)));
+    }
+}
