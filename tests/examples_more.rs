@@ -15,6 +15,9 @@ mod api;
 #[path = "../examples/events.rs"]
 mod events;
 #[allow(dead_code, reason = "main is for those who run it")]
+#[path = "../examples/files.rs"]
+mod files;
+#[allow(dead_code, reason = "main is for those who run it")]
 #[path = "../examples/microframework.rs"]
 mod microframework;
 #[allow(dead_code, reason = "main is for those who run it")]
@@ -54,7 +57,9 @@ fn status(response: &Response) -> u16 {
 
 #[test]
 fn every_example_is_short_and_says_how_to_run_it() {
-    for (name, most) in [("todo", 150), ("api", 150), ("microframework", 99), ("events", 150), ("tls", 150)] {
+    for (name, most) in
+        [("todo", 150), ("api", 150), ("microframework", 99), ("events", 150), ("tls", 150), ("files", 50)]
+    {
         let path = format!("{}/examples/{name}.rs", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.lines().count() <= most, "{name}: {}", text.lines().count());
@@ -357,4 +362,15 @@ fn tls_serves_a_stream_that_changes_every_byte() {
     let response = exchange(client, "GET / HTTP/1.0\r\nHost: veiled\r\n\r\n");
     assert!(response.ends_with("\r\n\r\nhttps://veiled/ by none from 127.0.0.1\n"), "{response}");
     server.join().unwrap();
+}
+
+#[test]
+fn files_shows_a_directory_and_lets_browsers_ask_again() {
+    let site = files::site(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
+    let listing = Request::get("/").call(&site);
+    assert!(status(&listing) == 200 && listing.text().contains("./rules.md"));
+    let page = Request::get("/rules.md").header("Range", "bytes=0-10").call(&site);
+    assert_eq!((status(&page), &*page.text()), (206, "# The rules"));
+    assert_eq!(page.headers.get("cache-control").as_deref(), Some("no-cache"));
+    assert_eq!(status(&Request::get("/../README.md").call(&site)), 404);
 }

@@ -33,7 +33,7 @@ struct Entry {
 /// The entries of a directory: directories first, then by name.
 struct Entries {
     all: Vec<Entry>,
-    /// Whether there are more than [`MOST`].
+    /// Whether there are more.
     is_cut: bool,
 }
 
@@ -89,7 +89,7 @@ pub(super) fn answer(
     hidden: bool,
     environ: &Environ,
 ) -> Result<Response, Refused> {
-    let entries = read(root, place, hidden)?;
+    let entries = read(root, place, hidden, MOST)?;
     let accept = environ.header_bytes("accept").unwrap_or_default();
     let json = weight(accept, &["application/json", "application/*", "*/*"]);
     let html = weight(accept, &["text/html", "text/*", "*/*"]);
@@ -98,7 +98,7 @@ pub(super) fn answer(
     Ok(response.with_header("Vary", "Accept").with_header("X-Content-Type-Options", "nosniff"))
 }
 
-fn read(root: &Root, place: &Place, hidden: bool) -> io::Result<Entries> {
+fn read(root: &Root, place: &Place, hidden: bool, most: usize) -> io::Result<Entries> {
     let mut entries = Entries { all: Vec::new(), is_cut: false };
     for entry in std::fs::read_dir(&place.path)? {
         // What went away meanwhile, or cannot be looked at, is not listed.
@@ -112,7 +112,7 @@ fn read(root: &Root, place: &Place, hidden: bool) -> io::Result<Entries> {
         if !metadata.is_dir() && !metadata.is_file() {
             continue;
         }
-        if entries.all.len() == MOST {
+        if entries.all.len() == most {
             entries.is_cut = true;
             break;
         }
@@ -153,6 +153,21 @@ mod tests {
         assert_eq!(shown("a\u{85}b\u{200b}\u{feff}".as_bytes()), "a\u{fffd}b\u{fffd}\u{fffd}");
         assert_eq!(shown(b"a\xffb"), "a\u{fffd}b");
         assert_eq!(shown("\u{5e9}\u{5dc} \u{1F980}".as_bytes()), "\u{5e9}\u{5dc} \u{1F980}");
+    }
+
+    #[test]
+    fn a_listing_ends_at_so_many_names_and_knows_it() {
+        let directory = std::env::temp_dir().join(format!("doorway-listing-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).unwrap();
+        for name in ["a", "b", "c", ".d"] {
+            std::fs::write(directory.join(name), "").unwrap();
+        }
+        let root = Root::new(&directory).unwrap();
+        let place = root.locate(&[]).unwrap();
+        let cut = |most| read(&root, &place, false, most).map(|entries| (entries.all.len(), entries.is_cut)).unwrap();
+        assert_eq!((cut(2), cut(3), cut(4)), ((2, true), (3, false), (3, false)));
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A listing as a page: light or dark as the reader likes it, for keyboard and screen reader, without script and below 4 KB beside the names.
 
-use super::{Entries, Environ, MOST, Response, Write, escape_html, shown};
+use super::{Entries, Environ, Response, Write, escape_html, shown};
 
 /// Nothing is loaded and nothing runs, whatever a name should manage to become.
 const POLICY: &str =
@@ -92,7 +92,7 @@ fn push_trail(mount: &str, place: &[String], page: &mut String) {
 
 fn summary(entries: &Entries) -> String {
     if entries.is_cut {
-        return format!("The first {MOST} entries; there are more.");
+        return format!("The first {} entries; there are more.", entries.all.len());
     }
     let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
     let directories = entries.all.iter().filter(|entry| entry.is_directory).count();
@@ -145,6 +145,13 @@ mod tests {
         ] {
             assert_eq!(size(bytes), expected, "{bytes}");
         }
+    }
+
+    #[test]
+    fn a_listing_that_was_cut_says_so() {
+        let entry = Entry { name: b"a".to_vec(), is_directory: true, size: 5, modified: None };
+        let page = write(&Entries { all: vec![entry], is_cut: true }, b"", &[]);
+        assert!(page.contains("<caption>The first 1 entries; there are more.</caption>"), "{page}");
     }
 
     #[test]
