@@ -7,6 +7,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use doorway::Door;
+
+use crate::doors;
 use crate::options::{Colour, Format, Options};
 
 /// What one flag is.
@@ -70,6 +73,15 @@ const fn with_short(mut flag: Flag, short: char) -> Flag {
 const fn beside(mut flag: Flag) -> Flag {
     flag.shares_line = true;
     flag
+}
+
+const fn door(long: &'static str, help: &'static str, apply: Apply) -> Flag {
+    flag(long, Value::Text("A"), help, apply)
+}
+
+fn add_door(options: &mut Options, door: Door, address: &str) -> Result<(), String> {
+    options.doors.push(doors::read(door, address)?);
+    Ok(())
 }
 
 use Apply::{Ask, Set, Take};
@@ -229,6 +241,9 @@ pub const FLAGS: &[Flag] = &[
     ),
     flag("stdin", Value::None, "its socket is the address", Set(|options| options.stdin = true)),
     beside(flag("until-eof", Value::None, "stop when it ends", Set(|options| options.until_eof = true))),
+    door("uwsgi", "for front servers", Take(|options, text| add_door(options, Door::Uwsgi, text))),
+    beside(door("scgi", "A: host:port", Take(|options, text| add_door(options, Door::Scgi, text)))),
+    beside(door("fastcgi", "unix:path", Take(|options, text| add_door(options, Door::FastCgi, text)))),
     flag("demo", Value::None, "serve a page that shows the request, and no folder", Set(|options| options.demo = true)),
     flag(
         "completions",
@@ -462,6 +477,7 @@ mod tests {
             (&["--error-page", "200=x"], "from 400 to 599"),
             (&["--demo", "folder"], "--demo serves no folder"),
             (&["--stdin", "--port", "1"], "--stdin"),
+            (&["--uwsgi", "3031"], "HOST:PORT or unix:PATH"),
             (&["--completions", "tcsh"], "bash, zsh or fish"),
         ] {
             let wrong = parsed(arguments).unwrap_err();

@@ -11,10 +11,11 @@
 //! | 2 | the arguments are wrong |
 //! | 130, 143 | a second SIGINT or SIGTERM |
 //!
-//! `flags` → `options` → `site` (the application) and `listen` (the sockets) → here; `console` is the log.
+//! `flags` → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here; `console` is the log.
 
 mod completions;
 mod console;
+mod doors;
 mod fields;
 mod flags;
 mod listen;
@@ -28,7 +29,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use doorway::{Handle, Stopper, VERSION};
+use doorway::{Address, Server, Stopper, VERSION};
 
 use console::{Console, Requests};
 use flags::{Asked, Parsed};
@@ -39,6 +40,12 @@ use signals::Signals;
 const GRACE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
+    // Before the arguments are looked at: those of a CGI program are a part of the query.
+    match doors::serve_as_cgi() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => return complain(&error.to_string(), 1),
+    }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match flags::parse(&arguments) {
         Ok(Parsed::Serve(options)) => match serve(&options) {
@@ -54,7 +61,15 @@ fn main() -> ExitCode {
 
 fn serve(options: &Options) -> io::Result<()> {
     let (site, served) = site::build(options)?;
-    let (server, taken) = listen::open(options)?;
+    let (http, taken) = if options.speaks_http() {
+        let (server, taken) = listen::open(options)?;
+        (Some(server), taken)
+    } else {
+        (None, None)
+    };
+    let web: Vec<Address> = http.iter().flat_map(Server::addrs).cloned().collect();
+    let (server, lines) = doors::open(http, &options.doors)?;
+    let server = server.ok_or(io::ErrorKind::InvalidInput)?;
     let server = server.log(console(options)).configure(|settings| {
         settings.threads = options.threads.unwrap_or(settings.threads);
         if !options.proxies.is_empty() {
@@ -65,10 +80,10 @@ fn serve(options: &Options) -> io::Result<()> {
     // Before the URL is printed: who has read it may stop the server.
     let signals = Signals::catch()?;
     let handle = server.spawn(site)?;
-    let urls = listen::urls(handle.addrs());
-    print_urls(&urls);
+    let urls = listen::urls(web.iter());
+    print_lines(urls.iter().chain(&lines));
     if !options.quiet {
-        introduce(&handle, &served, taken);
+        introduce(&web, &served, taken);
     }
     if let (true, Some(url)) = (options.open, urls.first()) {
         open_browser(url);
@@ -101,19 +116,19 @@ fn console(options: &Options) -> Console<io::Stderr> {
     Console { requests, colour, place: Mutex::new(io::stderr()) }
 }
 
-fn print_urls(urls: &[String]) {
-    let text: String = urls.iter().map(|url| format!("{url}\n")).collect();
+fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
     // Whoever reads this may want the first line only.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
 }
 
-fn introduce(handle: &Handle, served: &str, taken: Option<u16>) {
+fn introduce(web: &[Address], served: &str, taken: Option<u16>) {
     let mut text = String::new();
     if let Some(port) = taken {
         text.push_str(&format!("doorway: port {port} is taken, so this is the next free one; --port chooses\n"));
     }
     text.push_str(&format!("doorway: serving {served}; Ctrl-C stops\n"));
-    if listen::is_public(handle.addrs()) {
+    if listen::is_public(web.iter()) {
         text.push_str("doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can\n");
     }
     let _ = io::stderr().write_all(text.as_bytes());

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use doorway::Headers;
 use doorway::app::Proxy;
+use doorway::{Door, Headers};
 
 /// Everything the arguments say.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Options {
     pub until_eof: bool,
     pub demo: bool,
     pub completions: Option<String>,
+    /// Addresses at which the protocols of front servers are spoken.
+    pub doors: Vec<(Door, String)>,
 }
 
 /// How a request is logged.
@@ -90,11 +92,17 @@ impl Default for Options {
             until_eof: false,
             demo: false,
             completions: None,
+            doors: Vec::new(),
         }
     }
 }
 
 impl Options {
+    /// Whether HTTP is served: always, unless only doors of front servers are named.
+    pub fn speaks_http(&self) -> bool {
+        self.doors.is_empty() || self.port.is_some() || !self.hosts.is_empty() || self.stdin
+    }
+
     /// What cannot be meant together.
     pub fn agree(&self) -> Result<(), String> {
         if self.demo && (self.folder.is_some() || self.reload || self.spa.is_some()) {
