@@ -315,6 +315,9 @@ fn a_directory_is_its_index_behind_a_redirect_to_its_slash() {
         (200, "<p>", Some("text/html; charset=utf-8"))
     );
     assert_eq!((get(&house, "/m/", "").text(), get(&house, "/other/", "").text()), ("top", "other"));
+    // An index by a path, and none that leads out.
+    let deep = serve(files(&tree).index(&["../root/index.html", "/etc/passwd", "", "a b/index.html"]));
+    assert_eq!(get(&deep, "/", "").text(), "<p>");
     // Without an index and without listings there is nothing to see.
     assert_eq!((status(&house, "/none/", ""), status(&house, "/m/other/", "")), (404, 404));
     assert_eq!(status(&house, "/", "If-None-Match: *\r\n"), 304);
@@ -330,6 +333,7 @@ fn a_route_of_a_single_page_application_is_its_page_and_a_missing_script_is_404(
     for target in ["/users/7", "/users/7?x=1", "/a/", "/assets/", "/%C3%A4"] {
         let response = get(&house, target, html);
         assert_eq!((response.status, response.text()), (200, "app"), "{target}");
+        assert_eq!(response.field("Vary"), Some("Accept"));
         assert_eq!(response.field("Content-Type"), Some("text/html; charset=utf-8"));
     }
     for (target, fields) in [
@@ -342,7 +346,8 @@ fn a_route_of_a_single_page_application_is_its_page_and_a_missing_script_is_404(
         ("/.git/config", html),
         ("/../x", html),
     ] {
-        assert_eq!(status(&house, target, fields), 404, "{target} {fields}");
+        let response = get(&house, target, fields);
+        assert_eq!((response.status, response.field("Vary")), (404, Some("Accept")), "{target} {fields}");
     }
     assert_eq!(ask(&house, "POST", "/users/7", html).status, 405);
     assert_eq!(get(&house, "/assets/app.js", html).text(), "js");

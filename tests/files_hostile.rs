@@ -401,6 +401,9 @@ fn a_listing_has_directories_first_and_says_size_and_date_to_every_reader() {
         assert!(page.contains(part), "{part} in {page}");
     }
     assert!(!page.contains("<script"));
+    for fields in ["Accept: application/json\r\n", "Accept: application/json, text/plain, */*\r\n"] {
+        assert_eq!(get(&house, "/", fields).field("Content-Type"), Some("application/json"), "{fields}");
+    }
     let json = get(&house, "/", "Accept: application/json, text/html;q=0.9\r\n");
     assert!(json.text().contains(
         "{\"name\":\"A.txt\",\"size\":1234,\"url\":\"./A.txt\",\"mod_time\":\"1994-11-06T08:49:37Z\",\"is_dir\":false}"

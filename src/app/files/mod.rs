@@ -107,7 +107,12 @@ impl Files {
         self
     }
 
-    /// Whether a directory without an index is listed: as HTML, or as JSON where the client prefers `application/json`. At first it is not.
+    /// Whether a directory without an index is listed: as HTML, or as JSON where the client asks for `application/json` by name. At first it is
+    /// not.
+    ///
+    /// The JSON is an array of `{"name":"a b","size":1,"url":"./a%20b","mod_time":"1994-11-06T08:49:37Z","is_dir":false}`. Either form has at
+    /// most 10,000 entries, and only what can be asked for: nothing hidden, no link that leads outside, no FIFO. Names with control
+    /// characters or a backslash are neither listed nor served.
     pub fn listing(mut self, listing: bool) -> Files {
         self.listing = listing;
         self
@@ -161,7 +166,9 @@ impl Files {
             return Ok(Response::redirect(location).with_status("302 Found"));
         }
         for index in &self.index {
-            let names: Vec<&[u8]> = wanted.names.iter().copied().chain([index.as_bytes()]).collect();
+            // As a path, so that each name of it is looked at.
+            let Some(index) = path::map(index.as_bytes(), true) else { continue };
+            let names = [wanted.names.as_slice(), &index.names].concat();
             match self.root.locate(&names) {
                 Ok(place) if place.metadata.is_file() => return self.file(environ, &names, place),
                 Ok(_) | Err(Refused::NotFound) => {}
@@ -224,7 +231,13 @@ impl Files {
     /// The answer where there is no file to send.
     fn refuse(&self, environ: &Environ, refused: Refused) -> Response {
         match refused {
-            Refused::NotFound => self.route(environ).unwrap_or_else(|| self.error(404, "Not Found")),
+            Refused::NotFound => {
+                let mut response = self.route(environ).unwrap_or_else(|| self.error(404, "Not Found"));
+                if self.spa.is_some() {
+                    response.headers.add("Vary", "Accept");
+                }
+                response
+            }
             Refused::Forbidden => self.error(403, "Forbidden"),
             Refused::Busy => self.error(503, "Service Unavailable").with_header("Retry-After", "1"),
             Refused::Failed(error) => Response::new("500 Internal Server Error", Body::from(Err::<Body, _>(error))),

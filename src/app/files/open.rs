@@ -69,16 +69,20 @@ impl Root {
     /// What the names lead to.
     pub(super) fn locate(&self, names: &[&[u8]]) -> Result<Place, Refused> {
         let mut path = self.path.clone();
+        let mut last = None;
+        let mut is_linked = false;
         for name in names {
             path.push(os_name(name).ok_or(Refused::NotFound)?);
+            if !self.follow && !is_linked {
+                let metadata = fs::symlink_metadata(&path)?;
+                is_linked = metadata.is_symlink();
+                last = Some(metadata);
+            }
         }
-        if self.follow || names.is_empty() {
-            let metadata = fs::metadata(&path)?;
-            return Ok(Place { path, metadata });
-        }
-        match self.look(names)? {
+        match last {
+            Some(_) if is_linked => self.resolve(&path),
             Some(metadata) => Ok(Place { path, metadata }),
-            None => self.resolve(&path),
+            None => fs::metadata(&path).map(|metadata| Place { path, metadata }).map_err(Refused::from),
         }
     }
 
@@ -90,21 +94,6 @@ impl Root {
             (true, true) => Ok(fs::metadata(entry.path())?),
             (true, false) => Ok(self.resolve(&entry.path())?.metadata),
         }
-    }
-
-    /// Looks at every name on the way; `None` where one of them is a link.
-    fn look(&self, names: &[&[u8]]) -> Result<Option<Metadata>, Refused> {
-        let mut path = self.path.clone();
-        let mut last = None;
-        for name in names {
-            path.push(os_name(name).ok_or(Refused::NotFound)?);
-            let metadata = fs::symlink_metadata(&path)?;
-            if metadata.is_symlink() {
-                return Ok(None);
-            }
-            last = Some(metadata);
-        }
-        Ok(last)
     }
 
     /// Where links lead, if that is inside.

@@ -91,8 +91,9 @@ pub(super) fn answer(
 ) -> Result<Response, Refused> {
     let entries = read(root, place, hidden, MOST)?;
     let accept = environ.header_bytes("accept").unwrap_or_default();
-    let json = weight(accept, &["application/json", "application/*", "*/*"]);
-    let html = weight(accept, &["text/html", "text/*", "*/*"]);
+    // By name: programs that ask for JSON take anything else as well (`application/json, text/plain, */*`), and curl just anything.
+    let json = weight(accept, &["application/json"]).unwrap_or_default();
+    let html = weight(accept, &["text/html"]).unwrap_or_default();
     let response =
         if json > html { Response::json(json::write(&entries)) } else { page::answer(&entries, environ, names) };
     Ok(response.with_header("Vary", "Accept").with_header("X-Content-Type-Options", "nosniff"))

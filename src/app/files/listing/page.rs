@@ -3,8 +3,7 @@
 use super::{Entries, Environ, Response, Write, escape_html, shown};
 
 /// Nothing is loaded and nothing runs, whatever a name should manage to become.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--t:#1b1f24;--b:#fff;--m:#57606a;--l:#d8dee4;--h:#f3f6f9;--a:#0757b8}\
