@@ -371,6 +371,10 @@ mod tests {
             environ.set("SERVER_PORT", "8080");
             environ.set("REMOTE_ADDR", "192.0.2.7");
             environ.set("REQUEST_METHOD", "PUT");
+            assert_eq!((environ.content_type(), environ.server_protocol()), (None, ""));
+            environ.set("CONTENT_TYPE", "text/plain");
+            environ.set("SERVER_PROTOCOL", "HTTP/1.0");
+            assert_eq!((environ.content_type(), environ.server_protocol()), (Some("text/plain".into()), "HTTP/1.0"));
             assert_eq!((environ.content_length(), environ.server_port()), (Some(42), Some(8080)));
             assert_eq!((environ.server_name(), environ.remote_addr()), ("example.org", "192.0.2.7".parse().ok()));
             assert_eq!((environ.version(), environ.door(), environ.input_terminated()), ((1, 0), "cgi", true));
@@ -380,6 +384,18 @@ mod tests {
             assert_eq!(environ.url_scheme(), if flag { "http" } else { "https" });
             assert!(format!("{environ:?}").contains("PUT"));
         }
+    }
+
+    #[test]
+    fn every_variable_is_iterated_over_once_with_its_last_value() {
+        let mut environ = Environ::new(Gateway::default());
+        assert_eq!(environ.iter().count(), 0);
+        for (name, value) in [("A", "1"), ("B", "2"), ("A", "3")] {
+            environ.set(name, value);
+        }
+        let mut variables: Vec<_> = environ.iter().collect();
+        variables.sort_unstable();
+        assert_eq!(variables, [("A", &b"3"[..]), ("B", b"2")]);
     }
 
     #[test]
