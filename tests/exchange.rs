@@ -11,6 +11,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use apps::{Recorder, echo, hello, starts_with};
 use doorway::log::Answer;
@@ -1236,4 +1237,22 @@ fn p_cfg_02_a_client_cannot_add_to_a_variable_of_the_deployer() {
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Role: a\r\nX-Role: b\r\n\r\n");
     let both = [("SCRIPT_NAME", &b"/app"[..]), ("HTTP_X_ROLE", b"trusted")];
     assert_eq!(client.response().text(), format!("{both:?}"));
+}
+
+#[test]
+fn p_body_04_the_time_that_a_close_takes_is_not_taken_from_the_client() {
+    let application = |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        Body::from("ok").on_close(|| std::thread::sleep(Duration::from_millis(1500)))
+    };
+    let house = serve_with(application, |settings| settings.idle_deadline = Duration::from_secs(1));
+    let mut client = house.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().text(), "ok");
+    // The log has its line when the close is over; the client may be silent for a second from then on.
+    house.log.take_accesses(1);
+    // Not so that this passes, but so that a deadline that counts from before the close is seen to be over.
+    std::thread::sleep(Duration::from_millis(300));
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response().text(), "ok");
 }
