@@ -203,7 +203,9 @@ mod tests {
         fs::write(folder.join("kept"), "").unwrap();
         drop(Name(folder.join("kept")));
         fs::remove_dir(&folder).expect("empty");
-        assert!(temporary_file(&folder, unpredictable).is_err());
+        let error = temporary_file(&folder, unpredictable).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains(&folder.display().to_string()), "{error}");
     }
 
     #[test]
