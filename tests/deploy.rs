@@ -77,8 +77,10 @@ impl Deployment {
             &["-p", ".", "-e", "stderr", "-g", "daemon off; pid nginx.pid;", "-c"],
             "nginx.conf",
         );
-        fs::copy(support::example::example("five_doors"), deployment.folder.join("www/app")).unwrap();
-        deployment.start_front("lighttpd", &["-D", "-f"], "lighttpd.conf");
+        if let Some(example) = support::example::example("five_doors") {
+            fs::copy(example, deployment.folder.join("www/app")).unwrap();
+            deployment.start_front("lighttpd", &["-D", "-f"], "lighttpd.conf");
+        }
         deployment.start_front("haproxy", &["-db", "-f"], "haproxy.cfg");
         deployment
     }

@@ -4,13 +4,18 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Where the example is, built now if it was not: a single test file is run without the examples.
-pub fn example(name: &str) -> PathBuf {
+/// Where the example is, built now if it was not: a single test file is run without the examples. Without cargo there are none, which
+/// is said.
+pub fn example(name: &str) -> Option<PathBuf> {
     static BUILT: OnceLock<()> = OnceLock::new();
+    let Some(cargo) = std::env::var_os("CARGO") else {
+        println!("skipped: without cargo the example {name} is not built");
+        return None;
+    };
     let test = std::env::current_exe().expect("a path of this test");
     let profile = test.ancestors().nth(2).expect("tests are built in a folder of the profile");
     BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
+        let mut cargo = Command::new(cargo);
         cargo.args(["build", "--quiet", "--offline", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile.ends_with("release") {
             cargo.arg("--release");
@@ -19,5 +24,5 @@ pub fn example(name: &str) -> PathBuf {
     });
     let path = profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
     assert!(path.exists(), "no {}", path.display());
-    path
+    Some(path)
 }
