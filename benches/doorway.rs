@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use doorway::http::chunked::{Decoder, Step};
+use doorway::http::chunked::{CRLF, Decoder, LAST_CHUNK, Step, size_line};
 use doorway::http::date::imf_fixdate;
 use doorway::http::head::{Limits, Parsed, Spans, parse};
 use doorway::{Body, Environ, Server, StartResponse, serve_connection};
@@ -99,6 +99,28 @@ fn chunked_decode(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn chunked_encode(criterion: &mut Criterion) {
+    const SIZE: usize = 64 * 1024;
+    let content = vec![b'x'; SIZE];
+    let encode = |content: &[u8], out: &mut Vec<u8>| {
+        out.clear();
+        for block in content.chunks(1024) {
+            out.extend_from_slice(size_line(block.len(), &mut [0; 18]));
+            out.extend_from_slice(block);
+            out.extend_from_slice(CRLF);
+        }
+        out.extend_from_slice(LAST_CHUNK);
+        out.len()
+    };
+    let mut out = Vec::new();
+    encode(&content, &mut out);
+    assert_eq!(chunked_len(&out), SIZE);
+    let mut group = criterion.benchmark_group("chunked_encode");
+    group.throughput(Throughput::Bytes(SIZE as u64));
+    group.bench_function("64KiB", |bencher| bencher.iter(|| encode(black_box(&content), &mut out)));
+    group.finish();
+}
+
 fn date(criterion: &mut Criterion) {
     assert_eq!(&imf_fixdate(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
     criterion.bench_function("date", |bencher| bencher.iter(|| imf_fixdate(black_box(784_111_777))));
@@ -129,10 +151,53 @@ impl Write for Client {
 
 /// The number of bytes that come back for pipelined requests.
 fn exchange(requests: Vec<u8>) -> usize {
+    exchange_with(requests, hello)
+}
+
+fn exchange_with(requests: Vec<u8>, application: fn(&Environ, &mut StartResponse) -> Body) -> usize {
     let heard = Arc::new(AtomicUsize::new(0));
     let client = Client { says: Cursor::new(requests), heard: Arc::clone(&heard) };
-    serve_connection(client, hello);
+    serve_connection(client, application);
     heard.load(Ordering::Relaxed)
+}
+
+/// A head as applications with a session and a policy have it: ten fields, 430 bytes.
+fn ten_fields(_environ: &Environ, start_response: &mut StartResponse) -> Body {
+    let fields = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Cache-Control", "no-cache, private"),
+        ("ETag", "\"5f3b-1a2b3c4d\""),
+        ("Vary", "Accept-Encoding, Cookie"),
+        ("Set-Cookie", "session=0123456789abcdef; Path=/; HttpOnly; SameSite=Lax"),
+        ("Content-Security-Policy", "default-src 'self'; img-src 'self' data:"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "same-origin"),
+        ("Strict-Transport-Security", "max-age=31536000"),
+        ("Content-Language", "en"),
+    ];
+    start_response.start("200 OK", &fields);
+    Body::empty()
+}
+
+/// Exchanges without a socket: a small head, checked and written, and a larger one.
+fn response_head(criterion: &mut Criterion) {
+    let requests = SHORT.repeat(EXCHANGES);
+    let mut group = criterion.benchmark_group("response_head");
+    group.throughput(Throughput::Elements(EXCHANGES as u64));
+    for (name, application) in
+        [("exchange_1_field", hello as fn(&Environ, &mut StartResponse) -> Body), ("exchange_10_fields", ten_fields)]
+    {
+        let one = exchange_with(SHORT.to_vec(), application);
+        assert_eq!(exchange_with(requests.clone(), application), one * EXCHANGES, "{name}");
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || requests.clone(),
+                |requests| exchange_with(requests, application),
+                criterion::BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
 }
 
 fn environ(criterion: &mut Criterion) {
@@ -182,5 +247,5 @@ fn loopback(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(all, head_parse, chunked_decode, date, environ, loopback);
+criterion_group!(all, head_parse, chunked_decode, chunked_encode, response_head, date, environ, loopback);
 criterion_main!(all);
