@@ -214,6 +214,8 @@ fn a_file_that_cannot_be_read_is_403_and_the_server_lives() {
     tree.write("dir/x", "");
     fs::set_permissions(tree.root().join("dir"), fs::Permissions::from_mode(0o000)).unwrap();
     tree.write("a.txt", "x");
+    let sibling = tree.write("a.txt.gz", "locked as well");
+    fs::set_permissions(&sibling, fs::Permissions::from_mode(0o000)).unwrap();
     if File::open(&locked).is_ok() {
         // Nothing is locked for root, so somebody else has to look.
         fs::set_permissions(tree.outside(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -238,14 +240,16 @@ fn unreadable_files_as_somebody_else() {
 }
 
 fn check_unreadable(root: &Path) {
-    let house = serve(Files::new(root).unwrap().listing(true));
+    let house = serve(Files::new(root).unwrap().listing(true).precompressed(true));
     for _ in 0..4 {
         for target in ["/locked.txt", "/dir/", "/dir/x"] {
             let response = get(&house, target, "");
             assert_eq!((response.status, response.text()), (403, "Forbidden\n"), "{target}");
         }
     }
-    assert_eq!(get(&house, "/a.txt", "").text(), "x");
+    for fields in ["", "Accept-Encoding: gzip\r\n"] {
+        assert_eq!(get(&house, "/a.txt", fields).text(), "x");
+    }
     assert_eq!(house.log.reports(), vec![]);
 }
 

@@ -55,3 +55,30 @@ pub(crate) fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Resu
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, position)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p_file_04_a_range_is_read_in_blocks_from_its_position_and_never_past_its_length() {
+        let path = std::env::temp_dir().join(format!("doorway-range-{}", std::process::id()));
+        let content: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+        std::fs::write(&path, &content).unwrap();
+        let read = |position: u64, left: u64| {
+            let mut range = FileRange { file: File::open(&path).unwrap(), position, left };
+            let blocks: Vec<Block> = std::iter::from_fn(|| range.next_block().transpose().unwrap()).collect();
+            assert!(blocks.iter().all(|block| block.len() <= READ_BLOCK));
+            blocks.concat()
+        };
+        assert_eq!(read(0, 200_000), content);
+        assert_eq!(read(70_000, 100_000), content[70_000..170_000]);
+        assert_eq!(read(199_999, 1), content[199_999..]);
+        assert_eq!(read(5, 0), b"");
+
+        let mut beyond = FileRange { file: File::open(&path).unwrap(), position: 199_990, left: 11 };
+        assert_eq!(beyond.next_block().unwrap().unwrap().len(), 10);
+        assert_eq!(beyond.next_block().unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        std::fs::remove_file(&path).unwrap();
+    }
+}

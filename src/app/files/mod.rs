@@ -188,8 +188,12 @@ impl Files {
         let accepted = environ.header_bytes("accept-encoding").unwrap_or_default();
         let sibling =
             self.precompressed.then(|| coding::choose(&self.root, names, &place.metadata, accepted)).flatten();
-        let (place, coding) = sibling.map_or((place, None), |(place, coding)| (place, Some(coding)));
-        let (file, metadata) = open::open(&place)?;
+        // A sibling that cannot be read takes nothing away from its file.
+        let opened = sibling.and_then(|(place, coding)| Some((open::open(&place).ok()?, Some(coding))));
+        let ((file, metadata), coding) = match opened {
+            Some(opened) => opened,
+            None => (open::open(&place)?, None),
+        };
         let validators = Validators::of(&metadata, coding, now);
         let complete = metadata.len();
 
