@@ -340,6 +340,7 @@ fn an_upstream_that_is_not_there_is_a_502_that_does_not_tell_the_client_where_it
     );
     let seen = house.log.take(Cause::ApplicationError);
     assert!(seen.detail.starts_with(&format!("http://{address}: 5002 upstream-unreachable")), "{}", seen.line);
+    assert!(seen.detail.ends_with("nobody listens there: start it, or correct the address"), "{}", seen.line);
 }
 
 #[test]

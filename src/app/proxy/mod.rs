@@ -63,7 +63,8 @@ use wire::Exchange;
 /// | the request has been through here before | 508 | [`Cause::ProxyLoop`] |
 ///
 /// A request that is passed on holds a thread of the pool until the upstream has answered; content up to 64 KiB that a slow client
-/// takes holds none. A server-sent event stream holds one for as long as it lasts.
+/// takes holds none. A server-sent event stream holds one for as long as it lasts, and its head reaches the client with its first event, since
+/// a head goes out with the first block.
 ///
 /// ```
 /// use doorway::{Server, app, middleware::Mount};

@@ -103,11 +103,13 @@ impl Upstream {
                 Err(error) => last = error,
             }
         }
-        let cause = match last.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Cause::UpstreamDeadline,
-            _ => Cause::UpstreamUnreachable,
-        };
-        Err(Fault::new(cause, last))
+        Err(match last.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Fault::new(Cause::UpstreamDeadline, last),
+            io::ErrorKind::ConnectionRefused => {
+                Fault::new(Cause::UpstreamUnreachable, "nobody listens there: start it, or correct the address")
+            }
+            _ => Fault::new(Cause::UpstreamUnreachable, last),
+        })
     }
 
     /// The target to ask for; `None` for a path with a `..` segment, by which one could leave the prefix at the upstream.
