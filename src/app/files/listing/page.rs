@@ -10,8 +10,8 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--t:#e6edf3;--b:#0d1117;--m:#9aa5b1;--l:#2b333d;--h:#161c24;--a:#79b8ff}}\
 *{box-sizing:border-box}\
 body{margin:0 auto;padding:2rem 1rem 3rem;max-width:60rem;font:1rem/1.5 system-ui,sans-serif;color:var(--t);background:var(--b)}\
-h1{font-size:1.25rem;font-weight:600;margin:0 0 1rem;overflow-wrap:anywhere}\
-h1 span{color:var(--m);font-weight:400}\
+h1{font-size:1.25rem;font-weight:400;margin:0 0 1rem;padding:0 .5rem;overflow-wrap:anywhere;color:var(--m)}\
+[aria-current]{color:var(--t);font-weight:600}\
 a{color:var(--a);text-decoration:none}a:hover{text-decoration:underline}\
 :focus-visible{outline:2px solid var(--a);outline-offset:2px;border-radius:2px}\
 table{width:100%;border-collapse:collapse}\
