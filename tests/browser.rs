@@ -140,9 +140,17 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // A test that has failed already must not fail again here.
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.ask("DELETE", &format!("/session/{}", self.session), "");
+        // Killing the driver alone would leave the browser running; and a test that has failed already must not fail again here.
+        if !self.session.is_empty() {
+            let request =
+                format!("DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", self.session);
+            let mut answer = [0];
+            let _ = TcpStream::connect(&self.address).and_then(|mut stream| {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.write_all(request.as_bytes())?;
+                // It answers when the browser has ended.
+                stream.read(&mut answer)
+            });
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
