@@ -96,6 +96,14 @@ impl Read for Input<'_> {
             None => Ok(0),
         }
     }
+
+    // The server knows how much is to come.
+    fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
+        match self.source()? {
+            Some(content) => content.read_to_end(out),
+            None => Ok(0),
+        }
+    }
 }
 
 impl BufRead for Input<'_> {

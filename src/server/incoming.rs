@@ -21,6 +21,13 @@ use crate::http::chunked::{Decoder, Step};
 /// How much is received at once where it cannot go straight to the application.
 const RECEIVED: usize = 16 * 1024;
 
+/// Reads of at least this much go straight to the application's memory. std's `read_to_end` asks for 8 KiB at first, and for more only
+/// when that was filled: with 16 KiB here it received 100 KB in 25 pieces of 4 KiB, at 1.5 times the CPU.
+const DIRECT: usize = 4 * 1024;
+
+/// How much memory is laid out at once for content that is announced: a client that promises much and sends nothing costs no more.
+const AHEAD: usize = 256 * 1024;
+
 /// How much of a content is still to come.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Coding {
@@ -266,34 +273,41 @@ impl Incoming {
         if self.buffer.is_empty() {
             self.intake.answer_expectation(&*self.transport)?;
         }
-        self.transport.wait(Wait::Slice)?;
-        let begin = Instant::now();
-        let (allowance, cause) = self.pace.allowance(&self.settings);
+        // What is there already needs no clock, and a socket that does not block no change: both only for a client that is waited for.
+        let mut begin = self.transport.waits().then(Instant::now);
         loop {
             let result = match &mut direct {
                 Some(place) => self.transport.read(place),
                 None => self.buffer.fill(&*self.transport, RECEIVED, &self.reserve),
             };
-            match result {
+            match (result, begin) {
                 // P-IN-07: never a quiet end.
-                Ok(0) => return Err(self.fail(Cause::ContentTruncated)),
-                Ok(received) => {
-                    self.pace.note(begin.elapsed(), received);
+                (Ok(0), _) => return Err(self.fail(Cause::ContentTruncated)),
+                (Ok(received), begin) => {
+                    self.pace.note(begin.map_or(Duration::ZERO, |begin| begin.elapsed()), received);
                     return Ok(received);
                 }
-                Err(error) if is_not_yet(&error) => {
-                    let waited = begin.elapsed();
-                    if waited >= allowance {
-                        return Err(self.fail(cause));
-                    }
-                    let (waited, received) = (self.pace.waited + waited, self.pace.received);
-                    if self.place.as_ref().is_some_and(|place| place.must_go(waited, received)) {
-                        return Err(self.fail(Cause::CrowdedOut));
-                    }
+                (Err(error), Some(begin)) if is_not_yet(&error) => self.go_on_waiting(begin.elapsed())?,
+                (Err(error), None) if is_not_yet(&error) => {
+                    begin = Some(Instant::now());
+                    self.transport.wait(Wait::Slice)?;
                 }
-                Err(_) => return Err(self.fail(Cause::ContentTruncated)),
+                (Err(_), _) => return Err(self.fail(Cause::ContentTruncated)),
             }
         }
+    }
+
+    /// Whether a client that has sent nothing for so long may go on.
+    fn go_on_waiting(&mut self, waited: Duration) -> io::Result<()> {
+        let (allowance, cause) = self.pace.allowance(&self.settings);
+        if waited >= allowance {
+            return Err(self.fail(cause));
+        }
+        let (waited, received) = (self.pace.waited + waited, self.pace.received);
+        if self.place.as_ref().is_some_and(|place| place.must_go(waited, received)) {
+            return Err(self.fail(Cause::CrowdedOut));
+        }
+        Ok(())
     }
 
     fn fail(&mut self, cause: Cause) -> io::Error {
@@ -323,7 +337,7 @@ impl Read for Incoming {
             return Ok(0);
         }
         // A large read with nothing buffered goes straight to the application's memory.
-        if self.ready == 0 && self.buffer.is_empty() && out.len() >= RECEIVED && self.coding.announced() > 0 {
+        if self.ready == 0 && self.buffer.is_empty() && out.len() >= DIRECT && self.coding.announced() > 0 {
             let length = out.len().min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
             let received = self.receive(out.get_mut(..length))?;
             self.coding.advance(received as u64);
@@ -334,6 +348,28 @@ impl Read for Incoming {
         let length = self.fill_buf()?.read(out)?;
         self.consume(length);
         Ok(length)
+    }
+
+    /// In memory laid out for what is announced, so that content of a known length is received in as few pieces as it arrives in.
+    fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
+        let begin = out.len();
+        let mut end = begin;
+        let result = loop {
+            if end == out.len() {
+                if self.failure.is_none() && self.coding.is_end() {
+                    break Ok(end - begin);
+                }
+                let announced = usize::try_from(self.coding.announced()).unwrap_or(AHEAD);
+                out.resize(end + announced.clamp(DIRECT, AHEAD), 0);
+            }
+            match self.read(out.get_mut(end..).unwrap_or_default()) {
+                Ok(0) => break Ok(end - begin),
+                Ok(length) => end += length,
+                Err(error) => break Err(error),
+            }
+        };
+        out.truncate(end);
+        result
     }
 }
 
@@ -357,7 +393,10 @@ impl BufRead for Incoming {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
+    use crate::server::transport::Over;
 
     #[test]
     fn content_may_pause_for_the_stall_time_and_must_keep_the_rate_after_ten_seconds() {
@@ -368,5 +407,56 @@ mod tests {
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(2), Cause::ContentSlow));
         pace.note(Duration::ZERO, 2_000);
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
+    }
+
+    /// A client that counts how often it is read from.
+    struct Counting(io::Cursor<Vec<u8>>, Arc<AtomicUsize>);
+
+    impl Read for Counting {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.read(out)
+        }
+    }
+
+    impl io::Write for Counting {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn incoming(sent: Vec<u8>, announced: u64) -> (Incoming, Arc<AtomicUsize>) {
+        let reads = Arc::<AtomicUsize>::default();
+        let transport = Arc::new(Over::new(Counting(io::Cursor::new(sent), Arc::clone(&reads))));
+        let coding = Coding::Length { left: announced };
+        let intake = Arc::new(Intake::new(false));
+        let (settings, reserve) = (Arc::new(Settings::default()), Arc::default());
+        (Incoming::new(transport, Buffer::default(), coding, intake, settings, reserve, None), reads)
+    }
+
+    #[test]
+    fn content_of_a_known_length_is_read_in_as_few_pieces_as_it_arrives_in_and_not_beyond_its_end() {
+        let (mut incoming, reads) = incoming(vec![7; 100_005], 100_000);
+        let mut content = vec![1];
+        assert_eq!(incoming.read_to_end(&mut content).unwrap(), 100_000);
+        assert_eq!((content.len(), content[0], content[100_000]), (100_001, 1, 7));
+        // One into the buffer of the connection, which the head would have come with, and one for the rest.
+        assert!(reads.load(Ordering::Relaxed) <= 2, "{reads:?}");
+        assert_eq!(incoming.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn memory_for_announced_content_is_laid_out_as_it_comes_and_what_came_before_a_failure_is_kept() {
+        let (mut incoming, _) = incoming(vec![7; 300_000], 1 << 40);
+        incoming.settings = Arc::new(Settings { max_content: None, ..Settings::default() });
+        let mut content = Vec::new();
+        let error = incoming.read_to_end(&mut content).unwrap_err();
+        assert_eq!((error.kind(), content.len()), (io::ErrorKind::UnexpectedEof, 300_000));
+        assert!(content.capacity() <= 4 * AHEAD);
+        assert!(incoming.read_to_end(&mut content).is_err());
     }
 }

@@ -23,6 +23,9 @@ pub(super) trait Transport: Send + Sync {
     /// Chooses whether reads and writes return at once or wait for at most one slice.
     fn wait(&self, wait: Wait) -> io::Result<()>;
 
+    /// Whether reads and writes may wait.
+    fn waits(&self) -> bool;
+
     /// Ends one or both directions, and tells whether this transport can. Errors are ignored: the peer may have been first.
     fn shutdown(&self, how: Shutdown) -> bool;
 }
@@ -110,6 +113,10 @@ impl Transport for Socket {
         Ok(())
     }
 
+    fn waits(&self) -> bool {
+        self.mode.load(Ordering::Relaxed) == Socket::SLICES
+    }
+
     fn shutdown(&self, how: Shutdown) -> bool {
         let _ = on_stream!(&self.stream, socket => socket.shutdown(how));
         true
@@ -150,6 +157,10 @@ impl<S: Read + Write + Send> Transport for Over<S> {
 
     fn wait(&self, _wait: Wait) -> io::Result<()> {
         Ok(())
+    }
+
+    fn waits(&self) -> bool {
+        true
     }
 
     fn shutdown(&self, _how: Shutdown) -> bool {
