@@ -97,8 +97,8 @@ impl Connection {
         origin: Arc<Origin>,
         house: &House,
         ticket: Option<Ticket>,
+        now: Instant,
     ) -> Connection {
-        let now = Instant::now();
         Connection {
             transport,
             peer,

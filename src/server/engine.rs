@@ -10,22 +10,21 @@
 //! close, connections without a request end at once, what runs has the grace, then it is cut; the monitor sees to that
 //! and goes last.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::accept::Gate;
 use super::connection::Connection;
 use super::house::House;
 use super::listener::Listener;
-use super::log::{Answer, Report};
 use super::monitor::{self, Monitor};
 use super::pool::{Vacancies, Vacancy, Worker};
+use super::settings::Settings;
 use super::shard::{Shard, State};
-use super::transport::{Socket, Stream, Transport};
-use crate::cause::Cause;
-use crate::door::{Origin, Peer};
+use super::transport::Transport;
+use crate::door::Origin;
 use crate::gateway::{Gateway, Pairs};
 
 /// What the threads of a server share.
@@ -36,7 +35,7 @@ pub(super) struct Engine {
     pub(super) monitor: Monitor,
     /// For each thread of the pool, the transport it works with.
     places: Vec<Mutex<Option<Arc<dyn Transport>>>>,
-    listeners: Vec<Listener>,
+    pub(super) gates: Vec<Gate>,
     accepting: AtomicUsize,
     ended: AtomicBool,
     next_shard: AtomicUsize,
@@ -53,7 +52,12 @@ impl Engine {
         let threads = house.settings.threads.max(1);
         let shards = (0..house.shards).map(|_| Shard::default()).collect();
         let vacancies = Vacancies::new(house.shards);
+        let gates = listeners.into_iter().map(|listener| {
+            let origin = origin(&house.settings, &listener, variables);
+            Gate::new(listener, origin)
+        });
         let engine = Arc::new(Engine {
+            gates: gates.collect(),
             house,
             shards,
             vacancies,
@@ -62,11 +66,10 @@ impl Engine {
             next_shard: AtomicUsize::new(0),
             places: (0..threads).map(|_| Mutex::default()).collect(),
             accepting: AtomicUsize::new(0),
-            listeners,
             grace_until: Mutex::default(),
         });
         let mut started = Vec::new();
-        let result = engine.start_threads(variables, &mut started);
+        let result = engine.start_threads(&mut started);
         match result {
             Ok(()) => Ok((engine, started)),
             Err(error) => {
@@ -80,7 +83,7 @@ impl Engine {
         }
     }
 
-    fn start_threads(self: &Arc<Engine>, variables: &Pairs, started: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
+    fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
         for index in 0..self.places.len() {
             started.push(self.thread(format!("doorway-{index}"), move |engine| {
                 if let Some(place) = engine.places.get(index) {
@@ -95,12 +98,11 @@ impl Engine {
             monitor::watch(engine);
             engine.send_home();
         })?);
-        for (index, listener) in self.listeners.iter().enumerate() {
-            let origin = Arc::new(self.origin(listener, variables));
+        for index in 0..self.gates.len() {
             self.accepting.fetch_add(1, Ordering::SeqCst);
             let thread = self.thread(format!("doorway-accept-{index}"), move |engine| {
-                if let Some(listener) = engine.listeners.get(index) {
-                    engine.accept(listener, &origin);
+                if let Some(gate) = engine.gates.get(index) {
+                    engine.accept(gate);
                 }
                 engine.accepting.fetch_sub(1, Ordering::SeqCst);
                 engine.monitor.wake();
@@ -121,58 +123,11 @@ impl Engine {
         Builder::new().name(name).spawn(move || run(&engine))
     }
 
-    fn origin(&self, listener: &Listener, variables: &Pairs) -> Origin {
-        let settings = &self.house.settings;
-        let gateway = Gateway { https: settings.https, multithread: settings.threads > 1, ..Gateway::default() };
-        Origin::new(listener.door, gateway, settings.server_name.clone(), listener.address().port(), variables.clone())
-    }
-
-    /// Accepts until the server stops. No error ends it: what the system refuses is waited out, making room meanwhile.
-    fn accept(&self, listener: &Listener, origin: &Arc<Origin>) {
-        const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-        const QUIET: Duration = Duration::from_secs(10);
-        let mut patience = PATIENCE.0;
-        let mut failed: Option<Instant> = None;
-        while !self.house.is_stopping() {
-            match listener.accept() {
-                Ok((stream, peer)) => {
-                    patience = PATIENCE.0;
-                    if listener.allows(&peer) {
-                        self.admit(stream, peer, origin);
-                    } else {
-                        self.turn_away(&peer);
-                    }
-                }
-                // The client was gone before it was accepted.
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
-                Err(_) if self.house.is_stopping() => return,
-                Err(error) => {
-                    // Mostly EMFILE: one line when it begins. Each connection that is closed for another lets one in before the next
-                    // failure, so it is only over when it has not come back for a while.
-                    if failed.replace(Instant::now()).is_none_or(|last| last.elapsed() > QUIET) {
-                        self.report(Cause::AcceptFailed, &error.to_string());
-                    }
-                    self.make_room();
-                    self.house.places.wait(patience);
-                    patience = (patience * 2).min(PATIENCE.1);
-                }
-            }
-        }
-    }
-
-    fn admit(&self, stream: Stream, peer: Peer, origin: &Arc<Origin>) {
-        let ticket = self.house.places.take();
-        self.house.stats.accepted.fetch_add(1, Ordering::Relaxed);
-        while self.is_crowded() && !self.house.is_stopping() {
-            if !self.make_room() {
-                self.house.places.wait(Duration::from_millis(20));
-            }
-        }
-        let Ok(socket) = Socket::new(stream) else { return };
-        let connection = Connection::new(Arc::new(socket), peer, Arc::clone(origin), &self.house, Some(ticket));
+    /// Brings a new connection to the shard whose turn it is.
+    pub(super) fn bring(&self, connection: Box<Connection>) {
         let index = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len();
         if let Some(shard) = self.shards.get(index) {
-            shard.deliver(Box::new(connection));
+            shard.deliver(connection);
             // Its driver stays with another connection, and would see this one up to 8 ms late.
             if self.vacancies.has_standby() {
                 if let Some(mut state) = shard.lock_if_blocked() {
@@ -203,20 +158,6 @@ impl Engine {
             })
     }
 
-    /// Closes the connection that has waited longest of the address that has most waiting. Tells whether there was one.
-    fn make_room(&self) -> bool {
-        let mut counts = HashMap::new();
-        for shard in &self.shards {
-            shard.lock().count_addresses(&mut counts);
-        }
-        let Some((busiest, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return false };
-        let oldest = self.shards.iter().filter_map(|shard| Some((shard.lock().oldest_of(busiest)?, shard)));
-        match oldest.min_by_key(|(since, _)| *since) {
-            Some((since, shard)) => shard.lock().close_oldest(busiest, since, &self.house),
-            None => false,
-        }
-    }
-
     /// The share of one shard in the queue of requests that wait for a thread.
     pub(super) fn queue_each(&self) -> usize {
         (self.house.settings.queue / self.shards.len()).max(1)
@@ -235,11 +176,6 @@ impl Engine {
         }
     }
 
-    /// Whether more connections are open than may be.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.house.places.open() > self.house.settings.max_connections.max(1)
-    }
-
     /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.
     pub(super) fn stop(&self, grace: Duration) {
         let until = Instant::now().checked_add(grace);
@@ -251,7 +187,7 @@ impl Engine {
             };
         }
         self.house.begin_to_stop();
-        for listener in &self.listeners {
+        for listener in self.listeners() {
             listener.unblock();
         }
         self.monitor.wake();
@@ -279,16 +215,13 @@ impl Engine {
             && self.house.places.open() == 0
     }
 
-    pub(super) fn listeners(&self) -> &[Listener] {
-        &self.listeners
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.gates.iter().map(|gate| &gate.listener)
     }
+}
 
-    fn turn_away(&self, peer: &Peer) {
-        let (cause, answer) = (Cause::PeerRefused, Answer::Closed);
-        self.house.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
-    }
-
-    fn report(&self, cause: Cause, detail: &str) {
-        self.house.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
-    }
+/// What every connection of a listener has in common.
+fn origin(settings: &Settings, listener: &Listener, variables: &Pairs) -> Origin {
+    let gateway = Gateway { https: settings.https, multithread: settings.threads > 1, ..Gateway::default() };
+    Origin::new(listener.door, gateway, settings.server_name.clone(), listener.address().port(), variables.clone())
 }

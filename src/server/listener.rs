@@ -26,7 +26,6 @@ pub struct Listener {
     /// Who may connect; nobody named is everybody.
     allowed: Vec<IpAddr>,
     /// Opened by the server itself.
-    #[cfg(unix)]
     own: bool,
     /// What the server made at its path: device and number of the file.
     #[cfg(unix)]
@@ -140,14 +139,12 @@ impl Listener {
         Ok(listener)
     }
 
-    #[cfg_attr(not(unix), expect(unused_variables, reason = "only a Unix listener is ended through its descriptor"))]
     fn over(socket: Kind, address: Address, own: bool) -> Listener {
         Listener {
             socket,
             address,
             door: Door::Http,
             allowed: Vec::new(),
-            #[cfg(unix)]
             own,
             #[cfg(unix)]
             made: None,
@@ -189,6 +186,20 @@ impl Listener {
                 ))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether no other process has the socket: what is changed about it concerns nobody else.
+    pub(super) fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// Whether accept returns at once when nobody is there.
+    pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match &self.socket {
+            Kind::Tcp(socket) => socket.set_nonblocking(nonblocking),
+            #[cfg(unix)]
+            Kind::Unix(socket) => socket.set_nonblocking(nonblocking),
         }
     }
 

@@ -4,6 +4,7 @@
 //! request and its response, in a thread of the pool) → `connection` again. While a connection waits for its client it is in
 //! a `shard`, which a thread of the `pool` sweeps and the `monitor` looks after. `engine` starts and ends it all; every limit stands in [`settings`].
 
+mod accept;
 mod buffer;
 mod connection;
 mod engine;
@@ -319,7 +320,7 @@ impl Server {
             ..Gateway::default()
         };
         let origin = Origin::new(door, gateway, house.settings.server_name.clone(), port, self.variables);
-        let mut connection = Connection::new(transport, peer, Arc::new(origin), &house, None);
+        let mut connection = Connection::new(transport, peer, Arc::new(origin), &house, None, Instant::now());
         let mut desk = Desk::new(&house);
         loop {
             let now = Instant::now();
@@ -377,7 +378,7 @@ impl Handle {
 
     /// Every address it listens at.
     pub fn addrs(&self) -> impl Iterator<Item = &Address> {
-        self.engine.listeners().iter().map(Listener::address)
+        self.engine.listeners().map(Listener::address)
     }
 
     /// How many threads the server has in all: the pool, one for each address, the monitor.

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Next};
 use super::engine::Engine;
 use super::exchange::Desk;
-use super::settings::{IDLE_PASSES, QUICK_CALL, SLICES, SLOW_CALL};
+use super::settings::{IDLE_PASSES, QUICK_CALL, RUSH, SHORTEST, SLICES, SLOW_CALL};
 use super::shard::{Found, Shard, State};
 use super::transport::{Transport, Wait};
 use crate::cause::Cause;
@@ -151,12 +151,20 @@ impl<'a> Worker<'a> {
     fn drive(&mut self, shard: &Shard, vacancy: Vacancy) {
         let house = &self.engine.house;
         let mut fruitless = 0;
+        let mut turns = 0_u32;
         let mut state = shard.lock();
         while state.tenure == vacancy.tenure && !self.engine.has_ended() {
             if self.engine.has_work_waiting() {
                 // The other shard has nobody: take turns.
                 self.engine.replace_driver(vacancy.shard, &mut state);
                 return;
+            }
+            turns = turns.wrapping_add(1);
+            if turns % RUSH.turns == 0 && self.engine.is_rush() {
+                drop(state);
+                self.engine.accept_in_rush();
+                state = shard.lock();
+                continue;
             }
             shard.take_mail(&mut state);
             let now = Instant::now();
@@ -183,19 +191,35 @@ impl<'a> Worker<'a> {
                     state
                 }
                 Found::Nothing(Some(Duration::ZERO)) => state,
-                Found::Nothing(time) => {
-                    fruitless += 1;
-                    if fruitless <= IDLE_PASSES {
-                        // Under load the next request or connection is a moment away, and a sleep would cost more than it.
-                        drop(state);
-                        std::thread::yield_now();
-                        shard.lock()
-                    } else {
-                        shard.sleep(state, time)
-                    }
-                }
+                Found::Nothing(time) => self.pause(shard, state, time, &mut fruitless),
             };
         }
+    }
+
+    /// Nothing is to be done in the shard: accepts what comes in a rush, yields, and sleeps when that has led to nothing for long.
+    fn pause<'s>(
+        &self,
+        shard: &'s Shard,
+        state: MutexGuard<'s, State>,
+        time: Option<Duration>,
+        fruitless: &mut u32,
+    ) -> MutexGuard<'s, State> {
+        *fruitless += 1;
+        let is_rush = self.engine.is_rush();
+        if *fruitless > IDLE_PASSES && !is_rush {
+            return shard.sleep(state, time);
+        }
+        drop(state);
+        if is_rush && self.engine.accept_in_rush() {
+            *fruitless = 0;
+        } else if *fruitless > IDLE_PASSES {
+            // Nobody wakes a driver for a connection that it is to accept itself.
+            return shard.sleep(shard.lock(), Some(time.map_or(SHORTEST, |time| time.min(SHORTEST))));
+        } else {
+            // Under load the next request or connection is a moment away, and a sleep would cost more than it.
+            std::thread::yield_now();
+        }
+        shard.lock()
     }
 
     /// Answers what a connection holds. Gives the shard's lock back, or nothing when the shard is somebody else's now.
