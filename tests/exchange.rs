@@ -399,6 +399,51 @@ fn p_body_01_a_block_is_at_the_client_before_the_next_is_asked_for() {
 }
 
 #[test]
+fn p_body_01_blocks_in_quick_succession_are_at_the_client_while_the_application_is_busy_with_the_next() {
+    // Several times, so that the monitor is met asleep and awake; with a pause before, so that the shard has been given away.
+    for round in 0..20 {
+        let (sender, blocks) = channel();
+        let house = serve(on_demand(blocks));
+        let mut client = house.client();
+        client.send(if round % 2 == 0 { KEEP_11 } else { GET_10 });
+        if round % 4 > 1 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for block in ["one", "two", "three", "four"] {
+            sender.send(block).unwrap();
+        }
+        client.until(b"four");
+        sender.send("five").unwrap();
+        sender.send("end").unwrap();
+        assert_eq!(client.response().text(), "onetwothreefourfive");
+        // The next response on the connection has nothing of the last.
+        if round % 2 == 0 {
+            client.send(KEEP_11);
+            ["a", "b", "c", "end"].into_iter().for_each(|block| sender.send(block).unwrap());
+            assert_eq!(client.response().text(), "abc");
+        }
+    }
+}
+
+#[test]
+fn p_body_01_p_err_04_blocks_in_quick_succession_before_a_failure_are_at_the_client() {
+    for panics in [false, true] {
+        let house = serve(app(move |_, start_response| {
+            start_response.start("200 OK", &[]);
+            Body::blocks((0..10).map(move |number| match number {
+                9 if panics => panic!("on purpose"),
+                9 => Err(std::io::Error::other("on purpose")),
+                _ => Ok(vec![b'0' + number].into()),
+            }))
+        }));
+        let mut client = house.client();
+        client.send(KEEP_11);
+        let out = client.until_close();
+        assert!(out.ends_with(b"1\r\n7\r\n1\r\n8\r\n"), "{}", support::show(&out));
+    }
+}
+
+#[test]
 fn p_body_02_03_blocks_are_not_merged_and_empty_ones_send_nothing() {
     let response = answer(app(|_, start_response| {
         start_response.start("200 OK", &[]);

@@ -23,7 +23,7 @@ use super::monitor::{self, Monitor};
 use super::pool::{Vacancies, Vacancy, Worker};
 use super::settings::Settings;
 use super::shard::{Shard, State};
-use super::transport::Transport;
+use super::station::Station;
 use crate::door::Origin;
 use crate::gateway::{Gateway, Pairs};
 
@@ -32,9 +32,9 @@ pub(super) struct Engine {
     pub(super) house: House,
     pub(super) shards: Vec<Shard>,
     pub(super) vacancies: Vacancies,
-    pub(super) monitor: Monitor,
-    /// For each thread of the pool, the transport it works with.
-    places: Vec<Mutex<Option<Arc<dyn Transport>>>>,
+    pub(super) monitor: Arc<Monitor>,
+    /// One for each thread of the pool.
+    pub(super) stations: Vec<Arc<Station>>,
     pub(super) gates: Vec<Gate>,
     accepting: AtomicUsize,
     ended: AtomicBool,
@@ -56,15 +56,16 @@ impl Engine {
             let origin = origin(&house.settings, &listener, variables);
             Gate::new(listener, origin)
         });
+        let monitor = Arc::<Monitor>::default();
         let engine = Arc::new(Engine {
             gates: gates.collect(),
             house,
             shards,
             vacancies,
-            monitor: Monitor::default(),
+            stations: (0..threads).map(|_| Arc::new(Station::new(Arc::clone(&monitor)))).collect(),
+            monitor,
             ended: AtomicBool::new(false),
             next_shard: AtomicUsize::new(0),
-            places: (0..threads).map(|_| Mutex::default()).collect(),
             accepting: AtomicUsize::new(0),
             grace_until: Mutex::default(),
         });
@@ -84,12 +85,10 @@ impl Engine {
     }
 
     fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
-        for index in 0..self.places.len() {
-            started.push(self.thread(format!("doorway-{index}"), move |engine| {
-                if let Some(place) = engine.places.get(index) {
-                    Worker::new(engine, place).run();
-                }
-            })?);
+        for (index, station) in self.stations.iter().enumerate() {
+            let station = Arc::clone(station);
+            let thread = self.thread(format!("doorway-{index}"), move |engine| Worker::new(engine, station).run());
+            started.push(thread?);
         }
         for (shard, state) in self.shards.iter().enumerate() {
             self.replace_driver(shard, &mut state.lock());
@@ -201,11 +200,7 @@ impl Engine {
 
     /// Cuts every connection that a thread works with; the thread notices when it next reads or writes.
     pub(super) fn cut_what_runs(&self) {
-        for place in &self.places {
-            if let Some(transport) = &*place.lock().unwrap_or_else(PoisonError::into_inner) {
-                transport.shutdown(std::net::Shutdown::Both);
-            }
-        }
+        self.stations.iter().for_each(|station| station.cut());
     }
 
     /// Whether no thread does anything but wait, and none accepts.

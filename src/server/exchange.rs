@@ -19,6 +19,7 @@ use super::log::{Access, Answer, Report};
 use super::outgoing::Outgoing;
 use super::refusal::reason_of;
 use super::share::Place;
+use super::station::Station;
 use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
 use crate::door::http::ALLOW;
@@ -35,10 +36,12 @@ pub(super) struct Desk {
     room: Room,
     pub(super) scratch: Vec<u8>,
     request_line: Vec<u8>,
+    /// The thread's, if it has one.
+    station: Option<Arc<Station>>,
 }
 
 impl Desk {
-    pub(super) fn new(house: &House) -> Desk {
+    pub(super) fn new(house: &House, station: Option<Arc<Station>>) -> Desk {
         let mut environ = Environ::new(Gateway::default());
         environ.set_errors(house.errors());
         Desk {
@@ -49,6 +52,7 @@ impl Desk {
             room: Room::default(),
             scratch: Vec::new(),
             request_line: Vec::new(),
+            station,
         }
     }
 
@@ -160,7 +164,7 @@ impl Desk {
         connection.buffer.consume(facts.head_len);
         let gathers = gathers && facts.content == Content::None && connection.has_more();
         let intake = self.lay_out(connection, facts, place, house);
-        let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(house)));
+        let mut outgoing = self.outgoing.take().unwrap_or_else(|| Box::new(Outgoing::new(house, self.station.clone())));
         outgoing.begin(Arc::clone(&connection.transport), facts, intake, gathers);
         if facts.record_id.is_some() {
             outgoing.unsent.front().append(&mut self.room.replies);
@@ -227,7 +231,7 @@ impl Desk {
             Some(Ok(outgoing)) => outgoing,
             // Somebody has exchanged the start_response for another: nothing can be said on this connection any more.
             _ => {
-                let mut outgoing = Box::new(Outgoing::new(house));
+                let mut outgoing = Box::new(Outgoing::new(house, self.station.clone()));
                 outgoing.failure = Some(Cause::NotStarted);
                 connection.transport.shutdown(std::net::Shutdown::Both);
                 return outgoing;
@@ -314,7 +318,7 @@ impl Desk {
         }
     }
 
-    /// A body of blocks: each is delivered before the next is asked for (P-BODY-01). The head goes with the first that is not
+    /// A body of blocks: each is on its way before the next is asked for (P-BODY-01). The head goes with the first that is not
     /// empty, so that until then an error can still become a 500 (P-SR-06).
     fn send_blocks(&mut self, body: &mut Body, outgoing: &mut Outgoing) -> Result<(), Failure> {
         loop {
@@ -335,7 +339,7 @@ impl Desk {
             }
             let overrun = outgoing.failure.is_some();
             outgoing
-                .deliver()
+                .send_block()
                 .map_err(|error| Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string()))?;
             if overrun {
                 break;
@@ -371,6 +375,7 @@ impl Desk {
             cause = of_input;
             detail.clear();
         }
+        outgoing.send_held();
         outgoing.failure = Some(cause);
         if outgoing.is_complete() && cause.number() >= 4000 {
             // The client has got all that was promised; only the application is not content.

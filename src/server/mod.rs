@@ -23,6 +23,7 @@ mod refusal;
 mod settings;
 mod shard;
 mod share;
+mod station;
 mod stats;
 mod transport;
 mod unsent;
@@ -321,7 +322,7 @@ impl Server {
         };
         let origin = Origin::new(door, gateway, house.settings.server_name.clone(), port, self.variables);
         let mut connection = Connection::new(transport, peer, Arc::new(origin), &house, None, Instant::now());
-        let mut desk = Desk::new(&house);
+        let mut desk = Desk::new(&house, None);
         loop {
             let now = Instant::now();
             match connection.advance(&house, now, &mut desk.scratch) {

@@ -1,4 +1,4 @@
-//! The thread that looks after the shards whose drivers are away, and that ends the server.
+//! The thread that looks after the shards whose drivers are away and after blocks that are held back, and that ends the server.
 //!
 //! It sleeps as long as no driver is in a call, so that an idle server uses no CPU. While calls are made it looks every 3 ms: a
 //! shard whose driver has been away for longer gets another. Measured with a prototype: looks every 0.1 to 0.5 ms take shards from
@@ -78,6 +78,10 @@ pub(super) fn watch(engine: &Engine) {
                 }
             }
         }
+        for station in engine.stations.iter().filter(|station| station.holds()) {
+            busy = true;
+            station.send_held();
+        }
         let mut place = 0;
         while let Some(index) = engine.vacancies.waiting_at(place) {
             place += 1;
@@ -105,7 +109,9 @@ pub(super) fn watch(engine: &Engine) {
 
 fn somebody_is_away(engine: &Engine) -> bool {
     let away = |shard: &Shard| shard.try_lock().is_none_or(|state| state.away_since.is_some());
-    engine.shards.iter().any(away) || engine.vacancies.has_waiting()
+    engine.shards.iter().any(away)
+        || engine.vacancies.has_waiting()
+        || engine.stations.iter().any(|station| station.holds())
 }
 
 /// Ends what can be ended while the server stops, and tells whether everything has.

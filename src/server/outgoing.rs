@@ -1,8 +1,8 @@
 //! A response on its way to the client: framing and sending, block by block.
 //!
 //! RFC 9112 sections 6 and 7, docs/rules.md P-LEN-01 to P-LEN-07, P-BODY-01, P-BODY-02. It runs in the thread that runs the
-//! application. Every block is handed to the system before the next is asked for, waiting slice by slice under the stall
-//! deadline; only the last part of a body that is all there may be left over, for the waiting room to send.
+//! application. Every block is handed to the system before the next is asked for, or to the [`Station`] where blocks come in quick
+//! succession. A client is waited for slice by slice under the stall deadline; only the last part of a body that is all there may be left over, for the waiting room to send.
 
 use std::any::Any;
 use std::io;
@@ -12,8 +12,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::house::House;
 use super::incoming::Intake;
-use super::settings::Settings;
+use super::settings::{QUICK_BLOCK, Settings};
 use super::share::{Place, Share};
+use super::station::Station;
 use super::transport::{Transport, Wait};
 use super::unsent::{Back, COPIED, Flushed, Unsent, shorten};
 use crate::cause::Cause;
@@ -31,6 +32,10 @@ pub(super) struct Outgoing {
     intake: Option<Arc<Intake>>,
     pub(super) unsent: Unsent,
     scratch: Vec<u8>,
+    /// Where blocks are held back, how many bytes of this response may be there, and when the last block came.
+    station: Option<Arc<Station>>,
+    held: usize,
+    last_block: Option<Instant>,
     /// Bytes of answers to earlier requests that go out with this one, and whether this one waits for the next.
     gathered: usize,
     gathers: bool,
@@ -61,7 +66,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(house: &House) -> Outgoing {
+    pub(super) fn new(house: &House, station: Option<Arc<Station>>) -> Outgoing {
         Outgoing {
             settings: Arc::clone(&house.settings),
             stopping: house.stopping(),
@@ -69,6 +74,9 @@ impl Outgoing {
             intake: None,
             unsent: Unsent::default(),
             scratch: Vec::new(),
+            station,
+            held: 0,
+            last_block: None,
             gathered: 0,
             gathers: false,
             date: Date::default(),
@@ -104,6 +112,8 @@ impl Outgoing {
         self.gathers = gathers && self.gathered < COPIED;
         self.request = Some(request);
         self.keep_alive = request.keep_alive;
+        self.held = 0;
+        self.last_block = None;
         self.delimiter = None;
         self.left = 0;
         self.produced = None;
@@ -305,8 +315,46 @@ impl Outgoing {
         })
     }
 
+    /// Sends a block that was framed, or holds it back where it came right behind another.
+    pub(super) fn send_block(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let last = self.last_block.replace(now);
+        let is_quick = last.is_some_and(|last| now.saturating_duration_since(last) < QUICK_BLOCK);
+        if is_quick && self.hold() { Ok(()) } else { self.deliver() }
+    }
+
+    fn hold(&mut self) -> bool {
+        // The monitor sends it, and must not be kept by a client that is slow.
+        let (Some(station), Some(transport), None) = (&self.station, &self.transport, &self.place) else {
+            return false;
+        };
+        let size = self.held + self.unsent.len();
+        if size > COPIED || !self.unsent.is_flat() || transport.waits() || !station.hold(transport, self.unsent.front())
+        {
+            return false;
+        }
+        self.held = size;
+        true
+    }
+
+    fn take_back(&mut self) {
+        if let (1.., Some(station), Some(transport)) = (self.held, &self.station, &self.transport) {
+            station.take_back(transport, self.unsent.front());
+        }
+        self.held = 0;
+    }
+
+    /// Sends what is held back of a response that goes wrong: it was produced before that.
+    pub(super) fn send_held(&mut self) {
+        if self.held > 0 {
+            // The client may be gone as well.
+            let _ = self.deliver();
+        }
+    }
+
     /// Sends everything, waiting for the client as long as it makes progress and nobody else needs the thread more.
     pub(super) fn deliver(&mut self) -> io::Result<()> {
+        self.take_back();
         let mut progress = Instant::now();
         let mut last = progress;
         loop {
@@ -353,7 +401,7 @@ impl Transmit for Outgoing {
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
         // Written blocks are borrowed, so they are copied once; what is yielded is not.
         self.push(block.to_vec().into());
-        self.deliver()?;
+        self.send_block()?;
         match self.failure {
             None | Some(Cause::BodyDropped) => Ok(()),
             Some(cause) => Err(io::Error::other(cause)),

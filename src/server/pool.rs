@@ -40,7 +40,8 @@ use super::engine::Engine;
 use super::exchange::Desk;
 use super::settings::{IDLE_PASSES, QUICK_CALL, RUSH, SHORTEST, SLICES, SLOW_CALL};
 use super::shard::{Found, Shard, State};
-use super::transport::{Transport, Wait};
+use super::station::Station;
+use super::transport::Wait;
 use crate::cause::Cause;
 use crate::gateway::discard_panic;
 
@@ -128,14 +129,13 @@ impl Vacancies {
 /// A thread of the pool.
 pub(super) struct Worker<'a> {
     engine: &'a Engine,
-    /// Where the transport it works with can be found by who must cut it.
-    place: &'a Mutex<Option<Arc<dyn Transport>>>,
+    station: Arc<Station>,
     desk: Desk,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(engine: &'a Engine, place: &'a Mutex<Option<Arc<dyn Transport>>>) -> Worker<'a> {
-        Worker { engine, place, desk: Desk::new(&engine.house) }
+    pub(super) fn new(engine: &'a Engine, station: Arc<Station>) -> Worker<'a> {
+        Worker { engine, desk: Desk::new(&engine.house, Some(Arc::clone(&station))), station }
     }
 
     /// Drives one shard after the other until the server ends.
@@ -355,17 +355,17 @@ impl<'a> Worker<'a> {
         let house = &self.engine.house;
         let gathers = shard.average_call() < QUICK_CALL;
         house.stats.busy.fetch_add(1, Ordering::SeqCst);
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&connection.transport));
+        self.station.enter(&connection.transport);
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
         let served = catch_unwind(AssertUnwindSafe(|| self.desk.serve(&mut connection, house, begin, gathers)));
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.station.leave();
         house.stats.busy.fetch_sub(1, Ordering::SeqCst);
         match served {
             Ok(lasted) => (Some(connection), lasted),
             Err(panic) => {
                 discard_panic(panic);
-                self.desk = Desk::new(house);
+                self.desk = Desk::new(house, Some(Arc::clone(&self.station)));
                 (None, Duration::ZERO)
             }
         }

@@ -136,6 +136,9 @@ pub(crate) const QUICK_CALL: Duration = Duration::from_micros(20);
 /// Calls that last longer than this on average are made by threads that have given their shard away before.
 pub(crate) const SLOW_CALL: Duration = Duration::from_micros(100);
 
+/// A block that an application yields sooner than this after the last may wait for those behind it.
+pub(crate) const QUICK_BLOCK: Duration = Duration::from_micros(100);
+
 /// How long a slow client must have been waited for in all before it can be cut in favour of others.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
