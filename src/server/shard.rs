@@ -2,7 +2,7 @@
 //! the next that needs it.
 //!
 //! Whoever sweeps holds the shard's lock; while it runs an application it holds none, so that the shard can be given to another
-//! thread meanwhile. A connection is hot for a millisecond after it did something, and looked at in every sweep; then it is cold,
+//! thread meanwhile. A connection is hot for a moment (1 to 10 ms) after it did something, and looked at in every sweep; then it is cold,
 //! and looked at after a time proportional to how long it has been quiet. A look is one non-blocking read or write: 0.23 µs
 //! when there is nothing. A cold connection gives its buffer back.
 //!
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Next};
 use super::house::House;
 use super::log::Answer;
-use super::settings::{COOL, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
+use super::settings::{COOL, COOL_EACH, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
 use crate::cause::Cause;
 use crate::door::{Examined, Room};
 
@@ -244,6 +244,7 @@ impl State {
             }
         }
         let mut more = false;
+        let cool = proportional(COOL_EACH, self.hot.len(), COOL);
         for _ in 0..self.hot.len() {
             let Some(mut connection) = self.hot.pop_front() else { break };
             match connection.advance(house, now, scratch) {
@@ -254,7 +255,7 @@ impl State {
                     connection.count_held();
                     self.hot.push_back(connection);
                 }
-                Next::Wait if now.saturating_duration_since(connection.since) > COOL => {
+                Next::Wait if now.saturating_duration_since(connection.since) > cool => {
                     self.park(connection, house, now)
                 }
                 Next::Wait => {
@@ -367,8 +368,7 @@ impl State {
         if connection.rest(house).is_err() {
             return;
         }
-        let count = u32::try_from(self.cold.len()).unwrap_or(u32::MAX);
-        let longest = LONGEST_EACH.saturating_mul(count).clamp(LONGEST.0, LONGEST.1);
+        let longest = proportional(LONGEST_EACH, self.cold.len(), LONGEST);
         let quiet = now.saturating_duration_since(connection.since);
         let interval = (quiet / 16).clamp(SHORTEST, longest);
         let due = if interval < GRID { now + interval } else { self.next_on_grid(now + interval) };
@@ -464,6 +464,11 @@ impl State {
         self.cold = all.into();
         self.hot.is_empty() && self.cold.is_empty() && self.ready.is_empty()
     }
+}
+
+/// So much time for each, within bounds.
+fn proportional(each: Duration, count: usize, (least, most): (Duration, Duration)) -> Duration {
+    each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)).clamp(least, most)
 }
 
 /// The heap gives the earliest first.
