@@ -140,20 +140,14 @@ pub fn is_host(bytes: &[u8]) -> bool {
         return address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
             && parts.next().is_some_and(|rest| rest.is_empty() || is_port(rest));
     }
-    let end = bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len());
-    let (name, rest) = bytes.split_at_checked(end).unwrap_or((bytes, b""));
-    !name.is_empty() && is_reg_name(name) && (rest.is_empty() || is_port(rest))
-}
-
-// reg-name = *( unreserved / pct-encoded / sub-delims )
-fn is_reg_name(mut name: &[u8]) -> bool {
-    // Every IPv4address is a reg-name too.
+    // reg-name = *( unreserved / pct-encoded / sub-delims ), and every IPv4address is one too.
+    let mut rest = bytes;
     loop {
-        name = match name {
-            [] => return true,
-            [byte, rest @ ..] if scan::is_reg_name_byte(*byte) => rest,
+        let end = rest.iter().position(|&byte| !scan::is_reg_name_byte(byte)).unwrap_or(rest.len());
+        rest = match rest.get(end..).unwrap_or_default() {
+            [] => return !bytes.is_empty(),
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
-            _ => return false,
+            port => return port.len() < bytes.len() && is_port(port),
         }
     }
 }
