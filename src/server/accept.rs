@@ -1,9 +1,10 @@
 //! How connections come in: one thread for each listener, and the drivers themselves while connections come in a rush.
 //!
-//! The thread blocks in accept, so that a server nobody calls costs nothing. Each connection that it brings to a shard costs a
-//! wake-up of the driver, though. Once connections follow each other in quick succession a *rush* begins: the listener blocks no
-//! more, and the drivers accept between their sweeps; the thread only looks whether connections still come, and takes over again when
-//! none do, or when no driver has time for them. With a connection for every request that saves the hand-over: see the figures at [`RUSH`].
+//! The thread blocks in accept, so that a server nobody calls costs nothing. Each connection that it brings to a shard costs a wake-up of
+//! the driver, though. Once connections follow and end each other in quick succession a *rush* begins: the listener blocks no more, and the
+//! drivers accept between their sweeps; the thread only looks whether connections still come. It takes over again when none do, when no
+//! driver has time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
+//! and nobody empties it as fast as a thread that does nothing else. The figures stand at [`RUSH`].
 //!
 //! Invariant: nobody but the thread accepts while the socket may block. A driver accepts under the lock of the gate and only in a
 //! rush; the thread begins and ends the rush under that lock. No error ends accepting: what the system refuses is waited out, making
@@ -49,10 +50,12 @@ impl Gate {
 
     /// Lets the drivers accept, until there is nothing for them to accept or the server stops.
     fn rush(&self, engine: &Engine) {
+        let open = engine.house.places.open();
         if self.set_rush(true).is_ok() {
             loop {
                 std::thread::sleep(RUSH.look);
-                if !self.has_come.swap(false, Ordering::Relaxed) || engine.house.is_stopping() {
+                let goes_on = self.has_come.swap(false, Ordering::Relaxed);
+                if !goes_on || engine.house.places.open() > open + RUSH.begins || engine.house.is_stopping() {
                     break;
                 }
             }
@@ -79,7 +82,7 @@ impl Engine {
         const QUIET: Duration = Duration::from_secs(10);
         let mut patience = PATIENCE.0;
         let mut failed: Option<Instant> = None;
-        let (mut last, mut quick) = (Instant::now(), 0);
+        let (mut last, mut quick, mut open) = (Instant::now(), 0, 0);
         while !self.house.is_stopping() {
             match gate.listener.accept() {
                 Ok((stream, peer)) => {
@@ -87,10 +90,15 @@ impl Engine {
                     let now = Instant::now();
                     quick = if now.saturating_duration_since(last) < RUSH.gap { quick + 1 } else { 0 };
                     last = now;
+                    if quick == 0 {
+                        open = self.house.places.open();
+                    }
                     self.receive(stream, peer, gate, now);
-                    if quick >= RUSH.begins && gate.listener.is_own() {
-                        gate.rush(self);
-                        quick = 0;
+                    if quick >= RUSH.begins {
+                        if self.house.places.open() <= open + RUSH.begins / 2 && gate.listener.is_own() {
+                            gate.rush(self);
+                        }
+                        (quick, open) = (0, self.house.places.open());
                     }
                 }
                 // The client was gone before it was accepted.

@@ -35,6 +35,8 @@ pub(super) struct Connection {
     deadline: Instant,
     /// When the present phase began; what was open longest is closed first.
     pub(super) since: Instant,
+    /// How long the last call for it lasted: the next is likely to be of the same kind.
+    pub(super) last_call: Duration,
     progress: Progress,
     unsent: Unsent,
     /// Content of the answered request that has not been read.
@@ -107,6 +109,7 @@ impl Connection {
             phase: Phase::Fresh,
             deadline: now + house.settings.first_byte_deadline,
             since: now,
+            last_call: Duration::ZERO,
             progress: Progress::default(),
             unsent: Unsent::default(),
             unread: None,

@@ -314,7 +314,7 @@ impl Desk {
         }
         match outgoing.flush() {
             Ok(Flushed::Whole | Flushed::Partly(_) | Flushed::Share) => Ok(()),
-            Err(error) => Err(Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string())),
+            Err(error) => Err(undelivered(outgoing, &error)),
         }
     }
 
@@ -338,9 +338,7 @@ impl Desk {
                 break;
             }
             let overrun = outgoing.failure.is_some();
-            outgoing
-                .send_block()
-                .map_err(|error| Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string()))?;
+            outgoing.send_block().map_err(|error| undelivered(outgoing, &error))?;
             if overrun {
                 break;
             }
@@ -352,9 +350,7 @@ impl Desk {
         }
         outgoing.finish();
         outgoing.note_produced(now);
-        outgoing
-            .deliver()
-            .map_err(|error| Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string()))
+        outgoing.deliver().map_err(|error| undelivered(outgoing, &error))
     }
 
     fn make_head(&self, outgoing: &mut Outgoing, known: Option<u64>, now: Instant) -> Result<(), Failure> {
@@ -458,6 +454,10 @@ impl Desk {
 
 /// How many answers to pipelined requests go into one write at most.
 const GATHERED: usize = 32;
+
+fn undelivered(outgoing: &Outgoing, error: &std::io::Error) -> Failure {
+    Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string())
+}
 
 /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
 fn answer_asterisk(outgoing: &mut Outgoing, now: Instant) {

@@ -133,11 +133,19 @@ pub(crate) const LONGEST: (Duration, Duration) = (Duration::from_millis(20), Dur
 /// How often a driver that found nothing yields before it sleeps.
 pub(crate) const IDLE_PASSES: u32 = 8;
 
+/// So many turns a driver that always finds work takes before it yields: otherwise it uses up its slice of the scheduler's, 3 ms and more,
+/// while clients and other drivers wait for the core. p99 at 16 busy connections on two cores, with the load beside it: 3.7 ms without,
+/// 2.2 ms with this, 0.9 ms with half of it and 5 % fewer requests; CPU a request is the same or less.
+pub(crate) const TURNS: u32 = 64;
+
 /// Calls that last shorter than this on average are so quick that answers to pipelined requests may wait for one another.
 pub(crate) const QUICK_CALL: Duration = Duration::from_micros(20);
 
 /// Calls that last longer than this on average are made by threads that have given their shard away before.
 pub(crate) const SLOW_CALL: Duration = Duration::from_micros(100);
+
+/// A connection whose last call lasted longer than this is served by a thread that has given its shard away before, too.
+pub(crate) const LONG_CALL: Duration = Duration::from_millis(1);
 
 /// A block that an application yields sooner than this after the last may wait for those behind it.
 pub(crate) const QUICK_BLOCK: Duration = Duration::from_micros(100);
@@ -158,8 +166,8 @@ pub(crate) const RUSH: Rush =
 
 /// What makes a rush of connections.
 pub(crate) struct Rush {
-    /// So many connections in succession, each less than `gap` after the one before, begin it.
-    pub(crate) begins: u32,
+    /// So many connections in succession, each less than `gap` after the one before, begin it, if half of them have ended.
+    pub(crate) begins: usize,
     pub(crate) gap: Duration,
     /// How often the accept thread looks whether it goes on.
     pub(crate) look: Duration,
