@@ -22,7 +22,6 @@ use super::share::Place;
 use super::station::Station;
 use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
-use crate::door::http::ALLOW;
 use crate::door::{Content, Examined, Facts, Room};
 use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse};
 
@@ -171,7 +170,7 @@ impl Desk {
         }
 
         let mut outgoing = if facts.is_options_asterisk {
-            answer_asterisk(&mut outgoing, begin);
+            outgoing.answer_asterisk(begin);
             outgoing
         } else {
             self.call(outgoing, connection, house)
@@ -457,12 +456,4 @@ const GATHERED: usize = 32;
 
 fn undelivered(outgoing: &Outgoing, error: &std::io::Error) -> Failure {
     Failure::new(outgoing.failure.unwrap_or(Cause::ClientGone), error.to_string())
-}
-
-/// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
-fn answer_asterisk(outgoing: &mut Outgoing, now: Instant) {
-    outgoing.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), now);
-    outgoing.finish();
-    // A client that is gone is noticed by what follows.
-    let _ = outgoing.flush();
 }

@@ -18,6 +18,7 @@ use super::station::Station;
 use super::transport::{Transport, Wait};
 use super::unsent::{Back, COPIED, Flushed, Unsent, shorten};
 use crate::cause::Cause;
+use crate::door::http::ALLOW;
 use crate::door::{Facts, Persistence, Reply, fastcgi};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
@@ -280,6 +281,14 @@ impl Outgoing {
         if self.request.is_some_and(|request| !request.is_head) {
             self.failure.get_or_insert(Cause::BodyDropped);
         }
+    }
+
+    /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
+    pub(super) fn answer_asterisk(&mut self, now: Instant) {
+        self.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), now);
+        self.finish();
+        // A client that is gone is noticed by what follows.
+        let _ = self.flush();
     }
 
     /// The application has produced the whole body: what is left to do is the system's work.
