@@ -487,6 +487,42 @@ fn each_middleware_is_blamed_for_its_own_sin_of_the_same_kind() {
     assert_eq!(rules, [("V-41", Culprit::Middleware); 2]);
 }
 
+/// One block, of unknown length.
+fn one_block(_: &Environ, start_response: &mut StartResponse) -> Body {
+    start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+    Body::blocks([Ok(b"12".into())])
+}
+
+#[test]
+fn v_41_middleware_that_took_a_block_may_give_a_body_of_one_piece_and_not_an_empty_one() {
+    for (makes, rules) in [(Body::from as fn(&'static str) -> Body, &[][..]), (|_| Body::empty(), &["V-41"][..])] {
+        let kept = Kept::default();
+        let inner = kept.lint(one_block);
+        let application = kept.lint(move |environ: &Environ, start_response: &mut StartResponse| {
+            assert!(inner.call(environ, start_response).into_blocks().next().is_some());
+            makes("12")
+        });
+        Request::get("/").call(&application);
+        assert_eq!(kept.take().iter().map(|finding| finding.rule).collect::<Vec<_>>(), rules);
+    }
+}
+
+#[test]
+fn a_rule_that_is_broken_in_two_ways_is_told_twice_and_each_way_once() {
+    let kept = Kept::default();
+    let application = kept.lint(|_: &Environ, start_response: &mut StartResponse| {
+        let fields = [("Content-Type", "a/b"), ("Content-Type", "a/b"), ("Location", "/"), ("Location", "/")];
+        start_response.start("201 Created", &fields);
+        // What the first call did wrong is not told again when it is looked at once more.
+        start_response.start("201 Created", &fields);
+        "done"
+    });
+    Request::get("/").call(&application);
+    let texts: Vec<_> =
+        kept.take().into_iter().filter(|finding| finding.rule == "V-42").map(|found| found.text).collect();
+    assert_eq!(texts, ["Content-Type stands more than once", "Location stands more than once"]);
+}
+
 #[test]
 fn a_wrong_start_that_restart_mends_does_not_excuse_what_comes_after() {
     let kept = Kept::default();
