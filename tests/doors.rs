@@ -246,6 +246,9 @@ fn g_03_the_path_is_script_name_and_path_info_or_document_uri_or_the_decoded_tar
         (&[("SCRIPT_NAME", "/x/a"), ("PATH_INFO", "/d")], "/x/a/d"),
         (&[("SCRIPT_NAME", ""), ("PATH_INFO", "/full")], "/full"),
         (&[("SCRIPT_NAME", "/"), ("PATH_INFO", "/full")], "/full"),
+        // The root as a script name is a decoded path: what the client typed must not go before it.
+        (&[("SCRIPT_NAME", "/"), ("REQUEST_URI", "/admin/%2e%2e/")], "/"),
+        (&[("SCRIPT_NAME", "/")], "/"),
         (&[("REQUEST_URI", "/a%2Fb%20c?d=%20")], "/a/b c"),
         (&[("REQUEST_URI", "http://example.org/a%41?d")], "/aA"),
         (&[("REQUEST_URI", "http://example.org")], "/"),

@@ -316,6 +316,8 @@ impl<'buf> Said<'buf> {
                 let path_info = if script_name.is_empty() && path_info.is_empty() { &b"/"[..] } else { path_info };
                 Path::AsSent(script_name, path_info)
             }
+            // Alone it says that the request is for the root, whatever the client has typed to get there.
+            (b"", b"") if self.script_name == b"/" => Path::Decoded(b"", b"/"),
             (b"", b"") if !self.document_uri.is_empty() => Path::Decoded(b"", self.document_uri),
             (b"", b"") => Path::Encoded(path_of(uri)),
             (script_name, path_info) => Path::Decoded(script_name, path_info),
