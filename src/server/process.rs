@@ -3,6 +3,7 @@
 //! RFC 3875; FastCGI Specification 1.0 sections 2.2 and 3.2. spawn-fcgi, inetd in wait mode and systemd (`StandardInput=socket`) hand over a
 //! listening socket on descriptor 0, which safe std can take. Other descriptors need the caller: std cannot tell who owns them.
 
+use std::ffi::OsStr;
 use std::io::{self, Cursor, Read, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,9 +54,13 @@ impl Server {
             self.serve_cgi(application);
             return Ok(());
         }
-        let inherited = self.and(Server::inherited()?.door(Door::FastCgi));
-        let addresses = std::env::var("FCGI_WEB_SERVER_ADDRS").unwrap_or_default();
-        inherited.allow(read_addresses(&addresses)?).serve(application)
+        let addresses = std::env::var_os("FCGI_WEB_SERVER_ADDRS");
+        self.and_web_servers(Server::inherited()?, addresses.as_deref())?.serve(application)
+    }
+
+    /// FastCGI at an inherited socket, for the addresses that are listed. The list says nothing of the server's other addresses.
+    fn and_web_servers(self, inherited: Server, addresses: Option<&OsStr>) -> io::Result<Server> {
+        Ok(self.and(inherited.door(Door::FastCgi).allow(read_addresses(addresses.unwrap_or_default())?)))
     }
 
     /// The socket that is listening on file descriptor 0: from spawn-fcgi, inetd in wait mode, or systemd (`StandardInput=socket`).
@@ -100,7 +105,8 @@ fn not_listening() -> io::Error {
 }
 
 /// `FCGI_WEB_SERVER_ADDRS`: addresses with commas between them. One that cannot be read must not open the door to everybody.
-fn read_addresses(text: &str) -> io::Result<Vec<IpAddr>> {
+fn read_addresses(text: &OsStr) -> io::Result<Vec<IpAddr>> {
+    let text = text.to_str().ok_or_else(|| invalid_address(&text.to_string_lossy()))?;
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(|name| name.parse().map_err(|_| invalid_address(name))).collect()
 }
@@ -150,14 +156,36 @@ impl<R, W: Write> Write for Streams<R, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::door::Peer;
 
     #[test]
     fn fastcgi_3_2_the_list_of_addresses_has_commas_and_nothing_unreadable() {
-        assert_eq!(read_addresses("").unwrap(), Vec::<IpAddr>::new());
+        let read = |text: &str| read_addresses(text.as_ref());
+        assert_eq!(read("").unwrap(), Vec::<IpAddr>::new());
+        assert_eq!(read("199.170.183.28, 10.0.0.1,").unwrap(), [[199, 170, 183, 28], [10, 0, 0, 1]].map(IpAddr::from));
+        assert!(read("10.0.0.1,web.example").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn fastcgi_3_2_a_list_that_is_not_text_opens_the_door_to_nobody() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let open = || Server::bind("127.0.0.1:0").unwrap();
+        assert!(open().and_web_servers(open(), Some(OsStr::from_bytes(b"10.0.0.1,\xff"))).is_err());
+    }
+
+    #[test]
+    fn fastcgi_3_2_the_list_of_web_servers_is_for_the_inherited_socket_alone() {
+        let open = || Server::bind("127.0.0.1:0").unwrap();
+        let server = open().and_web_servers(open(), Some("192.0.2.7".as_ref())).unwrap();
+        let client = Peer::new(([127, 0, 0, 1], 1).into());
+        let web_server = Peer::new(([192, 0, 2, 7], 1).into());
+        let allowed = |peer: &Peer| server.listeners.iter().map(|listener| listener.allows(peer)).collect::<Vec<_>>();
+        assert_eq!((allowed(&client), allowed(&web_server)), (vec![true, false], vec![true, true]));
         assert_eq!(
-            read_addresses("199.170.183.28, 10.0.0.1,").unwrap(),
-            [[199, 170, 183, 28], [10, 0, 0, 1]].map(IpAddr::from)
+            server.listeners.iter().map(|listener| listener.door).collect::<Vec<_>>(),
+            [Door::Http, Door::FastCgi]
         );
-        assert!(read_addresses("10.0.0.1,web.example").is_err());
     }
 }
