@@ -3,6 +3,9 @@
 //! A pair is three positions in a shared text, so that a list which is cleared and filled again allocates nothing once it
 //! has grown to its usual size (the steady state of the server). It compares nothing and validates nothing.
 
+/// As much memory stays for the next request: twice the largest head of a gateway door.
+const MAX_KEPT: usize = 256 * 1024;
+
 /// The list. Removed and replaced pairs leave their bytes in the text until the list is cleared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pairs {
@@ -25,6 +28,9 @@ impl Pairs {
 
     pub(crate) fn clear(&mut self) {
         self.text.clear();
+        if self.text.capacity() > MAX_KEPT {
+            self.text.shrink_to(MAX_KEPT);
+        }
         self.entries.clear();
     }
 
@@ -55,23 +61,24 @@ impl Pairs {
         }
     }
 
-    /// Appends `separator` and `value` to the value of the pair at `index`.
+    /// Appends `separator` and `value` to the value of the pair at `index`. What stands behind it moves on: a copy at the end of the text
+    /// would leave the old one there, and names that take turns could make megabytes of a few kilobytes.
     pub(crate) fn join(&mut self, index: usize, separator: &[u8], value: &[u8]) {
-        let Some(old) = self.entries.get(index).copied() else {
+        let Some(end) = self.entries.get(index).map(|entry| entry.end) else {
             return;
         };
-        let entry = if old.end == self.text.len() {
-            old
-        } else {
-            let start = self.text.len();
-            self.text.extend_from_within(old.name..old.end);
-            Entry { name: start, value: start + (old.value - old.name), end: 0 }
-        };
+        let added = separator.len() + value.len();
         self.text.extend_from_slice(separator);
         self.text.extend_from_slice(value);
-        let end = self.text.len();
-        if let Some(place) = self.entries.get_mut(index) {
-            *place = Entry { end, ..entry };
+        if let Some(behind) = self.text.get_mut(end..) {
+            behind.rotate_right(added);
+        }
+        for (other, entry) in self.entries.iter_mut().enumerate() {
+            if other == index {
+                entry.end += added;
+            } else if entry.name >= end {
+                *entry = Entry { name: entry.name + added, value: entry.value + added, end: entry.end + added };
+            }
         }
     }
 
@@ -182,6 +189,50 @@ mod tests {
         pairs.pop();
         pairs.pop();
         assert_eq!((pairs.len(), pairs.text.len()), (0, 0));
+    }
+
+    #[test]
+    fn g_08_two_names_that_take_turns_cost_no_more_memory_than_came() {
+        let mut pairs = Pairs::default();
+        let long = vec![b'x'; 125_000];
+        pairs.push(b"HTTP_A", &long);
+        pairs.push(b"HTTP_B", b"");
+        let mut came = long.len() + 12;
+        for _ in 0..254 {
+            pairs.join(1, b", ", b"");
+            pairs.join(0, b", ", b"");
+            came += 16;
+        }
+        pairs.push(b"HTTP_C", b"c");
+        assert!(pairs.text.len() <= came && pairs.text.capacity() <= 2 * came, "{}", pairs.text.capacity());
+        let commas = ", ".repeat(254).into_bytes();
+        let all: Vec<_> = pairs.iter().collect();
+        let first = [&long[..], &commas].concat();
+        assert_eq!(all, [(&b"HTTP_A"[..], &first[..]), (b"HTTP_B", &commas), (b"HTTP_C", b"c")]);
+    }
+
+    #[test]
+    fn g_08_memory_of_an_unusual_request_is_given_back() {
+        let mut pairs = Pairs::default();
+        pairs.push(b"A", &[b'x'; 1_000_000]);
+        pairs.clear();
+        assert!(pairs.text.capacity() <= super::MAX_KEPT, "{}", pairs.text.capacity());
+    }
+
+    #[test]
+    fn pairs_that_were_replaced_and_removed_are_joined_in_their_place() {
+        let mut pairs = Pairs::default();
+        for (name, value) in [("a", "1"), ("b", ""), ("c", "3"), ("d", "4")] {
+            pairs.push(name.as_bytes(), value.as_bytes());
+        }
+        pairs.replace(0, b"a", b"one");
+        pairs.retain(|name, _| name != b"c");
+        for index in [0, 1, 2, 1, 0] {
+            pairs.join(index, b"+", b"longer than the rest");
+        }
+        let long = "+longer than the rest";
+        let (one, twice, four) = (format!("one{long}{long}"), format!("{long}{long}"), format!("4{long}"));
+        assert_eq!(all(&pairs), own(&[("a", &one), ("b", &twice), ("d", &four)]));
     }
 
     #[test]
