@@ -363,6 +363,33 @@ fn g_05_what_is_not_the_applications_business_is_dropped() {
 }
 
 #[test]
+fn p_env_11_the_protocol_is_a_version_of_http_or_the_oldest() {
+    let forged = "HTTP/1.1\" 200 5 1us\n192.0.2.7 - - [";
+    let rows: &[(&str, &str)] = &[
+        ("", "HTTP/1.1"),
+        ("HTTP/1.0", "HTTP/1.0"),
+        ("HTTP/2.0", "HTTP/2.0"),
+        ("HTTP/3", "HTTP/3"),
+        ("INCLUDED", "HTTP/1.0"),
+        ("HTTP/", "HTTP/1.0"),
+        ("HTTP/1.", "HTTP/1.0"),
+        ("HTTP/1.1 ", "HTTP/1.0"),
+        ("HTTP/11", "HTTP/1.0"),
+        ("http/1.1", "HTTP/1.0"),
+        (forged, "HTTP/1.0"),
+    ];
+    for door in DOORS {
+        for (said, seen) in rows {
+            assert_eq!(
+                ask(door, &with(&[("SERVER_PROTOCOL", said)]), b"").get("SERVER_PROTOCOL"),
+                Some(*seen),
+                "{door:?} {said}"
+            );
+        }
+    }
+}
+
+#[test]
 fn g_06_the_scheme_is_what_the_front_server_says() {
     let rows: &[(Said, &str, bool)] = &[
         (&[], "http", false),

@@ -227,9 +227,19 @@ impl<'buf> Request<'buf> {
     fn protocol(&self) -> &'buf [u8] {
         match self.said.protocol {
             b"" => b"HTTP/1.1",
-            protocol if protocol.starts_with(b"HTTP/") => protocol,
+            // Nothing longer: it stands in log lines, and applications compare it.
+            protocol if is_version(protocol) => protocol,
             _ => b"HTTP/1.0",
         }
+    }
+}
+
+/// `HTTP/` and a digit, or two with a point between them: front servers say `HTTP/2.0` and `HTTP/3`.
+fn is_version(protocol: &[u8]) -> bool {
+    match protocol.strip_prefix(b"HTTP/") {
+        Some([major]) => major.is_ascii_digit(),
+        Some([major, b'.', minor]) => major.is_ascii_digit() && minor.is_ascii_digit(),
+        _ => false,
     }
 }
 

@@ -98,7 +98,9 @@ impl fmt::Display for Line<'_> {
         write_escaped(f, environ.method().as_bytes())?;
         f.write_str(" ")?;
         write_escaped(f, environ.bytes("REQUEST_URI").unwrap_or_default())?;
-        write!(f, " {}\" {status} {bytes} {}us", environ.server_protocol(), self.duration.as_micros())
+        f.write_str(" ")?;
+        write_escaped(f, environ.server_protocol().as_bytes())?;
+        write!(f, "\" {status} {bytes} {}us", self.duration.as_micros())
     }
 }
 
@@ -259,6 +261,15 @@ mod tests {
         let line = Line { access: &access, time, duration: Duration::from_micros(85) }.to_string();
         assert_eq!(line, "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b HTTP/1.1\" 200 14 85us");
         assert!(access.to_string().contains("\"GET /a?b HTTP/1.1\" 200 14 "));
+    }
+
+    #[test]
+    fn a_line_of_the_access_log_is_one_request_whatever_its_protocol_is_called() {
+        let mut environ = crate::testing::Request::get("/a").environ();
+        environ.set("SERVER_PROTOCOL", "HTTP/1.1\" 200 5 1us\n192.0.2.7 - - [");
+        let access = Access { environ: &environ, status: 404, bytes: 14, begin: Instant::now() };
+        let line = access.to_string();
+        assert!(line.contains("HTTP/1.1\\x22 200 5 1us\\x0A192.0.2.7 - - [\" 404 14 "), "{line}");
     }
 
     #[test]
