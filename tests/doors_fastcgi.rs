@@ -300,6 +300,131 @@ fn fastcgi_5_1_a_second_request_while_one_is_active_is_told_so_and_the_first_goe
     }
 }
 
+/// Every record of an answer, until `count` requests have ended.
+fn records_until_ends(client: &mut Client<TcpStream>, count: usize) -> Vec<(u8, u16, Vec<u8>)> {
+    let mut records: Vec<(u8, u16, Vec<u8>)> = Vec::new();
+    while records.iter().filter(|(kind, ..)| *kind == 3).count() < count {
+        records.push(next_record(client));
+    }
+    records
+}
+
+const CANT_MPX_CONN: [u8; 8] = [0, 0, 0, 0, 1, 0, 0, 0];
+
+/// GET_VALUES for one name.
+fn ask_values() -> Vec<u8> {
+    record(9, 0, &params(&variables(&[("FCGI_MPXS_CONNS", "")])), 3)
+}
+
+fn values() -> (u8, u16, Vec<u8>) {
+    (10, 0, params(&variables(&[("FCGI_MPXS_CONNS", "0")])))
+}
+
+fn unknown(kind: u8) -> (u8, u16, Vec<u8>) {
+    (11, 0, vec![kind, 0, 0, 0, 0, 0, 0, 0])
+}
+
+#[test]
+fn fastcgi_5_1_what_comes_before_the_end_of_no_content_is_answered() {
+    let house = house();
+    let mut client = house.client();
+    let head = [begin(1, 1, true), record(4, 1, &params(&get("/")), 0), record(4, 1, b"", 0)].concat();
+    let between = [begin(2, 1, true), ask_values(), record(77, 0, b"", 0)].concat();
+    for pieces in [
+        vec![[&head[..], &between].concat(), record(5, 1, b"", 0)],
+        vec![[&head[..], &between, &record(5, 1, b"", 0)].concat()],
+    ] {
+        for piece in pieces {
+            client.send(&piece);
+        }
+        let records = records_until_ends(&mut client, 2);
+        for expected in [(3, 2, CANT_MPX_CONN.to_vec()), values(), unknown(77), (3, 1, vec![0; 8])] {
+            assert_eq!(records.iter().filter(|record| **record == expected).count(), 1, "{expected:?}: {records:?}");
+        }
+    }
+    client.send(&fastcgi(2, false, &get("/"), b""));
+    assert_eq!(next_answer(&mut client).0, 2);
+    client.is_closed();
+}
+
+#[test]
+fn fastcgi_5_1_a_second_request_is_told_so_when_the_first_is_aborted() {
+    let house = house();
+    let mut client = house.client();
+    let head = [begin(1, 1, true), record(4, 1, &params(&post("/", 9)), 0)].concat();
+    let second = begin(2, 1, true);
+    let in_content = [&head[..], &record(4, 1, b"", 0), &second, &record(5, 1, b"abc", 0)].concat();
+    for bytes in [[begin(1, 1, true), second.clone()].concat(), [&head[..], &second].concat(), in_content] {
+        client.send(&[&bytes[..], &ask_values(), &record(2, 1, b"", 0)].concat());
+        let records = records_until_ends(&mut client, 2);
+        let expected = [(3, 2, CANT_MPX_CONN.to_vec()), values(), (6, 1, vec![]), (3, 1, vec![0; 8])];
+        assert_eq!(records, expected);
+    }
+}
+
+#[test]
+fn fastcgi_4_1_and_4_2_management_records_between_those_of_the_content_are_answered() {
+    let between = [ask_values(), record(77, 0, b"whatever", 5), begin(0, 1, true), begin(9, 1, true)].concat();
+    for length in [6, 60_000] {
+        let content = vec![b'c'; length];
+        let mut bytes =
+            [begin(1, 1, true), record(4, 1, &params(&post("/", length)), 0), record(4, 1, b"", 0)].concat();
+        bytes.extend(record(5, 1, &content[..length / 2], 2));
+        bytes.extend(&between);
+        bytes.extend(record(5, 1, &content[length / 2..], 0));
+        bytes.extend(record(5, 1, b"", 0));
+        for size in [bytes.len(), 1_000, 7, 1] {
+            let server = Server::unbound().door(Door::FastCgi);
+            let (out, log) = in_memory_over(server, bytes.chunks(size), echo, |_| {});
+            let (mut rest, mut records, mut stdout) = (&out[..], Vec::new(), Vec::new());
+            while !rest.is_empty() {
+                let (kind, id, content, behind) = read_record(rest);
+                rest = behind;
+                match kind {
+                    6 => stdout.extend_from_slice(content),
+                    _ => records.push((kind, id, content.to_vec())),
+                }
+            }
+            assert!(stdout.ends_with(&content), "{length} in pieces of {size}");
+            records.sort();
+            let expected = [(3, 1, vec![0; 8]), (3, 9, CANT_MPX_CONN.to_vec()), values(), unknown(1), unknown(77)];
+            assert_eq!(records, expected, "{length} in pieces of {size}");
+            assert_eq!(log.reports(), []);
+        }
+    }
+}
+
+#[test]
+fn fastcgi_5_1_a_beginning_with_the_number_of_management_is_an_unknown_type() {
+    let house = house();
+    let mut client = house.client();
+    let whole = fastcgi(1, true, &get("/"), b"");
+    let end = whole.len() - 8;
+    // Before a request, in its head, before its end.
+    for at in [0, 16, end] {
+        client.send(&[&whole[..at], &begin(0, 1, true), &whole[at..]].concat());
+        let records = records_until_ends(&mut client, 1);
+        assert!(records.contains(&unknown(1)), "{at}: {records:?}");
+        assert_eq!(records.last(), Some(&(3, 1, vec![0; 8])), "{at}");
+    }
+}
+
+#[test]
+fn fastcgi_g_10_more_records_of_others_than_anybody_sends_in_a_content_are_refused() {
+    for between in [ask_values(), record(77, 0, b"", 0), begin(9, 1, true)] {
+        for (count, status) in [(8, 200), (9, 400)] {
+            let mut bytes =
+                [begin(1, 1, false), record(4, 1, &params(&post("/", 60_000)), 0), record(4, 1, b"", 0)].concat();
+            bytes.extend(between.repeat(count));
+            bytes.extend(record(5, 1, &[b'c'; 60_000], 0));
+            bytes.extend(record(5, 1, b"", 0));
+            let (out, _) = exchange(&bytes);
+            let head = format!("Status: {status} ");
+            assert!(out.windows(head.len()).any(|part| part == head.as_bytes()), "{count}: {}", support::show(&out));
+        }
+    }
+}
+
 #[test]
 fn fastcgi_5_4_abort_ends_the_request_and_not_the_connection() {
     let house = house();

@@ -177,7 +177,7 @@ impl Desk {
         };
         let lasted = outgoing.produced.map_or(Duration::ZERO, |produced| produced.saturating_duration_since(begin));
 
-        let unread = self.take_up(connection, facts, &mut outgoing);
+        let unread = self.take_up(connection, facts, &mut outgoing, house);
         self.log_access(&outgoing, house, begin);
         let now = outgoing.lately.unwrap_or_else(Instant::now);
         let gathered = outgoing.is_gathering();
@@ -409,7 +409,13 @@ impl Desk {
     }
 
     /// Takes the content back from where the application read it. Gives what of it is unread.
-    fn take_up(&mut self, connection: &mut Connection, facts: Facts, outgoing: &mut Outgoing) -> Option<Coding> {
+    fn take_up(
+        &mut self,
+        connection: &mut Connection,
+        facts: Facts,
+        outgoing: &mut Outgoing,
+        house: &House,
+    ) -> Option<Coding> {
         self.close_input();
         let taken = self.incoming.take();
         if matches!(facts.content, Content::None | Content::Length(0)) {
@@ -425,9 +431,7 @@ impl Desk {
             outgoing.keep_alive = false;
         }
         if let Coding::Records(stdin) = &incoming.coding {
-            let mut replies = Vec::new();
-            stdin.answer_seconds(&mut replies);
-            outgoing.unsent.append(&replies);
+            outgoing.unsent.append(&stdin.answers_to_others(house.policy.threads));
         }
         if outgoing.keep_alive {
             incoming.coding.give_up();

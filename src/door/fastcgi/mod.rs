@@ -3,7 +3,7 @@
 //! FastCGI Specification 1.0. What arrives is a row of records: BEGIN_REQUEST, PARAMS until an empty one, STDIN until an empty one. An id is
 //! active from BEGIN_REQUEST to END_REQUEST; records of others are passed over, as the specification asks (section 3.3), so what a
 //! front server still sends of an answered request does no harm. One request at a time: a second is told so (CANT_MPX_CONN). Role:
-//! responder. Management records are answered when they arrive, and in the middle of a head with the next answer.
+//! responder. Management records are answered when they arrive, and in the middle of a request with its answer.
 //!
 //! Bounds: 128 KiB of PARAMS, 10,000 records a request, and whatever a length in them claims, memory grows with the bytes that came.
 
@@ -78,7 +78,7 @@ impl Protocol for FastCgi {
             Ok(Params::Whole(head_len)) => head_len,
             Ok(Params::Incomplete) if bytes.len() >= MAX_HEAD => return Examined::Refused(Cause::PacketLong),
             Ok(Params::Incomplete) => return Examined::Incomplete,
-            Ok(Params::Aborted(consumed)) => return begun.aborted(consumed),
+            Ok(Params::Aborted(consumed)) => return begun.aborted(consumed, std::mem::take(&mut room.replies)),
             Err(cause) => return Examined::Refused(cause),
         };
         let block = Block { bytes: &room.params, next };
@@ -86,12 +86,20 @@ impl Protocol for FastCgi {
             Ok(request) => request,
             Err(cause) => return Examined::Refused(cause),
         };
-        let content = match begun.look_at_stdin(bytes, head_len, request.length(), policy) {
+        let mut replies = Vec::new();
+        let content = match begun.look_at_stdin(bytes, head_len, request.length(), policy, &mut replies) {
             Ok(Waiting::Not(content)) => content,
             Ok(Waiting::For(whole)) => return Examined::Gather(whole),
-            Ok(Waiting::Aborted(consumed)) => return begun.aborted(consumed),
+            Ok(Waiting::Aborted(consumed)) => {
+                room.replies.append(&mut replies);
+                return begun.aborted(consumed, std::mem::take(&mut room.replies));
+            }
             Err(cause) => return Examined::Refused(cause),
         };
+        // Other content is read once more, by [`Stdin`], and with it what stands in between.
+        if content.0 == Content::None {
+            room.replies.append(&mut replies);
+        }
         let (content, head_len) = content;
         let facts = Facts { head_len, content, keep_alive: begun.keeps, record_id: Some(begun.id), ..request.facts() };
         Examined::Ready(Request::Variables(Box::new(request.with_facts(facts))))
@@ -210,7 +218,6 @@ impl Begun {
                 (Kind::ABORT_REQUEST, true) => return Ok(Params::Aborted(at)),
                 // Content before the variables are whole, or a second beginning: there is no way to read that.
                 (_, true) => return Err(Cause::PacketFormat),
-                (Kind::BEGIN_REQUEST, false) => record::refuse_second(&mut room.replies, record.id),
                 (_, false) => record.answer(threads, &mut room.replies),
             }
         }
@@ -231,13 +238,14 @@ impl Begun {
     }
 
     /// Whether the call must wait for content. CONTENT_LENGTH or the empty STDIN ends it, whichever comes first; a front server that
-    /// passes an upload of unknown length on sends no CONTENT_LENGTH.
+    /// passes an upload of unknown length on sends no CONTENT_LENGTH. What is to be said to others goes to `replies`.
     fn look_at_stdin(
         &self,
         bytes: &[u8],
         head_len: usize,
         length: Option<u64>,
         policy: &Policy,
+        replies: &mut Vec<u8>,
     ) -> Result<Waiting, Cause> {
         let most = policy.gathered_content as u64;
         let stdin = |whole| Waiting::Not((Content::Records { length, whole }, head_len));
@@ -269,7 +277,8 @@ impl Begun {
                 }
                 (Kind::STDIN, true) => received += record.content.len() as u64,
                 (Kind::ABORT_REQUEST, true) => return Ok(Waiting::Aborted(at)),
-                _ => {}
+                (_, true) => {}
+                (_, false) => record.answer(policy.threads, replies),
             }
             if length.is_some_and(|length| received >= length && length > 0) {
                 return Ok(stdin(true));
@@ -278,9 +287,8 @@ impl Begun {
         Ok(stdin(false))
     }
 
-    /// The front server wants no answer any more.
-    fn aborted(&self, consumed: usize) -> Examined<'static> {
-        let mut reply = Vec::new();
+    /// The front server wants no answer any more; what came in between has its own.
+    fn aborted(&self, consumed: usize, mut reply: Vec<u8>) -> Examined<'static> {
         reply.extend_from_slice(&end_request(self.id, false));
         Examined::Answered { consumed, reply, ends: !self.keeps }
     }

@@ -11,6 +11,9 @@ pub(super) const HEADER: usize = 8;
 /// The most content a record can have.
 pub(crate) const MAX_CONTENT: usize = u16::MAX as usize;
 
+/// Of GET_VALUES in the middle of content so many bytes are read; the names that are known take 52.
+const MAX_ASKED: usize = 512;
+
 /// The role that doorway has (section 6.2).
 pub(super) const RESPONDER: u16 = 1;
 
@@ -54,6 +57,11 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// How many bytes of the content say what the answer must be, so that a look at the header alone does not do.
+    pub(super) fn telling(&self) -> usize {
+        if (self.kind, self.id) == (Kind::GET_VALUES, 0) { self.content.min(MAX_ASKED) } else { 0 }
+    }
+
     /// Reads a header, if it is there.
     pub(super) fn read(bytes: &[u8]) -> Result<Option<Header>, Cause> {
         match *bytes {
@@ -88,13 +96,44 @@ impl<'buf> Record<'buf> {
 
     /// Says what is to be said to a record that belongs to no active request: mostly nothing.
     pub(super) fn answer(&self, threads: usize, out: &mut Vec<u8>) {
-        match (self.id, self.kind) {
-            (0, Kind::GET_VALUES) => answer_values(out, self.content, threads),
-            (0, Kind(kind)) => {
+        if let Some(note) = Note::of(self.kind, self.id, self.content) {
+            note.answer(threads, out);
+        }
+    }
+}
+
+/// What is to be said to a record that belongs to no active request. It is small, so that it can wait until there is room to say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// Section 5.1: the beginning of a second request while one is active.
+    Second(u16),
+    /// Section 4.1: which of [`NAMES`] are asked for.
+    Values([bool; NAMES.len()]),
+    /// Section 4.2: a management record of a type that is not known.
+    Unknown(u8),
+}
+
+/// The names whose values are known.
+const NAMES: [&[u8]; 3] = [b"FCGI_MAX_CONNS", b"FCGI_MAX_REQS", b"FCGI_MPXS_CONNS"];
+
+impl Note {
+    pub(super) fn of(kind: Kind, id: u16, content: &[u8]) -> Option<Note> {
+        match (id, kind) {
+            (0, Kind::GET_VALUES) => Some(Note::Values(asked_names(content))),
+            (0, Kind(kind)) => Some(Note::Unknown(kind)),
+            (id, Kind::BEGIN_REQUEST) => Some(Note::Second(id)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn answer(self, threads: usize, out: &mut Vec<u8>) {
+        match self {
+            Note::Second(id) => out.extend_from_slice(&ended(id, CANT_MPX_CONN)),
+            Note::Values(asked) => answer_values(out, asked, threads),
+            Note::Unknown(kind) => {
                 out.extend_from_slice(&header(Kind::UNKNOWN_TYPE, 0, 8));
                 out.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
             }
-            _ => {}
         }
     }
 }
@@ -105,21 +144,23 @@ pub(super) fn announced(bytes: &[u8]) -> Option<(usize, usize)> {
     Some((header.content, HEADER + header.content + header.padding))
 }
 
-/// Section 4.1: the values of the names that are known. A front server that keeps more connections than there are threads makes
-/// its requests wait.
-fn answer_values(out: &mut Vec<u8>, asked: &[u8], threads: usize) {
-    let threads = threads.to_string();
-    let values: [(&[u8], &[u8]); 3] =
-        [(b"FCGI_MAX_CONNS", threads.as_bytes()), (b"FCGI_MAX_REQS", threads.as_bytes()), (b"FCGI_MPXS_CONNS", b"0")];
-    let mut known = [false; 3];
-    let mut rest = asked;
+fn asked_names(content: &[u8]) -> [bool; NAMES.len()] {
+    let mut asked = [false; NAMES.len()];
+    let mut rest = content;
     while let Some((name, _, behind)) = super::next(rest) {
-        for ((other, _), known) in values.iter().zip(&mut known) {
-            *known |= *other == name;
+        for (known, asked) in NAMES.iter().zip(&mut asked) {
+            *asked |= *known == name;
         }
         rest = behind;
     }
-    let pairs = || values.iter().zip(known).filter(|(_, known)| *known).map(|(pair, _)| pair);
+    asked
+}
+
+/// A front server that keeps more connections than there are threads makes its requests wait.
+fn answer_values(out: &mut Vec<u8>, asked: [bool; NAMES.len()], threads: usize) {
+    let threads = threads.to_string();
+    let values = [threads.as_bytes(), threads.as_bytes(), b"0"];
+    let pairs = || NAMES.into_iter().zip(values).zip(asked).filter_map(|(pair, asked)| asked.then_some(pair));
     let length: usize = pairs().map(|(name, value)| 2 + name.len() + value.len()).sum();
     out.extend_from_slice(&header(Kind::GET_VALUES_RESULT, 0, length));
     for (name, value) in pairs() {
@@ -129,11 +170,6 @@ fn answer_values(out: &mut Vec<u8>, asked: &[u8], threads: usize) {
         out.extend_from_slice(name);
         out.extend_from_slice(value);
     }
-}
-
-/// Section 5.1: a second request while one is active.
-pub(super) fn refuse_second(out: &mut Vec<u8>, id: u16) {
-    out.extend_from_slice(&ended(id, CANT_MPX_CONN));
 }
 
 pub(super) fn refuse_role(out: &mut Vec<u8>, id: u16) {

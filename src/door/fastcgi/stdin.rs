@@ -2,9 +2,10 @@
 //!
 //! FastCGI Specification 1.0 sections 5.3 to 5.5 and 6.2. Like the decoder of chunks it moves no data and resumes at every byte. The end is the
 //! empty record or CONTENT_LENGTH, whichever comes first; the empty record before CONTENT_LENGTH is a content cut short, as section 6.2
-//! asks a responder to notice. What comes in between for others is passed over; a second request is noted, to be told that it cannot be.
+//! asks a responder to notice. What comes in between for others is passed over; a second request and a management record are noted, to be
+//! answered behind the response.
 
-use super::record::{self, HEADER, Header, Kind};
+use super::record::{HEADER, Header, Kind, Note};
 use crate::cause::Cause;
 use crate::http::chunked::Step;
 
@@ -21,17 +22,16 @@ pub(crate) struct Stdin {
     /// The empty record was seen, or what is left of the present record is all that is still wanted.
     last: bool,
     records: u16,
-    refused: [u16; MAX_SECOND],
-    seconds: u8,
+    notes: [Option<Note>; MAX_NOTES],
 }
 
-/// How many second requests are answered: more in one request are no mistake any more.
-const MAX_SECOND: usize = 4;
+/// How many records of others in one content are answered: more are no mistake any more.
+const MAX_NOTES: usize = 8;
 
 impl Stdin {
     /// The content of the request with this id, at its first record.
     pub(crate) fn new(id: u16, left: Option<u64>) -> Stdin {
-        Stdin { id, left, data: 0, skip: 0, last: false, records: 0, refused: [0; MAX_SECOND], seconds: 0 }
+        Stdin { id, left, data: 0, skip: 0, last: false, records: 0, notes: [None; MAX_NOTES] }
     }
 
     /// Consumes what is not data and tells what stands behind it.
@@ -58,8 +58,11 @@ impl Stdin {
                 }
                 (0, true, _) => return (consumed, Step::End),
                 (0, false, Ok(Some(header))) => {
+                    let Some(telling) = rest.get(HEADER..HEADER + header.telling()) else {
+                        return (consumed, Step::Incomplete);
+                    };
                     consumed += HEADER;
-                    if let Err(cause) = self.take(&header) {
+                    if let Err(cause) = self.take(&header, telling) {
                         return (consumed, Step::Invalid(cause));
                     }
                 }
@@ -69,7 +72,7 @@ impl Stdin {
         }
     }
 
-    fn take(&mut self, header: &Header) -> Result<(), Cause> {
+    fn take(&mut self, header: &Header, telling: &[u8]) -> Result<(), Cause> {
         self.records += u16::from(header.content == 0 || header.id != self.id);
         if usize::from(self.records) > super::MAX_RECORDS {
             return Err(Cause::PacketFormat);
@@ -82,12 +85,13 @@ impl Stdin {
             }
             (Kind::ABORT_REQUEST, true) => return Err(Cause::RequestAborted),
             (Kind::BEGIN_REQUEST | Kind::PARAMS, true) => return Err(Cause::PacketFormat),
-            (Kind::BEGIN_REQUEST, false) => {
-                *self.refused.get_mut(usize::from(self.seconds)).ok_or(Cause::PacketFormat)? = header.id;
-                self.seconds += 1;
+            (_, is_own) => {
                 self.skip = header.content + header.padding;
+                let note = if is_own { None } else { Note::of(header.kind, header.id, telling) };
+                if note.is_some() {
+                    *self.notes.iter_mut().find(|place| place.is_none()).ok_or(Cause::PacketFormat)? = note;
+                }
             }
-            _ => self.skip = header.content + header.padding,
         }
         Ok(())
     }
@@ -116,10 +120,10 @@ impl Stdin {
         self.last = true;
     }
 
-    /// Says what is to be said to the requests that came in between.
-    pub(crate) fn answer_seconds(&self, out: &mut Vec<u8>) {
-        for id in self.refused.iter().take(usize::from(self.seconds)) {
-            record::refuse_second(out, *id);
-        }
+    /// Says what is to be said to the records that came in between.
+    pub(crate) fn answers_to_others(&self, threads: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.notes.iter().flatten().for_each(|note| note.answer(threads, &mut out));
+        out
     }
 }
