@@ -64,6 +64,16 @@ fn rfc3875_a_request_that_cannot_be_read_is_a_status_and_success() {
 }
 
 #[test]
+fn g_10_a_refusal_of_cgi_says_nothing_of_another_protocol() {
+    let Some(mut command) = program() else { return };
+    // The first variable, as SCGI has it.
+    command.env("CONTENT_LENGTH", "abc").env("GATEWAY_INTERFACE", "CGI/1.1").env("REQUEST_METHOD", "POST");
+    let (out, errors, success) = run(command.env("PATH_INFO", "/"), b"");
+    assert_eq!((read_reply(Door::Cgi, &out).unwrap().code(), success), (400, true));
+    assert!(errors.contains("content-length") && !errors.contains("SCGI"), "{errors}");
+}
+
+#[test]
 fn a_program_that_was_started_in_no_known_way_says_so() {
     let Some(mut command) = program() else { return };
     let (out, errors, success) = run(&mut command, b"");

@@ -43,6 +43,10 @@ pub(super) fn is_another(bytes: &[u8], door: Door) -> bool {
 
 /// What a log says about it.
 pub(crate) fn mistake(bytes: &[u8], door: Door) -> Option<String> {
+    // Nobody connects to a CGI program: what it reads was put together from its environment, in a form that looks like SCGI.
+    if door == Door::Cgi {
+        return None;
+    }
     let spoken = recognise(bytes).filter(|spoken| *spoken != Spoken::Door(door))?;
     let name = |door: Door| match door {
         Door::Http => "HTTP",
