@@ -25,7 +25,7 @@ fn tell(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Bod
     environ.input().read_to_end(&mut content)?;
     let header = |name| environ.header(name).unwrap_or_default().into_owned();
     let text = format!(
-        "{} {}{}\nquery {}\ntype {}\ncontent {} {:016x}\nx-a {}\ncookie {}\nuser-agent {}\n",
+        "{} {}{}\nquery {}\ntype {}\ncontent {} {:016x}\nx-a {}\ncookie {}\nuser-agent {}\nproxy {}\n",
         environ.method(),
         environ.script_name().escape_ascii(),
         environ.path_info().escape_ascii(),
@@ -36,6 +36,8 @@ fn tell(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Bod
         header("x-a"),
         header("cookie"),
         header("user-agent"),
+        // httpoxy: programs take a variable of that name for a setting, so no door hands a client's on.
+        if environ.get("HTTP_PROXY").is_some() { "present" } else { "absent" },
     );
     let headers = [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")];
     start_response.start("200 OK", &headers);

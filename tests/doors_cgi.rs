@@ -38,13 +38,25 @@ fn rfc3875_a_request_is_the_environment_and_the_answer_is_on_standard_output() {
         ("SCRIPT_NAME", "/cgi-bin/hello"),
         ("PATH_INFO", "/ada"),
         ("SERVER_NAME", "example.org"),
-        ("HTTP_PROXY", "evil.example"),
     ]);
     let (out, errors, success) = run(&mut command, b"");
     assert_eq!((errors.as_str(), success), ("", true));
     let reply = read_reply(Door::Cgi, &out).unwrap();
     assert_eq!(reply.text(), "Hello, ada! This is cgi at example.org.\n");
     assert_eq!(reply.field("Content-Length"), Some("40"));
+}
+
+#[test]
+fn p_env_15_what_the_process_has_as_http_proxy_is_dropped() {
+    let Some(example) = support::example::example("five_doors") else { return };
+    let ask = |name: &str| {
+        let mut command = Command::new(&example);
+        command.env_clear().stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs([("GATEWAY_INTERFACE", "CGI/1.1"), ("REQUEST_METHOD", "GET"), ("PATH_INFO", "/"), (name, "evil")]);
+        let (out, ..) = run(&mut command, b"");
+        read_reply(Door::Cgi, &out).unwrap().text().to_owned()
+    };
+    assert!(ask("HTTP_PROXY").contains("\nproxy absent\n") && ask("HTTP_X_A").contains("\nx-a evil\n"));
 }
 
 #[test]
