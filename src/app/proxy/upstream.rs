@@ -151,6 +151,10 @@ impl Upstream {
         if !(rest.is_empty() || rest.starts_with(['/', '?', '#'])) || rest.starts_with("//") {
             return None;
         }
+        // Browsers read a backslash as a slash and drop tabs and line ends: `/\host` is `//host` to them, and so is `/<TAB>/host`.
+        if rest.bytes().any(|byte| byte == b'\\' || !(scan::is_target_byte(byte) || byte == b'#')) {
+            return None;
+        }
         let mut rewritten = String::new();
         let rest = match &self.path {
             None => rest,
@@ -326,6 +330,10 @@ mod tests {
             ("http://a:1/v2", "http://a:1/v23", None),
             ("http://a:1", "http://a:12/login", None),
             ("http://a:1", "http://a:1//evil.example", None),
+            ("http://a:1", "http://a:1/\\evil.example/", None),
+            ("http://a:1", "http://a:1/\t/evil.example/", None),
+            ("http://a:1/v2", "http://a:1/v2/\\evil.example/", None),
+            ("http://a:1", "http://a:1/a?b#c", Some("/a?b#c")),
             ("http://a:1", "/login", None),
             ("http://a:1", "http://other.example/", None),
         ] {
