@@ -295,10 +295,11 @@ mod on_unix {
     }
 
     /// A client in the middle of a request: the upstream behind the proxy has it and says nothing.
-    fn waiting_client() -> (Serving, TcpListener, TcpStream, TcpStream) {
+    fn waiting_client(flags: &[&str]) -> (Serving, TcpListener, TcpStream, TcpStream) {
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = format!("/=http://{}", upstream.local_addr().unwrap());
-        let serving = Serving::start(&["--port", "0", "--proxy", &proxy]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+        let serving = Serving::with(command.args(["--port=0", "--proxy", &proxy]).args(flags).stdin(Stdio::piped()));
         let mut client = TcpStream::connect(serving.address()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
@@ -324,7 +325,7 @@ mod on_unix {
 
     #[test]
     fn a_response_on_its_way_is_finished_before_it_ends() {
-        let (mut serving, _upstream, mut client, mut taken) = waiting_client();
+        let (mut serving, _upstream, mut client, mut taken) = waiting_client(&[]);
         send("-TERM", &serving);
         // When it says so it has heard the signal.
         let line = serving.log().lines().map(Result::unwrap).find(|line| line.contains("stopping"));
@@ -339,7 +340,7 @@ mod on_unix {
     #[test]
     fn a_second_signal_ends_it_at_once_with_a_code_that_says_so() {
         for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
-            let (mut serving, _upstream, _client, _taken) = waiting_client();
+            let (mut serving, _upstream, _client, _taken) = waiting_client(&[]);
             let mut log = serving.log();
             send(signal, &serving);
             let mut line = String::new();
@@ -355,11 +356,22 @@ mod on_unix {
 
     #[test]
     fn a_call_that_does_not_return_ends_with_the_three_seconds() {
-        let (mut serving, _upstream, _client, _taken) = waiting_client();
-        let begin = Instant::now();
-        send("-TERM", &serving);
-        assert_eq!(serving.child.wait().unwrap().code(), Some(0));
-        assert!((2..6).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+        for flag in ["--quiet", "--until-eof"] {
+            let (mut serving, _upstream, _client, _taken) = waiting_client(&[flag]);
+            let begin = Instant::now();
+            match flag {
+                "--until-eof" => drop(serving.child.stdin.take()),
+                _ => send("-TERM", &serving),
+            }
+            let ended = loop {
+                match serving.child.try_wait().unwrap() {
+                    None if begin.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),
+                    ended => break ended,
+                }
+            };
+            assert_eq!(ended.and_then(|status| status.code()), Some(0), "{flag}");
+            assert!((2..6).contains(&begin.elapsed().as_secs()), "{flag}: {:?}", begin.elapsed());
+        }
     }
 
     #[test]

@@ -39,6 +39,9 @@ use signals::Signals;
 /// How long what runs may take to end.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// How long the process may last from then on: an application that does not return would keep it for as long as it likes.
+const LAST: Duration = GRACE.saturating_add(Duration::from_millis(500));
+
 fn main() -> ExitCode {
     // Before the arguments are looked at: those of a CGI program are a part of the query.
     match doors::serve_as_cgi() {
@@ -144,8 +147,7 @@ fn stop_by_signal(mut signals: Signals, stopper: Stopper, quiet: bool) -> io::Re
         if !quiet {
             let _ = io::stderr().write_all(b"doorway: stopping; once more stops at once\n");
         }
-        // An application that does not return would keep the process for as long as it likes.
-        match signals.wait(Some(GRACE + Duration::from_millis(500))) {
+        match signals.wait(Some(LAST)) {
             Some(number) => std::process::exit(128 + i32::from(number)),
             None => std::process::exit(0),
         }
@@ -158,6 +160,8 @@ fn stop_at_eof(stopper: Stopper) -> io::Result<()> {
         let mut room = [0; 512];
         while io::stdin().read(&mut room).is_ok_and(|length| length > 0) {}
         stopper.stop_within(GRACE);
+        std::thread::sleep(LAST);
+        std::process::exit(0)
     })?;
     Ok(())
 }
