@@ -216,6 +216,30 @@ fn each_block_of_an_answer_is_passed_on_before_the_next_one_comes() {
 }
 
 #[test]
+fn a_short_answer_that_drips_reaches_the_client_as_it_comes_and_keeps_its_length() {
+    const LENGTH: usize = 1000;
+    let (go, wait): (Sender<()>, Receiver<()>) = channel();
+    let address = scripted(move |mut stream, _| {
+        stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n").as_bytes()).unwrap();
+        let mut sent = 0;
+        while sent < LENGTH - 1 && wait.recv_timeout(Duration::from_millis(10)).is_err() {
+            stream.write_all(b"x").unwrap();
+            sent += 1;
+        }
+        // Whoever waits for the whole sees no more than this.
+        assert!(sent < LENGTH - 1, "nobody has seen a byte");
+        stream.write_all(&vec![b'x'; LENGTH - sent]).unwrap();
+    });
+    let house = serve(proxy(address));
+    let mut client = house.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    client.until(b"xxx");
+    go.send(()).unwrap();
+    let response = client.response();
+    assert_eq!((response.delimiter, response.body), (Delimiter::Length(LENGTH), vec![b'x'; LENGTH]));
+}
+
+#[test]
 fn rfc9112_6_3_the_three_ways_to_end_an_answer_are_understood() {
     for (answer, body, delimiter) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhellobeyond", "hello", Delimiter::Length(5)),

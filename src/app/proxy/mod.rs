@@ -62,8 +62,9 @@ use wire::Exchange;
 /// | the client asks for a WebSocket | 501 | [`Cause::UpgradeRefused`] |
 /// | the request has been through here before | 508 | [`Cause::ProxyLoop`] |
 ///
-/// A request that is passed on holds a thread of the pool until the upstream has answered; content up to 64 KiB that a slow client
-/// takes holds none. A server-sent event stream holds one for as long as it lasts, and its head reaches the client with its first event, since
+/// A request that is passed on holds a thread of the pool until the upstream has answered. Content up to 64 KiB is waited for, 100 ms at
+/// most: when all of it has come by then, a slow client that takes it holds no thread, and if it breaks off, that is a 502. All other content
+/// goes to the client as it comes, and holds a thread until it has. A server-sent event stream holds one for as long as it lasts, and its head reaches the client with its first event, since
 /// a head goes out with the first block.
 ///
 /// ```

@@ -19,6 +19,10 @@ use crate::http::chunked;
 /// How much is read at once, and up to which length content is gathered, so that it waits for a slow client without a thread.
 const BLOCK: usize = 64 * 1024;
 
+/// For how long short content is gathered: about as long as a program takes that writes it in a few pieces. What comes later goes to the
+/// client as it comes.
+const SHORT_WHILE: Duration = Duration::from_millis(100);
+
 /// For how long the upstream takes nothing before the proxy looks whether it has answered.
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -104,7 +108,7 @@ impl<'call> Exchange<'call> {
         }
         match (client.gets, client.waits) {
             (None, Some(start_response)) => self.answer(start_response),
-            (Some((_, reading)), _) => Ok(self.rest(reading)),
+            (Some((_, reading)), _) => Ok(self.rest(Vec::new(), reading)),
             (None, None) => Ok(Body::empty()),
         }
     }
@@ -205,7 +209,7 @@ impl<'call> Exchange<'call> {
         self.head.take(&mut self.line.received, to_head, self.upstream, self.environ.script_name())
     }
 
-    /// Reads the answer's head, and its content where that is short, and starts the response.
+    /// Reads the answer's head, and its content where that is short and there, and starts the response.
     fn answer(mut self, start_response: &mut StartResponse) -> Result<Body, Failure> {
         let deadline = Instant::now() + self.deadlines.first_byte;
         let mut answer = loop {
@@ -220,31 +224,40 @@ impl<'call> Exchange<'call> {
                 return Err(Fault::new(Cause::UpstreamTruncated, "before its answer").into());
             }
         };
-        let mut gathered = None;
+        let mut gathered = Vec::new();
         if answer.reading.left().is_some_and(|left| left <= BLOCK as u64) {
-            gathered = Some(self.gather(&mut answer.reading)?);
+            gathered = self.gather(&mut answer.reading)?;
         }
         start_response.start_with(&answer.status, &answer.headers);
-        Ok(match gathered {
-            Some(content) => Body::from(content),
-            None => self.rest(answer.reading),
-        })
+        if answer.reading.is_whole() {
+            return Ok(Body::from(gathered));
+        }
+        Ok(self.rest(gathered, answer.reading))
     }
 
-    /// The whole of a short content.
+    /// The whole of a short content, or what has come of it within a short while.
     fn gather(&mut self, reading: &mut Reading) -> Result<Vec<u8>, Fault> {
+        let begin = Instant::now();
         let mut content = reading.take(&mut self.line.received)?;
         while !reading.is_whole() {
-            if !self.line.receive(self.deadlines.progress)? {
-                reading.end()?;
+            let left = SHORT_WHILE.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            match self.line.receive(left.min(self.deadlines.progress)) {
+                Ok(true) => {}
+                Ok(false) => reading.end()?,
+                Err(fault) if fault.cause == Cause::UpstreamDeadline && left < self.deadlines.progress => break,
+                Err(fault) => return Err(fault),
             }
             content.append(&mut reading.take(&mut self.line.received)?);
         }
         Ok(content)
     }
 
-    fn rest(self, reading: Reading) -> Body {
-        Body::blocks(Rest { line: self.line, reading, progress: self.deadlines.progress, failed: false })
+    fn rest(self, gathered: Vec<u8>, reading: Reading) -> Body {
+        let progress = self.deadlines.progress;
+        Body::blocks(Rest { gathered, line: self.line, reading, progress, failed: false })
     }
 }
 
@@ -258,6 +271,8 @@ impl Client<'_> {
 
 /// The content of the answer as it comes in.
 struct Rest {
+    /// What was there before the response began.
+    gathered: Vec<u8>,
     line: Line,
     reading: Reading,
     progress: Duration,
@@ -266,6 +281,10 @@ struct Rest {
 
 impl Rest {
     fn block(&mut self) -> Result<Option<Block>, Fault> {
+        let gathered = std::mem::take(&mut self.gathered);
+        if !gathered.is_empty() {
+            return Ok(Some(gathered.into()));
+        }
         loop {
             let block = self.reading.take(&mut self.line.received)?;
             if !block.is_empty() {
