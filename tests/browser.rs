@@ -299,6 +299,20 @@ fn live_reload_swaps_a_stylesheet_without_a_load_and_loads_a_changed_page() {
 }
 
 #[test]
+fn live_reload_shows_a_new_file_in_a_listing_and_brings_a_page_back_that_was_missing() {
+    let Some(browser) = Browser::start() else { return };
+    let folder = Folder::new(&[("a.txt", "x")]);
+    let serving = Serving::folder(folder.path(), &["--reload"]);
+    browser.open(serving.url());
+    folder.write("b.txt", "x");
+    browser.until("return document.querySelectorAll('tbody tr').length", "2");
+    browser.open(&format!("{}/page.html", serving.url()));
+    browser.until("return document.body.innerText.trim()", "Not Found");
+    folder.write("page.html", "<!doctype html><p>back");
+    browser.until("return document.body.innerText.trim()", "back");
+}
+
+#[test]
 fn a_page_is_isolated_with_coi_and_not_without() {
     let Some(browser) = Browser::start() else { return };
     let folder = Folder::new(&[("index.html", "<script src=a.js></script>"), ("a.js", "window.loaded = true")]);

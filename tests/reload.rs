@@ -65,10 +65,38 @@ fn what_a_script_fetches_and_what_is_no_page_stays_as_it_is() {
     assert!(fetched("/", "empty").ends_with("\r\n\r\n<p>one"));
     assert!(fetched("/", "document").ends_with("</script>\n"));
     assert!(serving.get("/data.json").ends_with("\r\n\r\n{}"));
-    assert!(
-        serving.get("/missing.html").starts_with("HTTP/1.1 404 ")
-            && !serving.get("/missing.html").contains("reload.js")
-    );
+    let missing = fetched("/missing.js", "script");
+    assert!(missing.starts_with("HTTP/1.1 404 ") && !missing.contains("reload.js"), "{missing}");
+}
+
+#[test]
+fn a_page_that_is_missing_for_a_moment_has_the_script_too() {
+    let (folder, serving) = site();
+    folder.write("404.html", "<p>gone");
+    let with_page = Serving::folder(folder.path(), &["--reload", "--error-page", "404.html"]);
+    for (serving, text) in [(&serving, "<p>Not Found\n<script "), (&with_page, "<p>gone<script ")] {
+        let response = serving.get("/missing.html");
+        assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with("</script>\n"), "{response}");
+        assert!(response.contains(text) && response.contains("\r\nContent-Type: text/html"), "{response}");
+    }
+}
+
+#[test]
+fn the_policy_of_a_listing_lets_the_script_in_and_that_of_a_page_stays() {
+    let folder = Folder::new(&[("a.txt", "x"), ("own/index.html", "<p>one")]);
+    let policy = |serving: &Serving, path: &str| {
+        let response = serving.get(path);
+        assert!(response.ends_with("</script>\n"), "{response}");
+        response.lines().find_map(|line| line.strip_prefix("Content-Security-Policy: ")).unwrap_or_default().to_owned()
+    };
+    let serving = Serving::folder(folder.path(), &["--reload"]);
+    let listing = policy(&serving, "/");
+    assert!(listing.starts_with("default-src 'none'; "), "{listing}");
+    assert!(listing.ends_with("; script-src 'self'; connect-src 'self'"), "{listing}");
+    assert_eq!(policy(&serving, "/own/"), "");
+    // A policy that somebody wrote means what it says.
+    let own = "--header=Content-Security-Policy: default-src 'none'";
+    assert_eq!(policy(&Serving::folder(folder.path(), &["--reload", own]), "/"), "default-src 'none'");
 }
 
 #[test]

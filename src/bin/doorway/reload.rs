@@ -5,11 +5,11 @@
 //! files, which are read when a page asks and not otherwise, by one thread at a time and for at most a tenth of the time. A hidden page
 //! does not ask. The page asks next when it has its answer, so nothing piles up.
 //!
-//! The script is added to the end of every 200 with `text/html` that a browser opens as a page, whether or not there is a `</body>`;
-//! what a script fetches stays as it is. Such a response is not cached, and its length is exact.
+//! The script is added to the end of every 200 with `text/html` that a browser opens as a page, whether or not there is a `</body>`, and
+//! of every 404, so that a tab which asked in the middle of a build comes back; what a script fetches stays as it is. Such a response is not cached, and its length is exact.
 //!
 //! What it does not do: see files behind links, in folders called `.name` or `node_modules`, or more than [`MAX_FILES`]; notice that a
-//! proxied server changed; keep the state of the page; run where the page's own Content-Security-Policy forbids `'self'` scripts. A
+//! proxied server changed; keep the state of the page; run where a page's own Content-Security-Policy forbids `'self'` scripts. A
 //! stylesheet that comes by `@import` is loaded anew only with the page, on a page that links none itself.
 
 use std::fs;
@@ -24,6 +24,11 @@ use doorway::{Application, Body, Environ, Headers, StartResponse};
 
 const STAMP: &[u8] = b"/.doorway/stamp";
 const SCRIPT: &[u8] = b"/.doorway/reload.js";
+
+/// The policy of the library's listings, which lets no script in. A test compares it with that of a real one.
+const OF_LISTING: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+/// What the script needs: to be loaded, and to ask.
+const FOR_SCRIPT: &str = "script-src 'self'; connect-src 'self'";
 
 /// How many files and folders are looked at.
 pub const MAX_FILES: usize = 20_000;
@@ -90,7 +95,7 @@ impl<A: Application> Reload<A> {
         let (is_page, length) = (Arc::new(AtomicBool::new(false)), tag.len() as u64);
         let decided = Arc::clone(&is_page);
         start_response.on_start(move |status, headers| {
-            let is_page = status.code() == 200 && is_html(headers);
+            let is_page = matches!(status.code(), 200 | 404) && is_html(headers);
             decided.store(is_page, Ordering::Relaxed);
             if is_page {
                 adapt(headers, length);
@@ -123,6 +128,10 @@ fn adapt(headers: &mut Headers, length: u64) {
         headers.remove(name);
     }
     headers.set("Cache-Control", "no-store");
+    // Any other policy is that of whoever made the page, and means what it says.
+    if headers.get("Content-Security-Policy").is_some_and(|policy| policy == OF_LISTING) {
+        headers.set("Content-Security-Policy", format!("{OF_LISTING}; {FOR_SCRIPT}"));
+    }
 }
 
 fn append(body: Body, is_page: &AtomicBool, tag: String) -> Body {
@@ -270,7 +279,7 @@ mod tests {
             ("200 OK", &[("Content-Type", "text/html"), ("Content-Encoding", "gzip")]),
             ("200 OK", &[("Content-Type", "text/html; charset=UTF-16LE")]),
             ("200 OK", &[("Content-Type", "text/html"), ("Content-Disposition", "attachment")]),
-            ("404 Not Found", HTML),
+            ("500 Internal Server Error", HTML),
             ("206 Partial Content", HTML),
         ] {
             let response = Request::get("/").call(&site(status, fields, page));

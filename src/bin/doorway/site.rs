@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use doorway::Application;
 use doorway::app::{self, Files};
-use doorway::middleware::{AccessLog, Mount};
+use doorway::middleware::{AccessLog, ErrorPages, Mount};
 
 use crate::fields::Fields;
 use crate::options::{Format, Options};
@@ -23,7 +23,7 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
     let mut mounts = Mount::new();
     for (prefix, folder) in &options.mounts {
         let (folder, files) = open(folder, options)?;
-        mounts = mounts.at(prefix, files);
+        mounts = mounts.at(prefix, reloadable(files, options, false));
         folders.push(folder);
     }
     for (prefix, proxy) in &options.proxies {
@@ -37,7 +37,8 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
         "what is behind the proxy".to_owned()
     } else {
         let (folder, files) = open(options.folder.as_deref().unwrap_or(Path::new(".")), options)?;
-        mounts = mounts.at("/", with_pages(files, &folder, options)?);
+        let has_own = options.error_pages.iter().any(|(status, _)| *status == 404);
+        mounts = mounts.at("/", reloadable(with_pages(files, &folder, options)?, options, has_own));
         let name = folder.display().to_string();
         folders.push(folder);
         name
@@ -86,6 +87,15 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         files = files.index(&names);
     }
     Ok((absolute, files))
+}
+
+/// A folder whose 404 is a page where pages are loaded anew: a line of text, which cannot ask, would stay for ever.
+fn reloadable(files: Files, options: &Options, has_own_page: bool) -> Site {
+    if !options.reload || has_own_page {
+        return Box::new(files);
+    }
+    let page = "<!doctype html>\n<title>Not Found</title>\n<p>Not Found\n";
+    Box::new(ErrorPages::new(files).page(404..=404, "text/html; charset=utf-8", |_, _| page.to_owned()))
 }
 
 /// The pages that take the place of others in the folder at `/`.
