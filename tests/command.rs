@@ -237,6 +237,30 @@ fn mounts_and_proxies_stand_beside_the_folder_and_a_prefix_before_all() {
 }
 
 #[test]
+fn a_mount_at_the_root_takes_the_place_of_the_current_folder() {
+    let (current, site) = (Folder::new(SITE), Folder::new(&[("b.txt", "other")]));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--port=0", "--mount", &format!("/={}", site.path().display())]).current_dir(current.path());
+    let mut serving = Serving::with(&mut command);
+    assert!(serving.get("/b.txt").ends_with("\r\n\r\nother"));
+    assert!(serving.get("/a.txt").starts_with("HTTP/1.1 404 "));
+    let mut line = String::new();
+    serving.log().read_line(&mut line).unwrap();
+    assert!(line.contains(&format!("serving {};", site.path().display())), "{line}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_page_behind_a_link_that_leads_outside_is_refused_at_the_start_and_served_where_links_are_followed() {
+    let (outside, folder) = (Folder::new(&[("gone.html", "gone")]), Folder::new(SITE));
+    std::os::unix::fs::symlink(outside.path().join("gone.html"), folder.path().join("404.html")).unwrap();
+    let (code, _, err) = run(&["--error-page=404.html", folder.path().to_str().unwrap()]);
+    assert!(code == Some(1) && err.contains("it leads out of ") && err.contains("--follow"), "{err}");
+    let serving = Serving::folder(folder.path(), &["--error-page=404.html", "--follow"]);
+    assert!(serving.get("/missing").ends_with("gone"));
+}
+
+#[test]
 fn routes_of_a_single_page_application_get_its_page_and_missing_files_do_not() {
     let folder = Folder::new(&[("index.html", "app"), ("404.html", "gone")]);
     let serving = Serving::folder(folder.path(), &["--spa", "--error-page", "404.html"]);

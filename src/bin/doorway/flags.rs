@@ -144,7 +144,7 @@ pub const FLAGS: &[Flag] = &[
         Optional("FILE"),
         "answer unknown routes with FILE (default index.html)",
         Take(|options, text| {
-            options.spa = Some(if text.is_empty() { "index.html" } else { text }.to_owned());
+            options.spa = Some(page_of(if text.is_empty() { "index.html" } else { text })?);
             Ok(())
         }),
     ),
@@ -163,13 +163,14 @@ pub const FLAGS: &[Flag] = &[
     flag(
         "error-page",
         Path("FILE"),
-        "page for 404, or for another status: 403=FILE",
+        "page for 404; or 403=, 405=, 412=, 416=, 503=FILE",
         Take(|options, text| {
             let (status, file) = match text.split_once('=') {
-                Some((status, file)) => (status.parse().ok().filter(|status| (400..=599).contains(status)), file),
+                Some((status, file)) => (status.parse().ok().filter(|status| WITH_PAGE.contains(status)), file),
                 None => (Some(404), text),
             };
-            options.error_pages.push((status.ok_or("a status is a number from 400 to 599")?, file.to_owned()));
+            let status = status.ok_or("a page is for 403, 404, 405, 412, 416 or 503")?;
+            options.error_pages.push((status, page_of(file)?));
             Ok(())
         }),
     ),
@@ -278,6 +279,18 @@ fn prefix_of(text: &str) -> Result<String, String> {
     }
 }
 
+/// The errors that a folder answers, so that a page for another one would never be seen.
+const WITH_PAGE: &[u16] = &[403, 404, 405, 412, 416, 503];
+
+/// The name of a page as the folder serves it: nothing that leads out of it, which would be accepted and never sent.
+fn page_of(text: &str) -> Result<String, String> {
+    let leads_away = text.starts_with('/') || text.split('/').any(|name| name == "..");
+    match text.is_empty() || leads_away || text.contains(|letter: char| letter == '\\' || letter.is_control()) {
+        true => Err("write its path from the folder that is served on, with / and without ..".into()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// Reads the arguments.
 pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
     let mut options = Options::default();
@@ -313,7 +326,7 @@ pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
     }
     match options.completions.take() {
         Some(shell) => Ok(Parsed::Completions(shell)),
-        None => options.agree().map(|()| Parsed::Serve(Box::new(options))),
+        None => options.settle().map(|()| Parsed::Serve(Box::new(options))),
     }
 }
 
@@ -445,12 +458,12 @@ mod tests {
             "--header=A:c",
             "--error-page=404.html",
             "--error-page",
-            "500=oops.html",
+            "503=oops.html",
         ]);
         assert_eq!(options.mounts, [("/a".into(), PathBuf::from("x")), ("/b".into(), PathBuf::from("y=z"))]);
         assert_eq!(options.proxies.len(), 1);
         assert_eq!(options.headers.get_all("a").collect::<Vec<_>>(), ["b", "c"]);
-        assert_eq!(options.error_pages, [(404, "404.html".to_owned()), (500, "oops.html".to_owned())]);
+        assert_eq!(options.error_pages, [(404, "404.html".to_owned()), (503, "oops.html".to_owned())]);
     }
 
     #[test]
@@ -474,8 +487,21 @@ mod tests {
             (&["--log", "loud"], "off, short, common"),
             (&["--color=blue"], "auto, always or never"),
             (&["--index", "../x"], "without a path"),
-            (&["--error-page", "200=x"], "from 400 to 599"),
+            (&["--error-page", "200=x"], "403, 404, 405, 412, 416 or 503"),
+            (&["--error-page", "500=x"], "403, 404, 405, 412, 416 or 503"),
+            (&["--error-page", "../404.html"], "without .."),
+            (&["--error-page", "/404.html"], "from the folder"),
+            (&["--spa=pages/../../app.html"], "without .."),
+            (&["--spa", "--proxy", "/=http://localhost"], "there is no folder at /"),
+            (&["--error-page=404.html", "--proxy", "/=http://localhost"], "there is no folder at /"),
             (&["--demo", "folder"], "--demo serves no folder"),
+            (&["--demo", "--error-page=404.html"], "--demo serves no folder"),
+            (&["--demo", "--mount", "/=site"], "two things at /: --demo and --mount /=site"),
+            (&["--demo", "--proxy", "/=http://localhost"], "two things at /: --demo and --proxy"),
+            (&["dist", "--proxy", "/=http://localhost"], "two things at /: the folder dist and --proxy"),
+            (&["dist", "--mount", "/=site"], "two things at /: the folder dist and --mount /=site; leave one out"),
+            (&["--mount=/a=x", "--mount", "/a/=y"], "two things at /a: --mount /a=x and --mount /a=y"),
+            (&["--mount=/a=x", "--proxy", "/a=http://localhost"], "give each a place of its own"),
             (&["--stdin", "--port", "1"], "--stdin"),
             (&["--uwsgi", "3031"], "HOST:PORT or unix:PATH"),
             (&["--completions", "tcsh"], "bash, zsh or fish"),
@@ -483,6 +509,13 @@ mod tests {
             let wrong = parsed(arguments).unwrap_err();
             assert!(wrong.contains(part), "{arguments:?}: {wrong}");
         }
+    }
+
+    #[test]
+    fn a_mount_at_the_root_is_the_folder() {
+        let options = options(&["--mount=/=site", "--spa", "--mount=/a=x"]);
+        assert_eq!(options.folder, Some(PathBuf::from("site")));
+        assert_eq!(options.mounts, [("/a".into(), PathBuf::from("x"))]);
     }
 
     #[test]

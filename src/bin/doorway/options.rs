@@ -103,14 +103,57 @@ impl Options {
         self.doors.is_empty() || self.port.is_some() || !self.hosts.is_empty() || self.stdin
     }
 
-    /// What cannot be meant together.
-    pub fn agree(&self) -> Result<(), String> {
-        if self.demo && (self.folder.is_some() || self.reload || self.spa.is_some()) {
-            return Err("--demo serves no folder: leave out the folder, --reload and --spa".into());
+    /// Makes one meaning of all of it: a mount at the root is the folder. What cannot be meant together is an error.
+    pub fn settle(&mut self) -> Result<(), String> {
+        let has_pages = self.spa.is_some() || !self.error_pages.is_empty();
+        if self.demo && (self.folder.is_some() || self.reload || has_pages) {
+            return Err("--demo serves no folder: leave out the folder, --reload, --spa and --error-page".into());
         }
         if self.stdin && (self.port.is_some() || !self.hosts.is_empty() || self.until_eof) {
             return Err("--stdin takes its address from the socket: leave out --port, --host and --until-eof".into());
         }
+        self.check_places()?;
+        if let Some(at) = self.mounts.iter().position(|(prefix, _)| prefix.is_empty()) {
+            self.folder = Some(self.mounts.remove(at).1);
+        }
+        if has_pages && self.has_proxy_at_root() {
+            return Err(
+                "there is no folder at /, which --spa and --error-page are about: leave them out, or give --proxy \
+                        another place than /"
+                    .into(),
+            );
+        }
         Ok(())
     }
+
+    /// Whether a proxy takes the place of the folder.
+    pub fn has_proxy_at_root(&self) -> bool {
+        self.proxies.iter().any(|(prefix, _)| prefix.is_empty())
+    }
+
+    /// One thing at each place: of two, one would not be served, and nobody would be told which.
+    fn check_places(&self) -> Result<(), String> {
+        let folder = self.folder.as_ref().map(|folder| (String::new(), format!("the folder {}", folder.display())));
+        let demo = self.demo.then(|| (String::new(), "--demo".to_owned()));
+        let mounts = self
+            .mounts
+            .iter()
+            .map(|(prefix, folder)| (prefix.clone(), format!("--mount {}={}", shown(prefix), folder.display())));
+        let proxies = self.proxies.iter().map(|(prefix, _)| (prefix.clone(), format!("--proxy {}", shown(prefix))));
+        let all: Vec<(String, String)> = folder.into_iter().chain(demo).chain(mounts).chain(proxies).collect();
+        for (at, (prefix, one)) in all.iter().enumerate() {
+            if let Some((_, other)) = all.iter().skip(at + 1).find(|(second, _)| second == prefix) {
+                let advice = match prefix.is_empty() {
+                    true => "leave one out, or give it another place, as in --mount /name=DIR",
+                    false => "give each a place of its own",
+                };
+                return Err(format!("two things at {}: {one} and {other}; {advice}", shown(prefix)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shown(prefix: &str) -> &str {
+    if prefix.is_empty() { "/" } else { prefix }
 }

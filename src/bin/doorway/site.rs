@@ -29,11 +29,10 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
     for (prefix, proxy) in &options.proxies {
         mounts = mounts.at(prefix, proxy.clone());
     }
-    let has_own_root = options.proxies.iter().any(|(prefix, _)| prefix.is_empty());
     let served = if options.demo {
         mounts = mounts.at("/", app::demo);
         "the demo application".to_owned()
-    } else if has_own_root && options.folder.is_none() {
+    } else if options.has_proxy_at_root() {
         "what is behind the proxy".to_owned()
     } else {
         let (folder, files) = open(options.folder.as_deref().unwrap_or(Path::new(".")), options)?;
@@ -100,12 +99,15 @@ fn reloadable(files: Files, options: &Options, has_own_page: bool) -> Site {
 
 /// The pages that take the place of others in the folder at `/`.
 fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<Files> {
-    let found = |flag: &str, name: &str| match folder.join(name).is_file() && !name.starts_with('/') {
-        true => Ok(()),
-        false => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("{flag} {name}: there is no such file in {}; give its path from there", folder.display()),
-        )),
+    let found = |flag: &str, name: &str| {
+        let place = folder.display();
+        let wrong = |text: String| io::Error::new(io::ErrorKind::NotFound, format!("{flag} {name}: {text}"));
+        let page = std::fs::canonicalize(folder.join(name)).ok().filter(|page| page.is_file());
+        let page = page.ok_or_else(|| wrong(format!("there is no such file in {place}; give its path from there")))?;
+        match options.follow || page.starts_with(folder) {
+            true => Ok(()),
+            false => Err(wrong(format!("it leads out of {place}; put it there, or allow that with --follow"))),
+        }
     };
     if let Some(name) = &options.spa {
         found("--spa", name)?;
