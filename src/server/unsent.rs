@@ -17,6 +17,11 @@ pub(super) const COPIED: usize = 16 * 1024;
 /// How much of a file is read for one write.
 const FILE_BLOCK: usize = 64 * 1024;
 
+/// How much is offered to the system in one write: the system copies it, and half a MiB is still in the cache when the client reads it. CPU
+/// for a response of 1 MiB from memory, medians of six runs with a load that reads on the other core: 177 µs when all is offered, 145 µs
+/// with this, 168 µs with a quarter of a MiB, 246 µs with an eighth; a thread for each connection that blocks: 145 µs.
+const OFFERED: usize = 512 * 1024;
+
 /// How much one connection may move before the others have their turn.
 pub(super) const SHARE: usize = 256 * 1024;
 
@@ -214,6 +219,7 @@ impl Unsent {
                 (back.get(..records.left).unwrap_or(back), records.end.get(records.end_sent..).unwrap_or_default())
             }
         };
+        let back = back.get(..OFFERED).unwrap_or(back);
         // The tail may only go out behind the whole back.
         let tail = if self.ends_with(back.len()) { tail } else { &[] };
         match (front.is_empty(), back.is_empty(), tail.is_empty()) {
