@@ -142,8 +142,12 @@ fn an_address_that_this_machine_does_not_have_is_one_clear_line_and_exit_code_1(
 fn an_address_that_others_can_reach_is_shown_with_a_warning() {
     let mut serving = Serving::start(&["--demo", "--host", "0.0.0.0", "--port", "0"]);
     assert!(serving.address().starts_with("127.0.0.1:"), "{}", serving.first_line);
-    let line = serving.log().lines().map(Result::unwrap).nth(1).unwrap();
+    let mut lines = serving.log().lines().map(Result::unwrap).skip(1);
+    let line = lines.next().unwrap();
     assert!(line.contains("whoever can reach this machine"), "{line}");
+    let recipe = format!("caddy reverse-proxy --from example.org --to {}", serving.address());
+    let line = lines.next().unwrap();
+    assert!(line.starts_with("doorway: ") && line.ends_with(&recipe), "{line}");
 }
 
 #[test]

@@ -133,6 +133,10 @@ fn introduce(web: &[Address], served: &str, taken: Option<u16>) {
     text.push_str(&format!("doorway: serving {served}; Ctrl-C stops\n"));
     if listen::is_public(web.iter()) {
         text.push_str("doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can\n");
+        let port = web.iter().find_map(Address::port).unwrap_or_default();
+        text.push_str(&format!(
+            "doorway: for TLS, leave out --host: caddy reverse-proxy --from example.org --to 127.0.0.1:{port}\n"
+        ));
     }
     let _ = io::stderr().write_all(text.as_bytes());
 }
