@@ -122,7 +122,8 @@ impl Proxy {
         self
     }
 
-    /// How long all addresses of the upstream together may take to accept a connection; the default is 5 seconds.
+    /// How long all addresses of the upstream together may take to accept a connection, each an equal part of what is left; the default is
+    /// 5 seconds. The lookup of the name is the system's, with the deadlines of the system (`/etc/resolv.conf`), and does not count.
     pub fn connect_deadline(mut self, limit: Duration) -> Proxy {
         self.deadlines.connect = limit;
         self

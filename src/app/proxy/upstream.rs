@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::Fault;
@@ -86,23 +86,15 @@ impl Upstream {
         self.path.is_some()
     }
 
-    /// Connects to the first address that accepts, within the time for all of them.
+    /// Connects to the first address that accepts.
     pub(super) fn connect(&self, limit: Duration) -> Result<TcpStream, Fault> {
         let unreachable = |error: io::Error| Fault::new(Cause::UpstreamUnreachable, error);
-        let deadline = Instant::now() + limit;
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        // `localhost` is ::1 or 127.0.0.1, and a program often listens at one of them only.
-        for address in (self.host.as_str(), self.port).to_socket_addrs().map_err(unreachable)? {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                last = io::ErrorKind::TimedOut.into();
-                break;
-            }
-            match TcpStream::connect_timeout(&address, left) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
+        // `localhost` is ::1 or 127.0.0.1, and a program often listens at one of them only. std looks names up without a deadline.
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs().map_err(unreachable)?.collect::<Vec<_>>();
+        let last = match first_that_accepts(&addresses, limit, TcpStream::connect_timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
         Err(match last.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Fault::new(Cause::UpstreamDeadline, last),
             io::ErrorKind::ConnectionRefused => {
@@ -173,6 +165,29 @@ impl Upstream {
         rewritten.push_str(rest);
         Some(rewritten)
     }
+}
+
+/// Tries each address, within the time for all of them. Each has an equal part of what is left, so that one where nothing answers does not
+/// use up the time of those behind it.
+fn first_that_accepts<T>(
+    addresses: &[SocketAddr],
+    limit: Duration,
+    mut connect: impl FnMut(&SocketAddr, Duration) -> io::Result<T>,
+) -> io::Result<T> {
+    let begin = Instant::now();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (address, still) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let left = limit.saturating_sub(begin.elapsed());
+        let part = u32::try_from(still).ok().and_then(|still| left.checked_div(still)).unwrap_or(left);
+        if part.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match connect(address, part) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 impl fmt::Display for Upstream {
@@ -271,6 +286,30 @@ mod tests {
         ] {
             assert_eq!(Upstream::parse(url).unwrap_err(), error, "{url}");
         }
+    }
+
+    #[test]
+    fn an_address_that_nobody_answers_at_leaves_time_for_the_next_ones() {
+        let addresses = ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.3:80"].map(|text| text.parse().unwrap());
+        let mut given = Vec::new();
+        let found = first_that_accepts(&addresses, Duration::from_millis(300), |address, limit| {
+            given.push(limit);
+            if given.len() < 3 {
+                std::thread::sleep(limit);
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Ok(address.port())
+        });
+        assert_eq!(found.unwrap(), 80);
+        assert!(given[0] <= Duration::from_millis(100) && given[1] <= Duration::from_millis(101), "{given:?}");
+        // What an address does not use is for the others.
+        let mut given = Vec::new();
+        let refused: io::Result<()> = first_that_accepts(&addresses, Duration::from_secs(3), |_, limit| {
+            given.push(limit);
+            Err(io::ErrorKind::ConnectionRefused.into())
+        });
+        assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
+        assert!(given[0] <= Duration::from_secs(1) && given[2] > Duration::from_secs(2), "{given:?}");
     }
 
     fn target_below(url: &str, uri: &str, script: &str) -> Option<String> {
