@@ -267,6 +267,14 @@ fn rfc9112_6_3_the_three_ways_to_end_an_answer_are_understood() {
 }
 
 #[test]
+fn a_deadline_may_be_as_long_as_a_duration_can_be() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
+    let (ever, address) = (Duration::MAX, saying(answer));
+    let house = serve(proxy(address).connect_deadline(ever).first_byte_deadline(ever).progress_deadline(ever));
+    assert_eq!(get(&house, "/").text(), "fine");
+}
+
+#[test]
 fn the_answer_keeps_its_fields_but_those_of_the_connection() {
     let house = serve(Mount::new().at(
         "/api",

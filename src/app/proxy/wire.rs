@@ -26,6 +26,9 @@ const SHORT_WHILE: Duration = Duration::from_millis(100);
 /// For how long the upstream takes nothing before the proxy looks whether it has answered.
 const MOMENT: Duration = Duration::from_millis(20);
 
+/// As good as no limit.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// One request on its way.
 pub(super) struct Exchange<'call> {
     line: Line,
@@ -44,8 +47,8 @@ struct Line {
 impl Line {
     /// Reads what is there, or waits for the first byte of it. 0 is the end of the connection.
     fn read(&mut self, limit: Duration) -> io::Result<usize> {
-        // A limit of 0 would be none.
-        self.stream.set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
+        // A limit of 0 would be none, and not every system takes one that its clock cannot hold.
+        self.stream.set_read_timeout(Some(limit.clamp(Duration::from_millis(1), A_YEAR)))?;
         let old = self.received.len();
         self.received.resize(old + BLOCK, 0);
         let mut place = io::Result::Ok(0);
@@ -211,12 +214,13 @@ impl<'call> Exchange<'call> {
 
     /// Reads the answer's head, and its content where that is short and there, and starts the response.
     fn answer(mut self, start_response: &mut StartResponse) -> Result<Body, Failure> {
-        let deadline = Instant::now() + self.deadlines.first_byte;
+        let begin = Instant::now();
         let mut answer = loop {
             if let Some(answer) = self.take_head()? {
                 break answer;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            // Counted from the begin: an Instant that lies as far ahead as a Duration may be long cannot be had.
+            let left = self.deadlines.first_byte.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 return Err(Fault::new(Cause::UpstreamDeadline, "the head of its answer is not whole").into());
             }
