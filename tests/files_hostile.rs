@@ -222,7 +222,11 @@ fn a_file_that_cannot_be_read_is_403_and_the_server_lives() {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "--ignored", "unreadable_files_as_somebody_else"]).env("DOORWAY_TREE", tree.root());
         match command.uid(65534).gid(65534).output() {
-            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout)),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stdout);
+                // A name that no test has is a success as well, of no test.
+                assert!(output.status.success() && said.contains(" 1 passed;"), "{said}");
+            }
             Err(error) => println!("skipped: root cannot become somebody else here ({error})"),
         }
     } else {
