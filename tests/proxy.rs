@@ -267,6 +267,14 @@ fn rfc9112_6_3_the_three_ways_to_end_an_answer_are_understood() {
 }
 
 #[test]
+fn an_upstream_that_streams_a_byte_a_chunk_is_passed_on_whole() {
+    const LENGTH: usize = 100_000;
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", "1\r\nx\r\n".repeat(LENGTH));
+    assert_eq!(get(&serve(proxy(saying(answer))), "/").body, vec![b'x'; LENGTH]);
+}
+
+#[test]
 fn a_deadline_may_be_as_long_as_a_duration_can_be() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
     let (ever, address) = (Duration::MAX, saying(answer));

@@ -89,7 +89,7 @@ fn answer(head: &ResponseHead<'_>, to_head: bool, upstream: &Upstream, script: &
     let reading = match content {
         Content::None => Reading::Length(0),
         Content::Length(length) => Reading::Length(length),
-        Content::Chunked => Reading::Chunked(Box::default()),
+        Content::Chunked => Reading::Chunked(Box::new(Decoder::default().of_tiny_chunks())),
         Content::Close => Reading::Close,
     };
     Ok(Answer { status: format!("{} {reason}", head.status()), headers, reading })
