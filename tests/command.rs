@@ -139,6 +139,51 @@ fn an_address_that_this_machine_does_not_have_is_one_clear_line_and_exit_code_1(
 }
 
 #[test]
+fn on_loopback_only_names_of_this_machine_addresses_and_allowed_names_are_answered() {
+    let status = |serving: &Serving, host: &str| {
+        let response = serving.ask(&format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+        response.split(' ').nth(1).unwrap().to_owned()
+    };
+    let mut serving =
+        Serving::start(&["--demo", "--port=0", "--allow-host=site.example", "--allow-host", "*.Wild.example"]);
+    for host in [
+        "localhost",
+        "LocalHost.:8000",
+        "app.localhost:8000",
+        "127.0.0.1",
+        "192.0.2.7:80",
+        "[::1]",
+        "[2001:db8::7]:8000",
+        "site.example",
+        "SITE.example:8000",
+        "a.wild.example",
+    ] {
+        assert_eq!(status(&serving, host), "200", "{host}");
+    }
+    assert!(serving.ask("GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    let refused = [
+        "rebound.example",
+        "localhost.example",
+        "notlocalhost",
+        "www.site.example",
+        "wild.example",
+        "127.0.0.1.example",
+    ];
+    for host in refused {
+        assert_eq!(status(&serving, host), "421", "{host}");
+    }
+    let mut lines = serving.requests();
+    let line = lines.find(|line| line.contains("--allow-host")).unwrap();
+    assert!(line.contains("rebound.example"), "{line}");
+
+    // Who lets others in is asked by names that nobody can know here, unless the names are given.
+    let open = Serving::start(&["--demo", "--port=0", "--host=0.0.0.0"]);
+    assert_eq!(status(&open, "rebound.example"), "200");
+    let closed = Serving::start(&["--demo", "--port=0", "--host=0.0.0.0", "--allow-host=site.example"]);
+    assert_eq!((status(&closed, "rebound.example"), status(&closed, "site.example")), ("421".into(), "200".into()));
+}
+
+#[test]
 fn an_address_that_others_can_reach_is_shown_with_a_warning() {
     let mut serving = Serving::start(&["--demo", "--host", "0.0.0.0", "--port", "0"]);
     assert!(serving.address().starts_with("127.0.0.1:"), "{}", serving.first_line);
@@ -148,6 +193,8 @@ fn an_address_that_others_can_reach_is_shown_with_a_warning() {
     let recipe = format!("caddy reverse-proxy --from example.org --to {}", serving.address());
     let line = lines.next().unwrap();
     assert!(line.starts_with("doorway: ") && line.ends_with(&recipe), "{line}");
+    // Behind it the name of the site has to be allowed.
+    assert!(line.contains("--allow-host example.org"), "{line}");
 }
 
 #[test]
@@ -269,7 +316,7 @@ fn routes_of_a_single_page_application_get_its_page_and_missing_files_do_not() {
     let folder = Folder::new(&[("index.html", "app"), ("404.html", "gone")]);
     let serving = Serving::folder(folder.path(), &["--spa", "--error-page", "404.html"]);
     let page = |path: &str, accept: &str| {
-        serving.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept: {accept}\r\n\r\n"))
+        serving.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}\r\n\r\n"))
     };
     let response = page("/users/7", "text/html");
     assert!(response.starts_with("HTTP/1.1 200 ") && response.ends_with("app"), "{response}");
@@ -330,7 +377,7 @@ mod on_unix {
         let serving = Serving::with(command.args(["--port=0", "--proxy", &proxy]).args(flags).stdin(Stdio::piped()));
         let mut client = TcpStream::connect(serving.address()).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let (mut taken, _) = upstream.accept().unwrap();
         taken.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut byte = [0];

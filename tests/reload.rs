@@ -60,7 +60,9 @@ fn a_page_ends_in_the_script_and_is_as_long_as_it_says() {
 fn what_a_script_fetches_and_what_is_no_page_stays_as_it_is() {
     let (_folder, serving) = site();
     let fetched = |path: &str, what: &str| {
-        serving.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nSec-Fetch-Dest: {what}\r\n\r\n"))
+        serving.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nSec-Fetch-Dest: {what}\r\n\r\n"
+        ))
     };
     assert!(fetched("/", "empty").ends_with("\r\n\r\n<p>one"));
     assert!(fetched("/", "document").ends_with("</script>\n"));
@@ -104,7 +106,7 @@ fn a_page_is_sent_whole_to_a_browser_that_has_an_older_one() {
     let (_folder, serving) = site();
     let ask = |path: &str| {
         serving.ask(&format!(
-            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nSec-Fetch-Dest: document\r\n\
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nSec-Fetch-Dest: document\r\n\
             If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\nIf-None-Match: *\r\nRange: bytes=0-1\r\n\r\n"
         ))
     };
@@ -143,7 +145,7 @@ fn questions_hold_no_thread_and_do_not_fill_the_log() {
     let mut tabs: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(serving.address()).unwrap()).collect();
     for tab in &mut tabs {
         tab.set_read_timeout(Some(PATIENCE)).unwrap();
-        tab.write_all(b"GET /.doorway/stamp HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        tab.write_all(b"GET /.doorway/stamp HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let (mut answer, mut room) = (Vec::new(), [0; 512]);
         while !answer.windows(4).any(|four| four == b"\r\n\r\n") || answer.last() == Some(&b'\n') {
             let length = tab.read(&mut room).unwrap();

@@ -11,6 +11,7 @@ use doorway::Door;
 
 use crate::doors;
 use crate::options::{Colour, Format, Options};
+use crate::values::{WITH_PAGE, host_of, page_of, placed, prefix_of};
 
 /// What one flag is.
 pub struct Flag {
@@ -133,12 +134,21 @@ pub const FLAGS: &[Flag] = &[
     flag(
         "prefix",
         Text("/P"),
-        "serve everything under /P",
+        "serve all under /P",
         Take(|options, text| {
             options.prefix = Some(prefix_of(text)?);
             Ok(())
         }),
     ),
+    beside(flag(
+        "allow-host",
+        Text("NAME"),
+        "answer to NAME too",
+        Take(|options, text| {
+            options.allowed_hosts.push(host_of(text)?);
+            Ok(())
+        }),
+    )),
     flag(
         "spa",
         Optional("FILE"),
@@ -261,35 +271,6 @@ pub const FLAGS: &[Flag] = &[
     with_short(flag("help", Value::None, "this text", Ask(Asked::Help)), 'h'),
     beside(with_short(flag("version", Value::None, "the version", Ask(Asked::Version)), 'V')),
 ];
-
-/// `/docs=folder` as `/docs` and the rest.
-fn placed<'text>(text: &'text str, example: &str) -> Result<(String, &'text str), String> {
-    let (prefix, rest) = text.split_once('=').ok_or_else(|| format!("write it as {example}"))?;
-    if rest.is_empty() {
-        return Err(format!("write it as {example}"));
-    }
-    Ok((prefix_of(prefix)?, rest))
-}
-
-fn prefix_of(text: &str) -> Result<String, String> {
-    let is_fine = text.starts_with('/') && !text.contains("//") && !text.chars().any(char::is_control);
-    match is_fine {
-        true => Ok(text.trim_end_matches('/').to_owned()),
-        false => Err("a prefix begins with one slash: /docs".into()),
-    }
-}
-
-/// The errors that a folder answers, so that a page for another one would never be seen.
-const WITH_PAGE: &[u16] = &[403, 404, 405, 412, 416, 503];
-
-/// The name of a page as the folder serves it: nothing that leads out of it, which would be accepted and never sent.
-fn page_of(text: &str) -> Result<String, String> {
-    let leads_away = text.starts_with('/') || text.split('/').any(|name| name == "..");
-    match text.is_empty() || leads_away || text.contains(|letter: char| letter == '\\' || letter.is_control()) {
-        true => Err("write its path from the folder that is served on, with / and without ..".into()),
-        false => Ok(text.to_owned()),
-    }
-}
 
 /// Reads the arguments.
 pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
@@ -487,6 +468,8 @@ mod tests {
             (&["--log", "loud"], "off, short, common"),
             (&["--color=blue"], "auto, always or never"),
             (&["--index", "../x"], "without a path"),
+            (&["--allow-host", "http://example.org"], "without http:// and without a port"),
+            (&["--allow-host", "example.org:80"], "without a port"),
             (&["--error-page", "200=x"], "403, 404, 405, 412, 416 or 503"),
             (&["--error-page", "500=x"], "403, 404, 405, 412, 416 or 503"),
             (&["--error-page", "../404.html"], "without .."),

@@ -119,6 +119,11 @@ pub fn is_public<'a>(mut addresses: impl Iterator<Item = &'a Address>) -> bool {
     addresses.any(|address| matches!(address, Address::Tcp(address) if !address.ip().is_loopback()))
 }
 
+/// Whether browsers of this machine can connect, and nobody else can.
+pub fn is_loopback_only(addresses: &[Address]) -> bool {
+    addresses.iter().all(|address| matches!(address, Address::Tcp(address) if address.ip().is_loopback()))
+}
+
 /// The loopback address and the one this machine would use to reach others. std cannot list interfaces; connecting a UDP socket
 /// chooses a route, and sends nothing.
 fn own_addresses(with_ipv6: bool) -> Vec<IpAddr> {

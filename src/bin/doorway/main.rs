@@ -11,28 +11,31 @@
 //! | 2 | the arguments are wrong |
 //! | 130, 143 | a second SIGINT or SIGTERM |
 //!
-//! `flags` → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here; `console` is the log.
+//! `flags` (with `values`) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
 
 mod completions;
 mod console;
 mod doors;
 mod fields;
 mod flags;
+mod hosts;
 mod listen;
 mod options;
 mod reload;
 mod signals;
 mod site;
+mod values;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use doorway::{Address, Server, Stopper, VERSION};
+use doorway::{Address, Application, Server, Stopper, VERSION};
 
 use console::{Console, Requests};
 use flags::{Asked, Parsed};
+use hosts::Hosts;
 use options::{Colour, Format, Options};
 use signals::Signals;
 
@@ -73,6 +76,11 @@ fn serve(options: &Options) -> io::Result<()> {
     let web: Vec<Address> = http.iter().flat_map(Server::addrs).cloned().collect();
     let (server, lines) = doors::open(http, &options.doors)?;
     let server = server.ok_or(io::ErrorKind::InvalidInput)?;
+    let is_own = options.doors.is_empty() && listen::is_loopback_only(&web);
+    let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
+        true => Box::new(Hosts::new(site, &options.allowed_hosts)),
+        false => site,
+    };
     let server = server.log(console(options)).configure(|settings| {
         settings.threads = options.threads.unwrap_or(settings.threads);
         if !options.proxies.is_empty() {
@@ -135,7 +143,7 @@ fn introduce(web: &[Address], served: &str, taken: Option<u16>) {
         text.push_str("doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can\n");
         let port = web.iter().find_map(Address::port).unwrap_or_default();
         text.push_str(&format!(
-            "doorway: for TLS, leave out --host: caddy reverse-proxy --from example.org --to 127.0.0.1:{port}\n"
+            "doorway: for TLS, --allow-host example.org in place of --host, and: caddy reverse-proxy --from example.org --to 127.0.0.1:{port}\n"
         ));
     }
     let _ = io::stderr().write_all(text.as_bytes());

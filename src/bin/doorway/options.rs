@@ -14,6 +14,8 @@ pub struct Options {
     pub port: Option<u16>,
     /// Empty: both loopback addresses.
     pub hosts: Vec<String>,
+    /// Names that are answered to besides `localhost` and addresses.
+    pub allowed_hosts: Vec<String>,
     pub mounts: Vec<(String, PathBuf)>,
     pub proxies: Vec<(String, Proxy)>,
     pub prefix: Option<String>,
@@ -69,6 +71,7 @@ impl Default for Options {
             folder: None,
             port: None,
             hosts: Vec::new(),
+            allowed_hosts: Vec::new(),
             mounts: Vec::new(),
             proxies: Vec::new(),
             prefix: None,

@@ -1,0 +1,77 @@
+//! Which hosts are answered: a guard against DNS rebinding.
+//!
+//! Whoever owns a name can have it resolve to 127.0.0.1, and a page of that name then reads what is served here, as its own, through the
+//! browser of the person at work. The browser still says in Host which name it believes. So names of this machine are answered, addresses
+//! (nobody can have those resolve to something else), and the names that were given. A request without Host, by HTTP/1.0, comes from no browser.
+
+use std::net::{Ipv6Addr, SocketAddr};
+
+use doorway::{Application, Body, Environ, StartResponse};
+
+/// Answers 421 to requests for other hosts.
+pub struct Hosts<A> {
+    inner: A,
+    names: Vec<String>,
+}
+
+impl<A: Application> Hosts<A> {
+    /// Allows these names too, in small letters; `*.example.org` stands for all names below it.
+    pub fn new(inner: A, names: &[String]) -> Hosts<A> {
+        let own = ["localhost".to_owned(), "*.localhost".to_owned()];
+        Hosts { inner, names: own.into_iter().chain(names.iter().cloned()).collect() }
+    }
+
+    fn allows(&self, host: &str) -> bool {
+        let is_v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::parse::<Ipv6Addr>);
+        if is_v6.is_some_and(|parsed| parsed.is_ok()) || host.parse::<SocketAddr>().is_ok() {
+            return true;
+        }
+        let name = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+        let is_below =
+            |suffix: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1);
+        let is_listed = |listed: &String| listed.strip_prefix("*.").map_or(*listed == name, is_below);
+        name.parse::<std::net::Ipv4Addr>().is_ok() || self.names.iter().any(is_listed)
+    }
+}
+
+impl<A: Application> Application for Hosts<A> {
+    fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        let Some(host) = environ.bytes("HTTP_HOST").map(String::from_utf8_lossy).filter(|host| !self.allows(host))
+        else {
+            return self.inner.call(environ, start_response);
+        };
+        environ.errors().write(&format!("{host} is not answered here; --allow-host with its name changes that\n"));
+        start_response.start("421 Misdirected Request", &[("Content-Type", "text/plain; charset=utf-8")]);
+        Body::from("Misdirected Request: doorway answers to localhost, addresses, and names that --allow-host gives.\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorway::app::demo;
+
+    #[test]
+    fn a_name_is_compared_as_a_whole_without_case_port_and_last_point() {
+        let hosts = Hosts::new(demo, &["site.example".to_owned(), "*.wild.example".to_owned()]);
+        for host in ["localhost", "A.LOCALHOST.:80", "site.example:80", "a.b.wild.example", "127.1.2.3:80", "[::1]:80"]
+        {
+            assert!(hosts.allows(host), "{host}");
+        }
+        for host in [
+            "",
+            ".",
+            ":80",
+            ".localhost",
+            "xlocalhost",
+            "wild.example",
+            ".wild.example",
+            "[::1",
+            "[a]",
+            "1.2.3",
+            "a.site.example",
+        ] {
+            assert!(!hosts.allows(host), "{host}");
+        }
+    }
+}
