@@ -52,8 +52,9 @@
 //! a shard: it looks at the connections in turn, at hot ones in every sweep and at cold ones after a time proportional to how long they
 //! have been quiet, and when a request is whole (head, and content up to 16 KiB) it calls the application itself. So a fast
 //! application costs no hand-over between threads. When a call lasts longer than 3 ms, a monitor gives the shard to another thread of the
-//! pool; where calls are slow as a rule, the shard is given away before the call. What a slow client does not take of an answer that
-//! is all there waits in the shard with the connection, without a thread.
+//! pool; where calls are slow as a rule, or the last one for the same connection was, the shard is given away before the call. What a slow
+//! client does not take of an answer that is all there waits in the shard with the connection, without a thread. `docs/performance.md` says
+//! what that costs beside other servers, and what was given up for it.
 //!
 //! Three things run in a thread of the pool for as long as they last: the application, content above 16 KiB that it reads, and a
 //! body that it makes block by block. The last two are held to a minimum pace by [`Settings`].
