@@ -129,6 +129,70 @@ fn calls_that_block_get_the_whole_pool() {
     assert_eq!(calls.load(Ordering::SeqCst), THREADS as u64);
 }
 
+/// `/wait` returns when the test says so, everything else after 5 ms.
+fn until_told(threads: usize, shards: usize, change: impl FnOnce(&mut doorway::Settings)) -> (House, Arc<Barrier>) {
+    let told = Arc::new(Barrier::new(threads));
+    let waits = Arc::clone(&told);
+    let application = move |environ: &Environ, start_response: &mut StartResponse| {
+        if environ.path() == "/wait" {
+            waits.wait();
+        } else {
+            // The application that is tested with is slow: this is no wait for something to happen.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        start_response.start("200 OK", &[]);
+        environ.path().into_owned()
+    };
+    let house = serve_with(application, |settings| {
+        settings.threads = threads;
+        settings.shards = shards;
+        change(settings);
+    });
+    (house, told)
+}
+
+#[test]
+fn the_last_free_thread_answers_for_all_shards_when_the_others_are_held() {
+    let (house, told) = until_told(3, 2, |_| {});
+    let mut held: Vec<_> = (0..2).map(|_| house.client()).collect();
+    for (number, client) in held.iter_mut().enumerate() {
+        client.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+        house.until("the call runs", |stats| stats.busy > number);
+    }
+    std::thread::scope(|scope| {
+        for number in 0..20 {
+            let house = &house;
+            scope.spawn(move || {
+                let mut client = house.client();
+                (0..5).for_each(|request| ask(&mut client, &format!("/{number}/{request}"), 0, ""));
+            });
+        }
+    });
+    told.wait();
+    held.iter_mut().for_each(|client| assert_eq!(client.response().text(), "/wait"));
+}
+
+#[test]
+fn deadlines_are_kept_while_a_slow_call_holds_the_only_thread() {
+    let (house, told) = until_told(2, 1, |settings| {
+        settings.threads = 1;
+        settings.head_deadline = Duration::from_millis(300);
+    });
+    for round in 0..3 {
+        let mut client = house.client();
+        (0..8).for_each(|request| ask(&mut client, &format!("/{round}/{request}"), 0, ""));
+        // Long enough for the monitor to sleep and for the connection to go cold.
+        std::thread::sleep(Duration::from_millis(50));
+        client.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+        house.until("the call runs", |stats| stats.busy > 0);
+        let mut half = house.client();
+        half.send(b"GET / HTTP/1.1\r\n");
+        assert_eq!(half.response().status, 408);
+        told.wait();
+        assert_eq!(client.response().text(), "/wait");
+    }
+}
+
 #[test]
 fn a_quick_request_does_not_wait_for_a_slow_one_on_its_shard() {
     let calls = Arc::default();

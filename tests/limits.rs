@@ -513,10 +513,10 @@ fn no_deadline_strikes_early() {
 #[test]
 fn content_below_the_rate_is_refused_and_content_at_the_rate_is_read() {
     let _alone = locked(&ALONE);
-    let slow = |bytes_at_once: usize| {
+    let slow = |bytes_at_once: usize, pause: u64, rate: u64| {
         let house = serve_with(counts, |settings| {
             settings.threads = 8;
-            settings.content_rate = 1_000;
+            settings.content_rate = rate;
             settings.content_rate_after = Duration::from_millis(200);
         });
         let mut client = house.client();
@@ -527,11 +527,13 @@ fn content_below_the_rate_is_refused_and_content_at_the_rate_is_read() {
             // Once it was refused nobody takes it any more.
             let _ = client.stream.write_all(&vec![b'x'; part]);
             left -= part;
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(pause));
         }
         (parse_all(&client.until_end(), &[])[0].status, house.log.causes())
     };
     // 50 bytes a second, and at least 25,000 unless the machine is 25 times as slow as it says.
-    assert_eq!(slow(1), (408, vec![Cause::ContentSlow]));
-    assert_eq!(slow(500), (200, vec![]));
+    assert_eq!(slow(1, 20, 1_000), (408, vec![Cause::ContentSlow]));
+    assert_eq!(slow(500, 20, 1_000), (200, vec![]));
+    // Something comes within every slice, and far too little: at most 1,000 bytes a second of 100,000.
+    assert_eq!(slow(1, 1, 100_000), (408, vec![Cause::ContentSlow]));
 }

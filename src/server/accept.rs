@@ -12,12 +12,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::engine::Engine;
+use super::house::Ticket;
 use super::listener::Listener;
 use super::log::{Answer, Report};
 use super::settings::RUSH;
@@ -33,8 +34,8 @@ pub(super) struct Gate {
     rush: Mutex<bool>,
     /// The same, to be looked at without the lock.
     is_rush: AtomicBool,
-    /// Whether a driver has accepted since the thread last looked.
-    has_come: AtomicBool,
+    /// How many connections drivers have accepted since the thread last looked.
+    has_come: AtomicUsize,
 }
 
 impl Gate {
@@ -44,7 +45,7 @@ impl Gate {
             origin: Arc::new(origin),
             rush: Mutex::new(false),
             is_rush: AtomicBool::new(false),
-            has_come: AtomicBool::new(false),
+            has_come: AtomicUsize::new(0),
         }
     }
 
@@ -54,7 +55,7 @@ impl Gate {
         if self.set_rush(true).is_ok() {
             loop {
                 std::thread::sleep(RUSH.look);
-                let goes_on = self.has_come.swap(false, Ordering::Relaxed);
+                let goes_on = self.has_come.swap(0, Ordering::Relaxed) >= RUSH.begins;
                 if !goes_on || engine.house.places.open() > open + RUSH.begins || engine.house.is_stopping() {
                     break;
                 }
@@ -93,7 +94,10 @@ impl Engine {
                     if quick == 0 {
                         open = self.house.places.open();
                     }
-                    self.receive(stream, peer, gate, now);
+                    if self.lets_in(gate, &peer) {
+                        let ticket = self.take_place();
+                        self.admit(stream, peer, gate, ticket, now);
+                    }
                     if quick >= RUSH.begins {
                         if self.house.places.open() <= open + RUSH.begins / 2 && gate.listener.is_own() {
                             gate.rush(self);
@@ -128,43 +132,50 @@ impl Engine {
         self.gates.iter().filter(|gate| gate.is_rush.load(Ordering::Relaxed)).any(|gate| {
             // Another driver accepts, or the thread takes over: it sees to what is there.
             let Ok(rush) = gate.rush.try_lock() else { return false };
-            // Making room may take its time, which a driver does not have.
-            if !*rush || self.house.is_stopping() || self.places_left() == 0 {
+            if !*rush || self.house.is_stopping() {
                 return false;
             }
-            // An error is the thread's to meet.
+            // The place first: making room may take its time, which a driver does not have. That is for the thread, and so are errors.
+            let ticket = self.house.places.take();
+            if self.is_crowded() {
+                return false;
+            }
             let Ok((stream, peer)) = gate.listener.accept() else { return false };
             drop(rush);
-            gate.has_come.store(true, Ordering::Relaxed);
-            self.receive(stream, peer, gate, Instant::now());
+            gate.has_come.fetch_add(1, Ordering::Relaxed);
+            if self.lets_in(gate, &peer) {
+                self.admit(stream, peer, gate, ticket, Instant::now());
+            }
             true
         })
     }
 
-    fn receive(&self, stream: Stream, peer: Peer, gate: &Gate, now: Instant) {
-        if gate.listener.allows(&peer) {
-            self.admit(stream, peer, &gate.origin, now);
-        } else {
-            self.turn_away(&peer);
-        }
+    fn admit(&self, stream: Stream, peer: Peer, gate: &Gate, ticket: Ticket, now: Instant) {
+        self.house.stats.accepted.fetch_add(1, Ordering::Relaxed);
+        let Ok(socket) = Socket::new(stream) else { return };
+        let origin = Arc::clone(&gate.origin);
+        let connection = Connection::new(Arc::new(socket), peer, origin, &self.house, Some(ticket), now);
+        self.bring(Box::new(connection));
     }
 
-    fn admit(&self, stream: Stream, peer: Peer, origin: &Arc<Origin>, now: Instant) {
+    fn lets_in(&self, gate: &Gate, peer: &Peer) -> bool {
+        let allows = gate.listener.allows(peer);
+        if !allows {
+            let (cause, answer) = (Cause::PeerRefused, Answer::Closed);
+            self.house.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
+        }
+        allows
+    }
+
+    /// A place for a connection, made by closing another if need be.
+    fn take_place(&self) -> Ticket {
         let ticket = self.house.places.take();
-        self.house.stats.accepted.fetch_add(1, Ordering::Relaxed);
         while self.is_crowded() && !self.house.is_stopping() {
             if !self.make_room() {
                 self.house.places.wait(Duration::from_millis(20));
             }
         }
-        let Ok(socket) = Socket::new(stream) else { return };
-        let connection = Connection::new(Arc::new(socket), peer, Arc::clone(origin), &self.house, Some(ticket), now);
-        self.bring(Box::new(connection));
-    }
-
-    fn turn_away(&self, peer: &Peer) {
-        let (cause, answer) = (Cause::PeerRefused, Answer::Closed);
-        self.house.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
+        ticket
     }
 
     fn report(&self, cause: Cause, detail: &str) {
@@ -183,11 +194,6 @@ impl Engine {
             Some((since, shard)) => shard.lock().close_oldest(busiest, since, &self.house),
             None => false,
         }
-    }
-
-    /// How many more connections may be open.
-    fn places_left(&self) -> usize {
-        self.house.settings.max_connections.max(1).saturating_sub(self.house.places.open())
     }
 
     /// Whether more connections are open than may be.

@@ -285,11 +285,17 @@ impl Incoming {
                 (Ok(0), _) => return Err(self.fail(Cause::ContentTruncated)),
                 (Ok(received), begin) => {
                     self.pace.note(begin.map_or(Duration::ZERO, |begin| begin.elapsed()), received);
+                    // A client that never lets a slice pass is held to the pace like any other.
+                    if begin.is_some() {
+                        self.go_on_waiting(Duration::ZERO)?;
+                    }
                     return Ok(received);
                 }
-                (Err(error), Some(begin)) if is_not_yet(&error) => self.go_on_waiting(begin.elapsed())?,
-                (Err(error), None) if is_not_yet(&error) => {
-                    begin = Some(Instant::now());
+                (Err(error), waits) if is_not_yet(&error) => {
+                    match waits {
+                        Some(begin) => self.go_on_waiting(begin.elapsed())?,
+                        None => begin = Some(Instant::now()),
+                    }
                     self.transport.wait(Wait::Slice)?;
                 }
                 (Err(_), _) => return Err(self.fail(Cause::ContentTruncated)),

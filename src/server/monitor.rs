@@ -97,8 +97,10 @@ pub(super) fn watch(engine: &Engine) {
             }
         }
         if engine.has_work_waiting() {
-            // No thread is free: a slow client that holds one may have to go.
-            engine.house.share.want();
+            if !engine.vacancies.has_standby() {
+                // No thread is free: a slow client that holds one may have to go.
+                engine.house.share.want();
+            }
             // The drivers of other shards may have nothing to do.
             engine.shards.iter().for_each(Shard::wake);
         }

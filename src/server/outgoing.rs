@@ -337,8 +337,15 @@ impl Outgoing {
         let (Some(station), Some(transport), None) = (&self.station, &self.transport, &self.place) else {
             return false;
         };
+        if self.unsent.is_empty() {
+            return true;
+        }
         let size = self.held + self.unsent.len();
-        if size > COPIED || !self.unsent.is_flat() || transport.waits() || !station.hold(transport, self.unsent.front())
+        if self.failure.is_some()
+            || size > COPIED
+            || !self.unsent.is_flat()
+            || transport.waits()
+            || !station.hold(transport, self.unsent.front())
         {
             return false;
         }
@@ -368,7 +375,10 @@ impl Outgoing {
         let mut last = progress;
         loop {
             match self.flush()? {
-                Flushed::Whole => return Ok(()),
+                Flushed::Whole => {
+                    self.gathered = 0;
+                    return Ok(());
+                }
                 Flushed::Share => {
                     progress = Instant::now();
                     last = progress;

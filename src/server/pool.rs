@@ -157,7 +157,8 @@ impl<'a> Worker<'a> {
         let mut turns = 0_u32;
         let mut state = shard.lock();
         while state.tenure == vacancy.tenure && !self.engine.has_ended() {
-            if self.engine.has_work_waiting() {
+            // Not before a sweep: two shards without a driver would be exchanged for each other by the one thread that is free, for ever.
+            if turns > 0 && self.engine.has_work_waiting() {
                 // The other shard has nobody: take turns.
                 self.engine.replace_driver(vacancy.shard, &mut state);
                 return;
@@ -245,9 +246,8 @@ impl<'a> Worker<'a> {
             state.away_since = Some(now);
         }
         drop(state);
-        if !gives_away {
-            engine.monitor.notice();
-        }
+        // It looks after a call that lasts, and after a shard that no thread is free for.
+        engine.monitor.notice();
         let (connection, lasted) = self.serve(shard, connection, now);
         shard.note_call(lasted);
         if gives_away {

@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::monitor::Monitor;
 use super::transport::Transport;
 
+/// How many looks pass after one that a client kept waiting.
+const RESTS: u32 = 16;
+
 /// The station of one thread.
 pub(super) struct Station {
     work: Mutex<Work>,
@@ -30,6 +33,8 @@ pub(super) struct Station {
 struct Work {
     transport: Option<Arc<dyn Transport>>,
     held: Vec<u8>,
+    /// So many looks pass before the next try: the last one waited for a client that took nothing.
+    rests: u32,
 }
 
 impl Work {
@@ -57,6 +62,7 @@ impl Station {
         let mut work = self.lock();
         work.transport = None;
         work.held.clear();
+        work.rests = 0;
         self.holds.store(false, Ordering::SeqCst);
     }
 
@@ -104,9 +110,16 @@ impl Station {
             return;
         }
         let mut work = self.lock();
-        let Work { transport: Some(transport), held } = &mut *work else { return };
-        if let Ok(sent) = transport.write(&[IoSlice::new(held)]) {
-            held.drain(..sent.min(held.len()));
+        let Work { transport: Some(transport), held, rests } = &mut *work else { return };
+        if *rests > 0 {
+            *rests -= 1;
+            return;
+        }
+        match transport.write(&[IoSlice::new(held)]) {
+            Ok(sent) => drop(held.drain(..sent.min(held.len()))),
+            // The application has been reading since, so that the socket blocks for a slice: the others must not wait for this client.
+            Err(_) if transport.waits() => *rests = RESTS,
+            Err(_) => {}
         }
         if held.is_empty() {
             self.holds.store(false, Ordering::SeqCst);
