@@ -9,6 +9,7 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use doorway::Cause;
@@ -24,8 +25,7 @@ struct Limited {
 }
 
 impl Limited {
-    fn start() -> Limited {
-        let program = std::env::current_exe().unwrap();
+    fn start(program: &Path) -> Limited {
         let mut child = Command::new("sh")
             .args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "sh", DESCRIPTORS])
             .arg(program)
@@ -76,7 +76,8 @@ fn the_server_of_the_other_test() {
 
 #[test]
 fn without_descriptors_the_longest_waiting_goes_and_newcomers_are_answered() {
-    let mut server = Limited::start();
+    let Some(program) = support::itself() else { return };
+    let mut server = Limited::start(&program);
     let address: SocketAddr = server.says("listening at ").parse().unwrap();
     // Four times what can be open. They say nothing.
     let crowd: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();

@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,21 @@ use doorway::{Address, Application, Cause, Handle, Server, Settings};
 
 /// How long a test waits for something that must happen before it gives up: generous, for emulated machines.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// This test program, for a test that must start it again; where the system cannot (the program runs in an emulator), it says so.
+pub fn itself() -> Option<PathBuf> {
+    let program = std::env::current_exe().unwrap();
+    match std::process::Command::new(&program).arg("--list").output() {
+        Ok(output) if output.status.success() => Some(program),
+        other => {
+            println!(
+                "skipped: this program cannot be started once more here ({:?})",
+                other.map(|output| output.status)
+            );
+            None
+        }
+    }
+}
 
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
