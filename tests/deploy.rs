@@ -18,6 +18,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use doorway::{Cause, Door, Server};
@@ -241,8 +242,12 @@ fn matrix() -> Vec<(&'static str, Vec<u8>, u16)> {
     ]
 }
 
+/// The ports that the front servers will open must not be given to the clients of another test meanwhile.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn one_application_answers_alike_through_every_front_server_and_door() {
+    let _alone = support::locked(&ALONE);
     let deployment = Deployment::start("matrix");
     let mut wrong = Vec::new();
     for (name, request, status) in matrix() {
@@ -276,6 +281,7 @@ fn one_application_answers_alike_through_every_front_server_and_door() {
 
 #[test]
 fn p_conn_03_a_large_reply_to_content_that_was_not_read_arrives_whole_100_times_of_100() {
+    let _alone = support::locked(&ALONE);
     let deployment = Deployment::start("unread");
     let request = request("POST", "/app/unread", &["Content-Type: text/plain"], &vec![b'y'; 200_000]);
     for (route, port) in &deployment.routes {
