@@ -2,8 +2,8 @@
 //!
 //! The thread blocks in accept, so that a server nobody calls costs nothing. Each connection that it brings to a shard costs a wake-up of
 //! the driver, though. Once connections follow and end each other in quick succession a *rush* begins: the listener blocks no more, and the
-//! drivers accept between their sweeps; the thread only looks whether connections still come. It takes over again when none do, when no
-//! driver has time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
+//! drivers accept between their sweeps; the thread only looks how many still come. It takes over again when they are few, when no driver has
+//! time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
 //! and nobody empties it as fast as a thread that does nothing else. The figures stand at [`RUSH`].
 //!
 //! Invariant: nobody but the thread accepts while the socket may block. A driver accepts under the lock of the gate and only in a
@@ -49,7 +49,7 @@ impl Gate {
         }
     }
 
-    /// Lets the drivers accept, until there is nothing for them to accept or the server stops.
+    /// Lets the drivers accept, until too little comes, what comes stays, or the server stops.
     fn rush(&self, engine: &Engine) {
         let open = engine.house.places.open();
         if self.set_rush(true).is_ok() {

@@ -166,7 +166,8 @@ pub(crate) const RUSH: Rush =
 
 /// What makes a rush of connections.
 pub(crate) struct Rush {
-    /// So many connections in succession, each less than `gap` after the one before, begin it, if half of them have ended.
+    /// So many connections in succession, each less than `gap` after the one before, begin it, if half of them have ended; it goes on as
+    /// long as so many come between two looks.
     pub(crate) begins: usize,
     pub(crate) gap: Duration,
     /// How often the accept thread looks whether it goes on.
