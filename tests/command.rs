@@ -438,6 +438,7 @@ mod on_unix {
                 "--until-eof" => drop(serving.child.stdin.take()),
                 _ => send("-TERM", &serving),
             }
+            // std has no wait with a limit: a process that never ends must fail this test and not keep it.
             let ended = loop {
                 match serving.child.try_wait().unwrap() {
                     None if begin.elapsed() < PATIENCE => std::thread::sleep(Duration::from_millis(20)),

@@ -581,6 +581,7 @@ fn rfc9110_15_6_4_a_request_that_waits_too_long_for_a_thread_is_503() {
     let mut second = house.client();
     second.send(&get("/second"));
     house.until("the second waits", |stats| stats.queued == 1);
+    // Longer than it may wait: the clock that is over is the promise.
     std::thread::sleep(5 * SHORT);
     release.one();
     let response = second.response();

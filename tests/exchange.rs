@@ -407,6 +407,7 @@ fn p_body_01_blocks_in_quick_succession_are_at_the_client_while_the_application_
         let mut client = house.client();
         client.send(if round % 2 == 0 { KEEP_11 } else { GET_10 });
         if round % 4 > 1 {
+            // No wait for something to happen: the driver is replaced after 3 ms or is not, and both ways must pass.
             std::thread::sleep(Duration::from_millis(10));
         }
         for block in ["one", "two", "three", "four"] {
@@ -1288,6 +1289,7 @@ fn p_cfg_02_a_client_cannot_add_to_a_variable_of_the_deployer() {
 fn p_body_04_the_time_that_a_close_takes_is_not_taken_from_the_client() {
     let application = |_: &Environ, start_response: &mut StartResponse| {
         start_response.start("200 OK", &[]);
+        // The application that is tested with is slow to close.
         Body::from("ok").on_close(|| std::thread::sleep(Duration::from_millis(1500)))
     };
     let house = serve_with(application, |settings| settings.idle_deadline = Duration::from_secs(1));

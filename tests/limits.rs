@@ -527,6 +527,7 @@ fn content_below_the_rate_is_refused_and_content_at_the_rate_is_read() {
             // Once it was refused nobody takes it any more.
             let _ = client.stream.write_all(&vec![b'x'; part]);
             left -= part;
+            // The client that is tested with is slow.
             std::thread::sleep(Duration::from_millis(pause));
         }
         (parse_all(&client.until_end(), &[])[0].status, house.log.causes())

@@ -570,6 +570,7 @@ fn bytes_are_counted_on_both_ways_to_the_client_and_time_runs_until_the_body_is_
     let application = app(|_: &Environ, start_response| {
         start_response.start("200 OK", &[]).write_all(b"12345")?;
         let blocks = ["", "67", "890"].map(|block| {
+            // The time that must be counted.
             std::thread::sleep(Duration::from_millis(2));
             Ok(Block::from(block.as_bytes()))
         });

@@ -419,6 +419,7 @@ fn an_upstream_that_drips_its_head_cannot_outlive_the_deadline() {
             if stream.write_all(&[*byte]).is_err() {
                 return;
             }
+            // The upstream that is tested with drips.
             std::thread::sleep(Duration::from_millis(2));
         }
     });

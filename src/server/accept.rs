@@ -54,6 +54,7 @@ impl Gate {
         let open = engine.house.places.open();
         if self.set_rush(true).is_ok() {
             loop {
+                // The drivers accept meanwhile; there is nothing to be woken for but the end of the rush.
                 std::thread::sleep(RUSH.look);
                 let goes_on = self.has_come.swap(0, Ordering::Relaxed) >= RUSH.begins;
                 if !goes_on || engine.house.places.open() > open + RUSH.begins || engine.house.is_stopping() {

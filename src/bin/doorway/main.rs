@@ -172,6 +172,7 @@ fn stop_at_eof(stopper: Stopper) -> io::Result<()> {
         let mut room = [0; 512];
         while io::stdin().read(&mut room).is_ok_and(|length| length > 0) {}
         stopper.stop_within(GRACE);
+        // Whoever ends in time ends the process from `main`; this is for calls that do not.
         std::thread::sleep(LAST);
         std::process::exit(0)
     })?;

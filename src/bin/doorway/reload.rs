@@ -20,14 +20,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use doorway::app::Files;
 use doorway::{Application, Body, Environ, Headers, StartResponse};
 
 const STAMP: &[u8] = b"/.doorway/stamp";
 const SCRIPT: &[u8] = b"/.doorway/reload.js";
 
-/// The policy of the library's listings, which lets no script in. A test compares it with that of a real one.
-const OF_LISTING: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
-/// What the script needs: to be loaded, and to ask.
+/// What the script needs where a listing lets none in: to be loaded, and to ask.
 const FOR_SCRIPT: &str = "script-src 'self'; connect-src 'self'";
 
 /// How many files and folders are looked at.
@@ -129,8 +128,8 @@ fn adapt(headers: &mut Headers, length: u64) {
     }
     headers.set("Cache-Control", "no-store");
     // Any other policy is that of whoever made the page, and means what it says.
-    if headers.get("Content-Security-Policy").is_some_and(|policy| policy == OF_LISTING) {
-        headers.set("Content-Security-Policy", format!("{OF_LISTING}; {FOR_SCRIPT}"));
+    if headers.get("Content-Security-Policy").is_some_and(|policy| policy == Files::LISTING_POLICY) {
+        headers.set("Content-Security-Policy", format!("{}; {FOR_SCRIPT}", Files::LISTING_POLICY));
     }
 }
 

@@ -1,9 +1,7 @@
 //! A listing as a page: light or dark as the reader likes it, for keyboard and screen reader, without script and below 4 KB beside the names.
 
 use super::{Entries, Environ, Response, Write, escape_html, shown};
-
-/// Nothing is loaded and nothing runs, whatever a name should manage to become.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+use crate::app::Files;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--t:#1b1f24;--b:#fff;--m:#57606a;--l:#d8dee4;--h:#f3f6f9;--a:#0757b8}\
@@ -27,7 +25,8 @@ td:nth-child(2),th:nth-child(2){text-align:right}\
 
 /// The page, with the policy that guards it.
 pub(super) fn answer(entries: &Entries, environ: &Environ, names: &[&[u8]]) -> Response {
-    Response::html(write(entries, environ.script_name(), names)).with_header("Content-Security-Policy", POLICY)
+    Response::html(write(entries, environ.script_name(), names))
+        .with_header("Content-Security-Policy", Files::LISTING_POLICY)
 }
 
 fn write(entries: &Entries, mount: &[u8], names: &[&[u8]]) -> String {
@@ -191,5 +190,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_policy_lets_in_this_style_and_no_other() {
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+
+        let mut digest = Command::new("openssl");
+        digest.args(["dgst", "-sha256", "-binary"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let Ok(mut digest) = digest.spawn() else { return println!("skipped: openssl is not installed") };
+        digest.stdin.take().unwrap().write_all(STYLE.as_bytes()).unwrap();
+        let base64 =
+            Command::new("openssl").args(["base64", "-A"]).stdin(digest.stdout.take().unwrap()).output().unwrap();
+        let hash = String::from_utf8(base64.stdout).unwrap();
+        digest.wait().unwrap();
+        let style = Files::LISTING_POLICY.split("; ").find(|part| part.starts_with("style-src "));
+        assert_eq!(style, Some(format!("style-src 'sha256-{}'", hash.trim()).as_str()));
     }
 }
