@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::variables::{self, Block, addressee, next_of_nul, write_cgi_head};
-use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Request, Room};
+use super::variables::{self, Block, ready, addressee, next_of_nul, write_cgi_head};
+use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Room};
 
 /// CGI.
 pub(crate) struct Cgi;
@@ -15,36 +15,49 @@ pub(crate) struct Cgi;
 /// Linux gives a process at most 6 MiB of environment and arguments.
 const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;
 
-impl Protocol for Cgi {
-    const NAME: &'static str = "cgi";
+#[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
+impl Door {
+    /// CGI: the environment and the standard streams of the process. Not spoken at addresses; see [`Server::serve_cgi`](crate::Server::serve_cgi).
+    pub const Cgi: Door = Door::new("cgi", &Cgi);
+}
 
-    fn longest_head(_policy: &Policy) -> usize {
+impl Protocol for Cgi {
+    fn longest_head(&self, _policy: &Policy) -> usize {
         MAX_ENVIRONMENT
     }
 
-    fn may_be_decided(bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
+    fn may_be_decided(&self, bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
         split(bytes).is_some()
     }
 
-    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
         let Some((variables, head_len)) = split(bytes) else { return Examined::Incomplete };
         match variables::Request::read(block(variables), Door::Cgi, head_len, policy) {
             Err(cause) => Examined::Refused(cause),
             // Nobody else waits for the thread, so nothing is gathered.
-            Ok(request) => Examined::Ready(Request::Variables(Box::new(request))),
+            Ok(request) => ready(request),
         }
     }
 
-    fn addressee(bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
         let (variables, _) = split(bytes)?;
         Some(addressee(Door::Cgi, block(variables)))
     }
 
-    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
         split(bytes).map_or(Cow::Borrowed(b""), |(variables, _)| variables::request_line(block(variables)).into())
     }
 
-    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    fn mistake(&self, _bytes: &[u8]) -> Option<String> {
+        // Nobody connects to a CGI program: what it reads was put together from its environment, in a form that looks like SCGI.
+        None
+    }
+
+    fn has_addresses(&self) -> bool {
+        false
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         write_cgi_head(out, reply);
     }
 }

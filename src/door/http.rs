@@ -8,7 +8,8 @@
 use std::borrow::Cow;
 
 use super::{
-    Content, Door, Examined, Facts, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room, push_decimal,
+    Content, Door, Examined, Facts, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room, mistaken,
+    push_decimal,
 };
 use crate::cause::Cause;
 use crate::gateway::{Pairs, percent_decode, variable_byte};
@@ -20,18 +21,22 @@ use crate::http::target::Target;
 /// HTTP/1.1.
 pub(crate) struct Http;
 
-impl Protocol for Http {
-    const NAME: &'static str = "http";
+#[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
+impl Door {
+    /// HTTP/1.1 and HTTP/1.0, for clients of every kind.
+    pub const Http: Door = Door::new("http", &Http);
+}
 
-    fn longest_head(policy: &Policy) -> usize {
+impl Protocol for Http {
+    fn longest_head(&self, policy: &Policy) -> usize {
         policy.head.head
     }
 
-    fn may_be_decided(bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool {
+    fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool {
         head::may_be_decided(bytes, &mut progress.head, &policy.head)
     }
 
-    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
         let head = match head::parse(bytes, &policy.head, &mut room.spans) {
             Parsed::Incomplete => return Examined::Incomplete,
             Parsed::Invalid(cause) => return Examined::Refused(cause),
@@ -59,28 +64,36 @@ impl Protocol for Http {
                 }
             }
         }
-        Examined::Ready(super::Request::Http(request))
+        Examined::Ready(super::Request::Http(request), facts(&request))
     }
 
     /// Whatever is wrong with it, a client of HTTP reads a status.
-    fn addressee(bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
         // Only what the parser skips may stand before it: bytes behind the fault have no say.
         let is_head = [0, 2, 4].iter().any(|at| {
             let (empty, line) = bytes.split_at_checked(*at).unwrap_or((b"-", b""));
             b"\r\n\r\n".starts_with(empty) && line.starts_with(b"HEAD ")
         });
-        Some(Facts { is_head, ..any_client() })
+        Some(Facts { is_head, ..Facts::any_client(Door::Http) })
     }
 
-    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
         let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
         let line = bytes.get(start..).unwrap_or_default();
         let end = line.iter().take(200).position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len().min(200));
         line.get(..end).unwrap_or_default().into()
     }
 
+    fn mistake(&self, bytes: &[u8]) -> Option<String> {
+        mistaken::mistake(bytes, "HTTP")
+    }
+
+    fn trusts_its_peer(&self) -> bool {
+        false
+    }
+
     /// Status line, the application's fields as they came, then what HTTP asks for.
-    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         // Room for the usual head at once: growing step by step costs as much as writing it.
         out.reserve(256);
         // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
@@ -122,26 +135,9 @@ impl Protocol for Http {
     }
 }
 
-/// Somebody who is answered without having been understood.
-pub(super) fn any_client() -> Facts {
-    Facts {
-        door: Door::Http,
-        head_len: 0,
-        version: Version::Http11,
-        is_head: false,
-        content: Content::None,
-        expects_continue: false,
-        keep_alive: false,
-        keep_alive_named: false,
-        is_options_asterisk: false,
-        record_id: None,
-    }
-}
-
 /// What outlives the head of a request.
-pub(super) fn facts(request: &Request<'_>) -> Facts {
+fn facts(request: &Request<'_>) -> Facts {
     Facts {
-        door: Door::Http,
         head_len: request.head.len(),
         version: request.head.version(),
         is_head: request.head.method() == b"HEAD",
@@ -154,7 +150,7 @@ pub(super) fn facts(request: &Request<'_>) -> Facts {
         keep_alive: request.keep_alive,
         keep_alive_named: request.keep_alive_named,
         is_options_asterisk: matches!(request.target, Target::Asterisk),
-        record_id: None,
+        ..Facts::any_client(Door::Http)
     }
 }
 

@@ -3,25 +3,17 @@
 //! A front server that speaks the wrong protocol is the most frequent mistake of a deployment, and without a name it shows as silence on
 //! both sides. Nothing is decided by these looks but the words of a log line and whether a client of HTTP gets an answer it can read.
 
-use super::Door;
-
 /// What the bytes look like.
-fn recognise(bytes: &[u8]) -> Option<Spoken> {
+fn recognise(bytes: &[u8]) -> Option<&'static str> {
     match *bytes {
-        [0x16, 3, ..] => Some(Spoken::Tls),
-        [1, 1, _, _, 0, 8, ..] | [1, 9, 0, 0, ..] => Some(Spoken::Door(Door::FastCgi)),
+        [0x16, 3, ..] => Some("TLS"),
+        [1, 1, _, _, 0, 8, ..] | [1, 9, 0, 0, ..] => Some("FastCGI"),
         // Its first variable: a name of at most 255 bytes that starts with a capital letter.
-        [0 | 30, _, _, 0, length, 0, b'A'..=b'Z', ..] if length > 0 => Some(Spoken::Door(Door::Uwsgi)),
-        _ if is_http(bytes) => Some(Spoken::Door(Door::Http)),
-        _ if is_scgi(bytes) => Some(Spoken::Door(Door::Scgi)),
+        [0 | 30, _, _, 0, length, 0, b'A'..=b'Z', ..] if length > 0 => Some("uwsgi"),
+        _ if is_http(bytes) => Some("HTTP"),
+        _ if is_scgi(bytes) => Some("SCGI"),
         _ => None,
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Spoken {
-    Door(Door),
-    Tls,
 }
 
 /// A method in capital letters and a target.
@@ -36,30 +28,15 @@ fn is_scgi(bytes: &[u8]) -> bool {
     digits > 0 && bytes.get(digits..).is_some_and(|rest| rest.starts_with(b":CONTENT_LENGTH\0"))
 }
 
-/// Whether the bytes look like another protocol than that of the door.
-pub(super) fn is_another(bytes: &[u8], door: Door) -> bool {
-    recognise(bytes).is_some_and(|spoken| spoken != Spoken::Door(door))
+/// Whether the bytes look like another protocol than this.
+pub(super) fn is_another(bytes: &[u8], protocol: &str) -> bool {
+    recognise(bytes).is_some_and(|spoken| spoken != protocol)
 }
 
-/// What a log says about it.
-pub(crate) fn mistake(bytes: &[u8], door: Door) -> Option<String> {
-    // Nobody connects to a CGI program: what it reads was put together from its environment, in a form that looks like SCGI.
-    if door == Door::Cgi {
-        return None;
-    }
-    let spoken = recognise(bytes).filter(|spoken| *spoken != Spoken::Door(door))?;
-    let name = |door: Door| match door {
-        Door::Http => "HTTP",
-        Door::Uwsgi => "uwsgi",
-        Door::Scgi => "SCGI",
-        Door::FastCgi => "FastCGI",
-        Door::Cgi => "CGI",
-    };
-    let spoken = match spoken {
-        Spoken::Door(door) => name(door),
-        Spoken::Tls => "TLS",
-    };
+/// What a log says about bytes that look like another protocol than that of the port.
+pub(super) fn mistake(bytes: &[u8], protocol: &str) -> Option<String> {
+    let spoken = recognise(bytes).filter(|spoken| *spoken != protocol)?;
     // "an HTTP port" and "an SCGI port" are spoken with a vowel.
-    let article = if matches!(door, Door::Http | Door::Scgi) { "an" } else { "a" };
-    Some(format!("this is {spoken} on {article} {} port", name(door)))
+    let article = if matches!(protocol, "HTTP" | "SCGI") { "an" } else { "a" };
+    Some(format!("this is {spoken} on {article} {protocol} port"))
 }

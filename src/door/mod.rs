@@ -1,9 +1,11 @@
 //! How a request becomes an environ and a response goes back: one file for each protocol.
 //!
 //! A door knows the syntax of its protocol and the gateway, and nothing of sockets and threads. [`Protocol`] is what a door must be
-//! able to do; [`Door`] names the doors and sends each call to the file of its protocol, without a pointer in between. The exchange
-//! (environ, application, clean-up, logging) exists once, in the server, and asks the door only where protocols differ: where a head
-//! ends, what it says ([`Request`], [`Facts`]), how the head of a response is written.
+//! able to do, and a [`Door`] names one. A call (environ, application, clean-up, logging) exists once, in the server, and asks the door only
+//! where protocols differ: where a head ends, what it says ([`Request`], [`Facts`]), how the head of a response is written; and where a
+//! protocol has frames of its own, how content is read out of them ([`ContentReader`]) and a response put into them ([`Framer`]).
+//!
+//! HTTP is part of the core; every other protocol is a file or folder that can be taken out with its `mod` line.
 
 pub(crate) mod cgi;
 pub(crate) mod fastcgi;
@@ -14,124 +16,99 @@ mod uwsgi;
 mod variables;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::cause::Cause;
-use crate::gateway::{Gateway, Headers, Pairs};
+use crate::gateway::{Environ, Gateway, Headers, Pairs};
+use crate::http::chunked::Step;
 use crate::http::framing::Framing;
 use crate::http::head::{self, Spans, Version};
 
-/// The protocol that is spoken at an address.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Door {
-    /// HTTP/1.1 and HTTP/1.0, for clients of every kind.
-    #[default]
-    Http,
-    /// uwsgi, for nginx (`uwsgi_pass`) and lighttpd.
-    Uwsgi,
-    /// SCGI, for nginx (`scgi_pass`) and lighttpd.
-    Scgi,
-    /// FastCGI, for nginx (`fastcgi_pass`), lighttpd, and servers that start their applications.
-    FastCgi,
-    /// CGI: the environment and the standard streams of the process. Not spoken at addresses; see [`Server::serve_cgi`](crate::Server::serve_cgi).
-    Cgi,
+/// The protocol that is spoken at an address. Each stands in the file of its protocol: [`Door::Http`], [`Door::Uwsgi`], [`Door::Scgi`],
+/// [`Door::FastCgi`], and [`Door::Cgi`], which is not spoken at addresses.
+///
+/// ```
+/// use doorway::Door;
+///
+/// assert_eq!((Door::Http.name(), Door::default()), ("http", Door::Http));
+/// ```
+#[derive(Clone, Copy)]
+pub struct Door {
+    name: &'static str,
+    protocol: &'static dyn Protocol,
 }
 
 /// What a protocol must be able to do. Its bytes come from a client: nothing here panics on them or stores more than the policy says.
-pub(crate) trait Protocol {
-    /// What `doorway.door` says.
-    const NAME: &'static str;
-
+pub(crate) trait Protocol: Sync {
     /// How many bytes a head may have.
-    fn longest_head(policy: &Policy) -> usize;
+    fn longest_head(&self, policy: &Policy) -> usize;
 
     /// Whether [`examine`](Protocol::examine) may know more than when this was last asked: a cheap gate, so that a client which sends
     /// byte by byte does not have its head read at each.
-    fn may_be_decided(bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool;
+    fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool;
 
     /// Reads what has arrived as a request.
-    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf>;
+    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf>;
 
     /// Whom a refusal of these bytes answers, or nothing where no answer would be understood.
-    fn addressee(bytes: &[u8]) -> Option<Facts>;
+    fn addressee(&self, bytes: &[u8]) -> Option<Facts>;
 
     /// What was asked for, on one line for a log, as far as it has arrived; at most 200 bytes, escaped when shown.
-    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]>;
+    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]>;
+
+    /// What the bytes look like if not like this protocol, in words for a log.
+    fn mistake(&self, bytes: &[u8]) -> Option<String>;
 
     /// Writes the head of a response.
-    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>);
-}
+    fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>);
 
-/// Calls the function of whichever protocol it is.
-macro_rules! at {
-    ($door:expr, $protocol:ident => $call:expr) => {
-        match $door {
-            Door::Http => {
-                type $protocol = http::Http;
-                $call
-            }
-            Door::Uwsgi => {
-                type $protocol = uwsgi::Uwsgi;
-                $call
-            }
-            Door::Scgi => {
-                type $protocol = scgi::Scgi;
-                $call
-            }
-            Door::FastCgi => {
-                type $protocol = fastcgi::FastCgi;
-                $call
-            }
-            Door::Cgi => {
-                type $protocol = cgi::Cgi;
-                $call
-            }
-        }
-    };
+    /// Whether whoever reaches the address is believed what it says about clients (G-01).
+    fn trusts_its_peer(&self) -> bool {
+        true
+    }
+
+    /// Whether it is spoken at addresses.
+    fn has_addresses(&self) -> bool {
+        true
+    }
 }
 
 impl Door {
+    pub(crate) const fn new(name: &'static str, protocol: &'static dyn Protocol) -> Door {
+        Door { name, protocol }
+    }
+
     /// The name, as in `doorway.door`.
     ///
     /// ```
     /// assert_eq!(doorway::Door::Http.name(), "http");
     /// ```
     pub const fn name(self) -> &'static str {
-        at!(self, P => P::NAME)
+        self.name
     }
 
-    pub(crate) fn longest_head(self, policy: &Policy) -> usize {
-        at!(self, P => P::longest_head(policy))
+    pub(crate) fn protocol(self) -> &'static dyn Protocol {
+        self.protocol
     }
+}
 
-    pub(crate) fn may_be_decided(self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool {
-        at!(self, P => P::may_be_decided(bytes, progress, policy))
+impl Default for Door {
+    fn default() -> Door {
+        Door::Http
     }
+}
 
-    pub(crate) fn examine<'buf>(self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
-        at!(self, P => P::examine(bytes, policy, room))
+impl PartialEq for Door {
+    fn eq(&self, other: &Door) -> bool {
+        self.name == other.name
     }
+}
 
-    pub(crate) fn addressee(self, bytes: &[u8]) -> Option<Facts> {
-        at!(self, P => P::addressee(bytes))
-    }
+impl Eq for Door {}
 
-    pub(crate) fn request_line(self, bytes: &[u8]) -> Cow<'_, [u8]> {
-        at!(self, P => P::request_line(bytes))
-    }
-
-    pub(crate) fn write_head(self, out: &mut Vec<u8>, reply: &Reply<'_>) {
-        at!(self, P => P::write_head(out, reply));
-    }
-
-    /// Whether whoever reaches the address is believed what it says about clients (G-01).
-    pub(crate) fn trusts_its_peer(self) -> bool {
-        self != Door::Http
-    }
-
-    /// What the bytes look like if not like this protocol, in words for a log.
-    pub(crate) fn mistake(self, bytes: &[u8]) -> Option<String> {
-        mistaken::mistake(bytes, self)
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Door").field(&self.name).finish()
     }
 }
 
@@ -164,8 +141,6 @@ pub(crate) struct Room {
     pub(crate) spans: Spans,
     /// Variables that came in pieces, put together.
     pub(crate) params: Vec<u8>,
-    /// What the protocol says to what came inside of the head; it goes out with the answer.
-    pub(crate) replies: Vec<u8>,
 }
 
 /// What the received bytes are.
@@ -177,7 +152,7 @@ pub(crate) enum Examined<'buf> {
     /// So many bytes are no request: the protocol answers them itself, if at all, and the connection may end with that.
     Answered { consumed: usize, reply: Vec<u8>, ends: bool },
     /// A request to answer.
-    Ready(Request<'buf>),
+    Ready(Request<'buf>, Facts),
     /// Nothing that is answered by an application.
     Refused(Cause),
 }
@@ -187,50 +162,75 @@ pub(crate) enum Request<'buf> {
     /// A head of HTTP.
     Http(crate::http::request::Request<'buf>),
     /// The variables of a front server. In a box, so that a request of HTTP stays small.
-    Variables(Box<variables::Request<'buf>>),
+    Variables(Box<dyn Variables + 'buf>),
+}
+
+/// A request that a front server has read.
+pub(crate) trait Variables {
+    /// What the request says about the gateway: a front server knows whether its client used TLS.
+    fn gateway(&self, gateway: Gateway) -> Gateway;
+
+    /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their names.
+    fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64;
 }
 
 impl Request<'_> {
-    /// What the request says about the gateway: a front server knows whether its client used TLS.
-    pub(crate) fn gateway(&self, gateway: Gateway) -> Gateway {
+    /// Fills the environ of a call. Gives the number of fields that were dropped for their names.
+    pub(crate) fn fill(&self, environ: &mut Environ, origin: &Origin, peer: &Peer) -> u64 {
         match self {
-            Request::Http(_) => gateway,
-            Request::Variables(request) => request.gateway(gateway),
-        }
-    }
-
-    /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their names.
-    pub(crate) fn fill_environ(&self, origin: &Origin, peer: &Peer, variables: &mut Pairs) -> u64 {
-        match self {
-            Request::Http(request) => http::fill_environ(request, origin, peer, variables),
-            Request::Variables(request) => request.fill_environ(origin, variables),
-        }
-    }
-
-    pub(crate) fn facts(&self) -> Facts {
-        match self {
-            Request::Http(request) => http::facts(request),
-            Request::Variables(request) => request.facts(),
+            Request::Http(request) => http::fill_environ(request, origin, peer, environ.refill(origin.gateway)),
+            Request::Variables(said) => said.fill_environ(origin, environ.refill(said.gateway(origin.gateway))),
         }
     }
 }
 
 /// How the content of a request is delimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     None,
     Length(u64),
     /// The chunked coding of HTTP.
     Chunked,
-    /// Records of FastCGI, with CONTENT_LENGTH where it was said, and whether all of them are here.
-    Records {
-        length: Option<u64>,
-        whole: bool,
-    },
+    /// By the protocol itself, and whether all of it is here.
+    Door { reader: Box<dyn ContentReader>, is_here: bool },
 }
 
-/// What of a request outlives its head: the bytes go to the environ, these few facts to the exchange.
-#[derive(Clone, Copy, Debug)]
+/// Reads content off the bytes in which a protocol encloses it, as the decoder of chunks does.
+pub(crate) trait ContentReader: Send {
+    /// Consumes everything up to the next data byte, the end or a fault; gives how many bytes that were.
+    fn step(&mut self, bytes: &[u8]) -> (usize, Step);
+
+    /// Notes that data was taken.
+    fn advance(&mut self, taken: u64);
+
+    /// How many bytes of data are certain to stand next to one another.
+    fn remaining(&self) -> u64;
+
+    /// Whether its end has been seen and nothing of it will follow.
+    fn is_end(&self) -> bool;
+
+    /// The request is answered: what of the content must still be passed over is all that is left.
+    fn finish(&mut self);
+
+    /// What is to be said behind the response to what came in between.
+    fn replies(&self) -> Vec<u8>;
+}
+
+/// Puts a response into the frames of a protocol that has its own.
+pub(crate) trait Framer: Send {
+    /// The most content that one frame can have.
+    fn most(&self) -> usize;
+
+    /// Encloses what stands in `out` from `start` on, behind what is to be said before the response.
+    fn enclose(&mut self, out: &mut Vec<u8>, start: usize);
+
+    /// What stands before so many bytes of content.
+    fn header(&self, length: usize) -> Vec<u8>;
+
+    /// What stands behind a response that is whole.
+    fn end(&self, is_overloaded: bool) -> Vec<u8>;
+}
+
+/// What of a request outlives its head: the bytes go to the environ, these few facts to the call.
 pub(crate) struct Facts {
     pub(crate) door: Door,
     pub(crate) head_len: usize,
@@ -243,18 +243,34 @@ pub(crate) struct Facts {
     pub(crate) keep_alive_named: bool,
     /// `OPTIONS *`, which the server answers by itself.
     pub(crate) is_options_asterisk: bool,
-    /// The request's number where the response goes out in records of FastCGI.
-    pub(crate) record_id: Option<u16>,
+    /// Where the protocol has frames of its own for responses.
+    pub(crate) framer: Option<Box<dyn Framer>>,
 }
 
 impl Facts {
+    /// Somebody who is answered without having been understood.
+    pub(crate) fn any_client(door: Door) -> Facts {
+        Facts {
+            door,
+            head_len: 0,
+            version: Version::Http11,
+            is_head: false,
+            content: Content::None,
+            expects_continue: false,
+            keep_alive: false,
+            keep_alive_named: false,
+            is_options_asterisk: false,
+            framer: None,
+        }
+    }
+
     /// Whether so many received bytes hold the whole request. Of chunked content that is not known in advance.
     pub(crate) fn is_all_here(&self, received: usize) -> bool {
         match self.content {
             Content::None => true,
             Content::Length(length) => received.saturating_sub(self.head_len) as u64 >= length,
             Content::Chunked => false,
-            Content::Records { whole, .. } => whole,
+            Content::Door { is_here, .. } => is_here,
         }
     }
 }

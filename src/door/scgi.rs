@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::variables::{self, Block, addressee, next_of_nul, write_cgi_head};
-use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken};
+use super::variables::{self, Block, ready, addressee, next_of_nul, write_cgi_head};
+use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
 
 /// SCGI.
@@ -19,14 +19,18 @@ const MAX_VARIABLES: usize = 128 * 1024;
 /// How many digits their length may have.
 const MAX_DIGITS: usize = 6;
 
-impl Protocol for Scgi {
-    const NAME: &'static str = "scgi";
+#[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
+impl Door {
+    /// SCGI, for nginx (`scgi_pass`) and lighttpd.
+    pub const Scgi: Door = Door::new("scgi", &Scgi);
+}
 
-    fn longest_head(_policy: &Policy) -> usize {
+impl Protocol for Scgi {
+    fn longest_head(&self, _policy: &Policy) -> usize {
         MAX_DIGITS + 1 + MAX_VARIABLES + 1
     }
 
-    fn may_be_decided(bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
+    fn may_be_decided(&self, bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
         match netstring(bytes) {
             Ok(Some((_, end))) => bytes.len() > end,
             Ok(None) => false,
@@ -34,7 +38,7 @@ impl Protocol for Scgi {
         }
     }
 
-    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
         let (start, end) = match netstring(bytes) {
             Ok(Some((start, end))) if bytes.len() > end => (start, end),
             Ok(_) => return Examined::Incomplete,
@@ -46,32 +50,36 @@ impl Protocol for Scgi {
         let block = Block { bytes: bytes.get(start..end).unwrap_or_default(), next: next_of_nul };
         match variables::Request::read(block, Door::Scgi, end + 1, policy) {
             Err(cause) => Examined::Refused(cause),
-            Ok(request) if request.length().is_none() => Examined::Refused(Cause::VariableMissing),
+            Ok(request) if request.length().is_none() || !request.is_scgi() => Examined::Refused(Cause::VariableMissing),
             Ok(request) => match request.gathers(bytes.len(), policy) {
                 Some(whole) => Examined::Gather(whole),
-                None => Examined::Ready(Request::Variables(Box::new(request))),
+                None => ready(request),
             },
         }
     }
 
-    fn addressee(bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
         if mistaken::is_http(bytes) {
-            return http::Http::addressee(bytes);
+            return http::Http.addressee(bytes);
         }
-        if mistaken::is_another(bytes, Door::Scgi) {
+        if mistaken::is_another(bytes, "SCGI") {
             return None;
         }
         Some(addressee(Door::Scgi, readable(bytes)))
     }
 
-    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
         match netstring(bytes) {
             Ok(_) => variables::request_line(readable(bytes)).into(),
-            Err(_) => http::Http::request_line(bytes),
+            Err(_) => http::Http.request_line(bytes),
         }
     }
 
-    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    fn mistake(&self, bytes: &[u8]) -> Option<String> {
+        mistaken::mistake(bytes, "SCGI")
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         write_cgi_head(out, reply);
     }
 }
@@ -88,7 +96,7 @@ fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
     let length = bytes.get(..digits).unwrap_or_default();
     match (length, bytes.get(digits)) {
         ([], None) => Ok(None),
-        ([], Some(_)) if mistaken::is_another(bytes, Door::Scgi) => Err(Cause::ProtocolMistaken),
+        ([], Some(_)) if mistaken::is_another(bytes, "SCGI") => Err(Cause::ProtocolMistaken),
         // With a zero in front there is nothing in it, or it could be read in two ways.
         ([] | [b'0', ..], _) => Err(Cause::PacketFormat),
         (_, None | Some(b':')) if digits > MAX_DIGITS => Err(Cause::PacketLong),

@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 
-use super::variables::{self, Block, Pair, addressee, write_fields};
-use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken};
+use super::variables::{self, Block, ready, Pair, addressee, write_fields};
+use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
 
 /// uwsgi.
@@ -17,14 +17,18 @@ pub(crate) struct Uwsgi;
 /// The bytes before the variables.
 const HEADER: usize = 4;
 
-impl Protocol for Uwsgi {
-    const NAME: &'static str = "uwsgi";
+#[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
+impl Door {
+    /// uwsgi, for nginx (`uwsgi_pass`) and lighttpd.
+    pub const Uwsgi: Door = Door::new("uwsgi", &Uwsgi);
+}
 
-    fn longest_head(_policy: &Policy) -> usize {
+impl Protocol for Uwsgi {
+    fn longest_head(&self, _policy: &Policy) -> usize {
         HEADER + usize::from(u16::MAX)
     }
 
-    fn may_be_decided(bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
+    fn may_be_decided(&self, bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
         match size(bytes) {
             Ok(Some(size)) => bytes.len() >= HEADER + size,
             Ok(None) => false,
@@ -32,7 +36,7 @@ impl Protocol for Uwsgi {
         }
     }
 
-    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
         let size = match size(bytes) {
             Ok(Some(size)) if bytes.len() >= HEADER + size => size,
             Ok(_) => return Examined::Incomplete,
@@ -43,28 +47,32 @@ impl Protocol for Uwsgi {
             Err(cause) => Examined::Refused(cause),
             Ok(request) => match request.gathers(bytes.len(), policy) {
                 Some(whole) => Examined::Gather(whole),
-                None => Examined::Ready(Request::Variables(Box::new(request))),
+                None => ready(request),
             },
         }
     }
 
     /// The answer is one of HTTP, so it is also understood by a client of HTTP that came to the wrong port.
-    fn addressee(bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
         if mistaken::is_http(bytes) {
-            return http::Http::addressee(bytes);
+            return http::Http.addressee(bytes);
         }
         matches!(size(bytes), Ok(_) | Err(Cause::PacketModifier | Cause::PacketFormat))
             .then(|| addressee(Door::Uwsgi, block(bytes.get(HEADER..).unwrap_or_default())))
     }
 
-    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
         match size(bytes) {
             Ok(_) => variables::request_line(block(bytes.get(HEADER..).unwrap_or_default())).into(),
-            Err(_) => http::Http::request_line(bytes),
+            Err(_) => http::Http.request_line(bytes),
         }
     }
 
-    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    fn mistake(&self, bytes: &[u8]) -> Option<String> {
+        mistaken::mistake(bytes, "uwsgi")
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         http::write_status_line(out, reply.status);
         write_fields(out, reply.headers, &reply.framing);
     }
@@ -79,7 +87,7 @@ fn size(bytes: &[u8]) -> Result<Option<usize>, Cause> {
     match *bytes {
         // 30 is a request too, with the path still to be cut, which the rule for paths does at all doors.
         [modifier, ..] if modifier != 0 && modifier != 30 => {
-            Err(if mistaken::is_another(bytes, Door::Uwsgi) { Cause::ProtocolMistaken } else { Cause::PacketModifier })
+            Err(if mistaken::is_another(bytes, "uwsgi") { Cause::ProtocolMistaken } else { Cause::PacketModifier })
         }
         [_, 0, 0, ..] => Err(Cause::PacketFormat),
         [_, low, high, _, ..] => Ok(Some(usize::from(u16::from_le_bytes([low, high])))),

@@ -5,7 +5,7 @@
 //! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
 //! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
 
-use super::{Content, Door, Facts, Origin, Policy, Reply, push_decimal};
+use super::{Content, Door, Examined, Facts, Origin, Policy, Reply, Variables, push_decimal};
 use crate::cause::Cause;
 use crate::gateway::{Gateway, Headers, Pairs, percent_decode};
 use crate::http::framing::{self, Framing};
@@ -44,8 +44,9 @@ pub(crate) struct Request<'buf> {
     said: Said<'buf>,
     path: Path<'buf>,
     query: &'buf [u8],
-    length: u64,
-    facts: Facts,
+    length: Option<u64>,
+    door: Door,
+    head_len: usize,
 }
 
 /// The variables that mean something to the server.
@@ -87,67 +88,68 @@ impl<'buf> Request<'buf> {
         if !scan::is_token(said.method) {
             return Err(if said.method.is_empty() { Cause::VariableMissing } else { Cause::Method });
         }
-        if door == Door::Scgi && said.scgi != b"1" {
-            return Err(Cause::VariableMissing);
-        }
         let length = read_length(said.length)?;
+        // A CGI program stands alone: no front server has read ahead for it or knows its paths better.
+        let as_sent = !door.protocol().has_addresses();
         // nginx up to 1.29 with scgi_request_buffering off says how much it has read so far, and the field says the truth: the rest
         // would be lost without a word.
-        if !said.length_field.is_empty() && read_length(said.length_field)? != length && door != Door::Cgi {
+        if !said.length_field.is_empty() && read_length(said.length_field)? != length && !as_sent {
             return Err(Cause::LengthContradicted);
         }
         if length.is_some_and(|length| policy.max_content.is_some_and(|most| length > most)) {
             return Err(Cause::ContentLong);
         }
-        let (path, query) = said.find_path(door == Door::Cgi)?;
+        let (path, query) = said.find_path(as_sent)?;
         // As in a target of HTTP: the query is text that is still encoded.
         if !query.iter().all(u8::is_ascii_graphic) {
             return Err(Cause::TargetByte);
         }
-        let content = match length {
-            None | Some(0) => Content::None,
-            Some(length) => Content::Length(length),
-        };
-        let facts = Facts {
-            door,
-            head_len,
-            // Whoever unpacks the content at the front server knows no chunks: a length, or the end of the connection.
-            version: Version::Http10,
-            is_head: said.method == b"HEAD",
-            content,
-            // P-EXP-04: the front server has answered it.
-            expects_continue: false,
-            keep_alive: false,
-            keep_alive_named: false,
-            is_options_asterisk: said.method == b"OPTIONS"
-                && matches!(path, Path::Decoded(b"", b"*") | Path::Encoded(b"*")),
-            record_id: None,
-        };
-        Ok(Request { block, said, path, query, length: length.unwrap_or(0), facts })
+        Ok(Request { block, said, path, query, length, door, head_len })
     }
 
+    /// What outlives the variables. Whoever unpacks the content at the front server knows no chunks: a length, or the end of the connection.
     pub(super) fn facts(&self) -> Facts {
-        self.facts
-    }
-
-    pub(super) fn with_facts(self, facts: Facts) -> Request<'buf> {
-        Request { facts, ..self }
+        Facts {
+            head_len: self.head_len,
+            version: Version::Http10,
+            is_head: self.said.method == b"HEAD",
+            content: self.length.filter(|length| *length > 0).map_or(Content::None, Content::Length),
+            is_options_asterisk: self.said.method == b"OPTIONS"
+                && matches!(self.path, Path::Decoded(b"", b"*") | Path::Encoded(b"*")),
+            ..Facts::any_client(self.door)
+        }
     }
 
     /// CONTENT_LENGTH, as far as the protocol lets it be left out.
     pub(super) fn length(&self) -> Option<u64> {
-        (!self.said.length.is_empty()).then_some(self.length)
+        self.length
+    }
+
+    /// Whether the variable SCGI says that it is that protocol.
+    pub(super) fn is_scgi(&self) -> bool {
+        self.said.scgi == b"1"
     }
 
     /// So many bytes are needed before the call, if more than there are (G-07).
     pub(super) fn gathers(&self, received: usize, policy: &Policy) -> Option<usize> {
-        let length = usize::try_from(self.length).ok().filter(|length| *length <= policy.gathered_content)?;
-        Some(self.facts.head_len + length).filter(|whole| received < *whole)
+        let length = usize::try_from(self.length?).ok().filter(|length| *length <= policy.gathered_content)?;
+        Some(self.head_len.saturating_add(length)).filter(|whole| received < *whole)
     }
 
+    /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
+    fn protocol(&self) -> &'buf [u8] {
+        match self.said.protocol {
+            b"" => b"HTTP/1.1",
+            // Nothing longer: it stands in log lines, and applications compare it.
+            protocol if is_version(protocol) => protocol,
+            _ => b"HTTP/1.0",
+        }
+    }
+}
+
+impl Variables for Request<'_> {
     /// G-06: what the front server says about TLS, else what the settings say.
-    #[inline(never)]
-    pub(super) fn gateway(&self, gateway: Gateway) -> Gateway {
+    fn gateway(&self, gateway: Gateway) -> Gateway {
         let is = |value: &[u8], names: &[&str]| names.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes()));
         let https = if is(self.said.https, &["on", "1", "yes", "true"]) || is(self.said.scheme, &["https"]) {
             true
@@ -159,9 +161,7 @@ impl<'buf> Request<'buf> {
         Gateway { https, ..gateway }
     }
 
-    /// Fills the variables. Gives the number of those that were dropped for their names.
-    #[inline(never)]
-    pub(super) fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64 {
+    fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64 {
         let said = &self.said;
         variables.extend(&origin.variables);
         variables.push(b"REQUEST_METHOD", said.method);
@@ -194,8 +194,7 @@ impl<'buf> Request<'buf> {
         if self.gateway(origin.gateway).https {
             variables.push(b"HTTPS", b"on");
         }
-        if self.length > 0 {
-            let length = self.length;
+        if let Some(length @ 1..) = self.length {
             variables.push_with(|text| text.extend_from_slice(b"CONTENT_LENGTH"), |text| push_decimal(text, length));
         }
         let mut dropped = 0;
@@ -222,16 +221,11 @@ impl<'buf> Request<'buf> {
         }
         dropped
     }
+}
 
-    /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
-    fn protocol(&self) -> &'buf [u8] {
-        match self.said.protocol {
-            b"" => b"HTTP/1.1",
-            // Nothing longer: it stands in log lines, and applications compare it.
-            protocol if is_version(protocol) => protocol,
-            _ => b"HTTP/1.0",
-        }
-    }
+/// A request that is answered without more ado.
+pub(super) fn ready(request: Request<'_>) -> Examined<'_> {
+    Examined::Ready(super::Request::Variables(Box::new(request)), request.facts())
 }
 
 /// `HTTP/` and a digit, or two with a point between them: front servers say `HTTP/2.0` and `HTTP/3`.
@@ -263,7 +257,7 @@ pub(super) fn request_line(block: Block<'_>) -> Vec<u8> {
 /// Whom a refusal answers: all that matters is whether it may have content.
 pub(super) fn addressee(door: Door, block: Block<'_>) -> Facts {
     let is_head = block.pairs().take(MAX_VARIABLES).any(|pair| pair == (b"REQUEST_METHOD", b"HEAD"));
-    Facts { door, is_head, ..super::http::any_client() }
+    Facts { is_head, ..Facts::any_client(door) }
 }
 
 impl<'buf> Said<'buf> {

@@ -4,9 +4,10 @@
 //! limit in the settings. A connection that waits with nothing received gives its memory back to a [`Reserve`].
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use super::transport::Transport;
+use super::shared::lock;
+use super::socket::Socket;
 
 /// What a buffer starts with.
 const START: usize = 4 * 1024;
@@ -21,7 +22,7 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub(super) fn filled(&self) -> &[u8] {
-        self.memory.get(self.start..self.end).unwrap_or_default()
+        self.memory.split_at(self.end).0.split_at(self.start).1
     }
 
     pub(super) fn len(&self) -> usize {
@@ -46,16 +47,16 @@ impl Buffer {
         }
     }
 
-    /// Reads once from the transport behind what is there. The buffer holds at most `most` bytes; there must be room.
-    pub(super) fn fill(&mut self, transport: &dyn Transport, most: usize, reserve: &Reserve) -> io::Result<usize> {
+    /// Reads once from the socket behind what is there. The buffer holds at most `most` bytes; there must be room.
+    pub(super) fn fill(&mut self, socket: &Socket, most: usize, reserve: &Reserve) -> io::Result<usize> {
         self.make_room(most, reserve);
-        let room = self.memory.get_mut(self.end..).unwrap_or_default();
-        let room_len = room.len().min(most.saturating_sub(self.end - self.start));
-        let room = room.get_mut(..room_len).unwrap_or_default();
+        let most = most.saturating_sub(self.len());
+        let room = self.memory.split_at_mut(self.end).1;
+        let room = room.split_at_mut(most.min(room.len())).0;
         if room.is_empty() {
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, "the buffer is full"));
         }
-        let received = transport.read(room)?;
+        let received = socket.read(room)?;
         self.end += received;
         Ok(received)
     }
@@ -101,12 +102,12 @@ impl Reserve {
     const MOST: usize = 64;
 
     fn take(&self) -> Vec<u8> {
-        let kept = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = lock(&self.free).pop();
         kept.unwrap_or_else(|| vec![0; START])
     }
 
     fn give(&self, memory: Vec<u8>) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = lock(&self.free);
         // One that has grown would keep its size for ever.
         if memory.len() == START && free.len() < Reserve::MOST {
             free.push(memory);
@@ -119,20 +120,20 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::server::transport::Over;
+    
 
     #[test]
     fn a_buffer_grows_to_its_bound_and_not_further() {
-        let transport = Over::new(Cursor::new(vec![7; 20_000]));
+        let socket = Socket::over(Cursor::new(vec![7; 20_000]));
         let reserve = Reserve::default();
         let mut buffer = Buffer::default();
         while buffer.len() < 10_000 {
-            buffer.fill(&transport, 10_000, &reserve).unwrap();
+            buffer.fill(&socket, 10_000, &reserve).unwrap();
         }
         assert_eq!(buffer.capacity(), 10_000);
-        assert!(buffer.fill(&transport, 10_000, &reserve).is_err());
+        assert!(buffer.fill(&socket, 10_000, &reserve).is_err());
         buffer.consume(9_999);
-        assert_eq!(buffer.fill(&transport, 10_000, &reserve).unwrap(), 9_999);
+        assert_eq!(buffer.fill(&socket, 10_000, &reserve).unwrap(), 9_999);
         assert_eq!(buffer.len(), 10_000);
     }
 

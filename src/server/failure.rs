@@ -3,7 +3,9 @@
 //! Everything of the application's may panic, also the text of its error and the value of its panic.
 
 use std::any::Any;
+use std::error::Error;
 use std::fmt::Display;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::cause::Cause;
@@ -16,8 +18,25 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(cause: Cause, detail: String) -> Failure {
-        Failure { cause, detail }
+    pub(super) fn new(cause: Cause, detail: impl Display) -> Failure {
+        Failure { cause, detail: detail.to_string() }
+    }
+
+    /// The message of a panic.
+    pub(super) fn of_panic(panic: Box<dyn Any + Send>) -> Failure {
+        Failure { cause: Cause::ApplicationPanic, detail: panic_text(panic) }
+    }
+
+    /// An error that came instead of a block.
+    pub(super) fn of_body(error: io::Error) -> Failure {
+        Failure { cause: Failure::own_cause(&error).unwrap_or(Cause::BodyFailed), detail: error_text(&error) }
+    }
+
+    /// The cause that an error carries, if it is one that a client is told: that of an upstream, or of content over a limit.
+    pub(super) fn own_cause(error: &(dyn Error + Send + Sync + 'static)) -> Option<Cause> {
+        let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        let cause = inner.unwrap_or(error).downcast_ref::<Cause>()?;
+        cause.status().map(|_| *cause)
     }
 }
 
@@ -26,8 +45,7 @@ pub(super) fn error_text(error: &dyn Display) -> String {
     catch_unwind(AssertUnwindSafe(|| error.to_string())).unwrap_or_else(panic_text)
 }
 
-/// The message of a panic.
-pub(super) fn panic_text(panic: Box<dyn Any + Send>) -> String {
+fn panic_text(panic: Box<dyn Any + Send>) -> String {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
         (_, Some(text)) => text.clone(),

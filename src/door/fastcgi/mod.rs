@@ -12,13 +12,13 @@ mod stdin;
 
 use std::borrow::Cow;
 
-pub(crate) use record::{MAX_CONTENT, enclose, end_request, stdout_header};
-pub(crate) use stdin::Stdin;
-
 use super::variables::{self, Block, Pair, addressee, write_cgi_head};
-use super::{Content, Door, Examined, Facts, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken};
+use super::{
+    Content, Door, Examined, Facts, Framer, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken,
+};
 use crate::cause::Cause;
 use record::{Kind, Record};
+use stdin::Stdin;
 
 /// FastCGI.
 pub(crate) struct FastCgi;
@@ -35,16 +35,20 @@ const MAX_GATHERED: usize = 64;
 /// Bytes of the records of a head: PARAMS in small records with full padding still fit.
 const MAX_HEAD: usize = 4 * MAX_PARAMS;
 
-impl Protocol for FastCgi {
-    const NAME: &'static str = "fastcgi";
+#[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
+impl Door {
+    /// FastCGI, for nginx (`fastcgi_pass`), lighttpd, and servers that start their applications.
+    pub const FastCgi: Door = Door::new("fastcgi", &FastCgi);
+}
 
-    fn longest_head(_policy: &Policy) -> usize {
+impl Protocol for FastCgi {
+    fn longest_head(&self, _policy: &Policy) -> usize {
         MAX_HEAD
     }
 
     /// Goes on from the record where it stopped, and opens the gate when one is whole that may end a head or needs an answer. Once a
     /// request has begun, only its own records do: 10,000 of others would have the head read as often.
-    fn may_be_decided(bytes: &[u8], progress: &mut Progress, _policy: &Policy) -> bool {
+    fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, _policy: &Policy) -> bool {
         loop {
             let rest = bytes.get(progress.searched..).unwrap_or_default();
             let record = match Record::read(rest) {
@@ -65,8 +69,8 @@ impl Protocol for FastCgi {
         }
     }
 
-    fn examine<'buf>(bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
-        room.replies.clear();
+    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+        let mut replies = Vec::new();
         let begun = match Begun::find(bytes, policy.threads) {
             Ok(Found::Begun(begun)) => begun,
             Ok(Found::Nothing) if bytes.len() >= MAX_HEAD => return Examined::Refused(Cause::PacketLong),
@@ -74,11 +78,11 @@ impl Protocol for FastCgi {
             Ok(Found::Answered { consumed, reply, ends }) => return Examined::Answered { consumed, reply, ends },
             Err(cause) => return Examined::Refused(cause),
         };
-        let head_len = match begun.gather_params(bytes, policy.threads, room) {
+        let head_len = match begun.gather_params(bytes, policy.threads, &mut room.params, &mut replies) {
             Ok(Params::Whole(head_len)) => head_len,
             Ok(Params::Incomplete) if bytes.len() >= MAX_HEAD => return Examined::Refused(Cause::PacketLong),
             Ok(Params::Incomplete) => return Examined::Incomplete,
-            Ok(Params::Aborted(consumed)) => return begun.aborted(consumed, std::mem::take(&mut room.replies)),
+            Ok(Params::Aborted(consumed)) => return begun.aborted(consumed, replies),
             Err(cause) => return Examined::Refused(cause),
         };
         let block = Block { bytes: &room.params, next };
@@ -86,48 +90,83 @@ impl Protocol for FastCgi {
             Ok(request) => request,
             Err(cause) => return Examined::Refused(cause),
         };
-        let mut replies = Vec::new();
-        let content = match begun.look_at_stdin(bytes, head_len, request.length(), policy, &mut replies) {
+        let mut later = Vec::new();
+        let (content, head_len) = match begun.look_at_stdin(bytes, head_len, request.length(), policy, &mut later) {
             Ok(Waiting::Not(content)) => content,
             Ok(Waiting::For(whole)) => return Examined::Gather(whole),
             Ok(Waiting::Aborted(consumed)) => {
-                room.replies.append(&mut replies);
-                return begun.aborted(consumed, std::mem::take(&mut room.replies));
+                replies.append(&mut later);
+                return begun.aborted(consumed, replies);
             }
             Err(cause) => return Examined::Refused(cause),
         };
         // Other content is read once more, by [`Stdin`], and with it what stands in between.
-        if content.0 == Content::None {
-            room.replies.append(&mut replies);
+        if let Content::None = content {
+            replies.append(&mut later);
         }
-        let (content, head_len) = content;
-        let facts = Facts { head_len, content, keep_alive: begun.keeps, record_id: Some(begun.id), ..request.facts() };
-        Examined::Ready(Request::Variables(Box::new(request.with_facts(facts))))
+        let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: replies }));
+        let facts = Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts() };
+        Examined::Ready(Request::Variables(Box::new(request)), facts)
     }
 
-    fn addressee(bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
         if mistaken::is_http(bytes) {
-            return http::Http::addressee(bytes);
+            return http::Http.addressee(bytes);
         }
         let Ok(Found::Begun(begun)) = Begun::find(bytes, 1) else { return None };
         let params = begun.readable_params(bytes);
         let block = Block { bytes: &params, next };
-        Some(Facts { record_id: Some(begun.id), ..addressee(Door::FastCgi, block) })
+        let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: Vec::new() }));
+        Some(Facts { framer, ..addressee(Door::FastCgi, block) })
     }
 
-    fn request_line(bytes: &[u8]) -> Cow<'_, [u8]> {
+    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
         match Begun::find(bytes, 1) {
             Ok(Found::Begun(begun)) => {
                 let params = begun.readable_params(bytes);
                 variables::request_line(Block { bytes: &params, next }).into()
             }
             Ok(_) => Cow::Borrowed(b""),
-            Err(_) => http::Http::request_line(bytes),
+            Err(_) => http::Http.request_line(bytes),
         }
     }
 
-    fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    fn mistake(&self, bytes: &[u8]) -> Option<String> {
+        mistaken::mistake(bytes, "FastCGI")
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         write_cgi_head(out, reply);
+    }
+}
+
+/// The records of a response.
+struct Stdout {
+    id: u16,
+    /// What is said first to what came inside of the head.
+    before: Vec<u8>,
+}
+
+impl Framer for Stdout {
+    fn most(&self) -> usize {
+        record::MAX_CONTENT
+    }
+
+    fn enclose(&mut self, out: &mut Vec<u8>, start: usize) {
+        let content = out.split_off(start.min(out.len()));
+        out.append(&mut self.before);
+        for part in content.chunks(record::MAX_CONTENT) {
+            out.extend_from_slice(&record::stdout_header(self.id, part.len()));
+            out.extend_from_slice(part);
+        }
+    }
+
+    fn header(&self, length: usize) -> Vec<u8> {
+        record::stdout_header(self.id, length).to_vec()
+    }
+
+    fn end(&self, is_overloaded: bool) -> Vec<u8> {
+        record::end_request(self.id, is_overloaded).to_vec()
     }
 }
 
@@ -174,7 +213,7 @@ impl Begun {
                 Ok(None) if at == 0 => return Ok(Found::Nothing),
                 Ok(None) => return Ok(Found::Answered { consumed: at, reply, ends: false }),
                 Err(cause) => {
-                    return Err(if at == 0 && mistaken::is_another(bytes, Door::FastCgi) {
+                    return Err(if at == 0 && mistaken::is_another(bytes, "FastCGI") {
                         Cause::ProtocolMistaken
                     } else {
                         cause
@@ -199,8 +238,14 @@ impl Begun {
     }
 
     /// Puts the contents of PARAMS one behind the other: a pair may straddle records.
-    fn gather_params(&self, bytes: &[u8], threads: usize, room: &mut Room) -> Result<Params, Cause> {
-        room.params.clear();
+    fn gather_params(
+        &self,
+        bytes: &[u8],
+        threads: usize,
+        params: &mut Vec<u8>,
+        replies: &mut Vec<u8>,
+    ) -> Result<Params, Cause> {
+        params.clear();
         let mut at = self.start;
         for _ in 0..MAX_RECORDS {
             let Some(record) = Record::read(bytes.get(at..).unwrap_or_default())? else {
@@ -210,15 +255,15 @@ impl Begun {
             match (record.kind, record.id == self.id) {
                 (Kind::PARAMS, true) if record.content.is_empty() => return Ok(Params::Whole(at)),
                 (Kind::PARAMS, true) => {
-                    if room.params.len() + record.content.len() > MAX_PARAMS {
+                    if params.len() + record.content.len() > MAX_PARAMS {
                         return Err(Cause::PacketLong);
                     }
-                    room.params.extend_from_slice(record.content);
+                    params.extend_from_slice(record.content);
                 }
                 (Kind::ABORT_REQUEST, true) => return Ok(Params::Aborted(at)),
                 // Content before the variables are whole, or a second beginning: there is no way to read that.
                 (_, true) => return Err(Cause::PacketFormat),
-                (_, false) => record.answer(threads, &mut room.replies),
+                (_, false) => record.answer(threads, replies),
             }
         }
         Err(Cause::PacketFormat)
@@ -248,7 +293,10 @@ impl Begun {
         replies: &mut Vec<u8>,
     ) -> Result<Waiting, Cause> {
         let most = policy.gathered_content as u64;
-        let stdin = |whole| Waiting::Not((Content::Records { length, whole }, head_len));
+        let stdin = |is_here| {
+            let reader = Box::new(Stdin::new(self.id, length, policy.threads));
+            Waiting::Not((Content::Door { reader, is_here }, head_len))
+        };
         if length.is_some_and(|length| length > most) {
             return Ok(stdin(false));
         }
@@ -289,7 +337,7 @@ impl Begun {
 
     /// The front server wants no answer any more; what came in between has its own.
     fn aborted(&self, consumed: usize, mut reply: Vec<u8>) -> Examined<'static> {
-        reply.extend_from_slice(&end_request(self.id, false));
+        reply.extend_from_slice(&record::end_request(self.id, false));
         Examined::Answered { consumed, reply, ends: !self.keeps }
     }
 }

@@ -9,7 +9,7 @@ use crate::cause::Cause;
 pub(super) const HEADER: usize = 8;
 
 /// The most content a record can have.
-pub(crate) const MAX_CONTENT: usize = u16::MAX as usize;
+pub(super) const MAX_CONTENT: usize = u16::MAX as usize;
 
 /// Of GET_VALUES in the middle of content so many bytes are read; the names that are known take 52.
 const MAX_ASKED: usize = 512;
@@ -177,21 +177,12 @@ pub(super) fn refuse_role(out: &mut Vec<u8>, id: u16) {
 }
 
 /// The header of a record of STDOUT.
-pub(crate) fn stdout_header(id: u16, content: usize) -> [u8; HEADER] {
+pub(super) fn stdout_header(id: u16, content: usize) -> [u8; HEADER] {
     header(Kind::STDOUT, id, content)
 }
 
-/// Puts what stands in `out` from `start` on into records of STDOUT.
-pub(crate) fn enclose(out: &mut Vec<u8>, start: usize, id: u16) {
-    let content = out.split_off(start.min(out.len()));
-    for part in content.chunks(MAX_CONTENT) {
-        out.extend_from_slice(&stdout_header(id, part.len()));
-        out.extend_from_slice(part);
-    }
-}
-
 /// The end of STDOUT and of the request.
-pub(crate) fn end_request(id: u16, is_overloaded: bool) -> [u8; 3 * HEADER] {
+pub(super) fn end_request(id: u16, is_overloaded: bool) -> [u8; 3 * HEADER] {
     let mut end = [0; 3 * HEADER];
     let protocol_status = if is_overloaded { OVERLOADED } else { COMPLETE };
     let (stdout, request) = end.split_at_mut(HEADER);

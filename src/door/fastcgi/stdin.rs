@@ -7,12 +7,14 @@
 
 use super::record::{HEADER, Header, Kind, Note};
 use crate::cause::Cause;
+use crate::door::ContentReader;
 use crate::http::chunked::Step;
 
 /// How far the content has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stdin {
+pub(super) struct Stdin {
     id: u16,
+    /// What is said about calls at the same time.
+    threads: usize,
     /// What CONTENT_LENGTH leaves to come.
     left: Option<u64>,
     /// Data of the present record still to come.
@@ -30,12 +32,37 @@ const MAX_NOTES: usize = 8;
 
 impl Stdin {
     /// The content of the request with this id, at its first record.
-    pub(crate) fn new(id: u16, left: Option<u64>) -> Stdin {
-        Stdin { id, left, data: 0, skip: 0, last: false, records: 0, notes: [None; MAX_NOTES] }
+    pub(super) fn new(id: u16, left: Option<u64>, threads: usize) -> Stdin {
+        Stdin { id, threads, left, data: 0, skip: 0, last: false, records: 0, notes: [None; MAX_NOTES] }
     }
 
-    /// Consumes what is not data and tells what stands behind it.
-    pub(crate) fn step(&mut self, bytes: &[u8]) -> (usize, Step) {
+    fn take(&mut self, header: &Header, telling: &[u8]) -> Result<(), Cause> {
+        self.records += u16::from(header.content == 0 || header.id != self.id);
+        if usize::from(self.records) > super::MAX_RECORDS {
+            return Err(Cause::PacketFormat);
+        }
+        match (header.kind, header.id == self.id) {
+            (Kind::STDIN, true) => {
+                self.data = header.content;
+                self.skip = header.padding;
+                self.last = header.content == 0;
+            }
+            (Kind::ABORT_REQUEST, true) => return Err(Cause::RequestAborted),
+            (Kind::BEGIN_REQUEST | Kind::PARAMS, true) => return Err(Cause::PacketFormat),
+            (_, is_own) => {
+                self.skip = header.content + header.padding;
+                let note = if is_own { None } else { Note::of(header.kind, header.id, telling) };
+                if note.is_some() {
+                    *self.notes.iter_mut().find(|place| place.is_none()).ok_or(Cause::PacketFormat)? = note;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ContentReader for Stdin {
+    fn step(&mut self, bytes: &[u8]) -> (usize, Step) {
         let mut consumed = 0;
         loop {
             let rest = bytes.get(consumed..).unwrap_or_default();
@@ -72,58 +99,30 @@ impl Stdin {
         }
     }
 
-    fn take(&mut self, header: &Header, telling: &[u8]) -> Result<(), Cause> {
-        self.records += u16::from(header.content == 0 || header.id != self.id);
-        if usize::from(self.records) > super::MAX_RECORDS {
-            return Err(Cause::PacketFormat);
-        }
-        match (header.kind, header.id == self.id) {
-            (Kind::STDIN, true) => {
-                self.data = header.content;
-                self.skip = header.padding;
-                self.last = header.content == 0;
-            }
-            (Kind::ABORT_REQUEST, true) => return Err(Cause::RequestAborted),
-            (Kind::BEGIN_REQUEST | Kind::PARAMS, true) => return Err(Cause::PacketFormat),
-            (_, is_own) => {
-                self.skip = header.content + header.padding;
-                let note = if is_own { None } else { Note::of(header.kind, header.id, telling) };
-                if note.is_some() {
-                    *self.notes.iter_mut().find(|place| place.is_none()).ok_or(Cause::PacketFormat)? = note;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes that data was taken.
-    pub(crate) fn advance(&mut self, taken: u64) {
+    fn advance(&mut self, taken: u64) {
         self.data = self.data.saturating_sub(usize::try_from(taken).unwrap_or(usize::MAX));
         self.left = self.left.map(|left| left.saturating_sub(taken));
     }
 
-    /// How many bytes of data are certain to stand next to one another.
-    pub(crate) fn remaining(&self) -> u64 {
+    fn remaining(&self) -> u64 {
         (self.data as u64).min(self.left.unwrap_or(u64::MAX))
     }
 
-    /// Whether its end has been seen and nothing of it will follow.
-    pub(crate) fn is_end(&self) -> bool {
+    fn is_end(&self) -> bool {
         self.last && self.data == 0 && self.skip == 0
     }
 
     /// The request is answered: of its content only the present record is still in the way (section 3.3: what follows belongs to no
     /// active request and is passed over).
-    pub(crate) fn finish_record(&mut self) {
+    fn finish(&mut self) {
         self.skip += std::mem::take(&mut self.data);
         self.left = None;
         self.last = true;
     }
 
-    /// Says what is to be said to the records that came in between.
-    pub(crate) fn answers_to_others(&self, threads: usize) -> Vec<u8> {
+    fn replies(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.notes.iter().flatten().for_each(|note| note.answer(threads, &mut out));
+        self.notes.iter().flatten().for_each(|note| note.answer(self.threads, &mut out));
         out
     }
 }

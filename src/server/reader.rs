@@ -1,0 +1,500 @@
+//! The content of a request on its way to the application.
+//!
+//! RFC 9112 sections 6 and 7, RFC 9110 section 10.1.1, docs/rules.md P-IN-01 to P-IN-11 and P-EXP-01. It runs in the thread that
+//! runs the application: what the buffer does not hold is read from the socket slice by slice, under the deadlines of the
+//! settings. A failure is remembered: every later read fails alike, and the server answers with its cause. A [`Reader`] belongs to the environ;
+//! when it is dropped, what it has not used goes back to the call through its [`ContentState`].
+
+use std::io::{self, BufRead, IoSlice, Read};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::bounds::Seat;
+use super::buffer::Buffer;
+use super::settings::Settings;
+use super::shared::{Shared, lock};
+use super::socket::{Socket, Wait, is_not_yet};
+use crate::cause::Cause;
+use crate::door::{Content, ContentReader, Policy};
+use crate::http::chunked::{Decoder, Step};
+
+/// How much is received at once where it cannot go straight to the application.
+const RECEIVED: usize = 16 * 1024;
+
+/// Reads of at least this much go straight to the application's memory: std's `read_to_end` asks for 8 KiB at first
+/// (`docs/performance.md`, "Content").
+const DIRECT: usize = 4 * 1024;
+
+/// How much memory is laid out at once for content that is announced: a client that promises much and sends nothing costs no more.
+const AHEAD: usize = 256 * 1024;
+
+/// How much of a content is still to come.
+pub(super) enum Coding {
+    Length { left: u64 },
+    Chunked(Decoder),
+    /// The protocol's own.
+    Door(Box<dyn ContentReader>),
+}
+
+/// What stands next in a buffer, read by a [`Coding`].
+pub(super) enum Found {
+    /// This many bytes of data are in front.
+    Data(usize),
+    /// More bytes are needed.
+    Nothing,
+    /// The content is whole.
+    End,
+    /// The content is malformed.
+    Broken(Cause),
+}
+
+impl Coding {
+    /// The coding of a request's content, if it has any.
+    pub(super) fn of(content: Content, policy: &Policy) -> Option<Coding> {
+        match content {
+            Content::None | Content::Length(0) => None,
+            Content::Length(left) => Some(Coding::Length { left }),
+            Content::Chunked => Some(Coding::Chunked(Decoder::new(policy.head))),
+            Content::Door { reader, .. } => Some(Coding::Door(reader)),
+        }
+    }
+
+    /// Looks at the buffer, consuming what is not data.
+    pub(super) fn find(&mut self, buffer: &mut Buffer) -> Found {
+        let (consumed, step) = match self {
+            Coding::Length { left: 0 } => return Found::End,
+            Coding::Length { left } => match buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX)) {
+                0 => return Found::Nothing,
+                length => return Found::Data(length),
+            },
+            Coding::Chunked(decoder) => decoder.step(buffer.filled()),
+            Coding::Door(reader) => reader.step(buffer.filled()),
+        };
+        buffer.consume(consumed);
+        match step {
+            Step::Incomplete => Found::Nothing,
+            Step::Data { len } => Found::Data(len),
+            Step::End => Found::End,
+            Step::Invalid(cause) => Found::Broken(cause),
+        }
+    }
+
+    /// Notes that data was taken.
+    pub(super) fn advance(&mut self, taken: u64) {
+        match self {
+            Coding::Length { left } => *left = left.saturating_sub(taken),
+            Coding::Chunked(decoder) => decoder.advance(taken),
+            Coding::Door(reader) => reader.advance(taken),
+        }
+    }
+
+    /// How many bytes of data are known to come next, so that they may be read straight into their place.
+    fn announced(&self) -> u64 {
+        match self {
+            Coding::Length { left } => *left,
+            Coding::Chunked(decoder) => decoder.remaining(),
+            Coding::Door(reader) => reader.remaining(),
+        }
+    }
+
+    /// Whether everything was taken.
+    pub(super) fn is_end(&self) -> bool {
+        match self {
+            Coding::Length { left } => *left == 0,
+            Coding::Chunked(decoder) => decoder.is_end(),
+            Coding::Door(reader) => reader.is_end(),
+        }
+    }
+
+    /// Whether more than `bytes` are certain to come.
+    pub(super) fn exceeds(&self, bytes: u64) -> bool {
+        match self {
+            Coding::Length { .. } | Coding::Chunked(_) => self.announced() > bytes,
+            // An answered request leaves nothing behind that must be waited for.
+            Coding::Door(_) => false,
+        }
+    }
+}
+
+/// How long content was waited for and how much of it came: the minimum rate in one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pace {
+    waited: Duration,
+    received: u64,
+}
+
+impl Pace {
+    /// How much longer the next byte may take, and what it is called when it takes longer.
+    pub(super) fn allowance(&self, settings: &Settings) -> (Duration, Cause) {
+        let by_rate =
+            Duration::from_secs(self.received.checked_div(settings.content_rate).unwrap_or(u64::from(u32::MAX)));
+        let for_rate = by_rate.max(settings.content_rate_after).saturating_sub(self.waited);
+        if for_rate < settings.content_stall {
+            (for_rate, Cause::ContentSlow)
+        } else {
+            (settings.content_stall, Cause::ContentStalled)
+        }
+    }
+
+    pub(super) fn note(&mut self, waited: Duration, received: usize) {
+        self.waited = self.waited.saturating_add(waited);
+        self.received += received as u64;
+    }
+}
+
+/// What the reading side of a call and its writing side, which may be in another thread, tell each other.
+#[derive(Default)]
+pub(super) struct ContentState {
+    /// Whether the client waits for `100 Continue`.
+    pub(super) expects_continue: bool,
+    /// The final head went out first: the client need not send its content any more.
+    is_overtaken: bool,
+    pub(super) failure: Option<Cause>,
+    /// None where all of the content had arrived before the call, or has arrived since.
+    pub(super) seat: Option<Seat>,
+    /// What the reader has left, once it is gone.
+    pub(super) left: Option<(Buffer, Coding)>,
+}
+
+impl ContentState {
+    /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client
+    /// was never told to send it and may or may not do so.
+    pub(super) fn ends_connection(&mut self) -> bool {
+        self.is_overtaken |= std::mem::take(&mut self.expects_continue);
+        self.is_overtaken || self.failure.is_some()
+    }
+}
+
+/// The content as the application reads it.
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    socket: Arc<Socket>,
+    buffer: Buffer,
+    coding: Coding,
+    state: Arc<Mutex<ContentState>>,
+    failure: Option<Cause>,
+    /// Data bytes at the front of the buffer.
+    ready: usize,
+    taken: u64,
+    pace: Pace,
+}
+
+impl Reader {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        socket: &Arc<Socket>,
+        buffer: Buffer,
+        coding: Coding,
+        state: &Arc<Mutex<ContentState>>,
+    ) -> Reader {
+        let (shared, socket, state) = (Arc::clone(shared), Arc::clone(socket), Arc::clone(state));
+        Reader { shared, socket, buffer, coding, state, failure: None, ready: 0, taken: 0, pace: Pace::default() }
+    }
+
+    /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
+    fn prepare(&mut self) -> io::Result<usize> {
+        while self.ready == 0 {
+            let found = self.coding.find(&mut self.buffer);
+            self.check_limit()?;
+            match found {
+                Found::Data(length) => self.ready = length,
+                Found::End => {
+                    self.give_back_the_seat();
+                    return Ok(0);
+                }
+                Found::Broken(cause) => return Err(self.fail(cause)),
+                Found::Nothing => {
+                    self.receive(None)?;
+                }
+            }
+        }
+        Ok(self.ready)
+    }
+
+    /// Chunks have no length in advance: the limit counts what is announced, before it is received.
+    fn check_limit(&mut self) -> io::Result<()> {
+        let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
+        if self.taken.saturating_add(self.coding.announced()) > most {
+            return Err(self.fail(Cause::ContentLong));
+        }
+        Ok(())
+    }
+
+    /// Notes that the application has taken data, and gives the seat back with the last of it.
+    fn note_taken(&mut self, amount: usize) {
+        self.coding.advance(amount as u64);
+        self.taken += amount as u64;
+        if self.coding.is_end() {
+            self.give_back_the_seat();
+        }
+    }
+
+    fn give_back_the_seat(&self) {
+        lock(&self.state).seat = None;
+    }
+
+    /// Waits for bytes, under the deadlines: into `direct`, or behind what is in the buffer.
+    fn receive(&mut self, mut direct: Option<&mut [u8]>) -> io::Result<usize> {
+        // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
+        if self.buffer.is_empty() {
+            self.answer_expectation()?;
+        }
+        // What is there already needs no clock, and a socket that returns at once no change: both only for a client that is waited for.
+        let mut begin = self.socket.waits().then(Instant::now);
+        loop {
+            let result = match &mut direct {
+                Some(place) => self.socket.read(place),
+                None => self.buffer.fill(&self.socket, RECEIVED, &self.shared.reserve),
+            };
+            match (result, begin) {
+                // P-IN-07: never a quiet end.
+                (Ok(0), _) => return Err(self.fail(Cause::ContentTruncated)),
+                (Ok(received), begin) => {
+                    self.pace.note(begin.map_or(Duration::ZERO, |begin| begin.elapsed()), received);
+                    // A client that never lets a slice pass is held to the pace like any other.
+                    if begin.is_some() {
+                        self.go_on_waiting(Duration::ZERO)?;
+                    }
+                    return Ok(received);
+                }
+                (Err(error), waits) if is_not_yet(&error) => {
+                    match waits {
+                        Some(begin) => self.go_on_waiting(begin.elapsed())?,
+                        None => begin = Some(Instant::now()),
+                    }
+                    self.socket.set_wait(Wait::Slice)?;
+                }
+                (Err(_), _) => return Err(self.fail(Cause::ContentTruncated)),
+            }
+        }
+    }
+
+    /// Sends `100 Continue`, once and whole, and never behind the final head: who makes that waits for the lock.
+    fn answer_expectation(&mut self) -> io::Result<()> {
+        let state = Arc::clone(&self.state);
+        let mut state = lock(&state);
+        if !std::mem::take(&mut state.expects_continue) {
+            return Ok(());
+        }
+        let mut rest = &b"HTTP/1.1 100 Continue\r\n\r\n"[..];
+        let begin = Instant::now();
+        while !rest.is_empty() {
+            match self.socket.write(&[IoSlice::new(rest)]) {
+                Ok(written @ 1..) => rest = rest.split_at(written).1,
+                Err(error) if is_not_yet(&error) && begin.elapsed() < self.shared.settings.content_stall => {
+                    self.socket.set_wait(Wait::Slice)?;
+                }
+                Ok(_) | Err(_) => {
+                    drop(state);
+                    return Err(self.fail(Cause::ContentTruncated));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a client that has sent nothing for so long may go on.
+    fn go_on_waiting(&mut self, waited: Duration) -> io::Result<()> {
+        let (allowance, cause) = self.pace.allowance(&self.shared.settings);
+        if waited >= allowance {
+            return Err(self.fail(cause));
+        }
+        let (waited, received) = (self.pace.waited.saturating_add(waited), self.pace.received);
+        let is_crowded = lock(&self.state).seat.as_ref().is_some_and(|seat| seat.must_go(waited, received));
+        match (is_crowded, self.shared.is_over()) {
+            (_, true) => Err(self.fail(Cause::ContentTruncated)),
+            (true, _) => Err(self.fail(Cause::CrowdedOut)),
+            _ => Ok(()),
+        }
+    }
+
+    fn fail(&mut self, cause: Cause) -> io::Error {
+        self.failure = Some(cause);
+        lock(&self.state).failure = Some(cause);
+        failed(cause)
+    }
+}
+
+/// The error an application reads.
+fn failed(cause: Cause) -> io::Error {
+    let kind = match cause {
+        Cause::ContentTruncated | Cause::RequestAborted => io::ErrorKind::UnexpectedEof,
+        Cause::ContentStalled | Cause::ContentSlow | Cause::CrowdedOut => io::ErrorKind::TimedOut,
+        Cause::ContentLong => io::ErrorKind::FileTooLarge,
+        _ => io::ErrorKind::InvalidData,
+    };
+    io::Error::new(kind, cause)
+}
+
+impl Read for Reader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if let Some(cause) = self.failure {
+            return Err(failed(cause));
+        }
+        if out.is_empty() {
+            return Ok(0);
+        }
+        // A large read with nothing buffered goes straight to the application's memory.
+        if self.ready == 0 && self.buffer.is_empty() && out.len() >= DIRECT && self.coding.announced() > 0 {
+            let length = out.len().min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
+            let received = self.receive(Some(out.split_at_mut(length).0))?;
+            self.note_taken(received);
+            return Ok(received);
+        }
+        // A slice reads by copying from its front.
+        let length = self.fill_buf()?.read(out)?;
+        self.consume(length);
+        Ok(length)
+    }
+
+    /// In memory laid out for what is announced, so that content of a known length is received in as few pieces as it arrives in.
+    fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
+        let begin = out.len();
+        let mut end = begin;
+        let result = loop {
+            if end == out.len() {
+                if self.failure.is_none() && self.coding.is_end() {
+                    break Ok(end - begin);
+                }
+                let announced = usize::try_from(self.coding.announced()).unwrap_or(AHEAD);
+                out.resize(end + announced.clamp(DIRECT, AHEAD), 0);
+            }
+            match self.read(out.split_at_mut(end).1) {
+                Ok(0) => break Ok(end - begin),
+                Ok(length) => end += length,
+                Err(error) => break Err(error),
+            }
+        };
+        out.truncate(end);
+        result
+    }
+}
+
+impl BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Some(cause) = self.failure {
+            return Err(failed(cause));
+        }
+        let ready = self.prepare()?;
+        Ok(self.buffer.filled().split_at(ready).0)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        let amount = amount.min(self.ready);
+        self.buffer.consume(amount);
+        self.ready -= amount;
+        self.note_taken(amount);
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let coding = std::mem::replace(&mut self.coding, Coding::Length { left: 0 });
+        let mut state = lock(&self.state);
+        state.seat = None;
+        state.left = Some((std::mem::take(&mut self.buffer), coding));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::gateway::{Environ, StartResponse};
+    use crate::server::log::Lines;
+
+    #[test]
+    fn content_may_pause_for_the_stall_time_and_must_keep_the_rate_after_ten_seconds() {
+        let settings = Settings { content_stall: Duration::from_secs(5), content_rate: 100, ..Settings::default() };
+        let mut pace = Pace::default();
+        assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
+        pace.note(Duration::from_secs(8), 10);
+        assert_eq!(pace.allowance(&settings), (Duration::from_secs(2), Cause::ContentSlow));
+        pace.note(Duration::ZERO, 2_000);
+        assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
+    }
+
+    /// A client that counts how often it is read from, and takes ten bytes a write.
+    struct Counting(io::Cursor<Vec<u8>>, Arc<AtomicUsize>, Arc<Mutex<Vec<u8>>>);
+
+    impl Read for Counting {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.read(out)
+        }
+    }
+
+    impl io::Write for Counting {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(10);
+            lock(&self.2).extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Setup {
+        reader: Reader,
+        state: Arc<Mutex<ContentState>>,
+        reads: Arc<AtomicUsize>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    fn reader(sent: Vec<u8>, announced: u64, max_content: Option<u64>) -> Setup {
+        let application = |_: &Environ, _: &mut StartResponse| "";
+        let settings = Settings { max_content, ..Settings::default() };
+        let log = Arc::new(Lines::errors(io::sink()));
+        let shared = Arc::new(Shared::new(settings, Box::new(application), log));
+        let (reads, written) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<u8>>>::default());
+        let client = Counting(io::Cursor::new(sent), Arc::clone(&reads), Arc::clone(&written));
+        let (socket, state) = (Arc::new(Socket::over(client)), Arc::<Mutex<ContentState>>::default());
+        let coding = Coding::Length { left: announced };
+        let reader = Reader::new(&shared, &socket, Buffer::default(), coding, &state);
+        Setup { reader, state, reads, written }
+    }
+
+    #[test]
+    fn content_of_a_known_length_is_read_in_as_few_pieces_as_it_arrives_in_and_not_beyond_its_end() {
+        let mut setup = reader(vec![7; 100_005], 100_000, None);
+        let mut content = vec![1];
+        assert_eq!(setup.reader.read_to_end(&mut content).unwrap(), 100_000);
+        assert_eq!((content.len(), content[0], content[100_000]), (100_001, 1, 7));
+        // One into the buffer of the connection, which the head would have come with, and one for the rest.
+        assert!(setup.reads.load(Ordering::Relaxed) <= 2, "{:?}", setup.reads);
+        assert_eq!(setup.reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn memory_for_announced_content_is_laid_out_as_it_comes_and_what_came_before_a_failure_is_kept() {
+        let mut setup = reader(vec![7; 300_000], 1 << 40, None);
+        let mut content = Vec::new();
+        let error = setup.reader.read_to_end(&mut content).unwrap_err();
+        assert_eq!((error.kind(), content.len()), (io::ErrorKind::UnexpectedEof, 300_000));
+        assert!(content.capacity() <= 4 * AHEAD);
+        assert!(setup.reader.read_to_end(&mut content).is_err());
+    }
+
+    #[test]
+    fn p_exp_01_100_continue_is_whole_however_little_the_stream_takes_at_once() {
+        let mut setup = reader(vec![7; 10], 10, None);
+        lock(&setup.state).expects_continue = true;
+        setup.reader.read_exact(&mut [0; 10]).unwrap();
+        assert_eq!(lock(&setup.written).as_slice(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    #[test]
+    fn a_seat_is_given_back_with_the_last_byte_of_the_content_and_not_with_the_call() {
+        let mut setup = reader(vec![7; 20_000], 20_000, None);
+        let seats = Arc::clone(&setup.reader.shared.seats);
+        lock(&setup.state).seat = seats.try_take();
+        let mut content = vec![0; 19_999];
+        setup.reader.read_exact(&mut content).unwrap();
+        assert!(lock(&setup.state).seat.is_some());
+        setup.reader.read_exact(&mut [0]).unwrap();
+        assert!(lock(&setup.state).seat.is_none());
+    }
+}

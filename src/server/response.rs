@@ -1,0 +1,398 @@
+//! A response on its way to the client: head, framing, and what of it is unsent.
+//!
+//! RFC 9112 sections 6 and 7, docs/rules.md P-LEN-01 to P-LEN-07, P-BODY-01, P-BODY-02. A response is shared by the call that makes it, by
+//! the `Writer` that the application may have of it, and by whoever sends what is held back: PEP 3333, "Buffering and Streaming", says that a
+//! server must not delay a block, but need not have sent it before it asks for the next if it goes on sending it meanwhile with another
+//! thread (P-BODY-01). So small blocks that follow each other within [`QUICK_BLOCK`] travel together, and the monitor, which looks every
+//! 3 ms, sends what it finds. The first block of a response, and every one that took the application longer, is sent at once.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::bounds::Seat;
+use super::reader::ContentState;
+use super::send::{COPIED, Flushed, SendQueue, shorten};
+use super::settings::QUICK_BLOCK;
+use super::shared::{Shared, lock};
+use super::socket::{Socket, Wait};
+use crate::cause::Cause;
+use crate::door::http::ALLOW;
+use crate::door::{Door, Facts, Persistence, Reply};
+use crate::gateway::{Block, Headers, Status, Transmit};
+use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
+use crate::http::date::imf_fixdate;
+use crate::http::framing::{self, Delimiter};
+
+/// The writing side of a call; its memory is used for the next.
+pub(super) struct Response {
+    shared: Arc<Shared>,
+    /// None between calls: whoever has kept a `Writer` can send nothing any more.
+    socket: Option<Arc<Socket>>,
+    pub(super) queue: SendQueue,
+    request: Facts,
+    /// Where there is content.
+    content_state: Option<Arc<Mutex<ContentState>>>,
+    /// Whether the connection may stay, as far as is known.
+    pub(super) keep_alive: bool,
+    /// Known once the head was made.
+    delimiter: Option<Delimiter>,
+    /// Of a declared length, what is still to come.
+    left: u64,
+    /// The status that goes out, and the content that was framed behind it.
+    pub(super) status: u16,
+    content: u64,
+    /// Why the response cannot go on, or goes out other than the application meant it.
+    pub(super) failure: Option<Cause>,
+    /// The head may not fit where a front server puts it.
+    pub(super) head_is_large: bool,
+    /// Whether it may wait for the next response of the connection, to be sent with it.
+    gathers: bool,
+    /// When the last block was framed, whether some are held back, and whether the monitor will look.
+    last_block: Option<Instant>,
+    is_held: bool,
+    is_listed: bool,
+    date: Date,
+}
+
+impl Response {
+    pub(super) fn new(shared: &Arc<Shared>) -> Response {
+        Response {
+            shared: Arc::clone(shared),
+            socket: None,
+            queue: SendQueue::default(),
+            request: Facts::any_client(Door::Http),
+            content_state: None,
+            keep_alive: false,
+            delimiter: None,
+            left: 0,
+            status: 0,
+            content: 0,
+            failure: None,
+            head_is_large: false,
+            gathers: false,
+            last_block: None,
+            is_held: false,
+            is_listed: false,
+            date: Date::default(),
+        }
+    }
+
+    /// Turns to a new request. What is in the queue are responses to earlier requests of the connection.
+    pub(super) fn begin(
+        &mut self,
+        socket: &Arc<Socket>,
+        request: Facts,
+        content_state: Option<Arc<Mutex<ContentState>>>,
+        gathers: bool,
+    ) {
+        self.socket = Some(Arc::clone(socket));
+        self.keep_alive = request.keep_alive;
+        self.request = request;
+        self.content_state = content_state;
+        self.delimiter = None;
+        self.left = 0;
+        self.status = 0;
+        self.content = 0;
+        self.failure = None;
+        self.head_is_large = false;
+        self.gathers = gathers && self.queue.len() < COPIED;
+        self.last_block = None;
+        self.is_held = false;
+    }
+
+    /// Lets go of the connection. Gives how much of the content was sent, or is gathered to be.
+    pub(super) fn end(&mut self, is_gathered: bool) -> u64 {
+        self.socket = None;
+        self.content_state = None;
+        self.is_held = false;
+        if !is_gathered {
+            self.drop_unsent_content();
+        }
+        self.content
+    }
+
+    /// Gives the rest of the response up.
+    pub(super) fn drop_unsent(&mut self, cause: Cause) {
+        self.failure = Some(cause);
+        self.drop_unsent_content();
+    }
+
+    fn drop_unsent_content(&mut self) {
+        self.content = self.content.saturating_sub(self.queue.len() as u64);
+        self.queue.clear();
+    }
+
+    /// Whether this response is to be sent with the next.
+    pub(super) fn is_gathering(&self) -> bool {
+        self.gathers
+            && self.queue.is_flat()
+            && self.keep_alive
+            && self.failure.is_none_or(|cause| cause.number() >= 4000)
+    }
+
+    pub(super) fn head_is_made(&self) -> bool {
+        self.delimiter.is_some()
+    }
+
+    /// Whether everything that the head promised has been framed and sent.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.delimiter, Some(Delimiter::Length(_) | Delimiter::None)) && self.left == 0 && self.queue.is_empty()
+    }
+
+    /// Whether the body is dropped whatever it holds (HEAD, 204, 304).
+    pub(super) fn drops_content(&self) -> bool {
+        self.delimiter == Some(Delimiter::None)
+    }
+
+    /// How many bytes of a declared length are still to come.
+    pub(super) fn declared(&self) -> u64 {
+        self.left
+    }
+
+    /// Takes unsent content back, all but `keep` bytes.
+    pub(super) fn take_back(&mut self, keep: usize) -> u64 {
+        // Frames have promised what stands in them.
+        let is_plain = matches!(self.delimiter, Some(Delimiter::Length(_))) && self.request.framer.is_none();
+        let taken = if is_plain { self.queue.take_back(keep) as u64 } else { 0 };
+        self.left += taken;
+        self.content -= taken;
+        taken
+    }
+
+    /// Writes the head in front. `known` is the length of a body that is all there, `now` what Date says.
+    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>, now: Instant) {
+        let Response { request, shared, .. } = self;
+        let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
+        // A stop may have begun while the application ran: the client is told with this response.
+        let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
+        let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection());
+        self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
+        let persistence = match (self.keep_alive, request.keep_alive_named) {
+            (false, _) => Persistence::Close,
+            (true, true) => Persistence::KeepAlive,
+            (true, false) => Persistence::Silent,
+        };
+        let date = if shared.settings.date_field { Some(self.date.at(now)) } else { None };
+        let server = shared.settings.server_field.as_deref();
+        let reply = Reply { status, headers, framing, persistence, date, server };
+        let protocol = request.door.protocol();
+        self.delimiter = Some(framing.delimiter);
+        self.left = if let Delimiter::Length(length) = framing.delimiter { length } else { 0 };
+        self.status = status.0;
+        let Some(front) = self.queue.front() else {
+            // Large blocks of an earlier response are never gathered with this one.
+            self.failure = Some(Cause::BodyFailed);
+            return;
+        };
+        let start = front.len();
+        protocol.write_head(front, &reply);
+        // G-09: nginx's first buffer has 4 KiB, and it answers 502 to a head that does not fit.
+        self.head_is_large = protocol.trusts_its_peer() && front.len() - start > LARGE_HEAD;
+        if let Some(framer) = &mut request.framer {
+            framer.enclose(front, start);
+        }
+    }
+
+    /// Frames a block behind what is unsent. What passes the declared length is cut off and noted (P-LEN-02).
+    pub(super) fn push(&mut self, mut block: Block) {
+        match self.delimiter {
+            None => return,
+            // With HEAD there is nothing to say: the application answers as for GET.
+            Some(Delimiter::None) => {
+                if !self.request.is_head {
+                    self.failure.get_or_insert(Cause::BodyDropped);
+                }
+                return;
+            }
+            Some(Delimiter::Length(_)) => {
+                if block.len() as u64 > self.left {
+                    self.failure.get_or_insert(Cause::BodyLong);
+                    shorten(&mut block, self.left);
+                }
+                self.left -= block.len() as u64;
+            }
+            Some(Delimiter::Close | Delimiter::Chunked) => {}
+        }
+        self.content += block.len() as u64;
+        match &self.request.framer {
+            _ if self.delimiter == Some(Delimiter::Chunked) => {
+                self.queue.push_bytes(size_line(block.len(), &mut [0; 18]));
+                self.queue.push(block);
+                self.queue.push(Block::Borrowed(CRLF));
+            }
+            Some(framer) if block.len() <= framer.most() => {
+                if !block.is_empty() {
+                    self.queue.push_bytes(&framer.header(block.len()));
+                    self.queue.push(block);
+                }
+            }
+            Some(framer) => {
+                for part in block.chunks(framer.most()) {
+                    self.queue.push_bytes(&framer.header(part.len()));
+                    self.queue.push(Block::Owned(part.to_vec()));
+                }
+            }
+            None => self.queue.push(block),
+        }
+    }
+
+    /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03).
+    pub(super) fn finish(&mut self) {
+        match self.delimiter {
+            Some(Delimiter::Chunked) => self.queue.push(Block::Borrowed(LAST_CHUNK)),
+            Some(Delimiter::Length(_)) if self.left > 0 => {
+                self.failure.get_or_insert(Cause::BodyShort);
+                self.keep_alive = false;
+                return;
+            }
+            _ => {}
+        }
+        // P-ERR-05: a response that is not whole ends without this.
+        if let Some(framer) = &self.request.framer {
+            self.queue.push_bytes(&framer.end(false));
+        }
+    }
+
+    /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
+    pub(super) fn answer_asterisk(&mut self, now: Instant) {
+        self.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), now);
+        self.finish();
+    }
+
+    /// Sends what the socket takes at once.
+    pub(super) fn flush(&mut self) -> io::Result<Flushed> {
+        let socket = self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?;
+        self.is_held = false;
+        self.queue.flush(socket).inspect_err(|_| self.failure = Some(Cause::ClientGone))
+    }
+
+    /// Whether a block that was framed at this time may wait for those behind it. While the application still reads content, the socket
+    /// may block, and whoever sends what is held must not wait for a client.
+    pub(super) fn may_be_held(&mut self, now: Instant) -> bool {
+        let last = self.last_block.replace(now);
+        last.is_some_and(|last| now.saturating_duration_since(last) < QUICK_BLOCK)
+            && self.failure.is_none()
+            && self.content_state.is_none()
+            && self.queue.is_flat()
+            && self.queue.len() <= COPIED
+            && self.socket.as_ref().is_some_and(|socket| !socket.waits())
+    }
+
+    /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
+    fn send_all(&mut self) -> io::Result<()> {
+        let (mut seat, mut waited, mut moved) = (None::<Seat>, Duration::ZERO, 0);
+        let mut last = Instant::now();
+        let mut progress = last;
+        loop {
+            let gone = match self.flush()? {
+                Flushed::Whole => return Ok(()),
+                Flushed::Turn => continue,
+                Flushed::Partly(gone) => gone,
+            };
+            let socket = self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?;
+            socket.set_wait(Wait::Slice)?;
+            let now = Instant::now();
+            waited += now.saturating_duration_since(last);
+            moved += gone as u64;
+            last = now;
+            if gone > 0 {
+                progress = now;
+            }
+            let seat = seat.get_or_insert_with(|| self.shared.seats.take());
+            let cause = if seat.must_go(waited, moved) || self.shared.is_over() {
+                Cause::CrowdedOut
+            } else if now.saturating_duration_since(progress) >= self.shared.settings.response_stall {
+                Cause::ResponseStalled
+            } else {
+                continue;
+            };
+            self.failure = Some(cause);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, cause));
+        }
+    }
+}
+
+/// What the `write` callable of an application sends through, for one call after the other.
+pub(super) struct WriteEnd(pub(super) Arc<Mutex<Response>>);
+
+impl Transmit for WriteEnd {
+    fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
+        let mut response = lock(&self.0);
+        if response.socket.is_none() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        response.make_head((status.code(), status.reason()), headers, None, Instant::now());
+        drop(response);
+        self.block(block)
+    }
+
+    fn block(&mut self, block: &[u8]) -> io::Result<()> {
+        let mut response = lock(&self.0);
+        if response.socket.is_none() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        // Written blocks are borrowed, so they are copied once; what is yielded is not.
+        response.push(block.to_vec().into());
+        if response.may_be_held(Instant::now()) {
+            hold(&mut response, &self.0);
+        } else {
+            response.send_all()?;
+        }
+        match response.failure {
+            None | Some(Cause::BodyDropped) => Ok(()),
+            Some(cause) => Err(io::Error::other(cause)),
+        }
+    }
+}
+
+/// Has the monitor send what is unsent at its next look.
+pub(super) fn hold(response: &mut Response, own: &Arc<Mutex<Response>>) {
+    response.is_held = true;
+    if !std::mem::replace(&mut response.is_listed, true) {
+        lock(&response.shared.held).push(Arc::clone(own));
+        response.shared.monitor.notice();
+    }
+}
+
+/// Sends what is held back in all responses, as far as the clients take it. Errors are met again by whoever makes them. Tells whether
+/// there was any.
+pub(super) fn send_held(shared: &Shared) -> bool {
+    let listed = std::mem::take(&mut *lock(&shared.held));
+    for response in &listed {
+        let mut response = lock(response);
+        response.is_listed = false;
+        if response.is_held {
+            let _ = response.flush();
+        }
+    }
+    !listed.is_empty()
+}
+
+/// Bytes of a head from which on a front server may refuse it.
+const LARGE_HEAD: usize = 3_584;
+
+/// The value of Date, made anew once a second; in between the monotonic clock tells that the second is not over, which spares the
+/// reading of the other. A clock that was set shows within a second.
+struct Date {
+    text: [u8; 29],
+    second: Option<Instant>,
+}
+
+impl Default for Date {
+    fn default() -> Date {
+        Date { text: imf_fixdate(0), second: None }
+    }
+}
+
+impl Date {
+    fn at(&mut self, now: Instant) -> &[u8; 29] {
+        let is_over = |begin: Instant| now.saturating_duration_since(begin) >= Duration::from_secs(1);
+        if self.second.is_none_or(is_over) {
+            let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.text = imf_fixdate(time.as_secs());
+            self.second = now.checked_sub(Duration::from_nanos(time.subsec_nanos().into()));
+        }
+        &self.text
+    }
+}

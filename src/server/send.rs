@@ -1,0 +1,267 @@
+//! What is unsent: a queue of bytes, sent as the socket takes them, with or without a thread that waits.
+//!
+//! Heads, frames and small blocks are copied into one run of memory in front, so that a small response is one write. Behind it stand larger
+//! blocks as they came from the application, and all of them together are one gathering write.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use super::socket::{Socket, is_not_yet};
+use crate::gateway::Block;
+
+/// Blocks up to this size are copied behind their head: one plain write is cheaper than a gathering one.
+pub(super) const COPIED: usize = 16 * 1024;
+
+/// How much is offered to the system in one write: it copies it, and so much is still in the cache when the client reads it
+/// (`docs/performance.md`, "How much goes into one write").
+const OFFERED: usize = 512 * 1024;
+
+/// How many pieces are offered in one write.
+const PIECES: usize = 16;
+
+/// How much one connection may move before the others have their turn.
+pub(super) const TURN: usize = 256 * 1024;
+
+/// Bytes in the order in which they will be sent.
+#[derive(Default)]
+pub(super) struct SendQueue {
+    front: Vec<u8>,
+    blocks: VecDeque<Block>,
+    /// Bytes of the first of these that are sent already; fewer than it has.
+    sent: usize,
+    /// Bytes in `blocks`, and those of them that the application gave away.
+    length: usize,
+    owned: usize,
+    /// The memory of a block that was sent, for the next piece of a file.
+    spare: Vec<u8>,
+}
+
+/// How a flush ended that met no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// Everything is with the system.
+    Whole,
+    /// The socket takes no more at the moment; this many bytes went.
+    Partly(usize),
+    /// The socket would take more, but a [`TURN`] is over: others may be waiting for the thread.
+    Turn,
+}
+
+impl SendQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes are still to be sent.
+    pub(super) fn len(&self) -> usize {
+        self.front.len() + self.length - self.sent
+    }
+
+    /// How many bytes of memory it holds.
+    pub(super) fn memory(&self) -> usize {
+        self.front.capacity() + self.owned
+    }
+
+    /// The run of memory to write a head to, behind what is there, as long as all of that stands in it.
+    pub(super) fn front(&mut self) -> Option<&mut Vec<u8>> {
+        self.blocks.is_empty().then_some(&mut self.front)
+    }
+
+    /// Puts a block behind everything; a small one is copied as long as all stands in one run of memory.
+    pub(super) fn push(&mut self, block: Block) {
+        match self.front() {
+            Some(front) if block.len() <= COPIED => front.extend_from_slice(&block),
+            _ if block.is_empty() => {}
+            _ => {
+                self.length += block.len();
+                self.owned += owned(&block);
+                self.blocks.push_back(block);
+            }
+        }
+    }
+
+    /// Puts a copy of some bytes behind everything.
+    pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
+        match self.front() {
+            Some(front) => front.extend_from_slice(bytes),
+            None => self.push(Block::Owned(bytes.to_vec())),
+        }
+    }
+
+    /// Memory of so many bytes, for a block to be pushed.
+    pub(super) fn take_spare(&mut self, length: usize) -> Vec<u8> {
+        let mut spare = std::mem::take(&mut self.spare);
+        spare.resize(length, 0);
+        spare
+    }
+
+    /// Takes the end of the only block back, all but `keep` bytes of what is unsent. Gives how many bytes that were.
+    pub(super) fn take_back(&mut self, keep: usize) -> usize {
+        match (self.front.is_empty(), self.blocks.len(), self.blocks.front_mut()) {
+            (true, 1, Some(Block::Owned(block))) if block.len() > self.sent + keep => {
+                let taken = block.len() - self.sent - keep;
+                block.truncate(self.sent + keep);
+                block.shrink_to_fit();
+                self.length -= taken;
+                self.owned = block.capacity();
+                taken
+            }
+            _ => 0,
+        }
+    }
+
+    /// Forgets everything but the memory of the front.
+    pub(super) fn clear(&mut self) {
+        self.front.clear();
+        self.front.shrink_to(4 * COPIED);
+        self.blocks.clear();
+        (self.sent, self.length, self.owned) = (0, 0, 0);
+    }
+
+    /// Sends until everything is gone, the socket takes no more, or a turn is over.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
+        let mut gone = 0;
+        while !self.is_empty() {
+            if gone >= TURN {
+                return Ok(Flushed::Turn);
+            }
+            match self.write(socket) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    gone += written;
+                    self.advance(written);
+                }
+                Err(error) if is_not_yet(&error) => return Ok(Flushed::Partly(gone)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Flushed::Whole)
+    }
+
+    fn write(&self, socket: &Socket) -> io::Result<usize> {
+        if self.blocks.is_empty() {
+            return socket.write(&[IoSlice::new(self.front.split_at(self.sent).1)]);
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let (mut count, mut left, mut skip) = (0, OFFERED, self.sent);
+        let pieces = std::iter::once(&*self.front).chain(self.blocks.iter().map(|block| &**block));
+        for (slice, piece) in slices.iter_mut().zip(pieces.filter(|piece| !piece.is_empty())) {
+            let piece = piece.split_at(std::mem::take(&mut skip)).1;
+            let piece = piece.split_at(left.min(piece.len())).0;
+            *slice = IoSlice::new(piece);
+            (count, left) = (count + 1, left - piece.len());
+            if left == 0 {
+                break;
+            }
+        }
+        socket.write(slices.split_at(count).0)
+    }
+
+    /// Notes what the socket took.
+    fn advance(&mut self, written: usize) {
+        self.sent += written;
+        if self.sent < self.front.len() {
+            return;
+        }
+        self.sent -= self.front.len();
+        self.front.clear();
+        while self.blocks.front().is_some_and(|block| self.sent >= block.len()) {
+            let Some(block) = self.blocks.pop_front() else { break };
+            self.sent -= block.len();
+            self.length -= block.len();
+            self.owned -= owned(&block);
+            match block {
+                Block::Owned(memory) if memory.capacity() <= 2 * PIECE => self.spare = memory,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// How much of a file is read at once.
+pub(super) const PIECE: usize = 64 * 1024;
+
+fn owned(block: &Block) -> usize {
+    match block {
+        Block::Borrowed(_) => 0,
+        Block::Owned(bytes) => bytes.capacity(),
+    }
+}
+
+/// Cuts a block to at most `length` bytes.
+pub(super) fn shorten(block: &mut Block, length: u64) {
+    let Ok(length) = usize::try_from(length) else { return };
+    match block {
+        Block::Borrowed(bytes) => *bytes = bytes.get(..length).unwrap_or(bytes),
+        Block::Owned(bytes) => bytes.truncate(length),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A client that takes so many bytes at a time and keeps them.
+    #[derive(Clone)]
+    struct Client(Arc<Mutex<Vec<u8>>>, usize);
+
+    impl Read for Client {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+
+    impl Write for Client {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.1);
+            self.0.lock().unwrap().extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            self.write(&all)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_pushed_goes_out_in_order_however_little_the_socket_takes() {
+        for takes in [1, 7, COPIED, 100_000, usize::MAX] {
+            let client = Client(Arc::default(), takes);
+            let socket = Socket::over(client.clone());
+            let (mut queue, mut expected) = (SendQueue::default(), Vec::new());
+            for round in 0..3_usize {
+                for (index, length) in [3, 0, COPIED + 1, 1, 40_000, 2].into_iter().enumerate() {
+                    let bytes: Vec<u8> = (0..length).map(|at| (at * 7 + index + round) as u8).collect();
+                    expected.extend_from_slice(&bytes);
+                    if index % 2 == 0 { queue.push(Block::Owned(bytes)) } else { queue.push_bytes(&bytes) }
+                }
+                assert_eq!(queue.len() + client.0.lock().unwrap().len(), expected.len());
+                while queue.flush(&socket).unwrap() != Flushed::Whole {}
+                assert_eq!((queue.len(), queue.owned), (0, 0));
+            }
+            assert!(*client.0.lock().unwrap() == expected, "{takes}");
+        }
+    }
+
+    #[test]
+    fn one_turn_moves_little_more_than_its_share() {
+        let client = Client(Arc::default(), 10_000);
+        let socket = Socket::over(client.clone());
+        let mut queue = SendQueue::default();
+        queue.push(Block::Owned(vec![7; 2 * TURN]));
+        assert_eq!(queue.flush(&socket).unwrap(), Flushed::Turn);
+        let sent = client.0.lock().unwrap().len();
+        assert!((TURN..TURN + 10_000).contains(&sent), "{sent}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What every part of a running server shares: settings, application, log, counters, bounds, and whether it is stopping.
+//!
+//! Nothing here takes a lock on the way of a request, but for the log's own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::bounds::{Places, Seats};
+use super::buffer::Reserve;
+use super::log::{Access, Log, Report, ToLog};
+use super::response::Response;
+use super::settings::Settings;
+use super::stats::Counters;
+use crate::door::Policy;
+use crate::gateway::{Application, Errors, discard_panic};
+use crate::http::date::imf_fixdate;
+
+/// The shared parts.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    /// What of the settings the doors must know.
+    pub(super) policy: Policy,
+    pub(super) application: Box<dyn Application>,
+    log: Arc<dyn Log>,
+    pub(super) reserve: Reserve,
+    pub(super) counters: Counters,
+    pub(super) places: Arc<Places>,
+    pub(super) seats: Arc<Seats>,
+    /// Bytes that all waiting connections hold.
+    pub(super) memory: Arc<AtomicUsize>,
+    /// Held by the shard that closes connections because of that.
+    pub(super) shedding: Mutex<()>,
+    /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
+    pub(super) held: Mutex<Vec<Arc<Mutex<Response>>>>,
+    stopping: AtomicBool,
+    over: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> Shared {
+        Shared {
+            seats: Arc::new(Seats::new(settings.threads.max(1))),
+            policy: settings.policy(),
+            settings,
+            application,
+            log,
+            reserve: Reserve::default(),
+            counters: Counters::default(),
+            places: Arc::default(),
+            memory: Arc::default(),
+            shedding: Mutex::default(),
+            held: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// Reports an answered request. A log that panics does not take a thread with it.
+    pub(super) fn access(&self, access: &Access<'_>) {
+        self.counters.count_answer(access.bytes);
+        catch_unwind(AssertUnwindSafe(|| self.log.access(access))).unwrap_or_else(discard_panic);
+    }
+
+    /// Counts and reports what went wrong.
+    pub(super) fn error(&self, report: &Report<'_>) {
+        self.counters.count(report.cause);
+        catch_unwind(AssertUnwindSafe(|| self.log.error(report))).unwrap_or_else(discard_panic);
+    }
+
+    /// Reports a connection that ended as it should.
+    pub(super) fn closed(&self, report: &Report<'_>) {
+        self.counters.note(report.cause);
+        catch_unwind(AssertUnwindSafe(|| self.log.closed(report))).unwrap_or_else(discard_panic);
+    }
+
+    /// The error stream of every environ.
+    pub(super) fn errors(&self) -> Errors {
+        Errors::new(Arc::new(ToLog(Arc::clone(&self.log))))
+    }
+
+    /// Whether connections should end as soon as they decently can.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.places.notify();
+    }
+
+    /// Whether the grace of a stop is over, so that whatever waits for a client gives up.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn end_the_grace(&self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+
+    /// The value of Date, for the rare responses of the server itself.
+    pub(super) fn date(&self) -> [u8; 29] {
+        imf_fixdate(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
+    }
+}
+
+/// Locks. A panic elsewhere does not make what is locked unusable: everything of ours stays whole at every step.
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
