@@ -42,6 +42,7 @@
 //! | `door` | how a request becomes an environ and a response goes back, one file for each protocol ([`Door`]) | `gateway`, `http` |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway` |
 //! | [`app`] | applications worth shipping | `gateway`, and `http` as the parser that is public |
+//! | `process` | a server in a process that somebody else starts: CGI, an inherited socket | `server`, `door`, `gateway` |
 //! | [`testing`] | applications without a socket | `gateway` |
 //!
 //! Arrows point one way: `server → door → http`, `door → gateway`, `app → http`, and `app`, `testing → gateway`. Every room may name a [`Cause`]. A test
@@ -100,6 +101,7 @@ mod door;
 pub mod gateway;
 pub mod http;
 pub mod middleware;
+mod process;
 mod server;
 pub mod testing;
 

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http", &["cause"]),
     ("door", &["http", "gateway", "cause"]),
     ("server", &["door", "http", "gateway", "cause"]),
+    ("process", &["server", "door", "gateway"]),
     ("middleware", &["gateway", "cause"]),
     // app::Proxy asks another server, and the rules of the wire are those of the public parser.
     ("app", &["http", "gateway", "cause"]),

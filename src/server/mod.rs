@@ -18,7 +18,6 @@ pub mod log;
 mod monitor;
 mod outgoing;
 mod pool;
-mod process;
 mod refusal;
 mod settings;
 mod shard;
