@@ -40,12 +40,13 @@
 //! | [`gateway`] | the contract between server and application | no socket, no HTTP syntax |
 //! | [`http`] | HTTP/1.1 on the wire: bytes in, values out | no socket, no thread, no clock |
 //! | `door` | how a request becomes an environ and a response goes back, one file for each protocol ([`Door`]) | `gateway`, `http` |
-//! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway` |
+//! | [`log`] | what a server says about its work, and the lines that say it | `gateway`, and `http` for the date |
+//! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway`, `log` |
 //! | [`app`] | applications worth shipping | `gateway`, and `http` as the parser that is public |
 //! | `process` | a server in a process that somebody else starts: CGI, an inherited socket | `server`, `door`, `gateway` |
 //! | [`testing`] | applications without a socket | `gateway` |
 //!
-//! Arrows point one way: `server → door → http`, `door → gateway`, `app → http`, and `app`, `testing → gateway`. Every room may name a [`Cause`]. A test
+//! Arrows point one way: `server → door → http`, `door → gateway`, `server → log`, `app → http`, and `app`, `testing → gateway`. Every room may name a [`Cause`]. A test
 //! keeps them so. To read the whole in an evening: `gateway`, then `http`, then `server/connection.rs` and `server/exchange.rs`.
 //!
 //! # How a connection lives
@@ -100,6 +101,7 @@ mod cause;
 mod door;
 pub mod gateway;
 pub mod http;
+pub mod log;
 pub mod middleware;
 mod process;
 mod server;
@@ -112,7 +114,7 @@ pub use gateway::{
     Response, SameSite, SetCookie, StartError, StartResponse, Status, Transmit, Writer, escape_html, form_bytes,
     form_pairs, is_hop_by_hop, percent_decode, percent_encode, simple,
 };
-pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, log, serve_connection};
+pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, serve_connection};
 
 /// The name and version under which the server speaks of itself. Not taken from the build, because a vendored copy is built under another
 /// name; a test compares it with the package.

@@ -15,7 +15,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway", &["cause"]),
     ("http", &["cause"]),
     ("door", &["http", "gateway", "cause"]),
-    ("server", &["door", "http", "gateway", "cause"]),
+    // Lines of the access log have a date.
+    ("log", &["http", "gateway", "cause"]),
+    ("server", &["door", "http", "log", "gateway", "cause"]),
     ("process", &["server", "door", "gateway"]),
     ("middleware", &["gateway", "cause"]),
     // app::Proxy asks another server, and the rules of the wire are those of the public parser.
