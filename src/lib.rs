@@ -40,12 +40,17 @@
 //! | [`gateway`] | the contract between server and application | no socket, no HTTP syntax |
 //! | [`http`] | HTTP/1.1 on the wire: bytes in, values out | no socket, no thread, no clock |
 //! | `door` | how a request becomes an environ and a response goes back, one file for each protocol ([`Door`]) | `gateway`, `http` |
-//! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway` |
-//! | [`app`] | applications worth shipping | `gateway`, and `http` as the parser that is public |
+//! | [`log`] | what a server says about its work, and the lines that say it | `gateway`, and `http` for the date |
+//! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway`, `log` |
+//! | [`web`] | what most applications need on top of the contract | `gateway`, and `http` as the parser that is public |
+//! | [`middleware`] | applications around applications | `gateway` |
+//! | [`app`] | applications worth shipping | `web`, `gateway`, `http` |
+//! | `process` | a server in a process that somebody else starts: CGI, an inherited socket | `server`, `door`, `gateway` |
 //! | [`testing`] | applications without a socket | `gateway` |
 //!
-//! Arrows point one way: `server → door → http`, `door → gateway`, `app → http`, and `app`, `testing → gateway`. Every room may name a [`Cause`]. A test
-//! keeps them so. To read the whole in an evening: `gateway`, then `http`, then `server/connection.rs` and `server/exchange.rs`.
+//! Arrows point one way: `server → door → http`, `door → gateway`, `server → log`, `app → web → gateway`, and so on as the table says.
+//! Every room may name a [`Cause`]. From `web` on they are leaves: no server needs them, and they can be taken out of a copy. Tests
+//! keep all of this so. To read the whole in an evening: `gateway`, then `http`, then `server/connection.rs` and `server/exchange.rs`.
 //!
 //! # How a connection lives
 //! A connection is one state machine that no thread owns while it waits. It belongs to a shard, one a core. A thread of the pool drives
@@ -99,18 +104,23 @@ mod cause;
 mod door;
 pub mod gateway;
 pub mod http;
+pub mod log;
 pub mod middleware;
+mod process;
 mod server;
 pub mod testing;
+pub mod web;
 
 pub use cause::Cause;
 pub use door::Door;
 pub use gateway::{
-    Application, Block, Blocks, Body, Content, CookieError, Environ, ErrorStream, Errors, Gateway, Headers, Input,
-    Response, SameSite, SetCookie, StartError, StartResponse, Status, Transmit, Writer, escape_html, form_bytes,
-    form_pairs, is_hop_by_hop, percent_decode, percent_encode, simple,
+    Application, Block, Blocks, Body, Content, Environ, ErrorStream, Errors, Gateway, Headers, Input, StartError,
+    StartResponse, Status, Transmit, Writer, is_hop_by_hop, percent_decode,
 };
-pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, log, serve_connection};
+pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, serve_connection};
+pub use web::{
+    CookieError, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, percent_encode, simple,
+};
 
 /// The name and version under which the server speaks of itself. Not taken from the build, because a vendored copy is built under another
 /// name; a test compares it with the package.

@@ -1,5 +1,5 @@
 //! Both ways to vendor doorway that the README describes, done exactly as it says: a program is made in a folder of its own,
-//! compiled and run, and asks its own server once.
+//! compiled and run, and asks its own server once. A copy without the leaves does the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,9 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 "#;
+
+/// What brings in a copy that is a module.
+const DECLARATION: &str = "#[allow(dead_code, unused_imports)] mod doorway;";
 
 /// A folder with `doorway`, a copy of what is shipped, and `program`, an empty program; removed when the test is over.
 struct Folder(PathBuf);
@@ -90,6 +93,12 @@ fn run(command: &mut Command) -> String {
     out.into_owned()
 }
 
+/// Compiles a program that holds a copy as a module.
+fn compile(rustc: &str, program: &Path) {
+    let options = ["--edition", "2024", "-D", "warnings", "-o", "program", "src/main.rs"];
+    run(Command::new(rustc).args(options).current_dir(program));
+}
+
 fn assert_answered(response: &str) {
     assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
     assert!(response.contains("\r\n\r\nvendored at /home"), "{response}");
@@ -110,16 +119,54 @@ fn src_copied_as_a_module_compiles_with_rustc_alone_and_serves() {
     if !is_there(&rustc, "--version") || !is_there("sed", "--version") {
         return;
     }
-    let declaration = "#[allow(dead_code, unused_imports)] mod doorway;";
-    assert!(readme().contains(declaration));
+    assert!(readme().contains(DECLARATION));
 
     let folder = Folder::new("module");
     let program = folder.program();
-    fs::write(program.join("src/main.rs"), format!("{declaration}\n{PROGRAM}")).unwrap();
+    fs::write(program.join("src/main.rs"), format!("{DECLARATION}\n{PROGRAM}")).unwrap();
     run(Command::new("sh").arg("-ec").arg(block("sh", "src/doorway")).current_dir(&program));
     assert!(!program.join("src/doorway/bin").exists());
-    let options = ["--edition", "2024", "-D", "warnings", "-o", "program", "src/main.rs"];
-    run(Command::new(&rustc).args(options).current_dir(&program));
+    compile(&rustc, &program);
+    assert_answered(&run(&mut Command::new(program.join("program"))));
+}
+
+/// Takes the leaves out of a copy: their files, and the lines that declare them or give out what is theirs.
+fn remove_leaves(src: &Path) {
+    for leaf in ["app", "middleware", "web"] {
+        fs::remove_dir_all(src.join(leaf)).unwrap();
+    }
+    for leaf in ["process.rs", "testing.rs"] {
+        fs::remove_file(src.join(leaf)).unwrap();
+    }
+    for file in ["mod.rs", "http/mod.rs", "http/date.rs"] {
+        let text = fs::read_to_string(src.join(file)).unwrap();
+        let mut kept = String::new();
+        let mut is_of_leaf = false;
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let is_named = words.iter().any(|word| ["app", "middleware", "web", "process", "testing"].contains(word));
+            is_of_leaf |= is_named && !line.starts_with("//") && (words.contains(&"mod") || words.contains(&"use"));
+            if !is_of_leaf {
+                kept.extend([line, "\n"]);
+            }
+            is_of_leaf &= !line.ends_with(';');
+        }
+        fs::write(src.join(file), kept).unwrap();
+    }
+}
+
+#[test]
+fn the_core_without_its_leaves_compiles_with_rustc_alone_and_serves() {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    if !is_there(&rustc, "--version") || !is_there("sed", "--version") {
+        return;
+    }
+    let folder = Folder::new("core");
+    let program = folder.program();
+    fs::write(program.join("src/main.rs"), format!("{DECLARATION}\n{PROGRAM}")).unwrap();
+    run(Command::new("sh").arg("-ec").arg(block("sh", "src/doorway")).current_dir(&program));
+    remove_leaves(&program.join("src/doorway"));
+    compile(&rustc, &program);
     assert_answered(&run(&mut Command::new(program.join("program"))));
 }
 

@@ -137,69 +137,6 @@ impl Body {
         }
     }
 
-    /// Tells a function the size of every block as it is asked for, or the error that comes instead; the body stays as it is. One
-    /// whose length is known keeps its form, to be sent in one piece, and is told at once as one block; so is the error of
-    /// [`failure`](Body::failure).
-    ///
-    /// ```
-    /// use doorway::Body;
-    ///
-    /// let (tell, told) = std::sync::mpsc::channel();
-    /// let body = Body::from("abc").inspect_blocks(move |size| tell.send(size.ok()).unwrap_or_default());
-    /// assert_eq!((body.known_len(), told.recv()), (Some(3), Ok(Some(3))));
-    /// ```
-    pub fn inspect_blocks(
-        mut self,
-        mut see: impl FnMut(Result<u64, &(dyn Error + Send + Sync + 'static)>) + Send + 'static,
-    ) -> Body {
-        let known = self.known_len();
-        match (std::mem::take(&mut self.kind), known) {
-            (Kind::Failed(error), _) => {
-                see(Err(&*error));
-                self.kind = Kind::Failed(error);
-            }
-            (Kind::Deferred(make), _) => {
-                self.kind = Kind::Deferred(Box::new(move |start_response| make(start_response).inspect_blocks(see)));
-            }
-            (kind, Some(known)) => {
-                see(Ok(known));
-                self.kind = kind;
-            }
-            (kind, None) => {
-                let blocks = Blocks { body: Body::of_kind(kind) };
-                self.kind = Kind::Blocks(Box::new(blocks.inspect(move |block| match block {
-                    Ok(block) => see(Ok(block.len() as u64)),
-                    Err(error) => see(Err(error)),
-                })));
-            }
-        }
-        self
-    }
-
-    /// Passes every block through a function, one for one, as middleware must (P-MW-03). The length is no longer known;
-    /// `on_close` functions stay.
-    ///
-    /// ```
-    /// use doorway::Body;
-    ///
-    /// let body = Body::from("abc").map_blocks(|block| Ok(block.to_ascii_uppercase().into()));
-    /// let blocks: Vec<_> = body.into_blocks().map(Result::unwrap).collect();
-    /// assert_eq!(blocks, [&b"ABC"[..]]);
-    /// ```
-    pub fn map_blocks(mut self, mut change: impl FnMut(Block) -> io::Result<Block> + Send + 'static) -> Body {
-        let on_close = std::mem::take(&mut self.on_close);
-        let kind = match std::mem::take(&mut self.kind) {
-            Kind::Failed(error) => Kind::Failed(error),
-            Kind::Deferred(make) => {
-                Kind::Deferred(Box::new(move |start_response| make(start_response).map_blocks(change)))
-            }
-            kind => Kind::Blocks(Box::new(
-                Blocks { body: Body::of_kind(kind) }.map(move |block| block.and_then(&mut change)),
-            )),
-        };
-        Body { kind, on_close }
-    }
-
     /// The blocks, for middleware and tests. A deferred body gives one error: [`resolve`](Body::resolve) it first.
     pub fn into_blocks(self) -> Blocks {
         Blocks { body: self }
@@ -418,7 +355,7 @@ mod tests {
             })
         };
         drop(body(Body::empty));
-        drop(body(|| "x".into()).map_blocks(Ok));
+        drop(body(|| "x".into()));
         assert_eq!(text(body(|| "x".into())), "x");
         drop(body(|| Body::list(vec![&b"a"[..], b"b"])).into_blocks().next());
         drop(body(|| Err::<Body, _>("no").into()));
@@ -472,28 +409,5 @@ mod tests {
         let first = |faults: Vec<io::ErrorKind>| Body::reader(Faulty(faults)).into_blocks().next().unwrap();
         assert_eq!(first(vec![io::ErrorKind::Interrupted; 2]).unwrap(), &b"abc"[..]);
         assert_eq!(first(vec![io::ErrorKind::BrokenPipe]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    }
-
-    #[test]
-    fn p_mw_03_map_blocks_gives_one_block_for_one_block() {
-        let body =
-            Body::list(vec!["a".as_bytes(), b"", b"b"]).map_blocks(|block| Ok([&block[..], b"!"].concat().into()));
-        let blocks: Vec<Block> = body.into_blocks().map(Result::unwrap).collect();
-        assert_eq!(blocks, [&b"a!"[..], b"!", b"b!"]);
-    }
-    #[test]
-    fn p_mw_06_inspecting_tells_every_size_and_error_and_keeps_form_and_length() {
-        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let inspect = |body: Body| {
-            let told = Arc::clone(&told);
-            body.inspect_blocks(move |size| told.lock().unwrap().push(size.map_err(ToString::to_string)))
-        };
-        assert!(matches!(inspect(Body::list(vec!["a".as_bytes(), b"bc"])).kind(), Kind::List(_)));
-        assert_eq!(inspect(Body::empty()).known_len(), Some(0));
-        let blocks = vec![Ok(Block::Borrowed(b"d")), Ok(Block::Borrowed(b"")), Err(io::Error::other("torn"))];
-        assert_eq!(inspect(Body::blocks(blocks)).into_blocks().count(), 3);
-        assert_eq!(inspect(Err::<Body, _>("no").into()).failure().map(ToString::to_string).as_deref(), Some("no"));
-        let expected = [Ok(3), Ok(0), Ok(1), Ok(0), Err("torn".into()), Err("no".into())];
-        assert_eq!(*told.lock().unwrap(), expected);
     }
 }

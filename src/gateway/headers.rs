@@ -3,8 +3,8 @@
 //! PEP 3333, "The start_response() Callable"; `wsgiref.headers`. Spelling, order and repeats go out exactly as they were given
 //! (P-HDR-02). What no application may send is refused by [`Headers::check`], which `start` calls.
 //!
-//! Against `wsgiref`: a replaced field keeps the place of the first of its name, and names of parameters are left as they
-//! are, because in Rust they can hold a hyphen.
+//! Against `wsgiref`: a replaced field keeps the place of the first of its name. The rest of what `wsgiref` can do with fields is no
+//! part of the contract and stands in the room `web`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -40,53 +40,6 @@ impl Headers {
     /// Appends a field, whether or not one of this name is there.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         self.pairs.push(name.as_ref(), value.as_ref());
-    }
-
-    /// Appends a field with parameters behind its value, `; name="value"`, quoted and escaped as RFC 9110 section 5.6.6 asks. A
-    /// parameter without a value stands bare, and an empty `value` is left out.
-    ///
-    /// ```
-    /// use doorway::Headers;
-    ///
-    /// let mut headers = Headers::new();
-    /// headers.add_header("Content-Disposition", "attachment", &[("filename", Some("the \"bud\".gif"))]);
-    /// headers.add_header("X-Mark", "a", &[("final", None)]);
-    /// assert_eq!(headers.get("content-disposition").as_deref(), Some(r#"attachment; filename="the \"bud\".gif""#));
-    /// assert_eq!(headers.get("x-mark").as_deref(), Some("a; final"));
-    /// ```
-    pub fn add_header(&mut self, name: &str, value: &str, parameters: &[(&str, Option<&str>)]) {
-        let mut whole = value.to_owned();
-        for (name, value) in parameters {
-            if !whole.is_empty() {
-                whole.push_str("; ");
-            }
-            whole.push_str(name);
-            if let Some(value) = value {
-                whole.push_str("=\"");
-                for char in value.chars() {
-                    if matches!(char, '"' | '\\') {
-                        whole.push('\\');
-                    }
-                    whole.push(char);
-                }
-                whole.push('"');
-            }
-        }
-        self.add(name, whole);
-    }
-
-    /// Gives the first value of this name, after adding the field with `value` where none is there.
-    ///
-    /// ```
-    /// let mut headers = doorway::Headers::new();
-    /// assert_eq!(headers.set_default("Vary", "Accept"), "Accept");
-    /// assert_eq!(headers.set_default("vary", "Cookie"), "Accept");
-    /// ```
-    pub fn set_default(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Cow<'_, str> {
-        if !self.contains(&name) {
-            self.add(&name, value);
-        }
-        self.get(name).unwrap_or_default()
     }
 
     /// Replaces every field of this name by one, in the place of the first; appends it when there was none.
@@ -140,22 +93,6 @@ impl Headers {
         self.pairs.iter()
     }
 
-    /// The name of every field in order, repeats included.
-    ///
-    /// ```
-    /// let headers = doorway::Headers::from(&[("A", "1"), ("b", "2"), ("a", "3")]);
-    /// assert_eq!(headers.keys().collect::<Vec<_>>(), [b"A", b"b", b"a"]);
-    /// assert_eq!(headers.values().collect::<Vec<_>>(), [b"1", b"2", b"3"]);
-    /// ```
-    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
-        self.iter().map(|(name, _)| name)
-    }
-
-    /// The value of every field in order.
-    pub fn values(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
-        self.iter().map(|(_, value)| value)
-    }
-
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.pairs.len()
@@ -174,24 +111,6 @@ impl Headers {
     /// Appends every field of `other`.
     pub fn extend(&mut self, other: &Headers) {
         self.pairs.extend(&other.pairs);
-    }
-
-    /// The fields as they stand in a head: a line each, and the empty line that ends it.
-    ///
-    /// ```
-    /// let headers = doorway::Headers::from(&[("ETag", "\"1\""), ("Vary", "Accept")]);
-    /// assert_eq!(headers.to_bytes(), b"ETag: \"1\"\r\nVary: Accept\r\n\r\n");
-    /// assert_eq!(headers.to_string().as_bytes(), headers.to_bytes());
-    /// ```
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut head = Vec::new();
-        for (name, value) in self.iter() {
-            for part in [name, b": ", value, b"\r\n"] {
-                head.extend_from_slice(part);
-            }
-        }
-        head.extend_from_slice(b"\r\n");
-        head
     }
 
     /// Refuses what no application may send (P-SR-03, P-HDR-03, P-HDR-04, P-HDR-06), naming the field.
@@ -247,17 +166,11 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> From<&[(N, V); COUNT]> 
     }
 }
 
-/// As [`Headers::to_bytes`], with U+FFFD for bytes that are not UTF-8.
+/// Names and values as text, with U+FFFD for bytes that are not UTF-8.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields = self.iter().map(|(name, value)| (String::from_utf8_lossy(name), String::from_utf8_lossy(value)));
         f.debug_list().entries(fields).finish()
-    }
-}
-
-impl fmt::Display for Headers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
     }
 }
 
@@ -286,7 +199,7 @@ pub fn is_hop_by_hop(name: impl AsRef<[u8]>) -> bool {
 
 /// `tchar` of RFC 9110 section 5.6.2. Said here again because the gateway knows nothing of the HTTP room.
 #[expect(clippy::indexing_slicing, reason = "a u8 cannot leave a table of 256")]
-pub(super) fn is_tchar(byte: u8) -> bool {
+fn is_tchar(byte: u8) -> bool {
     static TCHARS: [bool; 256] = {
         let mut table = [false; 256];
         let mut rest = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".as_slice();

@@ -15,37 +15,27 @@
 //! | the returned iterable, `close()` | [`Body`], [`Body::on_close`] |
 //! | `wsgiref.headers`, `wsgiref.util` | [`Headers`]; [`Environ::shift_path`], [`Environ::request_uri`], [`is_hop_by_hop`] |
 //!
-//! On top stands what most applications need: [`Response`] and [`simple`], [`form_pairs`] and [`Environ::query_pairs`],
-//! [`Environ::cookies`] and [`SetCookie`], [`escape_html`].
+//! On top stands what most applications need, in the room [`web`](crate::web).
 
 mod application;
 mod body;
-mod cookie;
 mod environ;
 mod errors;
 mod file_range;
-mod form;
 mod headers;
-mod html;
 mod input;
 mod pairs;
 mod percent;
-mod response;
 mod start_response;
 mod status;
-mod url;
 
 pub use application::Application;
 pub use body::{Block, Blocks, Body};
-pub use cookie::{CookieError, SameSite, SetCookie};
 pub use environ::{Environ, Gateway};
 pub use errors::{ErrorStream, Errors};
-pub use form::{form_bytes, form_pairs};
 pub use headers::{Headers, is_hop_by_hop};
-pub use html::escape_html;
 pub use input::{Content, Input};
-pub use percent::{percent_decode, percent_encode};
-pub use response::{Response, simple};
+pub use percent::percent_decode;
 pub use start_response::{StartError, StartResponse, Transmit, Writer};
 pub use status::Status;
 

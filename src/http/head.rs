@@ -159,13 +159,13 @@ impl ExactSizeIterator for Fields<'_> {}
 
 impl<'buf> Fields<'buf> {
     /// The fields that stand in `bytes` where the spans say.
-    pub(super) fn of(bytes: &'buf [u8], spans: &'buf Spans) -> Fields<'buf> {
+    pub(crate) fn of(bytes: &'buf [u8], spans: &'buf Spans) -> Fields<'buf> {
         Fields { bytes, spans: spans.0.iter() }
     }
 }
 
 /// Why the parser stopped before the end of the head.
-pub(super) enum Stop {
+pub(crate) enum Stop {
     Incomplete,
     Invalid(Cause),
 }
@@ -213,7 +213,7 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 
 /// The position behind the empty line that ends the fields, which begin at `line`.
 #[inline]
-pub(super) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
+pub(crate) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
     spans.0.clear();
     while bytes.get(line) != Some(&b'\r') {
         line = parse_field_line(bytes, line, limits, spans)?;
@@ -222,7 +222,7 @@ pub(super) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans
 }
 
 /// The position behind the CRLF that must stand at `at`, where a CR or the end of the bytes is already known to be.
-pub(super) fn expect_crlf(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+pub(crate) fn expect_crlf(bytes: &[u8], at: usize) -> Result<usize, Stop> {
     match (bytes.get(at), bytes.get(at + 1)) {
         (Some(b'\r'), Some(b'\n')) => Ok(at + 2),
         (None, _) | (Some(b'\r'), None) => Err(Stop::Incomplete),

@@ -6,16 +6,18 @@
 //! nothing is repaired. Of the crate, the room uses [`Cause`](crate::cause::Cause) and nothing else.
 //!
 //! Reading goes [`head`] → [`request`] (which asks [`target`] and [`framing`]) → [`chunked`]; writing asks
-//! [`framing`], [`chunked`] and [`date`]. The other side, for whoever asks another server: [`response_head`].
+//! [`framing`], [`chunked`] and [`date`]. The other side, for whoever asks another server, is a leaf: [`response_head`].
 
 pub mod chunked;
 pub mod date;
 pub mod framing;
 pub mod head;
 pub mod request;
-pub mod response_head;
 pub mod scan;
 pub mod target;
+
+// A leaf of the crate, given out here as well, beside the parser of the other side.
+pub use crate::web::response_head;
 
 #[cfg(test)]
 mod proof;

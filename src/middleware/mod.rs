@@ -4,6 +4,7 @@
 //! to the application it is the server, and it keeps the rules of both sides. Whoever does not use them pays nothing for them.
 
 mod access_log;
+mod blocks;
 mod buffered;
 mod error_pages;
 mod host_allow_list;

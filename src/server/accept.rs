@@ -20,11 +20,11 @@ use super::connection::Connection;
 use super::engine::Engine;
 use super::house::Ticket;
 use super::listener::Listener;
-use super::log::{Answer, Report};
 use super::settings::RUSH;
 use super::transport::{Socket, Stream};
 use crate::cause::Cause;
 use crate::door::{Origin, Peer};
+use crate::log::{Answer, Report};
 
 /// A listener, and who accepts from it at the moment.
 pub(super) struct Gate {
@@ -210,8 +210,8 @@ mod tests {
 
     use super::*;
     use crate::gateway::{Environ, Pairs, StartResponse};
+    use crate::log::Lines;
     use crate::server::house::House;
-    use crate::server::log::Lines;
     use crate::server::settings::Settings;
 
     fn hello(environ: &Environ, start_response: &mut StartResponse) -> String {

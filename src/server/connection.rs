@@ -18,12 +18,12 @@ use super::buffer::Buffer;
 use super::held::Held;
 use super::house::{House, Ticket};
 use super::incoming::{Coding, Next as Content, Pace};
-use super::log::{Answer, Report};
 use super::refusal::refusal;
 use super::transport::{Transport, Wait, is_not_yet};
 use super::unsent::{Flushed, SHARE, Unsent};
 use crate::cause::Cause;
 use crate::door::{Examined, Origin, Peer, Policy, Progress, Room};
+use crate::log::{Answer, Report};
 
 /// A client at the other end of a transport.
 pub(super) struct Connection {

@@ -15,7 +15,6 @@ use super::connection::{After, Connection};
 use super::failure::{Failure, error_text, panic_text};
 use super::house::House;
 use super::incoming::{Coding, Incoming, Intake};
-use super::log::{Access, Answer, Report};
 use super::outgoing::Outgoing;
 use super::refusal::reason_of;
 use super::share::Place;
@@ -24,6 +23,7 @@ use super::unsent::{Back, Flushed};
 use crate::cause::Cause;
 use crate::door::{Content, Examined, Facts, Room};
 use crate::gateway::{Body, Environ, Gateway, Headers, Kind, StartResponse};
+use crate::log::{Access, Answer, Report};
 
 /// What a thread uses for one exchange after the other.
 pub(super) struct Desk {

@@ -9,13 +9,13 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::buffer::Reserve;
-use super::log::{Access, Log, Report, ToLog};
 use super::settings::Settings;
 use super::share::Share;
 use super::stats::Counters;
 use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
+use crate::log::{Access, Log, Report, ToLog};
 
 /// The shared parts.
 pub(super) struct House {

@@ -14,11 +14,9 @@ mod held;
 mod house;
 mod incoming;
 mod listener;
-pub mod log;
 mod monitor;
 mod outgoing;
 mod pool;
-mod process;
 mod refusal;
 mod settings;
 mod shard;
@@ -43,11 +41,11 @@ pub use stats::Stats;
 
 use crate::door::{Door, Origin, Peer};
 use crate::gateway::{Application, Gateway, Pairs};
+use crate::log::{Lines, Log};
 use connection::{Connection, Next};
 use engine::Engine;
 use exchange::Desk;
 use house::House;
-use log::{Lines, Log};
 use transport::{Over, Socket, Transport, Wait};
 
 /// A server that is listening and not yet serving.

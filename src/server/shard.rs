@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Next};
 use super::house::House;
-use super::log::Answer;
 use super::settings::{COOL, COOL_EACH, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
 use crate::cause::Cause;
 use crate::door::{Examined, Room};
+use crate::log::Answer;
 
 /// The connections of one shard, and who drives it.
 pub(super) struct Shard {

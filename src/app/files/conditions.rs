@@ -8,7 +8,8 @@ use std::fs::Metadata;
 use std::time::UNIX_EPOCH;
 
 use crate::gateway::Environ;
-use crate::http::date::{imf_fixdate, parse_http_date};
+use crate::http::date::imf_fixdate;
+use crate::web::date::parse_http_date;
 
 /// What says which version of a file this is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,7 +28,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use self::conditions::{Validators, Verdict};
 use self::open::{Place, Refused, Root};
 use self::ranges::Asked;
-use crate::gateway::{Application, Body, Environ, Headers, Response, StartResponse};
+use crate::gateway::{Application, Body, Environ, Headers, StartResponse};
+use crate::web::Response;
 
 /// What a file may be asked for by.
 const ALLOW: &str = "GET, HEAD";

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 
 use super::ranges::Range;
-use crate::gateway::{Body, FileRange, Response};
+use crate::gateway::{Body, FileRange};
+use crate::web::Response;
 
 /// 206 with the parts of a file, in order.
 pub(super) fn answer(file: File, parts: Vec<Range>, complete: u64, content_type: &str) -> Response {

@@ -8,7 +8,7 @@
 
 use std::ffi::OsStr;
 
-use crate::gateway::percent_encode;
+use crate::web::percent_encode;
 
 /// A path, taken apart.
 #[derive(Debug, PartialEq, Eq)]

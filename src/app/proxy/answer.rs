@@ -8,8 +8,8 @@ use crate::cause::Cause;
 use crate::gateway::{Headers, is_hop_by_hop};
 use crate::http::chunked::{Decoder, Step};
 use crate::http::head::{Limits, Spans};
-use crate::http::response_head::{self, Content, Parsed, ResponseHead};
 use crate::http::scan;
+use crate::web::response_head::{self, Content, Parsed, ResponseHead};
 
 /// How many interim responses (1xx) may come before the answer.
 const MAX_INTERIM: usize = 16;

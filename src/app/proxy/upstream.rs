@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::Fault;
 use crate::cause::Cause;
-use crate::gateway::{Environ, percent_decode, percent_encode};
+use crate::gateway::{Environ, percent_decode};
 use crate::http::{scan, target};
+use crate::web::percent_encode;
 
 /// One server that is asked. `Display` is its URL.
 #[derive(Clone, Debug)]

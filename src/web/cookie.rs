@@ -8,8 +8,8 @@ use std::error::Error;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::Environ;
-use super::headers::is_tchar;
+use crate::gateway::Environ;
+use crate::http::scan::is_tchar;
 
 impl Environ {
     /// The cookies of the request, as sent and in that order; pieces without `=` are left out.

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use super::{Application, Body, Environ, Headers, SetCookie, StartResponse};
+use super::SetCookie;
+use crate::gateway::{Application, Body, Environ, Headers, StartResponse};
 
 /// Status, fields and body.
 ///

@@ -4,7 +4,8 @@
 //! `%E4` again. What is rebuilt may be spelt in another way than what the client typed, and behind a front server that does not
 //! pass the Host on it is the front server's idea of it.
 
-use super::{Environ, percent_encode};
+use super::percent_encode;
+use crate::gateway::Environ;
 
 impl Environ {
     /// The URL of the application: scheme, host and `SCRIPT_NAME`, or `/` where that is empty.

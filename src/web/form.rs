@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Environ, percent_decode};
+use crate::gateway::{Environ, percent_decode};
 
 /// The names and values of a form or query string as text, in order and with repeats; U+FFFD stands for bytes that are not UTF-8.
 ///

@@ -6,15 +6,12 @@
 use std::ffi::OsStr;
 use std::io::{self, Cursor, Read, Write};
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use super::transport::Over;
-use super::{Client, Server};
 use crate::door::{Door, cgi};
 use crate::gateway::Application;
-
 #[cfg(unix)]
-use super::Listener;
+use crate::server::Listener;
+use crate::server::Server;
 
 /// The process's own streams, without the buffers of std: its output has one that ends at each line.
 #[cfg(unix)]
@@ -39,8 +36,7 @@ impl Server {
         let (head, length) = cgi::enclose(pairs);
         let Ok((input, output)) = streams() else { return };
         let streams = Streams { input: Cursor::new(head).chain(input.take(length)), output };
-        let client = Client { door: Door::Cgi, ..Client::default() };
-        self.converse(Arc::new(Over::new(streams)), client, application);
+        self.door(Door::Cgi).serve_connection(streams, application);
     }
 
     /// Serves in the way this process was started, as the FastCGI specification tells the two apart: as a CGI program where
@@ -155,8 +151,11 @@ impl<R, W: Write> Write for Streams<R, W> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
-    use crate::door::Peer;
+    use crate::log::Lines;
+    use crate::server::Address;
 
     #[test]
     fn fastcgi_3_2_the_list_of_addresses_has_commas_and_nothing_unreadable() {
@@ -177,15 +176,22 @@ mod tests {
 
     #[test]
     fn fastcgi_3_2_the_list_of_web_servers_is_for_the_inherited_socket_alone() {
+        /// FCGI_GET_VALUES without names, which FastCGI answers in kind and HTTP does not.
+        const GET_VALUES: [u8; 8] = [1, 9, 0, 0, 0, 0, 0, 0];
         let open = || Server::bind("127.0.0.1:0").unwrap();
-        let server = open().and_web_servers(open(), Some("192.0.2.7".as_ref())).unwrap();
-        let client = Peer::new(([127, 0, 0, 1], 1).into());
-        let web_server = Peer::new(([192, 0, 2, 7], 1).into());
-        let allowed = |peer: &Peer| server.listeners.iter().map(|listener| listener.allows(peer)).collect::<Vec<_>>();
-        assert_eq!((allowed(&client), allowed(&web_server)), (vec![true, false], vec![true, true]));
-        assert_eq!(
-            server.listeners.iter().map(|listener| listener.door).collect::<Vec<_>>(),
-            [Door::Http, Door::FastCgi]
-        );
+        for (list, second) in [("192.0.2.7", None), ("127.0.0.1", Some(1))] {
+            let server = open().and_web_servers(open(), Some(list.as_ref())).unwrap().log(Lines::errors(io::sink()));
+            let handle = server.threads(1).spawn(crate::app::demo).unwrap();
+            let addresses: Vec<_> = handle.addrs().cloned().collect();
+            let first_byte = |address: &Address, bytes: &[u8]| {
+                let mut client = TcpStream::connect(address).unwrap();
+                // A peer that may not connect is cut off, perhaps before it has said anything.
+                let _ = client.write_all(bytes);
+                let mut first = [0];
+                client.read_exact(&mut first).ok().map(|()| first[0])
+            };
+            assert_eq!(first_byte(&addresses[0], b"GET / HTTP/1.0\r\n\r\n"), Some(b'H'), "{list}");
+            assert_eq!(first_byte(&addresses[1], &GET_VALUES), second, "{list}");
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! The head of a response: status line and field lines, parsed in place, for whoever asks another server.
 //!
-//! RFC 9112 sections 4 and 5, RFC 9110 section 15. Field lines are read by the rules of a request's [`head`](super::head), so a
+//! RFC 9112 sections 4 and 5, RFC 9110 section 15. Field lines are read by the rules of a request's [`head`](crate::http::head), so a
 //! response whose head could be read in two ways is as invalid as a request: nothing is repaired and nothing merged. The one
 //! leniency, `HTTP/1.1 200` without the space that should follow, has a single reading and is common. What follows a whole head
 //! is found by [`content`], which knows each length or refuses. No socket, no thread, no clock.
 
-use super::head::{Fields, Limits, Spans, Stop, Version, expect_crlf, parse_fields};
-use super::scan;
 use crate::cause::Cause;
+use crate::http::head::{Fields, Limits, Spans, Stop, Version, expect_crlf, parse_fields};
+use crate::http::{framing, scan};
 
 /// The answer of [`parse`].
 #[derive(Clone, Copy, Debug)]
@@ -161,10 +161,10 @@ pub fn content(head: &ResponseHead<'_>, to_head: bool) -> Result<Content, Cause>
         let value = values.next();
         if values.next().is_some() { Err(Cause::FieldRepeated) } else { Ok(value) }
     };
-    match super::framing::content(head.version(), one("content-length")?, one("transfer-encoding")?)? {
-        super::framing::Content::None => Ok(Content::Close),
-        super::framing::Content::Length(length) => Ok(Content::Length(length)),
-        super::framing::Content::Chunked => Ok(Content::Chunked),
+    match framing::content(head.version(), one("content-length")?, one("transfer-encoding")?)? {
+        framing::Content::None => Ok(Content::Close),
+        framing::Content::Length(length) => Ok(Content::Length(length)),
+        framing::Content::Chunked => Ok(Content::Chunked),
     }
 }
 

@@ -1,0 +1,29 @@
+//! What most applications need on top of the contract: forms, cookies, URLs, HTML, whole responses, dates that were received.
+//!
+//! No server needs any of it: the room stands on [`gateway`](crate::gateway) and the parser in [`http`](crate::http), adds methods to
+//! [`Environ`](crate::Environ) and [`Headers`](crate::Headers), and can be left out of a copy.
+//!
+//! | for | here |
+//! |---|---|
+//! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies) |
+//! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
+//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`escape_html`] |
+//! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
+//! | who asks another server, or is asked under conditions | [`response_head`], [`date`] |
+
+pub mod date;
+pub mod response_head;
+
+mod cookie;
+mod form;
+mod headers;
+mod html;
+mod percent;
+mod response;
+mod url;
+
+pub use cookie::{CookieError, SameSite, SetCookie};
+pub use form::{form_bytes, form_pairs};
+pub use html::escape_html;
+pub use percent::percent_encode;
+pub use response::{Response, simple};
