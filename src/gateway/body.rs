@@ -144,22 +144,13 @@ impl Body {
 
     /// Makes a deferred body now; any other body is returned as it is.
     pub fn resolve(mut self, start_response: &mut StartResponse) -> Body {
-        if !matches!(self.kind, Kind::Deferred(_)) {
-            return self;
+        while matches!(self.kind, Kind::Deferred(_)) {
+            let Kind::Deferred(make) = std::mem::take(&mut self.kind) else { break };
+            let mut made = make(start_response);
+            made.on_close.append(&mut self.on_close);
+            self = made;
         }
-        loop {
-            match std::mem::take(&mut self.kind) {
-                Kind::Deferred(make) => {
-                    let mut made = make(start_response);
-                    made.on_close.append(&mut self.on_close);
-                    self = made;
-                }
-                kind => {
-                    self.kind = kind;
-                    return self;
-                }
-            }
-        }
+        self
     }
 
     pub(crate) fn kind(&mut self) -> &mut Kind {
@@ -243,15 +234,17 @@ pub(crate) fn discard_panic(panic: Box<dyn Any + Send>) {
 /// The next block of a reader; `None` at its end.
 fn read_block(reader: &mut impl Read) -> io::Result<Option<Block>> {
     let mut block = vec![0; READ_BLOCK];
+    let length = uninterrupted(|| reader.read(&mut block))?;
+    block.truncate(length);
+    Ok((length > 0).then(|| block.into()))
+}
+
+/// Reads again as long as a signal comes in between.
+pub(super) fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
-        match reader.read(&mut block) {
-            Ok(0) => return Ok(None),
-            Ok(length) => {
-                block.truncate(length);
-                return Ok(Some(block.into()));
-            }
+        match read() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            result => return result,
         }
     }
 }

@@ -50,11 +50,7 @@ impl Errors {
 
     /// Writes several texts in one piece, so that no other thread's text comes between them.
     pub fn writelines<T: AsRef<str>>(&self, texts: impl IntoIterator<Item = T>) {
-        let mut all = String::new();
-        for text in texts {
-            all.push_str(text.as_ref());
-        }
-        self.stream.write(&all);
+        self.stream.write(&texts.into_iter().fold(String::new(), |all, text| all + text.as_ref()));
     }
 
     /// What `write!` calls: the whole text goes out in one piece.

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 
 use super::Block;
-use super::body::READ_BLOCK;
+use super::body::{READ_BLOCK, uninterrupted};
 
 /// `left` bytes from `position` on.
 pub(crate) struct FileRange {
@@ -25,18 +25,12 @@ impl FileRange {
         }
         let length = usize::try_from(self.left).unwrap_or(READ_BLOCK).min(READ_BLOCK);
         let mut block = vec![0; length];
-        let read = loop {
-            match read_at(&self.file, &mut block, self.position) {
-                Ok(0) => break Err(shorter()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        Some(read.map(|read| {
+        let read = uninterrupted(|| read_at(&self.file, &mut block, self.position));
+        Some(read.and_then(|read| {
             block.truncate(read);
             self.position += read as u64;
             self.left = self.left.saturating_sub(read as u64);
-            block.into()
+            if read == 0 { Err(shorter()) } else { Ok(block.into()) }
         }))
     }
 }

@@ -45,16 +45,10 @@ impl Headers {
     /// Replaces every field of this name by one, in the place of the first; appends it when there was none.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
+        let mut is_first = true;
+        self.pairs.retain(|other, _| !other.eq_ignore_ascii_case(name) || std::mem::take(&mut is_first));
         match self.pairs.position(|other| other.eq_ignore_ascii_case(name)) {
-            Some(index) => {
-                let mut at = 0;
-                self.pairs.retain(|other, _| {
-                    let keep = at <= index || !other.eq_ignore_ascii_case(name);
-                    at += 1;
-                    keep
-                });
-                self.pairs.replace(index, name, value);
-            }
+            Some(index) => self.pairs.replace(index, name, value),
             None => self.add(name, value),
         }
     }
@@ -219,10 +213,8 @@ fn is_value_byte(byte: u8) -> bool {
 
 /// Digits only, at most 19, so that no server reads it in two ways.
 fn length_of(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(value).ok()?.parse().ok()
+    let is_number = value.len() <= 19 && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
 #[cfg(test)]

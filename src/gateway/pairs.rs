@@ -64,9 +64,7 @@ impl Pairs {
     /// Appends `separator` and `value` to the value of the pair at `index`. What stands behind it moves on: a copy at the end of the text
     /// would leave the old one there, and names that take turns could make megabytes of a few kilobytes.
     pub(crate) fn join(&mut self, index: usize, separator: &[u8], value: &[u8]) {
-        let Some(end) = self.entries.get(index).map(|entry| entry.end) else {
-            return;
-        };
+        let Some(end) = self.entries.get(index).map(|entry| entry.end) else { return };
         let added = separator.len() + value.len();
         self.text.extend_from_slice(separator);
         self.text.extend_from_slice(value);
@@ -77,7 +75,7 @@ impl Pairs {
             if other == index {
                 entry.end += added;
             } else if entry.name >= end {
-                *entry = Entry { name: entry.name + added, value: entry.value + added, end: entry.end + added };
+                *entry = entry.moved(added);
             }
         }
     }
@@ -91,11 +89,7 @@ impl Pairs {
     pub(crate) fn extend(&mut self, other: &Pairs) {
         let offset = self.text.len();
         self.text.extend_from_slice(&other.text);
-        self.entries.extend(other.entries.iter().map(|entry| Entry {
-            name: entry.name + offset,
-            value: entry.value + offset,
-            end: entry.end + offset,
-        }));
+        self.entries.extend(other.entries.iter().map(|entry| entry.moved(offset)));
     }
 
     pub(crate) fn position(&self, mut is: impl FnMut(&[u8]) -> bool) -> Option<usize> {
@@ -121,6 +115,11 @@ impl Pairs {
 }
 
 impl Entry {
+    /// The same pair, so many bytes further on.
+    fn moved(self, by: usize) -> Entry {
+        Entry { name: self.name + by, value: self.value + by, end: self.end + by }
+    }
+
     fn name<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         text.get(self.name..self.value).unwrap_or_default()
     }

@@ -45,8 +45,9 @@ pub enum Step {
 }
 
 /// What the next byte belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Size,
     ExtensionName,
     ExtensionNameMore,
@@ -98,7 +99,7 @@ impl State {
 /// }
 /// assert_eq!((&content[..], bytes), (&b"hello"[..], &b"next"[..]));
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Decoder {
     limits: Limits,
     state: State,
@@ -108,8 +109,8 @@ pub struct Decoder {
     remaining: u64,
     announced: u64,
     overhead: u64,
-    /// Up to where overhead is no reason to refuse, whatever the data.
-    max_overhead: u64,
+    /// Whether overhead is no reason to refuse, however little the data.
+    tiny_chunks: bool,
     extension: usize,
     extensions: usize,
     trailer_line: usize,
@@ -117,34 +118,15 @@ pub struct Decoder {
     trailer_bytes: usize,
 }
 
-impl Default for Decoder {
-    fn default() -> Decoder {
-        Decoder::new(Limits::default())
-    }
-}
-
 impl Decoder {
     /// A decoder at the first byte of a content. The trailers have the limits of the fields of a head.
-    pub const fn new(limits: Limits) -> Decoder {
-        Decoder {
-            limits,
-            state: State::Size,
-            digits: 0,
-            remaining: 0,
-            announced: 0,
-            overhead: 0,
-            max_overhead: MAX_OVERHEAD,
-            extension: 0,
-            extensions: 0,
-            trailer_line: 0,
-            trailer_fields: 0,
-            trailer_bytes: 0,
-        }
+    pub fn new(limits: Limits) -> Decoder {
+        Decoder { limits, ..Decoder::default() }
     }
 
     /// The same for a sender that the deployer has chosen: tiny chunks without end are a stream (of tokens, of log lines) and no attack.
     pub(crate) const fn of_tiny_chunks(mut self) -> Decoder {
-        self.max_overhead = u64::MAX;
+        self.tiny_chunks = true;
         self
     }
 
@@ -268,7 +250,7 @@ impl Decoder {
     fn end_size_line(&mut self) -> Result<State, Cause> {
         self.announced = self.announced.saturating_add(self.remaining);
         // A client that sends one byte a chunk makes the recipient work five times as hard as the data is worth.
-        if self.overhead > self.max_overhead && self.overhead > self.announced {
+        if !self.tiny_chunks && self.overhead > MAX_OVERHEAD && self.overhead > self.announced {
             return Err(Cause::ChunkOverhead);
         }
         Ok(if self.remaining == 0 { State::Line } else { State::Data })

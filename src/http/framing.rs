@@ -18,7 +18,7 @@ pub enum Content {
     Chunked,
 }
 
-/// The content of a request from its version and the values of its two framing fields (each at most once in the head).
+/// The content of a request from its version and the values of Content-Length and Transfer-Encoding (each at most once in the head).
 ///
 /// ```
 /// use doorway::http::{framing::{Content, content}, head::Version};
@@ -26,12 +26,8 @@ pub enum Content {
 /// assert_eq!(content(Version::Http11, Some(b"12"), None), Ok(Content::Length(12)));
 /// assert_eq!(content(Version::Http11, None, Some(b"chunked")), Ok(Content::Chunked));
 /// ```
-pub fn content(
-    version: Version,
-    content_length: Option<&[u8]>,
-    transfer_encoding: Option<&[u8]>,
-) -> Result<Content, Cause> {
-    match (content_length, transfer_encoding, version) {
+pub fn content(version: Version, length: Option<&[u8]>, coding: Option<&[u8]>) -> Result<Content, Cause> {
+    match (length, coding, version) {
         (None, None, _) => Ok(Content::None),
         // Smuggling: RFC 9112 section 6.3 rule 3 allows to refuse it, and two recipients may not pick different fields.
         (Some(_), Some(_), _) => Err(Cause::LengthAndCoding),
@@ -48,13 +44,8 @@ pub fn content(
 /// The value of a Content-Length: 1 to 19 digits, which always fit.
 // Content-Length = 1*DIGIT
 fn parse_content_length(value: &[u8]) -> Option<u64> {
-    if !(1..=19).contains(&value.len()) {
-        return None;
-    }
-    value.iter().try_fold(0u64, |length, digit| {
-        let digit = digit.is_ascii_digit().then_some(digit & 15)?;
-        length.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| value.iter().fold(0, |length, digit| length * 10 + u64::from(digit & 15)))
 }
 
 /// How a client finds the end of a response.
@@ -81,8 +72,8 @@ pub struct Framing {
     pub chunked: bool,
 }
 
-/// The framing of a response: `declared` is the application's own Content-Length, `known` the length of a body that is
-/// already whole.
+/// The framing of a response, where `to_head` says that the request was a HEAD: `declared` is the application's own Content-Length,
+/// `known` the length of a body that is already whole.
 ///
 /// ```
 /// use doorway::http::{framing::{Delimiter, response}, head::Version};
@@ -90,14 +81,8 @@ pub struct Framing {
 /// let framing = response(Version::Http11, false, 200, None, None);
 /// assert_eq!((framing.delimiter, framing.content_length, framing.chunked), (Delimiter::Chunked, None, true));
 /// ```
-pub fn response(
-    version: Version,
-    head_request: bool,
-    status: u16,
-    declared: Option<u64>,
-    known: Option<u64>,
-) -> Framing {
-    let (delimiter, content_length) = match (status, head_request, declared.or(known), version) {
+pub fn response(version: Version, to_head: bool, status: u16, declared: Option<u64>, known: Option<u64>) -> Framing {
+    let (delimiter, content_length) = match (status, to_head, declared.or(known), version) {
         // RFC 9110 section 8.6: neither field in 1xx and 204.
         (100..=199 | 204, _, _, _) => (Delimiter::None, None),
         // RFC 9110 section 15.4.5: a length is that of the 200 not sent, which only the application knows.

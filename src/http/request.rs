@@ -4,12 +4,10 @@
 //! Invariant: where a head has several faults, the first in this order is named, whatever the order of the fields:
 //! target, repeated fields, Host, content, Expect. It does not interpret any other field.
 
-use super::{
-    framing::{self, Content},
-    head::{Head, Version},
-    scan,
-    target::{self, Target},
-};
+use super::framing::{self, Content};
+use super::head::{Head, Version};
+use super::scan;
+use super::target::{self, Target};
 use crate::cause::Cause;
 
 /// A valid request.
@@ -77,15 +75,18 @@ pub fn read<'buf>(head: Head<'buf>) -> Result<Request<'buf>, Cause> {
     })
 }
 
+/// The value of a field, where it was sent.
+type Field<'buf> = Option<&'buf [u8]>;
+
 /// The fields that may stand once. Two values would leave it to each recipient which to believe.
 #[derive(Default)]
 struct Once<'buf> {
-    host: Option<&'buf [u8]>,
-    content_length: Option<&'buf [u8]>,
-    transfer_encoding: Option<&'buf [u8]>,
-    content_type: Option<&'buf [u8]>,
-    expect: Option<&'buf [u8]>,
-    authorization: Option<&'buf [u8]>,
+    host: Field<'buf>,
+    content_length: Field<'buf>,
+    transfer_encoding: Field<'buf>,
+    content_type: Field<'buf>,
+    expect: Field<'buf>,
+    authorization: Field<'buf>,
 }
 
 impl<'buf> Once<'buf> {
@@ -109,11 +110,7 @@ impl<'buf> Once<'buf> {
 
 // RFC 9112 section 3.2: 400 for a request of HTTP/1.1 without Host and for any with an invalid one. In section 3.2.2 the
 // authority of an absolute target replaces the field, which must be sent and valid all the same.
-fn read_host<'buf>(
-    version: Version,
-    target: &Target<'buf>,
-    field: Option<&'buf [u8]>,
-) -> Result<Option<&'buf [u8]>, Cause> {
+fn read_host<'buf>(version: Version, target: &Target<'buf>, field: Field<'buf>) -> Result<Field<'buf>, Cause> {
     match (target, field) {
         (_, None) if version == Version::Http11 => Err(Cause::HostMissing),
         (_, Some(host)) if !host.is_empty() && !target::is_host(host) => Err(Cause::HostInvalid),

@@ -18,29 +18,13 @@ const fn classes() -> [u8; 256] {
     let mut byte = 0;
     while byte < 256 {
         let b = byte as u8;
-        let mut class = 0;
-        let tchar = b"!#$%&'*+-.^_`|~";
-        let mut at = 0;
-        while at < tchar.len() {
-            if tchar[at] == b {
-                class |= TCHAR;
-            }
-            at += 1;
-        }
-        if b.is_ascii_alphanumeric() {
-            class |= TCHAR;
-        }
-        if b == b'\t' || b == b' ' || b.is_ascii_graphic() || b >= 0x80 {
-            class |= FIELD_VALUE;
-        }
-        if b.is_ascii_graphic() && b != b'#' {
-            class |= TARGET;
-        }
-        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=')
-        {
-            class |= REG_NAME;
-        }
-        table[byte] = class;
+        let (letter_or_digit, visible) = (b.is_ascii_alphanumeric(), b.is_ascii_graphic());
+        let tchar = matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        let reg_name = matches!(b, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b',' | b';' | b'=');
+        table[byte] = (letter_or_digit || tchar) as u8 * TCHAR
+            + (visible || b == b'\t' || b == b' ' || b >= 0x80) as u8 * FIELD_VALUE
+            + (visible && b != b'#') as u8 * TARGET
+            + (letter_or_digit || reg_name) as u8 * REG_NAME;
         byte += 1;
     }
     table

@@ -46,8 +46,8 @@ pub fn parse<'buf>(target: &'buf [u8], method: &[u8]) -> Result<Target<'buf>, Ca
     match target {
         // origin-form = absolute-path [ "?" query ]
         [b'/', ..] => {
-            let (path, query) = split_query(target);
-            if has_nul(path) { Err(Cause::TargetNul) } else { Ok(Target::Origin { path, query }) }
+            let (path, query) = split_query(target)?;
+            Ok(Target::Origin { path, query })
         }
         // asterisk-form = "*"
         b"*" if method == b"OPTIONS" => Ok(Target::Asterisk),
@@ -72,10 +72,7 @@ fn parse_absolute(target: &[u8]) -> Result<Target<'_>, Cause> {
     if !is_host(authority) {
         return Err(Cause::HostInvalid);
     }
-    let (path, query) = split_query(rest);
-    if has_nul(path) {
-        return Err(Cause::TargetNul);
-    }
+    let (path, query) = split_query(rest)?;
     let path = if path.is_empty() { b"/" } else { path };
     Ok(Target::Absolute { https, authority, path, query })
 }
@@ -91,21 +88,19 @@ fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((scheme, rest.strip_prefix(b"://")?))
 }
 
-fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+/// Path and query, parted at the first `?`. An encoded NUL in the path is refused: no application wants it, and what follows it
+/// would be hidden from one that hands the path to C.
+fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Cause> {
     let mut parts = target.splitn(2, |&byte| byte == b'?');
-    (parts.next().unwrap_or(target), parts.next())
+    let path = parts.next().unwrap_or(target);
+    let has_nul = path.contains(&b'%') && path.windows(3).any(|escape| escape == b"%00");
+    if has_nul { Err(Cause::TargetNul) } else { Ok((path, parts.next())) }
 }
 
 // authority-form = uri-host ":" port
 fn is_authority_form(target: &[u8]) -> bool {
     let tail = target.iter().rposition(|&byte| byte == b':').and_then(|colon| target.get(colon..));
     is_host(target) && tail.is_some_and(is_port)
-}
-
-/// Whether a path holds an encoded NUL, which no application wants: what follows it would be hidden from one that hands the
-/// path to C.
-fn has_nul(path: &[u8]) -> bool {
-    path.contains(&b'%') && path.windows(3).any(|escape| escape == b"%00")
 }
 
 /// The value of a hexadecimal digit.
@@ -155,9 +150,7 @@ pub fn is_host(bytes: &[u8]) -> bool {
 /// Whether the bytes are a colon and a port.
 // port = *DIGIT
 fn is_port(bytes: &[u8]) -> bool {
-    let Some(digits) = bytes.strip_prefix(b":") else {
-        return false;
-    };
+    let Some(digits) = bytes.strip_prefix(b":") else { return false };
     // Five digits cannot leave a u32.
     let value = digits.iter().take(5).fold(0, |value: u32, digit| value * 10 + u32::from(digit & 15));
     (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && value <= 65_535
