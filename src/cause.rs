@@ -188,6 +188,9 @@ causes! {
     /// a connection from an address that is not on the list.
     PeerRefused = 3015, "peer-refused", 0;
 
+    /// a fault of the server itself, which cost one connection at most.
+    ServerFault = 3016, "server-fault", 0;
+
     /// the application panicked.
     ApplicationPanic = 4001, "application-panic", 500;
     /// the application returned an error.

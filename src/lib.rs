@@ -114,7 +114,7 @@ pub mod web;
 pub use cause::Cause;
 pub use door::Door;
 pub use gateway::{
-    Application, Block, Blocks, Body, Content, Environ, ErrorStream, Errors, Gateway, Headers, Input, StartError,
+    Application, Block, Blocks, Body, Environ, ErrorStream, Errors, Gateway, Headers, Input, Sender, StartError,
     StartResponse, Status, Transmit, Writer, is_hop_by_hop, percent_decode,
 };
 pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, serve_connection};

@@ -3,7 +3,6 @@
 //! The application sees an ordinary environ and start_response, and the rules of the gateway hold: a wrong call shows as the
 //! error that a server would log. Nothing is caught here: a panic of the application is a panic of the test.
 
-use std::any::Any;
 use std::io::{self, Cursor};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -184,10 +183,6 @@ impl Transmit for Recorder {
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).blocks.push(block.to_vec());
         Ok(())
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
     }
 }
 

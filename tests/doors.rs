@@ -402,13 +402,12 @@ fn p_exp_04_the_front_server_has_answered_the_expectation_and_gets_the_final_hea
     for (door, address) in DOORS.into_iter().zip(house.handle.addrs()) {
         let mut pairs = post("/", content.len());
         pairs.extend(variables(&[("HTTP_EXPECT", "100-continue")]));
-        let (head, content) = match door {
-            Door::FastCgi => {
-                let whole = fastcgi(1, false, &pairs, &content);
-                let at = whole.len() - content.len() - 16;
-                (whole[..at].to_vec(), whole[at..].to_vec())
-            }
-            _ => (packet(door, &pairs, b""), content.clone()),
+        let (head, content) = if door == Door::FastCgi {
+            let whole = fastcgi(1, false, &pairs, &content);
+            let at = whole.len() - content.len() - 16;
+            (whole[..at].to_vec(), whole[at..].to_vec())
+        } else {
+            (packet(door, &pairs, b""), content.clone())
         };
         let mut client = Client::connect(address.to_string().parse().unwrap());
         client.send(&head);

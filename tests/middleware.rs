@@ -1137,9 +1137,6 @@ fn nowhere() -> (StartResponse, Arc<AtomicUsize>) {
             self.0.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }
-        fn into_any(self: Box<Self>) -> Box<dyn Any> {
-            self
-        }
     }
     let written = Arc::new(AtomicUsize::new(0));
     (StartResponse::new(Box::new(Nowhere(Arc::clone(&written)))), written)

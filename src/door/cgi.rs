@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::variables::{self, Block, ready, addressee, next_of_nul, write_cgi_head};
-use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Room};
+use super::variables::{self, Block, addressee, next_of_nul, ready, write_cgi_head};
+use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room};
 
 /// CGI.
 pub(crate) struct Cgi;
@@ -31,9 +31,9 @@ impl Protocol for Cgi {
     }
 
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
-        let Some((variables, head_len)) = split(bytes) else { return Examined::Incomplete };
+        let Some((variables, head_len)) = split(bytes) else { return Err(NotReady::Incomplete) };
         match variables::Request::read(block(variables), Door::Cgi, head_len, policy) {
-            Err(cause) => Examined::Refused(cause),
+            Err(cause) => Err(NotReady::Refused(cause)),
             // Nobody else waits for the thread, so nothing is gathered.
             Ok(request) => ready(request),
         }

@@ -8,13 +8,13 @@
 use std::borrow::Cow;
 
 use super::{
-    Content, Door, Examined, Facts, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room, mistaken,
-    push_decimal,
+    Content, Door, Examined, Facts, NotReady, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room,
+    mistaken, push_decimal,
 };
 use crate::cause::Cause;
 use crate::gateway::{Pairs, percent_decode, variable_byte};
 use crate::http::framing;
-use crate::http::head::{self, Parsed, Version};
+use crate::http::head::{self, Parsed};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -32,39 +32,44 @@ impl Protocol for Http {
         policy.head.head
     }
 
+    /// A stray empty line behind a request is the beginning of none (RFC 9112 section 2.2).
+    fn has_begun(&self, bytes: &[u8]) -> bool {
+        bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
     fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool {
         head::may_be_decided(bytes, &mut progress.head, &policy.head)
     }
 
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
         let head = match head::parse(bytes, &policy.head, &mut room.spans) {
-            Parsed::Incomplete => return Examined::Incomplete,
-            Parsed::Invalid(cause) => return Examined::Refused(cause),
+            Parsed::Incomplete => return Err(NotReady::Incomplete),
+            Parsed::Invalid(cause) => return Err(NotReady::Refused(cause)),
             Parsed::Complete(head) => head,
         };
         let request = match request::read(head) {
             Ok(request) => request,
-            Err(cause) => return Examined::Refused(cause),
+            Err(cause) => return Err(NotReady::Refused(cause)),
         };
         if matches!(request.target, Target::Absolute { https: true, .. }) && !policy.https {
-            return Examined::Refused(Cause::TargetScheme);
+            return Err(NotReady::Refused(Cause::TargetScheme));
         }
         if policy.refuse_underscores && request.head.fields().any(|(name, _)| name.contains(&b'_')) {
-            return Examined::Refused(Cause::FieldUnderscore);
+            return Err(NotReady::Refused(Cause::FieldUnderscore));
         }
         if let framing::Content::Length(length) = request.content {
             if policy.max_content.is_some_and(|most| length > most) {
-                return Examined::Refused(Cause::ContentLong);
+                return Err(NotReady::Refused(Cause::ContentLong));
             }
             let gathered = usize::try_from(length).ok().filter(|length| *length <= policy.gathered_content);
             if let (Some(length), false) = (gathered, request.expects_continue) {
                 let whole = head.len() + length;
                 if bytes.len() < whole {
-                    return Examined::Gather(whole);
+                    return Err(NotReady::Gather(whole));
                 }
             }
         }
-        Examined::Ready(super::Request::Http(request), facts(&request))
+        Ok((super::Request::Http(request), facts(&request)))
     }
 
     /// Whatever is wrong with it, a client of HTTP reads a status.

@@ -43,6 +43,11 @@ pub(crate) trait Protocol: Sync {
     /// How many bytes a head may have.
     fn longest_head(&self, policy: &Policy) -> usize;
 
+    /// Whether anything of a request has arrived.
+    fn has_begun(&self, bytes: &[u8]) -> bool {
+        !bytes.is_empty()
+    }
+
     /// Whether [`examine`](Protocol::examine) may know more than when this was last asked: a cheap gate, so that a client which sends
     /// byte by byte does not have its head read at each.
     fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool;
@@ -143,17 +148,18 @@ pub(crate) struct Room {
     pub(crate) params: Vec<u8>,
 }
 
-/// What the received bytes are.
-pub(crate) enum Examined<'buf> {
+/// What the received bytes are: a request to answer, or not yet, or none.
+pub(crate) type Examined<'buf> = Result<(Request<'buf>, Facts), NotReady>;
+
+/// Why received bytes are nothing that an application answers.
+pub(crate) enum NotReady {
     /// The head is not whole.
     Incomplete,
     /// The head is whole; so many bytes are needed before the call.
     Gather(usize),
     /// So many bytes are no request: the protocol answers them itself, if at all, and the connection may end with that.
     Answered { consumed: usize, reply: Vec<u8>, ends: bool },
-    /// A request to answer.
-    Ready(Request<'buf>, Facts),
-    /// Nothing that is answered by an application.
+    /// It is refused.
     Refused(Cause),
 }
 
@@ -191,7 +197,10 @@ pub(crate) enum Content {
     /// The chunked coding of HTTP.
     Chunked,
     /// By the protocol itself, and whether all of it is here.
-    Door { reader: Box<dyn ContentReader>, is_here: bool },
+    Door {
+        reader: Box<dyn ContentReader>,
+        is_here: bool,
+    },
 }
 
 /// Reads content off the bytes in which a protocol encloses it, as the decoder of chunks does.

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::variables::{self, Block, ready, addressee, next_of_nul, write_cgi_head};
-use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Room, http, mistaken};
+use super::variables::{self, Block, addressee, next_of_nul, ready, write_cgi_head};
+use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
 
 /// SCGI.
@@ -41,18 +41,20 @@ impl Protocol for Scgi {
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
         let (start, end) = match netstring(bytes) {
             Ok(Some((start, end))) if bytes.len() > end => (start, end),
-            Ok(_) => return Examined::Incomplete,
-            Err(cause) => return Examined::Refused(cause),
+            Ok(_) => return Err(NotReady::Incomplete),
+            Err(cause) => return Err(NotReady::Refused(cause)),
         };
         if bytes.get(end) != Some(&b',') {
-            return Examined::Refused(Cause::PacketFormat);
+            return Err(NotReady::Refused(Cause::PacketFormat));
         }
         let block = Block { bytes: bytes.get(start..end).unwrap_or_default(), next: next_of_nul };
         match variables::Request::read(block, Door::Scgi, end + 1, policy) {
-            Err(cause) => Examined::Refused(cause),
-            Ok(request) if request.length().is_none() || !request.is_scgi() => Examined::Refused(Cause::VariableMissing),
+            Err(cause) => Err(NotReady::Refused(cause)),
+            Ok(request) if request.length().is_none() || !request.is_scgi() => {
+                Err(NotReady::Refused(Cause::VariableMissing))
+            }
             Ok(request) => match request.gathers(bytes.len(), policy) {
-                Some(whole) => Examined::Gather(whole),
+                Some(whole) => Err(NotReady::Gather(whole)),
                 None => ready(request),
             },
         }

@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 
-use super::variables::{self, Block, ready, Pair, addressee, write_fields};
-use super::{Door, Examined, Facts, Policy, Progress, Protocol, Reply, Room, http, mistaken};
+use super::variables::{self, Block, Pair, addressee, ready, write_fields};
+use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
 
 /// uwsgi.
@@ -39,14 +39,14 @@ impl Protocol for Uwsgi {
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
         let size = match size(bytes) {
             Ok(Some(size)) if bytes.len() >= HEADER + size => size,
-            Ok(_) => return Examined::Incomplete,
-            Err(cause) => return Examined::Refused(cause),
+            Ok(_) => return Err(NotReady::Incomplete),
+            Err(cause) => return Err(NotReady::Refused(cause)),
         };
         let block = block(bytes.get(HEADER..HEADER + size).unwrap_or_default());
         match variables::Request::read(block, Door::Uwsgi, HEADER + size, policy) {
-            Err(cause) => Examined::Refused(cause),
+            Err(cause) => Err(NotReady::Refused(cause)),
             Ok(request) => match request.gathers(bytes.len(), policy) {
-                Some(whole) => Examined::Gather(whole),
+                Some(whole) => Err(NotReady::Gather(whole)),
                 None => ready(request),
             },
         }

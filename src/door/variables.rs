@@ -225,7 +225,7 @@ impl Variables for Request<'_> {
 
 /// A request that is answered without more ado.
 pub(super) fn ready(request: Request<'_>) -> Examined<'_> {
-    Examined::Ready(super::Request::Variables(Box::new(request)), request.facts())
+    Ok((super::Request::Variables(Box::new(request)), request.facts()))
 }
 
 /// `HTTP/` and a digit, or two with a point between them: front servers say `HTTP/2.0` and `HTTP/3`.

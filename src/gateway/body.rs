@@ -12,6 +12,7 @@ use std::io::{self, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::StartResponse;
+use super::channel::Receiver;
 use super::file_range::FileRange;
 
 /// One block of a body: borrowed for ever (`&'static`) or owned.
@@ -25,10 +26,11 @@ pub(super) const READ_BLOCK: usize = 64 * 1024;
 /// | made from | Content-Length | sent |
 /// |---|---|---|
 /// | `&'static str`, `String`, `Vec<u8>`, `Cow`, `()` | set by the server | with the head, in one piece |
-/// | [`Body::list`] | set by the server (the sum) | block by block |
+/// | [`Body::list`] | set by the server (the sum) | with the head, gathered |
 /// | `File` | set by the server for a regular file | from its position to its end, in large blocks |
 /// | [`Body::file_range`] | set by the server (the length asked for) | as a `File` |
 /// | [`Body::blocks`], [`Body::reader`] | only if the application gives it | each block at once; small ones within 0.1 ms of the last are gathered for 3 ms at most |
+/// | [`Body::channel`] | only if the application gives it | each block when it was sent, without a thread that waits |
 /// | [`Body::deferred`] | as the body it makes | as the body it makes |
 /// | `Result<_, E>` | as the body inside | an `Err` is logged and answered 500 |
 ///
@@ -59,6 +61,8 @@ pub(crate) enum Kind {
     Reader(Box<dyn Read + Send>),
     File(File),
     Range(FileRange),
+    /// Blocks that another thread sends.
+    Channel(Receiver),
     Deferred(Box<dyn FnOnce(&mut StartResponse) -> Body + Send>),
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -110,8 +114,9 @@ impl Body {
         Body::of_kind(Kind::Deferred(Box::new(|start_response| make(start_response).into())))
     }
 
-    /// Runs a function when the server is done with this body: sent (or what is left of it queued for a slow client), failed, or the
-    /// client gone; exactly once, and before the next request on the connection. Several run in the order in which they were added.
+    /// Runs a function when the server is done with this body: everything sent, failed, or the client gone; exactly once, and before the
+    /// next request on the connection. Several run in the order in which they were added. For a slow client that is later, and in another
+    /// thread than the call's.
     pub fn on_close(mut self, close: impl FnOnce() + Send + 'static) -> Body {
         self.on_close.push(Box::new(close));
         self
@@ -125,7 +130,7 @@ impl Body {
             Kind::List(blocks) => Some(blocks.as_slice().iter().map(|block| block.len() as u64).sum()),
             Kind::File(file) => file_len(file),
             Kind::Range(range) => Some(range.left),
-            Kind::Blocks(_) | Kind::Reader(_) | Kind::Deferred(_) | Kind::Failed(_) => None,
+            Kind::Blocks(_) | Kind::Reader(_) | Kind::Channel(_) | Kind::Deferred(_) | Kind::Failed(_) => None,
         }
     }
 
@@ -210,6 +215,7 @@ impl Body {
             Kind::Reader(reader) => return read_block(reader).transpose(),
             Kind::File(file) => return read_block(file).transpose(),
             Kind::Range(range) => return range.next_block(),
+            Kind::Channel(receiver) => return receiver.next_block(),
             Kind::Bytes(bytes) => Ok(std::mem::take(bytes)),
             Kind::Deferred(_) => Err(io::Error::other("a deferred body has no blocks before it is resolved")),
             Kind::Failed(error) => Err(io::Error::other(error.to_string())),

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use super::errors::Silent;
-use super::input::{Content, Input, Slot};
+use super::input::{Input, Slot};
 use super::{Errors, Pairs};
 
 /// What is the same for every request that comes through one door of one server.
@@ -300,7 +300,7 @@ impl Environ {
     }
 
     /// Lays out the content of the next request.
-    pub(crate) fn open_input(&mut self, content: Option<Box<dyn Content>>) {
+    pub(crate) fn open_input(&mut self, content: Option<Box<dyn BufRead + Send>>) {
         let slot = content.map_or(Slot::Empty, Slot::Open);
         match Arc::get_mut(&mut self.input) {
             Some(place) => *place.get_mut().unwrap_or_else(PoisonError::into_inner) = slot,
@@ -308,17 +308,13 @@ impl Environ {
         }
     }
 
-    /// Ends the call: clones that the application has kept read an error from now on. Gives back what was laid out, unless a
-    /// reader is still alive somewhere.
-    pub(crate) fn close_input(&mut self) -> Option<Box<dyn Content>> {
-        let mut slot = match self.input.try_lock() {
-            Ok(slot) => slot,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        match std::mem::replace(&mut *slot, Slot::Over) {
-            Slot::Open(content) => Some(content),
-            Slot::Empty | Slot::Over => None,
+    /// Ends the call: what was laid out is dropped, unless a reader is still alive somewhere, and clones that the application has kept read
+    /// an error from now on.
+    pub(crate) fn close_input(&self) {
+        match self.input.try_lock() {
+            Ok(mut slot) => *slot = Slot::Over,
+            Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner() = Slot::Over,
+            Err(TryLockError::WouldBlock) => {}
         }
     }
 
@@ -444,7 +440,7 @@ mod tests {
         let mut environ = Environ::new(Gateway::default());
         environ.open_input(Some(Box::new(Cursor::new(b"first"))));
         let kept = environ.clone();
-        assert!(environ.close_input().is_some());
+        environ.close_input();
         environ.open_input(Some(Box::new(Cursor::new(b"second"))));
         assert!(kept.input().read(&mut [0; 9]).is_err());
         assert_eq!(environ.input().read(&mut [0; 9]).unwrap(), 6);

@@ -5,7 +5,7 @@
 //! so that a response is never padded; what a file grew by meanwhile is not read.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 
 use super::Block;
 use super::body::{READ_BLOCK, uninterrupted};
@@ -18,35 +18,43 @@ pub(crate) struct FileRange {
 }
 
 impl FileRange {
+    /// From the position of the handle on.
+    pub(crate) fn of(mut file: File, left: u64) -> io::Result<FileRange> {
+        Ok(FileRange { position: file.stream_position()?, file, left })
+    }
+
     /// The next block; `None` at the end of the range.
     pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
         if self.left == 0 {
             return None;
         }
         let length = usize::try_from(self.left).unwrap_or(READ_BLOCK).min(READ_BLOCK);
-        let mut block = vec![0; length];
-        let read = uninterrupted(|| read_at(&self.file, &mut block, self.position));
-        Some(read.and_then(|read| {
-            block.truncate(read);
-            self.position += read as u64;
-            self.left = self.left.saturating_sub(read as u64);
-            if read == 0 { Err(shorter()) } else { Ok(block.into()) }
-        }))
+        Some(self.read(vec![0; length]).map(Block::Owned))
+    }
+
+    /// The next bytes, as many as fit into `piece` at most.
+    pub(crate) fn read(&mut self, mut piece: Vec<u8>) -> io::Result<Vec<u8>> {
+        let read = uninterrupted(|| read_at(&self.file, &mut piece, self.position))?;
+        piece.truncate(read);
+        self.position += read as u64;
+        self.left = self.left.saturating_sub(read as u64);
+        if read == 0 { Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter")) } else { Ok(piece) }
+    }
+
+    /// Goes back: so many of the bytes that were read last are read again.
+    pub(crate) fn rewind(&mut self, bytes: u64) {
+        self.position -= bytes;
+        self.left += bytes;
     }
 }
 
-/// Why a file that ended before its length ends the response.
-pub(crate) fn shorter() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")
-}
-
 #[cfg(unix)]
-pub(crate) fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buffer, position)
 }
 
 #[cfg(windows)]
-pub(crate) fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+fn read_at(file: &File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, buffer, position)
 }
 

@@ -4,21 +4,8 @@
 //! end is known: after it every read gives 0 (P-IN-02). A client that breaks off is an error, never a quiet end (P-IN-07).
 //! How content arrives (lengths, chunks, deadlines) is the server's affair.
 
-use std::any::Any;
 use std::io::{self, BufRead, Read};
 use std::sync::{Mutex, MutexGuard, TryLockError};
-
-/// What a server puts behind [`Input`]: any `BufRead` that ends where the content ends.
-pub trait Content: BufRead + Send + Any {
-    /// Gives the source back to the server that knows its type.
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
-}
-
-impl<T: BufRead + Send + Any> Content for T {
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
-    }
-}
 
 /// The content of a request, as `Read` and `BufRead` (`read_line`, `lines`, `read_until`, `split`).
 ///
@@ -63,7 +50,7 @@ pub(crate) enum Slot {
     /// A request without content.
     Empty,
     /// Content to read.
-    Open(Box<dyn Content>),
+    Open(Box<dyn BufRead + Send>),
     /// The call is over: what is still on the connection belongs to the next request.
     Over,
 }
@@ -79,7 +66,7 @@ impl<'environ> Input<'environ> {
         Input { slot }
     }
 
-    fn source(&mut self) -> io::Result<Option<&mut dyn Content>> {
+    fn source(&mut self) -> io::Result<Option<&mut (dyn BufRead + Send)>> {
         match self.slot.as_deref_mut() {
             Some(Slot::Open(content)) => Ok(Some(&mut **content)),
             Some(Slot::Empty) => Ok(None),

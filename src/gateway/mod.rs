@@ -19,6 +19,7 @@
 
 mod application;
 mod body;
+mod channel;
 mod environ;
 mod errors;
 mod file_range;
@@ -31,15 +32,17 @@ mod status;
 
 pub use application::Application;
 pub use body::{Block, Blocks, Body};
+pub use channel::Sender;
 pub use environ::{Environ, Gateway};
 pub use errors::{ErrorStream, Errors};
 pub use headers::{Headers, is_hop_by_hop};
-pub use input::{Content, Input};
+pub use input::Input;
 pub use percent::percent_decode;
 pub use start_response::{StartError, StartResponse, Transmit, Writer};
 pub use status::Status;
 
 pub(crate) use body::{Kind, discard_panic};
+pub(crate) use channel::{Receiver, Told, Wake};
 pub(crate) use environ::variable_byte;
-pub(crate) use file_range::{FileRange, read_at, shorter};
+pub(crate) use file_range::FileRange;
 pub(crate) use pairs::Pairs;

@@ -4,24 +4,21 @@
 //! P-WR-06). `start` checks and stores a head and sends nothing; the head goes out with the first non-empty block. A wrong call
 //! is recorded with its cause and never panics: the server logs it and answers 500.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Block, Headers, Status};
 use crate::cause::Cause;
 
 /// What a server puts behind [`StartResponse`]: where the head and the written blocks go.
-pub trait Transmit: Send + Any {
+pub trait Transmit: Send {
     /// Sends a head and the first block, which is not empty.
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()>;
 
     /// Sends a further block, which is not empty. It has been handed over when this returns (P-WR-01).
     fn block(&mut self, block: &[u8]) -> io::Result<()>;
-
-    /// Gives the value back to the server that knows its type. Always `{ self }`.
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 /// The server's half of a response, to be started exactly once.
@@ -41,7 +38,9 @@ pub trait Transmit: Send + Any {
 /// # assert_eq!(doorway::testing::Request::get("/").call(&application).text(), "Hello");
 /// ```
 pub struct StartResponse {
-    transmit: Option<Box<dyn Transmit>>,
+    /// Which one it is: two can be exchanged for each other.
+    id: u64,
+    transmit: Box<dyn Transmit>,
     status: Status,
     headers: Headers,
     state: State,
@@ -73,9 +72,20 @@ impl StartResponse {
     /// A start_response over what a server sends through. Servers, and middleware that calls an application on its own
     /// account, make one; an application gets one.
     pub fn new(transmit: Box<dyn Transmit>) -> StartResponse {
-        let mut start_response = StartResponse::idle();
-        start_response.begin(transmit);
-        start_response
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        StartResponse {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            transmit,
+            status: Status::default(),
+            headers: Headers::new(),
+            state: State::Idle,
+            written: false,
+            misuse: None,
+            replaced: None,
+            on_start: Vec::new(),
+            on_write: Vec::new(),
+            on_refused: Vec::new(),
+        }
     }
 
     /// Stores the status (`"200 OK"`) and the fields of the response, and gives the `write` callable, which most applications
@@ -189,38 +199,24 @@ impl StartResponse {
         self.on_refused.push(Box::new(look));
     }
 
-    /// One whose server has not begun a request with it yet.
-    pub(crate) fn idle() -> StartResponse {
-        StartResponse {
-            transmit: None,
-            status: Status::default(),
-            headers: Headers::new(),
-            state: State::Idle,
-            written: false,
-            misuse: None,
-            replaced: None,
-            on_start: Vec::new(),
-            on_write: Vec::new(),
-            on_refused: Vec::new(),
-        }
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// Makes it ready for a request, keeping its memory.
-    pub(crate) fn begin(&mut self, transmit: Box<dyn Transmit>) {
-        self.transmit = Some(transmit);
+    pub(crate) fn reset(&mut self) {
         self.headers.clear();
         self.state = State::Idle;
         self.written = false;
         self.misuse = None;
         self.replaced = None;
+    }
+
+    /// The call is over, and with it what the hooks of middleware hold.
+    pub(crate) fn end(&mut self) {
         self.on_start.clear();
         self.on_write.clear();
         self.on_refused.clear();
-    }
-
-    /// Ends the application's part: gives the server back what it sends through.
-    pub(crate) fn end(&mut self) -> Option<Box<dyn Transmit>> {
-        self.transmit.take()
     }
 
     /// Whether `write` sent something, which turns the automatic Content-Length off (P-WR-06).
@@ -298,13 +294,12 @@ impl StartResponse {
         if block.is_empty() {
             return Ok(());
         }
-        let transmit = self.transmit.as_mut().ok_or_else(|| io::Error::other("the call has ended"))?;
         self.written = true;
         if self.state == State::Sent {
-            transmit.block(block)
+            self.transmit.block(block)
         } else {
             self.state = State::Sent;
-            transmit.head(&self.status, &self.headers, block)
+            self.transmit.head(&self.status, &self.headers, block)
         }
     }
 }
@@ -429,10 +424,6 @@ mod tests {
         fn block(&mut self, block: &[u8]) -> io::Result<()> {
             self.0.lock().unwrap().push(String::from_utf8_lossy(block).into());
             Ok(())
-        }
-
-        fn into_any(self: Box<Self>) -> Box<dyn Any> {
-            self
         }
     }
 

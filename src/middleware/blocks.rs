@@ -37,6 +37,13 @@ impl Body {
                 see(Ok(known));
                 kind
             }
+            (Kind::Channel(receiver), _) => Kind::Channel(receiver.change(Box::new(move |block| {
+                match &block {
+                    Ok(block) => see(Ok(block.len() as u64)),
+                    Err(error) => see(Err(error)),
+                }
+                block
+            }))),
             (kind, None) => {
                 Kind::Blocks(Box::new(Body::of_kind(kind).into_blocks().inspect(move |block| match block {
                     Ok(block) => see(Ok(block.len() as u64)),
@@ -62,6 +69,9 @@ impl Body {
             Kind::Failed(error) => Kind::Failed(error),
             Kind::Deferred(make) => {
                 Kind::Deferred(Box::new(move |start_response| make(start_response).map_blocks(change)))
+            }
+            Kind::Channel(receiver) => {
+                Kind::Channel(receiver.change(Box::new(move |block| block.and_then(&mut change))))
             }
             kind => {
                 Kind::Blocks(Box::new(Body::of_kind(kind).into_blocks().map(move |block| block.and_then(&mut change))))

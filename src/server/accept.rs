@@ -1,63 +1,87 @@
-//! How connections come in: one thread for each listener, and the drivers themselves while connections come in a rush.
+//! How connections come in: one thread for each listener, and the workers themselves while connections come in a rush.
 //!
 //! The thread blocks in accept, so that a server nobody calls costs nothing. Each connection that it brings to a shard costs a wake-up of
-//! the driver, though. Once connections follow and end each other in quick succession a *rush* begins: the listener blocks no more, and the
-//! drivers accept between their sweeps; the thread only looks how many still come. It takes over again when they are few, when no driver has
+//! the worker, though. Once connections follow and end each other in quick succession a *rush* begins: the listener blocks no more, and the
+//! workers accept between their sweeps; the thread only looks how many still come. It takes over again when they are few, when no worker has
 //! time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
-//! and nobody empties it as fast as a thread that does nothing else. The figures stand at [`RUSH`].
+//! and nobody empties it as fast as a thread that does nothing else (`docs/performance.md`, "Connections in a rush").
 //!
-//! Invariant: nobody but the thread accepts while the socket may block. A driver accepts under the lock of the gate and only in a
+//! Invariant: nobody but the thread accepts while the socket may block. A worker accepts under the lock of the acceptor and only in a
 //! rush; the thread begins and ends the rush under that lock. No error ends accepting: what the system refuses is waited out, making
-//! room meanwhile.
+//! room meanwhile. A stop does: what the system had accepted by then is brought in, and nothing after it.
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::bounds::Place;
 use super::connection::Connection;
 use super::engine::Engine;
-use super::house::Ticket;
 use super::listener::Listener;
 use super::settings::RUSH;
-use super::transport::{Socket, Stream};
+use super::shared::lock;
+use super::socket::{Socket, Stream};
 use crate::cause::Cause;
 use crate::door::{Origin, Peer};
 use crate::log::{Answer, Report};
 
 /// A listener, and who accepts from it at the moment.
-pub(super) struct Gate {
+pub(super) struct Acceptor {
     pub(super) listener: Listener,
     origin: Arc<Origin>,
-    /// Whether drivers may accept; the socket does not block then.
+    /// Whether workers may accept; the socket does not block then.
     rush: Mutex<bool>,
     /// The same, to be looked at without the lock.
     is_rush: AtomicBool,
-    /// How many connections drivers have accepted since the thread last looked.
+    /// How many connections workers have accepted since the thread last looked.
     has_come: AtomicUsize,
+    /// Whether its thread is still to be woken, and how often it was.
+    is_accepting: AtomicBool,
+    woken: AtomicUsize,
 }
 
-impl Gate {
-    pub(super) fn new(listener: Listener, origin: Origin) -> Gate {
-        Gate {
+/// How quickly connections follow each other.
+struct Succession {
+    last: Instant,
+    quick: usize,
+    /// How many were open when it began.
+    open: usize,
+}
+
+impl Acceptor {
+    pub(super) fn new(listener: Listener, origin: Origin) -> Acceptor {
+        Acceptor {
             listener,
             origin: Arc::new(origin),
             rush: Mutex::new(false),
             is_rush: AtomicBool::new(false),
             has_come: AtomicUsize::new(0),
+            is_accepting: AtomicBool::new(true),
+            woken: AtomicUsize::new(0),
         }
     }
 
-    /// Lets the drivers accept, until too little comes, what comes stays, or the server stops.
+    /// Ends an accept that blocks in another thread: at once, and at every sixteenth look of the monitor, since somebody else who has the
+    /// socket may have taken the connection that was to wake it.
+    pub(super) fn wake(&self) {
+        let looks = self.woken.fetch_add(1, Ordering::Relaxed);
+        if looks % 16 == 0 && self.is_accepting.load(Ordering::SeqCst) {
+            self.listener.wake(looks > 256);
+        }
+    }
+
+    /// Lets the workers accept, until too little comes, what comes stays, or the server stops.
     fn rush(&self, engine: &Engine) {
-        let open = engine.house.places.open();
+        let open = engine.shared.places.open();
         if self.set_rush(true).is_ok() {
             loop {
-                // The drivers accept meanwhile; there is nothing to be woken for but the end of the rush.
+                // The workers accept meanwhile; there is nothing to be woken for but the end of the rush.
                 std::thread::sleep(RUSH.look);
                 let goes_on = self.has_come.swap(0, Ordering::Relaxed) >= RUSH.begins;
-                if !goes_on || engine.house.places.open() > open + RUSH.begins || engine.house.is_stopping() {
+                if !goes_on || engine.shared.places.open() > open + RUSH.begins || engine.shared.is_stopping() {
                     break;
                 }
             }
@@ -67,7 +91,7 @@ impl Gate {
     }
 
     fn set_rush(&self, begins: bool) -> io::Result<()> {
-        let mut rush = self.rush.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rush = lock(&self.rush);
         *rush = false;
         self.is_rush.store(false, Ordering::Relaxed);
         self.listener.set_nonblocking(begins)?;
@@ -78,37 +102,28 @@ impl Gate {
 }
 
 impl Engine {
-    /// The life of a gate's thread.
-    pub(super) fn accept(&self, gate: &Gate) {
+    /// The life of an acceptor's thread.
+    pub(super) fn accept(&self, acceptor: &Acceptor) {
         const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
         const QUIET: Duration = Duration::from_secs(10);
         let mut patience = PATIENCE.0;
         let mut failed: Option<Instant> = None;
-        let (mut last, mut quick, mut open) = (Instant::now(), 0, 0);
-        while !self.house.is_stopping() {
-            match gate.listener.accept() {
-                Ok((stream, peer)) => {
+        let mut succession = Succession { last: Instant::now(), quick: 0, open: 0 };
+        while !self.shared.is_stopping() {
+            match acceptor.listener.accept() {
+                Ok(accepted) => {
                     patience = PATIENCE.0;
                     let now = Instant::now();
-                    quick = if now.saturating_duration_since(last) < RUSH.gap { quick + 1 } else { 0 };
-                    last = now;
-                    if quick == 0 {
-                        open = self.house.places.open();
-                    }
-                    if self.lets_in(gate, &peer) {
-                        let ticket = self.take_place();
-                        self.admit(stream, peer, gate, ticket, now);
-                    }
-                    if quick >= RUSH.begins {
-                        if self.house.places.open() <= open + RUSH.begins / 2 && gate.listener.is_own() {
-                            gate.rush(self);
-                        }
-                        (quick, open) = (0, self.house.places.open());
+                    self.let_in(acceptor, accepted, None, now);
+                    if self.is_in_a_rush(&mut succession, now) && acceptor.listener.is_own() {
+                        acceptor.rush(self);
                     }
                 }
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) if self.house.is_stopping() => return,
+                Err(_) if self.shared.is_stopping() => {}
+                // Somebody else who has the socket has set it so: there is no other way to wait for it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.shared.places.wait(PATIENCE.0),
                 Err(error) => {
                     // Mostly EMFILE: one line when it begins. Each connection that is closed for another lets one in before the next
                     // failure, so it is only over when it has not come back for a while.
@@ -116,71 +131,76 @@ impl Engine {
                         self.report(Cause::AcceptFailed, &error.to_string());
                     }
                     self.make_room();
-                    self.house.places.wait(patience);
+                    self.shared.places.wait(patience);
                     patience = (patience * 2).min(PATIENCE.1);
                 }
             }
         }
+        acceptor.is_accepting.store(false, Ordering::SeqCst);
+        self.drain(acceptor);
     }
 
-    /// Whether a driver is to look for connections.
+    /// Brings in what the system had accepted when the stop began. Of a socket that others have too, they do.
+    fn drain(&self, acceptor: &Acceptor) {
+        if acceptor.listener.is_own() && acceptor.listener.set_nonblocking(true).is_ok() {
+            while let Ok(accepted) = acceptor.listener.accept() {
+                self.let_in(acceptor, accepted, None, Instant::now());
+            }
+        }
+    }
+
+    /// Whether many connections have come in quick succession, and half of them have ended.
+    fn is_in_a_rush(&self, succession: &mut Succession, now: Instant) -> bool {
+        let is_quick = now.saturating_duration_since(succession.last) < RUSH.gap;
+        succession.last = now;
+        succession.quick = if is_quick { succession.quick + 1 } else { 0 };
+        let open = self.shared.places.open();
+        if succession.quick > 0 && succession.quick < RUSH.begins {
+            return false;
+        }
+        let is_rush = succession.quick > 0 && open <= succession.open + RUSH.begins / 2;
+        (succession.quick, succession.open) = (0, open);
+        is_rush
+    }
+
+    /// Whether a worker is to look for connections.
     pub(super) fn is_rush(&self) -> bool {
-        self.gates.iter().any(|gate| gate.is_rush.load(Ordering::Relaxed))
+        self.acceptors.iter().any(|acceptor| acceptor.is_rush.load(Ordering::Relaxed))
     }
 
     /// Accepts one connection, if there is a rush and one has come. The caller holds no shard's lock.
     pub(super) fn accept_in_rush(&self) -> bool {
-        self.gates.iter().filter(|gate| gate.is_rush.load(Ordering::Relaxed)).any(|gate| {
-            // Another driver accepts, or the thread takes over: it sees to what is there.
-            let Ok(rush) = gate.rush.try_lock() else { return false };
-            if !*rush || self.house.is_stopping() {
+        self.acceptors.iter().filter(|acceptor| acceptor.is_rush.load(Ordering::Relaxed)).any(|acceptor| {
+            // Another worker accepts, or the thread takes over: it sees to what is there.
+            let Ok(rush) = acceptor.rush.try_lock() else { return false };
+            let place = self.shared.places.take();
+            if !*rush || self.shared.is_stopping() || self.is_crowded() {
                 return false;
             }
-            // The place first: making room may take its time, which a driver does not have. That is for the thread, and so are errors.
-            let ticket = self.house.places.take();
-            if self.is_crowded() {
-                return false;
-            }
-            let Ok((stream, peer)) = gate.listener.accept() else { return false };
+            let Ok(accepted) = acceptor.listener.accept() else { return false };
             drop(rush);
-            gate.has_come.fetch_add(1, Ordering::Relaxed);
-            if self.lets_in(gate, &peer) {
-                self.admit(stream, peer, gate, ticket, Instant::now());
-            }
+            acceptor.has_come.fetch_add(1, Ordering::Relaxed);
+            self.let_in(acceptor, accepted, Some(place), Instant::now());
             true
         })
     }
 
-    fn admit(&self, stream: Stream, peer: Peer, gate: &Gate, ticket: Ticket, now: Instant) {
-        self.house.stats.accepted.fetch_add(1, Ordering::Relaxed);
-        let Ok(socket) = Socket::new(stream) else { return };
-        let origin = Arc::clone(&gate.origin);
-        let connection = Connection::new(Arc::new(socket), peer, origin, &self.house, Some(ticket), now);
-        self.bring(Box::new(connection));
-    }
-
-    fn lets_in(&self, gate: &Gate, peer: &Peer) -> bool {
-        let allows = gate.listener.allows(peer);
-        if !allows {
+    /// Brings an accepted connection to a shard, if it may come in. Its place is made by closing another if need be.
+    fn let_in(&self, acceptor: &Acceptor, (stream, peer): (Stream, Peer), place: Option<Place>, now: Instant) {
+        if !acceptor.listener.allows(&peer) {
             let (cause, answer) = (Cause::PeerRefused, Answer::Closed);
-            self.house.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
+            return self.shared.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
         }
-        allows
-    }
-
-    /// A place for a connection, made by closing another if need be.
-    fn take_place(&self) -> Ticket {
-        let ticket = self.house.places.take();
-        while self.is_crowded() && !self.house.is_stopping() {
+        let place = place.unwrap_or_else(|| self.shared.places.take());
+        while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
-                self.house.places.wait(Duration::from_millis(20));
+                self.shared.places.wait(Duration::from_millis(20));
             }
         }
-        ticket
-    }
-
-    fn report(&self, cause: Cause, detail: &str) {
-        self.house.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
+        self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        let Ok(socket) = Socket::accepted(stream) else { return };
+        let origin = Arc::clone(&acceptor.origin);
+        self.bring(Box::new(Connection::new(socket, peer, origin, &self.shared, Some(place), now)));
     }
 
     /// Closes the connection that has waited longest of the address that has most waiting. Tells whether there was one.
@@ -192,14 +212,14 @@ impl Engine {
         let Some((busiest, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return false };
         let oldest = self.shards.iter().filter_map(|shard| Some((shard.lock().oldest_of(busiest)?, shard)));
         match oldest.min_by_key(|(since, _)| *since) {
-            Some((since, shard)) => shard.lock().close_oldest(busiest, since, &self.house),
+            Some((since, shard)) => shard.lock().close_oldest(busiest, since, &self.shared),
             None => false,
         }
     }
 
     /// Whether more connections are open than may be.
     fn is_crowded(&self) -> bool {
-        self.house.places.open() > self.house.settings.max_connections.max(1)
+        self.shared.places.open() > self.shared.settings.max_connections.max(1)
     }
 }
 
@@ -211,8 +231,8 @@ mod tests {
     use super::*;
     use crate::gateway::{Environ, Pairs, StartResponse};
     use crate::log::Lines;
-    use crate::server::house::House;
     use crate::server::settings::Settings;
+    use crate::server::shared::Shared;
 
     fn hello(environ: &Environ, start_response: &mut StartResponse) -> String {
         if environ.path() == "/slow" {
@@ -224,7 +244,7 @@ mod tests {
     }
 
     fn ask(engine: &Engine, path: &str) -> String {
-        let address = engine.gates[0].listener.address();
+        let address = engine.acceptors[0].listener.address();
         let mut client = TcpStream::connect(address).unwrap();
         write!(client, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -235,8 +255,8 @@ mod tests {
     /// Runs with a server of four threads, and ends it.
     fn with_engine(listener: Listener, run: impl FnOnce(&Engine)) {
         let settings = Settings { threads: 4, shards: 2, ..Settings::default() };
-        let house = House::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink())));
-        let (engine, threads) = Engine::start(house, vec![listener], &Pairs::default()).unwrap();
+        let shared = Arc::new(Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink()))));
+        let (engine, threads) = Engine::start(shared, vec![listener], &Pairs::default()).unwrap();
         run(&engine);
         engine.stop(Duration::from_secs(5));
         threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -276,8 +296,8 @@ mod tests {
             }
             assert!(ask(engine, "/after").ends_with("/after"));
             assert_eq!(
-                engine.house.stats.accepted.load(Ordering::Relaxed),
-                engine.house.stats.served.load(Ordering::Relaxed)
+                engine.shared.counters.accepted.load(Ordering::Relaxed),
+                engine.shared.counters.served.load(Ordering::Relaxed)
             );
         });
     }

@@ -120,7 +120,6 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    
 
     #[test]
     fn a_buffer_grows_to_its_bound_and_not_further() {

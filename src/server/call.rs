@@ -12,7 +12,6 @@ use std::time::Instant;
 use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::{Failure, error_text};
-use super::log::{Access, Answer, Report};
 use super::reader::{Coding, ContentState, Reader};
 use super::refusal::reason_of;
 use super::response::{Response, WriteEnd, hold};
@@ -21,6 +20,7 @@ use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::{Content, Facts, Request};
 use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Headers, Kind, Receiver, StartResponse, Told};
+use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
 pub(super) struct Call {
@@ -39,6 +39,8 @@ pub(super) struct Call {
     /// Whether the body has given a block that is not empty, and since when it has given nothing but empty ones.
     has_block: bool,
     empty_since: Option<Instant>,
+    /// Whether anything was added to the response since it last waited.
+    has_moved: bool,
     /// While the body is asked for more than its first block.
     seat: Option<Seat>,
     /// Everything that will be sent is in the queue.
@@ -100,6 +102,7 @@ impl Call {
             answered: now,
             has_block: false,
             empty_since: None,
+            has_moved: false,
             seat: None,
             is_finished: false,
             is_reported: false,
@@ -120,7 +123,14 @@ impl Call {
 
     /// Calls the application for the request that the environ was filled with, and sends what it answers as far as the client takes it.
     /// `seat` is for content that has to be waited for.
-    pub(super) fn start(&mut self, connection: &mut Connection, facts: Facts, seat: Option<Seat>, gathers: bool, now: Instant) -> Produced {
+    pub(super) fn start(
+        &mut self,
+        connection: &mut Connection,
+        facts: Facts,
+        seat: Option<Seat>,
+        gathers: bool,
+        now: Instant,
+    ) -> Produced {
         connection.buffer.consume(facts.head_len);
         (self.begin, self.answered) = (now, now);
         (self.has_block, self.empty_since) = (false, None);
@@ -225,7 +235,7 @@ impl Call {
             _ if response.drops_content() => {}
             Kind::Bytes(block) => response.push(block),
             Kind::List(blocks) => {
-                for block in blocks.take_while(|_| response.failure.is_none()) {
+                for block in blocks {
                     response.push(block);
                 }
             }
@@ -251,7 +261,7 @@ impl Call {
             match next {
                 Next::Block(block) => {
                     self.answered = Instant::now();
-                    (self.has_block, self.empty_since) = (true, None);
+                    (self.has_block, self.empty_since, self.has_moved) = (true, None, true);
                     moved += block.len();
                     if !response.head_is_made() {
                         make_head(&mut response, &self.start_response, None, self.answered)?;
@@ -394,10 +404,11 @@ impl Call {
         }
         self.seat = None;
         // Before the next request on the connection, whatever happened (P-BODY-04).
-        if self.body.closes_late() {
-            for _ in 0..self.body.close() {
-                self.report(Cause::ClosePanic, Answer::Sent, "", connection);
-            }
+        let closes_late = self.body.closes_late();
+        for _ in 0..self.body.close() {
+            self.report(Cause::ClosePanic, Answer::Sent, "", connection);
+        }
+        if closes_late {
             self.answered = Instant::now();
         }
         let mut unread = None;
@@ -454,12 +465,13 @@ impl Call {
         }
     }
 
-    /// Makes it ready to wait without a thread, for which no seat is needed.
-    pub(super) fn wait(&mut self) {
+    /// Makes it ready to wait without a thread, for which no seat is needed. Tells whether anything was added to the response.
+    pub(super) fn wait(&mut self) -> bool {
         self.seat = None;
         if let Some(state) = &self.content {
             lock(state).seat = None;
         }
+        std::mem::take(&mut self.has_moved)
     }
 
     /// Gives memory back while the client takes nothing: a piece of a file can be read again.
@@ -483,11 +495,22 @@ impl Call {
             self.request_line.extend_from_slice(part);
         }
         self.request_line.truncate(200);
-        self.shared.error(&Report { cause, peer: connection.peer.address, request: &self.request_line, answer, detail });
+        self.shared.error(&Report {
+            cause,
+            peer: connection.peer.address,
+            request: &self.request_line,
+            answer,
+            detail,
+        });
     }
 }
 
-fn make_head(response: &mut Response, start_response: &StartResponse, known: Option<u64>, now: Instant) -> Result<(), Failure> {
+fn make_head(
+    response: &mut Response,
+    start_response: &StartResponse,
+    known: Option<u64>,
+    now: Instant,
+) -> Result<(), Failure> {
     match (start_response.status(), start_response.headers()) {
         (Some(status), Some(headers)) => {
             response.make_head((status.code(), status.reason()), headers, known, now);

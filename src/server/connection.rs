@@ -1,51 +1,61 @@
-//! One connection's life, as a state machine that no thread owns while it waits.
+//! One connection's life, as phases that no thread owns while they wait.
 //!
 //! ```text
 //!   Fresh ─┐           ┌─▶ Gathering ─┐
-//!          ├─▶ Head ───┤              ├─▶ Whole ─▶ (a call) ─▶ Flushing ─▶ Draining ─▶ Idle ─▶ Head ...
-//!   Idle ──┘           └──────────────┘                             └─────▶ Lingering ─▶ end
+//!          ├─▶ Head ───┤              ├─▶ (a call) ─▶ Sending ─▶ Draining ─▶ Idle ─▶ Head ...
+//!   Idle ──┘           └─▶ Seat ──────┘       ▲          │  └─────▶ Lingering ─▶ end
+//!                                             └──────────┘
 //! ```
 //!
-//! [`Connection::advance`] does what can be done without waiting and says what comes next. Each phase has one total deadline,
-//! from the settings; what a phase may store is bounded there too. It calls no application and holds no lock.
+//! [`Connection::step`] does what can be done without waiting and says what comes next. Each phase has one total deadline, from the settings;
+//! what a phase may store is bounded there too. It calls no application, reads no file and holds no lock: what needs a thread is a job.
 
 use std::io;
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::bounds::{Memory, Place};
 use super::buffer::Buffer;
-use super::held::Held;
-use super::house::{House, Ticket};
-use super::incoming::{Coding, Next as Content, Pace};
+use super::call::{After, Call};
+use super::reader::{Coding, Found, Pace};
 use super::refusal::refusal;
-use super::transport::{Transport, Wait, is_not_yet};
-use super::unsent::{Flushed, SHARE, Unsent};
+use super::send::{Flushed, SendQueue, TURN};
+use super::settings::after;
+use super::shared::Shared;
+use super::socket::{Socket, Wait, is_not_yet};
 use crate::cause::Cause;
 use crate::door::{Examined, Origin, Peer, Policy, Progress, Room};
+use crate::gateway::Receiver;
 use crate::log::{Answer, Report};
 
-/// A client at the other end of a transport.
+/// A client at the other end of a socket.
 pub(super) struct Connection {
-    pub(super) transport: Arc<dyn Transport>,
+    pub(super) socket: Arc<Socket>,
     pub(super) peer: Peer,
     pub(super) origin: Arc<Origin>,
     pub(super) buffer: Buffer,
     phase: Phase,
     deadline: Instant,
-    /// When the present phase began; what was open longest is closed first.
+    /// When it last made progress; what has waited longest is closed first.
     pub(super) since: Instant,
-    /// How long the last call for it lasted: the next is likely to be of the same kind.
+    /// How long the application took for it the last time: the next time is likely to be of the same kind.
     pub(super) last_call: Duration,
+    /// Since when a whole request has waited for a thread or a seat.
+    pub(super) queued: Option<Instant>,
     progress: Progress,
-    unsent: Unsent,
+    /// What the server itself says.
+    queue: SendQueue,
+    /// The call that waits until what it has sent is taken, or for a block to send.
+    call: Option<Box<Call>>,
     /// Content of the answered request that has not been read.
     unread: Option<Coding>,
-    ending: bool,
+    /// The connection ends with the response.
+    close_after: bool,
     /// The client has stopped sending: what has arrived is all there will be.
-    ended: bool,
-    held: Held,
-    _ticket: Option<Ticket>,
+    peer_closed: bool,
+    memory: Memory,
+    pub(super) place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +68,10 @@ enum Phase {
     Head,
     /// The head is whole, and so much of head and small content together is waited for.
     Gathering { whole: usize, pace: Pace },
-    /// A whole request is here and waits for a thread.
-    Whole,
-    /// The head is here, and its long content waits for a place among the slow clients.
-    Postponed,
-    /// What is left of a response is being taken by the client.
-    Flushing,
+    /// The head is here, and its long content waits for a seat.
+    Seat,
+    /// What there is of a response is being taken by the client.
+    Sending,
     /// Content nobody read is skipped, so that the next request can be found: at most so much more.
     Draining { most: u64 },
     /// Everything is said; the client may still be sending, at most so much more.
@@ -72,200 +80,214 @@ enum Phase {
 
 /// What comes next for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum Step {
     /// It waits for its client.
     Wait,
-    /// It could go on at once, and has had its share for now.
+    /// It could go on at once, and has had its turn for now.
     More,
-    /// There may be a request to answer: [`Connection::examine`] tells.
-    Look,
+    /// A thread is to run what it has: there may be a request to answer, or a call to go on with.
+    Job,
     /// It is over.
     End,
 }
 
-/// What an exchange leaves behind.
-pub(super) struct After {
-    pub(super) unsent: Option<Unsent>,
-    pub(super) unread: Option<Coding>,
-    pub(super) keep_alive: bool,
-    /// The response is sent with the next one.
-    pub(super) gathered: bool,
-}
-
 impl Connection {
     pub(super) fn new(
-        transport: Arc<dyn Transport>,
+        socket: Socket,
         peer: Peer,
         origin: Arc<Origin>,
-        house: &House,
-        ticket: Option<Ticket>,
+        shared: &Shared,
+        place: Option<Place>,
         now: Instant,
     ) -> Connection {
         Connection {
-            transport,
+            socket: Arc::new(socket),
             peer,
             origin,
             buffer: Buffer::default(),
             phase: Phase::Fresh,
-            deadline: now + house.settings.first_byte_deadline,
+            deadline: after(now, shared.settings.first_byte_deadline),
             since: now,
             last_call: Duration::ZERO,
+            queued: None,
             progress: Progress::default(),
-            unsent: Unsent::default(),
+            queue: SendQueue::default(),
+            call: None,
             unread: None,
-            ending: false,
-            ended: false,
-            held: Held::new(&house.held),
-            _ticket: ticket,
+            close_after: false,
+            peer_closed: false,
+            memory: Memory::new(&shared.memory),
+            place,
         }
     }
 
-    /// Goes on as far as it can without waiting. `scratch` is memory for file blocks and for what is thrown away.
-    pub(super) fn advance(&mut self, house: &House, now: Instant, scratch: &mut Vec<u8>) -> Next {
+    /// Goes on as far as it can without waiting. `scratch` is memory for what is thrown away.
+    pub(super) fn step(&mut self, shared: &Shared, now: Instant, scratch: &mut Vec<u8>) -> Step {
+        if shared.is_over() && self.call.is_none() {
+            self.note_closed(Cause::Stopping, shared);
+            return Step::End;
+        }
         loop {
             let step = match self.phase {
-                Phase::Fresh | Phase::Idle | Phase::Head => self.receive_head(house, now),
-                Phase::Gathering { whole, pace } => self.gather(whole, pace, house, now),
-                Phase::Whole => Some(Next::Look),
-                Phase::Postponed => self.wait_for_place(house, now),
-                Phase::Flushing => self.flush(house, now, scratch),
-                Phase::Draining { most } => self.drain(most, house, now),
+                Phase::Fresh | Phase::Idle | Phase::Head => self.receive_head(shared, now),
+                Phase::Gathering { whole, pace } => self.gather(whole, pace, shared, now),
+                Phase::Seat => self.wait_for_seat(shared, now),
+                Phase::Sending => self.send(shared, now),
+                Phase::Draining { most } => self.drain(most, shared, now),
                 Phase::Lingering { most } => self.linger(most, now, scratch),
             };
-            if let Some(next) = step {
-                return next;
+            if let Some(step) = step {
+                return step;
             }
         }
     }
 
-    fn receive_head(&mut self, house: &House, now: Instant) -> Option<Next> {
-        let door = self.origin.door;
-        if !self.buffer.is_empty() {
-            self.begin_head(house, now);
+    fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
+        let protocol = self.origin.door.protocol();
+        if protocol.has_begun(self.buffer.filled()) {
+            self.begin_head(shared, now);
         }
-        if door.may_be_decided(self.buffer.filled(), &mut self.progress, &house.policy) {
-            return Some(Next::Look);
-        }
-        if self.phase != Phase::Head && house.is_stopping() {
-            self.note_closed(Cause::Stopping, house);
-            return Some(Next::End);
+        if protocol.may_be_decided(self.buffer.filled(), &mut self.progress, &shared.policy) {
+            return Some(Step::Job);
         }
         if now >= self.deadline {
             return match self.phase {
-                Phase::Head => self.refuse(Cause::HeadDeadline, house, now),
+                Phase::Head => self.refuse(Cause::HeadDeadline, shared, now),
                 phase => {
                     let cause = if phase == Phase::Fresh { Cause::FirstByteDeadline } else { Cause::IdleDeadline };
-                    self.note_closed(cause, house);
-                    Some(Next::End)
+                    self.note_closed(cause, shared);
+                    Some(Step::End)
                 }
             };
         }
         // A head and the content gathered with it share the buffer.
-        let most = door.longest_head(&house.policy) + house.policy.gathered_content;
-        match self.buffer.fill(&*self.transport, most, &house.reserve) {
-            Ok(0) if self.buffer.is_empty() => Some(Next::End),
+        let most = protocol.longest_head(&shared.policy).saturating_add(shared.policy.gathered_content);
+        match self.buffer.fill(&self.socket, most, &shared.reserve) {
+            Ok(0) if !protocol.has_begun(self.buffer.filled()) => Some(Step::End),
             // The verdict is that of all its bytes, not that of the last look at them.
             Ok(0) => {
-                self.ended = true;
-                Some(Next::Look)
+                self.peer_closed = true;
+                Some(Step::Job)
             }
             // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
-            Ok(_) if !door.may_be_decided(self.buffer.filled(), &mut self.progress, &house.policy) => {
-                Some(self.begin_head(house, now))
+            Ok(_) if protocol.may_be_decided(self.buffer.filled(), &mut self.progress, &shared.policy) => {
+                Some(Step::Job)
             }
-            Ok(_) => Some(Next::Look),
-            Err(error) => Some(self.waits_or_ends(&error)),
+            Ok(_) => {
+                if protocol.has_begun(self.buffer.filled()) {
+                    self.begin_head(shared, now);
+                }
+                Some(Step::More)
+            }
+            // A stop ends it only now: what had arrived before it is answered.
+            Err(error) if is_not_yet(&error) && self.phase != Phase::Head && shared.is_stopping() => {
+                self.note_closed(Cause::Stopping, shared);
+                Some(Step::End)
+            }
+            Err(error) => Some(wait_or_end(&error)),
         }
     }
 
     /// The first bytes of a head have come, and with them its deadline.
-    fn begin_head(&mut self, house: &House, now: Instant) -> Next {
+    fn begin_head(&mut self, shared: &Shared, now: Instant) {
         if self.phase != Phase::Head {
-            self.enter(Phase::Head, house.settings.head_deadline, now);
+            self.enter(Phase::Head, shared.settings.head_deadline, now);
         }
-        Next::More
     }
 
-    fn gather(&mut self, whole: usize, mut pace: Pace, house: &House, now: Instant) -> Option<Next> {
+    fn gather(&mut self, whole: usize, mut pace: Pace, shared: &Shared, now: Instant) -> Option<Step> {
         if self.buffer.len() >= whole {
-            return Some(Next::Look);
+            return Some(Step::Job);
         }
         if now >= self.deadline {
-            let (_, cause) = pace.allowance(&house.settings);
-            return self.refuse(cause, house, now);
+            let (_, cause) = pace.allowance(&shared.settings);
+            return self.refuse(cause, shared, now);
         }
-        match self.buffer.fill(&*self.transport, whole, &house.reserve) {
-            Ok(0) => self.refuse(Cause::ContentTruncated, house, now),
+        match self.buffer.fill(&self.socket, whole, &shared.reserve) {
+            Ok(0) => self.refuse(Cause::ContentTruncated, shared, now),
             Ok(received) => {
                 pace.note(now.saturating_duration_since(self.since), received);
-                let (allowance, _) = pace.allowance(&house.settings);
+                let (allowance, _) = pace.allowance(&shared.settings);
                 self.enter(Phase::Gathering { whole, pace }, allowance, now);
-                Some(if self.buffer.len() >= whole { Next::Look } else { Next::More })
+                Some(if self.buffer.len() >= whole { Step::Job } else { Step::More })
             }
-            Err(error) => Some(self.waits_or_ends(&error)),
+            Err(error) => Some(wait_or_end(&error)),
         }
     }
 
-    fn wait_for_place(&mut self, house: &House, now: Instant) -> Option<Next> {
-        if now >= self.deadline {
-            return self.refuse(Cause::QueueTimeout, house, now);
+    fn wait_for_seat(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
+        if self.has_waited_too_long(shared, now) {
+            return self.refuse(Cause::QueueTimeout, shared, now);
         }
-        if house.share.has_room() {
-            return Some(Next::Look);
+        if shared.seats.has_room() {
+            return Some(Step::Job);
         }
-        house.share.want();
-        Some(Next::Wait)
+        shared.seats.want();
+        Some(Step::Wait)
     }
 
-    fn flush(&mut self, house: &House, now: Instant, scratch: &mut Vec<u8>) -> Option<Next> {
-        match self.unsent.flush(&*self.transport, scratch) {
-            Ok(Flushed::Whole) => {
-                self.unsent = Unsent::default();
-                self.enter_after_response(house, now);
+    fn send(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
+        let flushed = match &self.call {
+            Some(_) if shared.is_over() => return Some(self.cut(Cause::Stopping)),
+            Some(call) => call.response().flush(),
+            None => self.queue.flush(&self.socket),
+        };
+        match (flushed, &mut self.call) {
+            (Ok(Flushed::Whole), None) => {
+                self.queue = SendQueue::default();
+                self.enter_after_response(shared, now);
                 None
             }
-            Ok(Flushed::Partly(0)) if now >= self.deadline => {
-                self.report(Cause::ResponseStalled, Answer::Cut, house);
-                Some(Next::End)
+            (Ok(Flushed::Whole), Some(call)) => Some(if call.may_go_on() { Step::Job } else { Step::Wait }),
+            (Ok(Flushed::Partly(0)), None) if now >= self.deadline => {
+                self.report(Cause::ResponseStalled, Answer::Cut, shared);
+                Some(Step::End)
             }
-            Ok(Flushed::Partly(0)) => Some(Next::Wait),
-            Ok(flushed) => {
-                self.enter(Phase::Flushing, house.settings.response_stall, now);
-                Some(if flushed == Flushed::Share { Next::More } else { Next::Wait })
+            (Ok(Flushed::Partly(0)), Some(_)) if now >= self.deadline => Some(self.cut(Cause::ResponseStalled)),
+            (Ok(Flushed::Partly(0)), _) => Some(Step::Wait),
+            (Ok(flushed), _) => {
+                self.enter(Phase::Sending, shared.settings.response_stall, now);
+                Some(if flushed == Flushed::Turn { Step::More } else { Step::Wait })
             }
-            Err(error) => {
-                if error.kind() == io::ErrorKind::UnexpectedEof {
-                    self.report(Cause::BodyShort, Answer::Cut, house);
-                }
-                Some(Next::End)
-            }
+            (Err(_), Some(_)) => Some(self.cut(Cause::ClientGone)),
+            (Err(_), None) => Some(Step::End),
         }
     }
 
-    fn drain(&mut self, most: u64, house: &House, now: Instant) -> Option<Next> {
+    /// Gives the response up; a thread closes its body and says so in the log.
+    pub(super) fn cut(&mut self, cause: Cause) -> Step {
+        self.socket.shutdown(Shutdown::Both);
+        match &mut self.call {
+            Some(call) => call.cut(cause),
+            None => return Step::End,
+        }
+        Step::Job
+    }
+
+    fn drain(&mut self, most: u64, shared: &Shared, now: Instant) -> Option<Step> {
         let Some(coding) = &mut self.unread else {
-            self.enter_idle(house, now);
+            self.enter_idle(shared, now);
             return None;
         };
-        let skipped = match coding.next(&mut self.buffer) {
-            Content::Data(length) => length.min(usize::try_from(most).unwrap_or(length)),
-            Content::End => {
+        let skipped = match coding.find(&mut self.buffer) {
+            Found::Data(length) => length.min(usize::try_from(most).unwrap_or(length)),
+            Found::End => {
                 self.unread = None;
                 return None;
             }
-            Content::Nothing if now < self.deadline => {
-                return match self.buffer.fill(&*self.transport, 16 * 1024, &house.reserve) {
-                    Ok(0) => Some(Next::End),
-                    Ok(_) => Some(Next::More),
-                    Err(error) => Some(self.waits_or_ends(&error)),
+            Found::Nothing if now < self.deadline => {
+                return match self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve) {
+                    Ok(0) => Some(Step::End),
+                    Ok(_) => Some(Step::More),
+                    Err(error) => Some(wait_or_end(&error)),
                 };
             }
-            Content::Nothing | Content::Broken(_) => 0,
+            Found::Nothing | Found::Broken(_) => 0,
         };
         if skipped == 0 {
             // Too much, too slow or malformed: where the next request starts will never be known.
             self.unread = None;
-            self.enter_lingering(house, now);
+            self.enter_lingering(shared, now);
             return None;
         }
         self.buffer.consume(skipped);
@@ -274,74 +296,76 @@ impl Connection {
         None
     }
 
-    fn linger(&mut self, most: u64, now: Instant, scratch: &mut Vec<u8>) -> Option<Next> {
+    fn linger(&mut self, most: u64, now: Instant, scratch: &mut Vec<u8>) -> Option<Step> {
         if most == 0 || now >= self.deadline {
-            return Some(Next::End);
+            return Some(Step::End);
         }
-        scratch.resize(scratch.len().max(SHARE), 0);
-        match self.transport.read(scratch) {
-            Ok(0) => Some(Next::End),
+        scratch.resize(scratch.len().max(TURN), 0);
+        match self.socket.read(scratch) {
+            Ok(0) => Some(Step::End),
             Ok(read) => {
                 self.phase = Phase::Lingering { most: most.saturating_sub(read as u64) };
-                Some(Next::More)
+                Some(Step::More)
             }
-            Err(error) => Some(self.waits_or_ends(&error)),
+            Err(error) => Some(wait_or_end(&error)),
         }
     }
 
     /// Reads what has arrived as a request. The bytes stay in the buffer.
     pub(super) fn examine<'buf>(&'buf self, policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
-        self.origin.door.examine(self.buffer.filled(), policy, room)
-    }
-
-    /// Whether a whole request is here that the application is to answer.
-    pub(super) fn is_answerable(&self, policy: &Policy) -> bool {
-        matches!(self.examine(policy, &mut Room::default()), Examined::Ready(_))
+        self.origin.door.protocol().examine(self.buffer.filled(), policy, room)
     }
 
     /// The head is not whole yet: it goes on arriving.
-    pub(super) fn keep_receiving(&mut self, house: &House, now: Instant) {
-        if self.ended {
-            self.refuse(Cause::HeadTruncated, house, now);
+    pub(super) fn keep_receiving(&mut self, shared: &Shared, now: Instant) {
+        if self.peer_closed {
+            self.refuse(Cause::HeadTruncated, shared, now);
         } else {
-            self.begin_head(house, now);
+            self.begin_head(shared, now);
         }
     }
 
     /// The head is whole and its small content is not: so many bytes belong together.
-    pub(super) fn keep_gathering(&mut self, whole: usize, house: &House, now: Instant) {
-        if self.ended {
-            self.refuse(Cause::ContentTruncated, house, now);
+    pub(super) fn keep_gathering(&mut self, whole: usize, shared: &Shared, now: Instant) {
+        if self.peer_closed {
+            self.refuse(Cause::ContentTruncated, shared, now);
             return;
         }
         // In records the whole is known record by record: what was waited for so far counts.
         let pace = if let Phase::Gathering { pace, .. } = self.phase { pace } else { Pace::default() };
-        let (allowance, _) = pace.allowance(&house.settings);
+        let (allowance, _) = pace.allowance(&shared.settings);
         self.enter(Phase::Gathering { whole, pace }, allowance, now);
     }
 
-    /// The request is whole: whoever advances the connection next is to look at it.
-    pub(super) fn await_thread(&mut self, now: Instant) {
-        self.phase = Phase::Whole;
-        self.since = now;
+    /// Its content would have to be waited for, and no seat is free.
+    pub(super) fn wait_in_line(&mut self, now: Instant) {
+        self.queued.get_or_insert(now);
+        if self.phase != Phase::Seat {
+            (self.phase, self.since) = (Phase::Seat, now);
+        }
     }
 
-    /// Gathered answers that the client did not take at once: they go out before anything else happens.
-    pub(super) fn send_later(&mut self, unsent: Unsent, house: &House, now: Instant) {
-        self.unsent = unsent;
-        self.enter(Phase::Flushing, house.settings.response_stall, now);
+    /// Whether its request has waited for a thread or a seat for longer than it may.
+    pub(super) fn has_waited_too_long(&self, shared: &Shared, now: Instant) -> bool {
+        self.queued.is_some_and(|since| now >= after(since, shared.settings.queue_timeout))
+    }
+
+    /// Something goes out before anything else happens.
+    pub(super) fn send_first(&mut self, queue: SendQueue, shared: &Shared, now: Instant) {
+        self.queue = queue;
+        self.enter(Phase::Sending, shared.settings.response_stall, now);
     }
 
     /// The first bytes are no request; the protocol says something to them, or nothing.
-    pub(super) fn answer_protocol(&mut self, consumed: usize, reply: &[u8], ends: bool, house: &House, now: Instant) {
+    pub(super) fn answer_protocol(&mut self, consumed: usize, reply: &[u8], ends: bool, shared: &Shared, now: Instant) {
         self.buffer.consume(consumed);
         self.progress = Progress::default();
-        self.ending = ends;
+        self.close_after = ends;
         if ends || !reply.is_empty() {
-            self.unsent.append(reply);
-            self.enter(Phase::Flushing, house.settings.response_stall, now);
+            self.queue.push_bytes(reply);
+            self.enter(Phase::Sending, shared.settings.response_stall, now);
         } else if self.buffer.is_empty() {
-            self.enter_idle(house, now);
+            self.enter_idle(shared, now);
         }
     }
 
@@ -350,62 +374,68 @@ impl Connection {
         !self.buffer.is_empty()
     }
 
-    /// Slow clients hold their whole share of the threads: this one waits until one of them is done.
-    pub(super) fn postpone(&mut self, house: &House, now: Instant) {
-        if self.phase != Phase::Postponed {
-            self.enter(Phase::Postponed, house.settings.queue_timeout, now);
+    /// The call that waits in it.
+    pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
+        self.call.take()
+    }
+
+    /// A call waits in it, until what is unsent is taken or there is more to send.
+    pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
+        let has_moved = call.wait();
+        self.call = Some(call);
+        if has_moved || self.phase != Phase::Sending {
+            self.enter(Phase::Sending, shared.settings.response_stall, now);
         }
     }
 
-    /// A response was made: what is left of it, of the request, and of the connection.
-    pub(super) fn finish_call(&mut self, after: After, house: &House, now: Instant) {
+    /// A response is out, or gathered: what is left of the request, and of the connection.
+    pub(super) fn finish_call(&mut self, after: After, shared: &Shared, now: Instant) {
         self.progress = Progress::default();
         self.unread = after.unread;
-        self.ending = !after.keep_alive;
-        if after.gathered {
+        self.close_after = !after.keep_alive;
+        if after.is_gathered {
             // Nothing may end the connection before it is out, not even a stop.
-            return self.enter_idle(house, now);
-        }
-        match after.unsent {
-            Some(unsent) => {
-                self.unsent = unsent;
-                self.enter(Phase::Flushing, house.settings.response_stall, now);
-            }
-            None => self.enter_after_response(house, now),
+            self.enter_idle(shared, now);
+        } else if !after.replies.is_empty() {
+            self.queue.push_bytes(&after.replies);
+            self.enter(Phase::Sending, shared.settings.response_stall, now);
+        } else {
+            self.enter_after_response(shared, now);
         }
     }
 
     /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.
-    pub(super) fn refuse(&mut self, cause: Cause, house: &House, now: Instant) -> Option<Next> {
+    pub(super) fn refuse(&mut self, cause: Cause, shared: &Shared, now: Instant) -> Option<Step> {
         self.unread = None;
-        self.ending = true;
-        match (cause.status(), self.origin.door.addressee(self.buffer.filled())) {
+        self.queued = None;
+        self.close_after = true;
+        match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled())) {
             (Some(status), Some(addressee)) => {
-                self.report(cause, Answer::Status(status), house);
-                self.unsent = refusal(status, addressee, house);
+                self.report(cause, Answer::Status(status), shared);
+                self.queue = refusal(status, addressee, shared);
                 self.buffer.consume(self.buffer.len());
-                self.enter(Phase::Flushing, house.settings.response_stall, now);
+                self.enter(Phase::Sending, shared.settings.response_stall, now);
             }
             // Whatever speaks there would not understand an answer.
             _ => {
-                self.report(cause, Answer::Closed, house);
-                self.enter_lingering(house, now);
+                self.report(cause, Answer::Closed, shared);
+                self.enter_lingering(shared, now);
             }
         }
         None
     }
 
     /// Tells the log what went wrong on this connection.
-    pub(super) fn report(&self, cause: Cause, answer: Answer, house: &House) {
-        let request = self.origin.door.request_line(self.buffer.filled());
-        let detail = self.origin.door.mistake(self.buffer.filled()).unwrap_or_default();
-        house.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail: &detail });
+    pub(super) fn report(&self, cause: Cause, answer: Answer, shared: &Shared) {
+        let (protocol, bytes) = (self.origin.door.protocol(), self.buffer.filled());
+        let (request, detail) = (protocol.request_line(bytes), protocol.mistake(bytes).unwrap_or_default());
+        shared.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail: &detail });
     }
 
     /// Tells the log that the connection ends as it should.
-    pub(super) fn note_closed(&self, cause: Cause, house: &House) {
+    fn note_closed(&self, cause: Cause, shared: &Shared) {
         let (peer, answer) = (self.peer.address, Answer::Closed);
-        house.closed(&Report { cause, peer, request: b"", answer, detail: "" });
+        shared.closed(&Report { cause, peer, request: b"", answer, detail: "" });
     }
 
     /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
@@ -413,9 +443,27 @@ impl Connection {
         matches!(self.phase, Phase::Fresh | Phase::Idle | Phase::Head | Phase::Gathering { .. })
     }
 
-    /// Whether nothing of a request has arrived and nothing of a response is left.
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Idle) && self.buffer.is_empty()
+    /// Whether a whole request is here that the application is to answer.
+    pub(super) fn is_answerable(&self, policy: &Policy) -> bool {
+        self.examine(policy, &mut Room::default()).is_ok()
+    }
+
+    /// Waits in this thread for the next block that another sends.
+    pub(super) fn wait_for_sender(&mut self) {
+        if let Some(receiver) = self.receiver() {
+            receiver.wait_here();
+        }
+    }
+
+    /// Whether a call waits in it.
+    pub(super) fn has_call(&self) -> bool {
+        self.call.is_some()
+    }
+
+    /// Where its next block comes from, if it waits for another thread to send it and for nothing else.
+    pub(super) fn receiver(&mut self) -> Option<&mut Receiver> {
+        let call = self.call.as_deref_mut().filter(|call| call.response().queue.is_empty())?;
+        call.receiver()
     }
 
     pub(super) fn address(&self) -> Option<IpAddr> {
@@ -427,78 +475,75 @@ impl Connection {
     }
 
     /// Counts the memory that it holds at the moment: what has arrived of a request and what has not been taken of a response.
-    pub(super) fn count_held(&mut self) -> usize {
+    pub(super) fn count_memory(&mut self) {
         let received = if self.buffer.is_empty() { 0 } else { self.buffer.capacity() };
-        self.held.count(received + self.unsent.held());
-        self.held.counted()
+        let unsent = self.call.as_ref().map_or(0, |call| call.response().queue.memory());
+        self.memory.count(received + unsent + self.queue.memory());
     }
 
     /// The memory that was counted last.
-    pub(super) fn held(&self) -> usize {
-        self.held.counted()
+    pub(super) fn memory(&self) -> usize {
+        self.memory.counted()
     }
 
-    /// Makes it ready to wait without a thread.
-    pub(super) fn rest(&mut self, house: &House) -> io::Result<()> {
-        self.buffer.release(&house.reserve);
-        self.transport.wait(Wait::No)
+    /// Makes it ready to wait without a thread for longer than a moment.
+    pub(super) fn rest(&mut self, shared: &Shared) {
+        self.buffer.release(&shared.reserve);
+        if let Some(call) = &mut self.call {
+            call.rest();
+        }
+        self.count_memory();
     }
 
-    fn enter_after_response(&mut self, house: &House, now: Instant) {
-        if self.ending || house.is_stopping() {
-            if !self.ending {
-                // The stop came between the head, which said that the connection stays, and here.
-                self.note_closed(Cause::Stopping, house);
-            }
+    /// Among the others no read and no write may wait.
+    pub(super) fn may_join_the_others(&self) -> bool {
+        self.socket.set_wait(Wait::No).is_ok()
+    }
+
+    fn enter_after_response(&mut self, shared: &Shared, now: Instant) {
+        if self.close_after {
             // Attack on the client's behalf: closing with unread bytes sends a reset that eats the response (P-CONN-03).
-            if self.unread.is_some() || !self.buffer.is_empty() || self.ending_is_sudden() {
-                self.enter_lingering(house, now);
+            // A client that had to be waited for, or was refused, may not expect the end and still be sending.
+            if self.unread.is_some() || !self.buffer.is_empty() || self.phase == Phase::Sending {
+                self.enter_lingering(shared, now);
             } else {
                 self.enter(Phase::Lingering { most: 0 }, Duration::ZERO, now);
             }
         } else if self.unread.is_some() {
-            self.enter(Phase::Draining { most: house.settings.drain }, house.settings.drain_deadline, now);
+            self.enter(Phase::Draining { most: shared.settings.drain }, shared.settings.drain_deadline, now);
         } else {
-            self.enter_idle(house, now);
+            self.enter_idle(shared, now);
         }
     }
 
-    /// The response had to wait for its client, or was a refusal: the client may not expect the end, and still be sending.
-    fn ending_is_sudden(&self) -> bool {
-        self.phase == Phase::Flushing
-    }
-
-    fn enter_lingering(&mut self, house: &House, now: Instant) {
+    fn enter_lingering(&mut self, shared: &Shared, now: Instant) {
         self.buffer.consume(self.buffer.len());
-        if !self.transport.shutdown(Shutdown::Write) {
+        if !self.socket.shutdown(Shutdown::Write) {
             // Without a half-close the client would wait for the end while this waits for the client.
             return self.enter(Phase::Lingering { most: 0 }, Duration::ZERO, now);
         }
-        self.enter(Phase::Lingering { most: house.settings.linger }, house.settings.linger_deadline, now);
+        self.enter(Phase::Lingering { most: shared.settings.linger }, shared.settings.linger_deadline, now);
     }
 
-    fn enter_idle(&mut self, house: &House, now: Instant) {
+    fn enter_idle(&mut self, shared: &Shared, now: Instant) {
         self.progress = Progress::default();
-        self.enter(Phase::Idle, house.settings.idle_deadline, now);
+        self.enter(Phase::Idle, shared.settings.idle_deadline, now);
     }
 
     fn enter(&mut self, phase: Phase, within: Duration, now: Instant) {
-        self.phase = phase;
-        self.since = now;
-        // A time beyond the clock's range is no deadline at all.
-        self.deadline = now.checked_add(within).unwrap_or(now + Duration::from_secs(u64::from(u32::MAX)));
-    }
-
-    fn waits_or_ends(&self, error: &io::Error) -> Next {
-        if is_not_yet(error) { Next::Wait } else { Next::End }
+        (self.phase, self.since, self.deadline) = (phase, now, after(now, within));
     }
 }
 
-/// A reader that the application has kept beyond its call holds the transport as well: it must not keep the client waiting.
+fn wait_or_end(error: &io::Error) -> Step {
+    if is_not_yet(error) { Step::Wait } else { Step::End }
+}
+
+/// A reader that the application has kept beyond its call holds the socket as well: it must not keep the client waiting.
 impl Drop for Connection {
     fn drop(&mut self) {
-        if Arc::strong_count(&self.transport) > 1 {
-            self.transport.shutdown(Shutdown::Both);
+        if Arc::strong_count(&self.socket) > 1 {
+            self.socket.shutdown(Shutdown::Both);
         }
     }
 }

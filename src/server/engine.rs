@@ -1,81 +1,88 @@
 //! A running server: the threads, what they share, and how it all ends.
 //!
 //! ```text
-//!   accept threads ──▶ shards ◀──▶ pool (drivers and standbys) ──▶ application
-//!                        ▲
-//!                     monitor
+//!   acceptors ──▶ shards ◀──▶ pool ──▶ application
+//!                   ▲
+//!                monitor
 //! ```
 //!
-//! One thread for each listener, the monitor, and the pool: no thread is started later. Stopping: the listeners
-//! close, connections without a request end at once, what runs has the grace, then it is cut; the monitor sees to that
-//! and goes last.
+//! One thread for each listener, the monitor, and the pool: no thread is started later. What a thread holds it gives back whatever ends it.
+//! Stopping: the acceptors bring what the system had accepted and end; every connection is looked at once more, and what had arrived is
+//! answered; what runs has the grace, then it is cut. The monitor sees to that and goes last.
 
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::accept::Gate;
+use super::accept::Acceptor;
 use super::connection::Connection;
-use super::house::House;
+use super::failure::Failure;
 use super::listener::Listener;
-use super::monitor::{self, Monitor};
-use super::pool::{Vacancies, Vacancy, Worker};
+use super::monitor;
+use super::pool::{Unattended, Worker};
 use super::settings::Settings;
-use super::shard::{Shard, State};
-use super::station::Station;
+use super::shard::Shard;
+use super::shared::{Shared, lock};
+use crate::cause::Cause;
 use crate::door::Origin;
 use crate::gateway::{Gateway, Pairs};
+use crate::log::{Answer, Report};
 
 /// What the threads of a server share.
 pub(super) struct Engine {
-    pub(super) house: House,
-    pub(super) shards: Vec<Shard>,
-    pub(super) vacancies: Vacancies,
-    pub(super) monitor: Arc<Monitor>,
-    /// One for each thread of the pool.
-    pub(super) stations: Vec<Arc<Station>>,
-    pub(super) gates: Vec<Gate>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) shards: Vec<Arc<Shard>>,
+    pub(super) unattended: Unattended,
+    pub(super) acceptors: Vec<Acceptor>,
     accepting: AtomicUsize,
-    ended: AtomicBool,
+    has_ended: AtomicBool,
     next_shard: AtomicUsize,
     grace_until: Mutex<Option<Instant>>,
+}
+
+/// Counts down when its thread ends, whatever ends it.
+struct Counted<'a>(&'a Engine, &'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::SeqCst);
+        self.0.shared.monitor.wake();
+    }
 }
 
 impl Engine {
     /// Starts every thread of a server. If one cannot be started, those before it are stopped again.
     pub(super) fn start(
-        house: House,
+        shared: Arc<Shared>,
         listeners: Vec<Listener>,
         variables: &Pairs,
-    ) -> std::io::Result<(Arc<Engine>, Vec<JoinHandle<()>>)> {
-        let threads = house.settings.threads.max(1);
-        let shards = (0..house.shards).map(|_| Shard::default()).collect();
-        let vacancies = Vacancies::new(house.shards);
-        let gates = listeners.into_iter().map(|listener| {
-            let origin = origin(&house.settings, &listener, variables);
-            Gate::new(listener, origin)
+    ) -> io::Result<(Arc<Engine>, Vec<JoinHandle<()>>)> {
+        let settings = &shared.settings;
+        let shards = settings.shards.clamp(1, settings.threads.max(1));
+        let acceptors = listeners.into_iter().map(|listener| {
+            let origin = origin(settings, &listener, variables);
+            Acceptor::new(listener, origin)
         });
-        let monitor = Arc::<Monitor>::default();
         let engine = Arc::new(Engine {
-            gates: gates.collect(),
-            house,
-            shards,
-            vacancies,
-            stations: (0..threads).map(|_| Arc::new(Station::new(Arc::clone(&monitor)))).collect(),
-            monitor,
-            ended: AtomicBool::new(false),
+            acceptors: acceptors.collect(),
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            unattended: Unattended::default(),
+            shared: Arc::clone(&shared),
+            has_ended: AtomicBool::new(false),
             next_shard: AtomicUsize::new(0),
             accepting: AtomicUsize::new(0),
             grace_until: Mutex::default(),
         });
         let mut started = Vec::new();
-        let result = engine.start_threads(&mut started);
-        match result {
+        match engine.start_threads(&mut started) {
             Ok(()) => Ok((engine, started)),
             Err(error) => {
                 engine.stop(Duration::ZERO);
-                engine.send_home();
+                engine.end();
                 for thread in started {
                     let _ = thread.join();
                 }
@@ -84,31 +91,27 @@ impl Engine {
         }
     }
 
-    fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> std::io::Result<()> {
-        for (index, station) in self.stations.iter().enumerate() {
-            let station = Arc::clone(station);
-            let thread = self.thread(format!("doorway-{index}"), move |engine| Worker::new(engine, station).run());
-            started.push(thread?);
+    fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> io::Result<()> {
+        for index in 0..self.shared.settings.threads.max(1) {
+            started.push(self.thread(format!("doorway-{index}"), |engine| Worker::new(engine).run())?);
         }
-        for (shard, state) in self.shards.iter().enumerate() {
-            self.replace_driver(shard, &mut state.lock());
-        }
+        (0..self.shards.len()).for_each(|shard| self.unattended.push(shard));
         started.push(self.thread("doorway-monitor".into(), |engine| {
-            monitor::watch(engine);
-            engine.send_home();
+            while let Err(panic) = catch_unwind(AssertUnwindSafe(|| monitor::watch(engine))) {
+                engine.report_fault(panic);
+            }
+            engine.end();
         })?);
-        for index in 0..self.gates.len() {
+        for index in 0..self.acceptors.len() {
             self.accepting.fetch_add(1, Ordering::SeqCst);
             let thread = self.thread(format!("doorway-accept-{index}"), move |engine| {
-                if let Some(gate) = engine.gates.get(index) {
-                    engine.accept(gate);
+                let _counted = Counted(engine, &engine.accepting);
+                let Some(acceptor) = engine.acceptors.get(index) else { return };
+                while let Err(panic) = catch_unwind(AssertUnwindSafe(|| engine.accept(acceptor))) {
+                    engine.report_fault(panic);
                 }
-                engine.accepting.fetch_sub(1, Ordering::SeqCst);
-                engine.monitor.wake();
             });
-            started.push(thread.inspect_err(|_| {
-                self.accepting.fetch_sub(1, Ordering::SeqCst);
-            })?);
+            started.push(thread.inspect_err(|_| drop(Counted(self, &self.accepting)))?);
         }
         Ok(())
     }
@@ -117,101 +120,107 @@ impl Engine {
         self: &Arc<Engine>,
         name: String,
         run: impl FnOnce(&Engine) + Send + 'static,
-    ) -> std::io::Result<JoinHandle<()>> {
+    ) -> io::Result<JoinHandle<()>> {
         let engine = Arc::clone(self);
         Builder::new().name(name).spawn(move || run(&engine))
     }
 
     /// Brings a new connection to the shard whose turn it is.
     pub(super) fn bring(&self, connection: Box<Connection>) {
-        let index = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len();
-        if let Some(shard) = self.shards.get(index) {
-            shard.deliver(connection);
-            // Its driver stays with another connection, and would see this one up to 8 ms late.
-            if self.vacancies.has_standby() {
-                if let Some(mut state) = shard.lock_if_blocked() {
-                    self.replace_driver(index, &mut state);
-                }
+        self.deliver(self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len(), connection);
+    }
+
+    /// Brings a connection to a shard. A worker that blocks on another would see it up to 8 ms late: it is relieved if one is idle.
+    pub(super) fn deliver(&self, index: usize, connection: Box<Connection>) {
+        let Some(shard) = self.shards.get(index) else { return };
+        if let Some(absence) = shard.deliver(connection) {
+            if self.unattended.has_idle() {
+                self.take_over(index, absence);
             }
         }
     }
 
-    /// Takes a shard from its driver, which is in a call or blocked on one connection, and calls for another. Never from a driver
-    /// that sleeps: it would not notice.
-    pub(super) fn replace_driver(&self, index: usize, state: &mut State) {
-        state.tenure += 1;
-        state.away_since = None;
-        if let Some(shard) = self.shards.get(index) {
-            shard.set_blocked(state, false);
+    /// Takes a shard from its worker, which is away since that, and calls for another.
+    pub(super) fn take_over(&self, index: usize, absence: u64) {
+        if self.shards.get(index).is_some_and(|shard| shard.end_absence(absence)) {
+            self.unattended.push(index);
         }
-        self.vacancies.push(Vacancy { shard: index, tenure: state.tenure });
     }
 
-    /// Whether whole requests wait in a shard that has no driver, because no thread is free.
+    /// Whether whole requests wait in a shard that has no worker, because no thread is free.
     pub(super) fn has_work_waiting(&self) -> bool {
-        let shard_at = |place| self.vacancies.waiting_at(place).and_then(|index| self.shards.get(index));
-        self.vacancies.has_waiting()
-            && (0..).map_while(shard_at).any(|shard: &Shard| {
-                let (_, queued) = shard.counts();
-                queued > 0
-            })
+        let has_queued = |index: usize| self.shards.get(index).is_some_and(|shard| shard.counts().1 > 0);
+        !self.unattended.is_empty() && self.unattended.shards().into_iter().any(has_queued)
     }
 
-    /// The share of one shard in the queue of requests that wait for a thread.
+    /// Whether a worker is in a call, a shard has none, or blocks are held back.
+    pub(super) fn has_work_to_watch(&self) -> bool {
+        let is_in_call = |absence: u64| absence != 0 && absence % 2 == 0;
+        self.shards.iter().any(|shard| is_in_call(shard.absence()))
+            || !self.unattended.is_empty()
+            || !lock(&self.shared.held).is_empty()
+    }
+
+    /// The part of one shard in the queue of requests that wait for a thread.
     pub(super) fn queue_each(&self) -> usize {
-        (self.house.settings.queue / self.shards.len()).max(1)
+        (self.shared.settings.queue / self.shards.len()).max(1)
     }
 
-    /// Whether every thread should go home.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::SeqCst)
+    /// Says what should be impossible, so that it is mended.
+    pub(super) fn report_fault(&self, panic: Box<dyn Any + Send>) {
+        let Failure { detail, .. } = Failure::of_panic(panic);
+        self.report(Cause::ServerFault, &detail);
     }
 
-    fn send_home(&self) {
-        self.ended.store(true, Ordering::SeqCst);
-        self.vacancies.close();
-        for shard in &self.shards {
-            shard.wake();
-        }
+    pub(super) fn report(&self, cause: Cause, detail: &str) {
+        self.shared.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
     }
 
     /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.
     pub(super) fn stop(&self, grace: Duration) {
         let until = Instant::now().checked_add(grace);
         {
-            let mut current = self.grace_until.lock().unwrap_or_else(PoisonError::into_inner);
-            *current = match (*current, until) {
-                (Some(current), Some(until)) => Some(current.min(until)),
-                (current, until) => current.or(until),
-            };
+            let mut current = lock(&self.grace_until);
+            *current = current.into_iter().chain(until).min();
         }
-        self.house.begin_to_stop();
-        for listener in self.listeners() {
-            listener.unblock();
+        self.shared.begin_to_stop();
+        self.acceptors.iter().for_each(Acceptor::wake);
+        self.shared.monitor.wake();
+    }
+
+    /// Whether the server has ended: nothing is accepted any more, and no connection is left. Otherwise, while it stops, everybody is
+    /// reminded of that.
+    pub(super) fn ends(&self) -> bool {
+        if !self.shared.is_stopping() {
+            return false;
         }
-        self.monitor.wake();
+        if lock(&self.grace_until).is_some_and(|until| Instant::now() >= until) {
+            self.shared.end_the_grace();
+        }
+        let is_accepting = self.accepting.load(Ordering::SeqCst) > 0;
+        if is_accepting {
+            self.acceptors.iter().for_each(Acceptor::wake);
+        }
+        self.shards.iter().for_each(|shard| shard.wake());
+        !is_accepting
+            && self.shared.counters.busy.load(Ordering::SeqCst) == 0
+            && self.shared.places.open() == 0
+            && self.shards.iter().all(|shard| shard.lock().is_empty())
     }
 
-    /// Whether the time for what still runs is over.
-    pub(super) fn grace_is_over(&self) -> bool {
-        let until = self.grace_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() >= until)
+    /// Sends every thread home.
+    fn end(&self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+        self.unattended.close();
+        self.shards.iter().for_each(|shard| shard.wake());
     }
 
-    /// Cuts every connection that a thread works with; the thread notices when it next reads or writes.
-    pub(super) fn cut_what_runs(&self) {
-        self.stations.iter().for_each(|station| station.cut());
-    }
-
-    /// Whether no thread does anything but wait, and none accepts.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.accepting.load(Ordering::SeqCst) == 0
-            && self.house.stats.busy.load(Ordering::SeqCst) == 0
-            && self.house.places.open() == 0
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
     }
 
     pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
-        self.gates.iter().map(|gate| &gate.listener)
+        self.acceptors.iter().map(|acceptor| &acceptor.listener)
     }
 }
 

@@ -8,13 +8,18 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::net::Shutdown;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::transport::Stream;
+use super::socket::Stream;
 use crate::door::{Door, Peer};
 
 /// A listening socket.
@@ -25,7 +30,7 @@ pub struct Listener {
     pub(super) door: Door,
     /// Who may connect; nobody named is everybody.
     allowed: Vec<IpAddr>,
-    /// Opened by the server itself.
+    /// Opened by the server itself: what is changed about the socket concerns nobody else.
     own: bool,
     /// What the server made at its path: device and number of the file.
     #[cfg(unix)]
@@ -174,9 +179,11 @@ impl Listener {
         let refused =
             |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{name} at {address}: {reason}"));
         match address {
-            _ if self.door == Door::Cgi => Err(refused("CGI is not spoken at an address: use Server::serve_cgi")),
+            _ if !self.door.protocol().has_addresses() => {
+                Err(refused("CGI is not spoken at an address: use Server::serve_cgi"))
+            }
             Address::Tcp(socket)
-                if self.door.trusts_its_peer()
+                if self.door.protocol().trusts_its_peer()
                     && !socket.ip().to_canonical().is_loopback()
                     && self.allowed.is_empty() =>
             {
@@ -211,47 +218,31 @@ impl Listener {
         }
     }
 
-    /// Ends an accept that blocks in another thread.
-    ///
-    /// Shutting the listening socket down does that on Linux, but to everybody who has the socket, so never for one that was
-    /// handed over. A connection to oneself does it everywhere, unless another process with the same socket takes it.
-    pub(super) fn unblock(&self) {
-        #[cfg(unix)]
-        if self.own {
-            use std::net::Shutdown;
-            use std::os::fd::OwnedFd;
-
-            // A stream of std's over the same descriptor: the only way to its shutdown in safe code.
-            let _ = match &self.socket {
-                Kind::Tcp(socket) => {
-                    socket.try_clone().map(|clone| TcpStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both))
-                }
-                Kind::Unix(socket) => {
-                    socket.try_clone().map(|clone| UnixStream::from(OwnedFd::from(clone)).shutdown(Shutdown::Both))
-                }
-            };
-        }
-        self.connect_to_oneself();
-    }
-
-    fn connect_to_oneself(&self) {
-        match &self.address {
-            Address::Tcp(address) => {
-                let mut address = *address;
-                if address.ip().is_unspecified() {
-                    address.set_ip(match address {
-                        SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                        SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-                    });
-                }
-                let _ = TcpStream::connect_timeout(&address, std::time::Duration::from_secs(1));
+    /// Has an accept return that blocks in another thread. A TCP socket is woken by a connection: shutting it down would throw away what the
+    /// system has accepted, so that is for when nothing else helps (`at_last`). Nothing of a socket that others have too is changed.
+    pub(super) fn wake(&self, at_last: bool) {
+        const TIME: Duration = Duration::from_millis(100);
+        match (&self.socket, &self.address) {
+            #[cfg(unix)]
+            (Kind::Unix(socket), _) if self.own => {
+                let _ = socket.try_clone().map(|socket| UnixStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both));
             }
             #[cfg(unix)]
-            Address::Unix(Some(path)) => {
-                let _ = UnixStream::connect(path);
+            (Kind::Tcp(socket), _) if self.own && at_last => {
+                let _ = socket.try_clone().map(|socket| TcpStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both));
+            }
+            (Kind::Tcp(_), Address::Tcp(address)) => {
+                let ip = match address.ip() {
+                    ip if !ip.is_unspecified() => ip,
+                    IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+                };
+                let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME);
             }
             #[cfg(unix)]
-            Address::Unix(None) => {}
+            (Kind::Unix(_), Address::Unix(Some(path))) => drop(UnixStream::connect(path)),
+            #[cfg(unix)]
+            _ => {}
         }
     }
 }

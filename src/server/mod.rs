@@ -5,33 +5,32 @@
 //! a `shard`, which a thread of the `pool` sweeps and the `monitor` looks after. `engine` starts and ends it all; every limit stands in [`settings`].
 
 mod accept;
+mod answer;
+mod bounds;
 mod buffer;
+mod call;
 mod connection;
 mod engine;
-mod exchange;
 mod failure;
-mod held;
-mod house;
-mod incoming;
 mod listener;
 mod monitor;
-mod outgoing;
 mod pool;
+mod reader;
 mod refusal;
+mod response;
+mod send;
 mod settings;
 mod shard;
-mod share;
-mod station;
+mod shared;
+mod socket;
 mod stats;
-mod transport;
-mod unsent;
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,11 +41,11 @@ pub use stats::Stats;
 use crate::door::{Door, Origin, Peer};
 use crate::gateway::{Application, Gateway, Pairs};
 use crate::log::{Lines, Log};
-use connection::{Connection, Next};
+use answer::Calls;
+use connection::{Connection, Step};
 use engine::Engine;
-use exchange::Desk;
-use house::House;
-use transport::{Over, Socket, Transport, Wait};
+use shared::Shared;
+use socket::{Socket, Wait};
 
 /// A server that is listening and not yet serving.
 ///
@@ -241,8 +240,8 @@ impl Server {
         };
         self.listeners.iter().try_for_each(Listener::check)?;
         let log = self.log.unwrap_or_else(default_log);
-        let house = House::new(self.settings, Box::new(application), log);
-        let (engine, threads) = Engine::start(house, self.listeners, &self.variables)?;
+        let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
+        let (engine, threads) = Engine::start(shared, self.listeners, &self.variables)?;
         Ok(Handle { address, engine, threads })
     }
 
@@ -287,10 +286,10 @@ impl Server {
                 break (stream, peer);
             }
         };
-        let transport = Arc::new(Socket::new(stream)?);
-        transport.wait(Wait::Slice)?;
+        let socket = Socket::accepted(stream)?;
+        socket.set_wait(Wait::Slice)?;
         let client = Client { door: listener.door, peer, port: listener.address().port(), once: true };
-        self.converse(transport, client, application);
+        self.converse(socket, client, application);
         Ok(())
     }
 
@@ -302,38 +301,38 @@ impl Server {
     /// give the stream deadlines of its own.
     pub fn serve_connection(self, stream: impl Read + Write + Send + 'static, application: impl Application) {
         let client = Client { door: self.door, ..Client::default() };
-        self.converse(Arc::new(Over::new(stream)), client, application);
+        self.converse(Socket::over(stream), client, application);
     }
 
     /// Serves one connection in the calling thread: to its end, or one request only.
-    fn converse(self, transport: Arc<dyn Transport>, client: Client, application: impl Application) {
+    fn converse(self, socket: Socket, client: Client, application: impl Application) {
         let Client { door, peer, port, once } = client;
         let log = self.log.unwrap_or_else(default_log);
-        let house = House::new(self.settings, Box::new(application), log);
-        let is_cgi = door == Door::Cgi;
+        let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
+        let stands_alone = !door.protocol().has_addresses();
         let gateway = Gateway {
-            https: house.settings.https,
+            https: shared.settings.https,
             multithread: false,
-            multiprocess: is_cgi,
-            run_once: is_cgi,
+            multiprocess: stands_alone,
+            run_once: stands_alone,
             ..Gateway::default()
         };
-        let origin = Origin::new(door, gateway, house.settings.server_name.clone(), port, self.variables);
-        let mut connection = Connection::new(transport, peer, Arc::new(origin), &house, None, Instant::now());
-        let mut desk = Desk::new(&house, None);
+        let origin = Origin::new(door, gateway, shared.settings.server_name.clone(), port, self.variables);
+        let mut connection = Connection::new(socket, peer, Arc::new(origin), &shared, None, Instant::now());
+        let mut calls = Calls::new(&shared);
         loop {
             let now = Instant::now();
-            match connection.advance(&house, now, &mut desk.scratch) {
-                Next::Look => {
-                    if once && connection.is_answerable(&house.policy) {
+            match connection.step(&shared, now, &mut calls.scratch) {
+                Step::Job => {
+                    if once && !connection.has_call() && connection.is_answerable(&shared.policy) {
                         // As when a server stops: this response ends the connection.
-                        house.begin_to_stop();
+                        shared.begin_to_stop();
                     }
-                    desk.serve(&mut connection, &house, now, false);
+                    calls.run(&mut connection, now, false);
                 }
-                // A transport that waits has waited: its deadlines are looked at again.
-                Next::Wait | Next::More => {}
-                Next::End => return,
+                // A socket that waits has waited: its deadlines are looked at again. A sender of blocks is waited for here.
+                Step::Wait | Step::More => connection.wait_for_sender(),
+                Step::End => return,
             }
         }
     }
@@ -387,15 +386,15 @@ impl Handle {
 
     /// What it does at the moment and has done so far.
     pub fn stats(&self) -> Stats {
-        let house = &self.engine.house;
+        let shared = &self.engine.shared;
         let counts = self.engine.shards.iter().map(|shard| shard.counts());
         let (parked, queued) = counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
-        house.stats.read(house.places.open(), parked, queued)
+        shared.counters.read(shared.places.open(), parked, queued)
     }
 
     /// Something small that can stop the server from anywhere.
     pub fn stopper(&self) -> Stopper {
-        Stopper { engine: Arc::clone(&self.engine) }
+        Stopper { engine: Arc::downgrade(&self.engine) }
     }
 
     /// Stops: no new connections, idle ones end, what runs has the time of `grace` to finish and is cut then. Returns when every
@@ -453,18 +452,23 @@ impl fmt::Debug for Handle {
 /// ```
 #[derive(Clone)]
 pub struct Stopper {
-    engine: Arc<Engine>,
+    /// A server that has ended is not kept by it.
+    engine: Weak<Engine>,
 }
 
 impl Stopper {
     /// Stops with the grace of the settings, and returns at once.
     pub fn stop(&self) {
-        self.engine.stop(self.engine.house.settings.grace);
+        if let Some(engine) = self.engine.upgrade() {
+            engine.stop(engine.shared.settings.grace);
+        }
     }
 
     /// Stops with a grace of one's own, and returns at once. A further call can shorten the grace.
     pub fn stop_within(&self, grace: Duration) {
-        self.engine.stop(grace);
+        if let Some(engine) = self.engine.upgrade() {
+            engine.stop(grace);
+        }
     }
 }
 

@@ -1,36 +1,19 @@
-//! The fixed pool of threads that call the application: drivers of shards, and standbys that wait for one to need them.
+//! The fixed pool of threads that call the application: each attends a shard, or waits for one to need it.
 //!
-//! A thread that drives a shard sweeps it, and when a connection has a request it calls the application itself: a fast
-//! application costs no hand-over between threads, and a sweep under load no sleep, which makes the design as cheap as an event loop.
-//! While the driver is in a call its shard is unattended. When the call lasts longer than a look of the monitor, the monitor
-//! raises the shard's tenure and gives it to a standby; the slow thread finds another tenure when it returns, brings its
-//! connection back and becomes a standby. Where calls are slow as a rule (a moving average says so, or the last call for the same
-//! connection), the shard is given away before the call, whether or not a thread is free to take it: then the first that is does. So slow
-//! applications get the whole pool: calls that block for 1 ms, 16 threads, 64 clients: 13,500 calls a second, 12,650 when a shard was only
-//! given to a thread that was free; 32 busy clients beside 8 whose calls block for 50 ms: 120,000 requests a second, 86,000 without the memory
-//! of each connection.
-//!
-//! # Why this design
-//! Two designs were built and measured on one machine of two cores with 16 threads, CPU a request as a ratio to an asynchronous
-//! server (hyper) in the same run:
-//!
-//! | | 16 connections | 64 | 256 | 1,000 | beside 1,000 idle | beside 900 slow |
-//! |---|--:|--:|--:|--:|--:|--:|
-//! | a pool whose threads block on their connection while nobody waits, and a thread that parks the others | 1.70 | 1.59 | 2.48 | – | 1.05 | – |
-//! | shards with take-over | 1.01 | 0.95 | 1.03 | 1.05 | 0.94 | 0.67 |
-//!
-//! (`examples/peer` under `wrk -c N -t 2 -d 2` beside the peer, CPU from the process; single runs on a busy machine: only the
-//! ratios say something.) The first pays a hand-over between threads for every request as soon as connections outnumber threads.
+//! A worker sweeps its shard, and when a connection has a request it calls the application itself: a fast application costs no hand-over
+//! between threads, and a sweep under load no sleep, which makes the design as cheap as an event loop. When a call lasts longer than a look of
+//! the monitor, the shard is taken over by an idle worker; the slow one finds that when it comes back, brings its connection to the inbox and
+//! becomes idle. Where calls are slow as a rule (a moving average says so, or the last call for the same connection), the shard is given
+//! away before the call. `docs/performance.md` says what other designs cost.
 //!
 //! # Why it is right
-//! - *No connection is lost or served twice*: a connection is owned by value, by a collection of a shard or by one thread's variable; the
-//!   compiler sees to the rest. A thread that has lost its shard still owns the connection of its call and delivers it to the inbox.
-//! - *At most one driver sweeps*: sweeping needs the shard's lock, and every sweep begins by comparing the tenure under that lock. A tenure is
-//!   raised only under the lock, together with one vacancy; a vacancy is taken by one thread.
-//! - *No shard is left*: a shard always has a driver that will compare its tenure, or a vacancy in the queue. While a vacancy waits for a thread, the
-//!   monitor sweeps the shard aside: deadlines, refusals and slow clients go on, only applications are not called.
-//! - *None starves*: hot connections stand in a ring, a served one goes to its end; queued requests go before the ring; a driver leaves its shard
-//!   for one that has queued requests and no driver.
+//! - *No connection is lost or served twice*: it is owned by value, by a collection of a shard or by one thread's variable. A thread that has
+//!   lost its shard still owns the connection of its job and delivers it.
+//! - *At most one worker attends a shard*: one that is away has it again only if it ends its own absence, and each absence is ended once.
+//! - *No shard is left*: a shard is attended, or its worker is away and will try to end that absence, or it stands in the queue of
+//!   [`Unattended`]. While it stands there because no thread is free, the monitor sweeps it: deadlines, refusals and slow clients go on.
+//! - *None starves*: hot connections stand in a ring, a served one goes to its end; queued requests go before the ring; a worker leaves its shard
+//!   for one that has queued requests and no worker.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,93 +21,66 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Next};
+use super::answer::Calls;
+use super::connection::{Connection, Step};
 use super::engine::Engine;
-use super::exchange::Desk;
 use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH, SHORTEST, SLICES, SLOW_CALL, TURNS};
 use super::shard::{Found, Shard, State};
-use super::station::Station;
-use super::transport::Wait;
-use crate::cause::Cause;
+use super::shared::lock;
+use super::socket::Wait;
 use crate::gateway::discard_panic;
 
-/// Shards that need a driver, in the order in which they lost theirs.
-pub(super) struct Vacancies {
-    queue: Mutex<Queue>,
+/// Shards that need a worker, in the order in which they lost theirs, and the workers that wait for one.
+#[derive(Default)]
+pub(super) struct Unattended {
+    queue: Mutex<(VecDeque<usize>, bool)>,
     signal: Condvar,
     length: AtomicUsize,
-    standbys: AtomicUsize,
+    idle: AtomicUsize,
 }
 
-struct Queue {
-    vacancies: VecDeque<Vacancy>,
-    closed: bool,
-}
-
-/// A shard and the tenure that its new driver begins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Vacancy {
-    pub(super) shard: usize,
-    pub(super) tenure: u64,
-}
-
-impl Vacancies {
-    /// An empty queue for so many shards.
-    pub(super) fn new(shards: usize) -> Vacancies {
-        // A shard whose drivers are replaced again and again may stand in it more than once.
-        let queue = Queue { vacancies: VecDeque::with_capacity(4 * shards), closed: false };
-        Vacancies {
-            queue: Mutex::new(queue),
-            signal: Condvar::new(),
-            length: AtomicUsize::new(0),
-            standbys: AtomicUsize::new(0),
-        }
-    }
-
-    pub(super) fn push(&self, vacancy: Vacancy) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.vacancies.push_back(vacancy);
-        self.length.store(queue.vacancies.len(), Ordering::SeqCst);
+impl Unattended {
+    pub(super) fn push(&self, shard: usize) {
+        let mut queue = lock(&self.queue);
+        queue.0.push_back(shard);
+        self.length.store(queue.0.len(), Ordering::SeqCst);
         drop(queue);
         self.signal.notify_one();
     }
 
-    /// Waits as a standby; `None` when the server has ended.
-    fn take(&self) -> Option<Vacancy> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits for a shard; `None` when the server has ended.
+    fn take(&self) -> Option<usize> {
+        let mut queue = lock(&self.queue);
         loop {
-            if queue.closed {
+            if queue.1 {
                 return None;
             }
-            if let Some(vacancy) = queue.vacancies.pop_front() {
-                self.length.store(queue.vacancies.len(), Ordering::SeqCst);
-                return Some(vacancy);
+            if let Some(shard) = queue.0.pop_front() {
+                self.length.store(queue.0.len(), Ordering::SeqCst);
+                return Some(shard);
             }
-            self.standbys.fetch_add(1, Ordering::SeqCst);
+            self.idle.fetch_add(1, Ordering::SeqCst);
             queue = self.signal.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            self.standbys.fetch_sub(1, Ordering::SeqCst);
+            self.idle.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
-    /// Whether a thread waits that no vacancy has called yet.
-    pub(super) fn has_standby(&self) -> bool {
-        self.standbys.load(Ordering::SeqCst) > self.length.load(Ordering::SeqCst)
+    /// Whether a worker waits that no shard has called yet.
+    pub(super) fn has_idle(&self) -> bool {
+        self.idle.load(Ordering::SeqCst) > self.length.load(Ordering::SeqCst)
     }
 
-    /// Whether a shard waits for a driver.
-    pub(super) fn has_waiting(&self) -> bool {
-        self.length.load(Ordering::SeqCst) > 0
+    pub(super) fn is_empty(&self) -> bool {
+        self.length.load(Ordering::SeqCst) == 0
     }
 
-    /// The shard that is at a place in the queue.
-    pub(super) fn waiting_at(&self, place: usize) -> Option<usize> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.vacancies.get(place).map(|vacancy| vacancy.shard)
+    pub(super) fn shards(&self) -> Vec<usize> {
+        lock(&self.queue).0.iter().copied().collect()
     }
 
-    /// Sends every thread home.
+    /// Sends every worker home.
     pub(super) fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        lock(&self.queue).1 = true;
         self.signal.notify_all();
     }
 }
@@ -132,75 +88,132 @@ impl Vacancies {
 /// A thread of the pool.
 pub(super) struct Worker<'a> {
     engine: &'a Engine,
-    station: Arc<Station>,
-    desk: Desk,
+    calls: Calls,
+}
+
+/// A shard that a worker has. Whatever ends that hands it on, a panic of ours included, unless it is another's already.
+struct Attendance<'a> {
+    engine: &'a Engine,
+    index: usize,
+    shard: &'a Arc<Shard>,
+    /// While it is away.
+    absence: Option<u64>,
+    is_lost: bool,
+}
+
+impl Attendance<'_> {
+    /// Comes back. Tells whether the shard is still its own.
+    fn come_back(&mut self) -> bool {
+        if let Some(absence) = self.absence.take() {
+            self.is_lost = !self.shard.end_absence(absence);
+        }
+        !self.is_lost
+    }
+
+    /// Goes from one absence into another. Tells whether the shard is still its own.
+    fn stay_away(&mut self, blocks: bool) -> bool {
+        let next = self.absence.and_then(|absence| self.shard.stay_away(absence, blocks));
+        self.absence = next.or(self.absence);
+        next.is_some()
+    }
+
+    /// When the call for this connection is likely to last, the shard is given away before it, whether or not a thread is free to
+    /// take it at once, so that the first that becomes free does.
+    fn give_away_if_slow(&self, connection: &Connection) {
+        if let Some(absence) = self.absence {
+            if self.shard.average_call() > SLOW_CALL || connection.last_call > LONG_CALL {
+                self.engine.take_over(self.index, absence);
+            }
+        }
+    }
+}
+
+impl Drop for Attendance<'_> {
+    fn drop(&mut self) {
+        if self.come_back() && !self.engine.has_ended() {
+            self.engine.unattended.push(self.index);
+        }
+    }
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(engine: &'a Engine, station: Arc<Station>) -> Worker<'a> {
-        Worker { engine, desk: Desk::new(&engine.house, Some(Arc::clone(&station))), station }
+    pub(super) fn new(engine: &'a Engine) -> Worker<'a> {
+        Worker { engine, calls: Calls::new(&engine.shared) }
     }
 
-    /// Drives one shard after the other until the server ends.
+    /// Attends one shard after the other until the server ends.
     pub(super) fn run(mut self) {
-        while let Some(vacancy) = self.engine.vacancies.take() {
-            if let Some(shard) = self.engine.shards.get(vacancy.shard) {
-                self.drive(shard, vacancy);
+        while let Some(index) = self.engine.unattended.take() {
+            let Some(shard) = self.engine.shards.get(index) else { continue };
+            let attendance = Attendance { engine: self.engine, index, shard, absence: None, is_lost: false };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.attend(attendance))) {
+                self.engine.report_fault(panic);
+                self.calls = Calls::new(&self.engine.shared);
             }
         }
     }
 
-    /// Drives a shard until it is lost or the server ends.
-    fn drive(&mut self, shard: &Shard, vacancy: Vacancy) {
-        let house = &self.engine.house;
-        let mut fruitless = 0;
-        let mut turns = 0_u32;
+    /// Attends a shard until it is another's, another needs a worker more, or the server ends.
+    fn attend(&mut self, mut own: Attendance<'_>) {
+        let (engine, shard, shared) = (self.engine, own.shard, &*self.engine.shared);
+        let (mut fruitless, mut turns) = (0, 0_u32);
         let mut state = shard.lock();
-        while state.tenure == vacancy.tenure && !self.engine.has_ended() {
-            // Not before a sweep: two shards without a driver would be exchanged for each other by the one thread that is free, for ever.
-            if turns > 0 && self.engine.has_work_waiting() {
-                // The other shard has nobody: take turns.
-                self.engine.replace_driver(vacancy.shard, &mut state);
-                return;
+        while !engine.has_ended() {
+            // Not before a sweep: two shards without a worker would be exchanged for each other by the one thread that is free, for ever.
+            if turns > 0 && engine.has_work_waiting() {
+                return drop(state);
             }
             turns = turns.wrapping_add(1);
-            if turns % RUSH.turns == 0 && (turns % TURNS == 0 || self.engine.is_rush()) {
-                drop(state);
-                self.engine.accept_in_rush();
-                if turns % TURNS == 0 {
-                    std::thread::yield_now();
-                }
-                state = shard.lock();
+            if turns % RUSH.turns == 0 && (turns % TURNS == 0 || engine.is_rush()) {
+                state = self.look_up(shard, state, turns);
                 continue;
             }
             shard.take_mail(&mut state);
             let now = Instant::now();
-            let found = state.sweep(house, now, &mut self.desk.scratch);
+            let found = shard.sweep(&mut state, shared, now, &mut self.calls.scratch, None);
             shard.publish(&state);
-            state = match found {
-                Found::Ready(connection) => {
+            let back = match found {
+                Found::Nothing(Some(Duration::ZERO)) => continue,
+                Found::Nothing(time) => {
+                    state = self.pause(shard, state, time, &mut fruitless);
+                    continue;
+                }
+                Found::Job(connection) => {
+                    own.absence = Some(shard.leave(false));
+                    drop(state);
                     fruitless = 0;
-                    let Some(state) = self.attend(shard, state, vacancy, connection, now) else { return };
-                    state
+                    own.give_away_if_slow(&connection);
+                    self.run_job(shard, connection, now)
                 }
-                Found::Queued(mut connection, waited) => {
-                    fruitless = 0;
-                    if waited > house.settings.queue_timeout {
-                        connection.refuse(Cause::QueueTimeout, house, now);
-                        state.put(connection);
-                        continue;
-                    }
-                    let Some(state) = self.attend(shard, state, vacancy, connection, now) else { return };
-                    state
+                Found::Alone(connection, due) => {
+                    own.absence = Some(shard.leave(true));
+                    drop(state);
+                    self.block_on(&mut own, connection, due)
                 }
-                Found::Alone(connection) => {
-                    let Some(state) = self.stay_with(shard, state, vacancy, connection) else { return };
-                    state
-                }
-                Found::Nothing(Some(Duration::ZERO)) => state,
-                Found::Nothing(time) => self.pause(shard, state, time, &mut fruitless),
             };
+            let back = back.filter(|connection| connection.may_join_the_others());
+            if !own.come_back() {
+                // The others have it by now.
+                if let Some(connection) = back {
+                    engine.deliver(own.index, connection);
+                }
+                return;
+            }
+            state = shard.lock();
+            if let Some(connection) = back {
+                state.put(connection);
+            }
         }
+    }
+
+    /// Now and then: accepts in a rush, and lets clients and other workers have the core.
+    fn look_up<'s>(&self, shard: &'s Shard, state: MutexGuard<'s, State>, turns: u32) -> MutexGuard<'s, State> {
+        drop(state);
+        self.engine.accept_in_rush();
+        if turns % TURNS == 0 {
+            std::thread::yield_now();
+        }
+        shard.lock()
     }
 
     /// Nothing is to be done in the shard: accepts what comes in a rush, yields, and sleeps when that has led to nothing for long.
@@ -220,7 +233,7 @@ impl<'a> Worker<'a> {
         if is_rush && self.engine.accept_in_rush() {
             *fruitless = 0;
         } else if *fruitless > IDLE_PASSES {
-            // Nobody wakes a driver for a connection that it is to accept itself.
+            // Nobody wakes a worker for a connection that it is to accept itself.
             return shard.sleep(shard.lock(), Some(time.map_or(SHORTEST, |time| time.min(SHORTEST))));
         } else {
             // Under load the next request or connection is a moment away, and a sleep would cost more than it.
@@ -229,160 +242,69 @@ impl<'a> Worker<'a> {
         shard.lock()
     }
 
-    /// Answers what a connection holds. Gives the shard's lock back, or nothing when the shard is somebody else's now.
-    fn attend<'s>(
-        &mut self,
-        shard: &'s Shard,
-        mut state: MutexGuard<'s, State>,
-        vacancy: Vacancy,
-        connection: Box<Connection>,
-        now: Instant,
-    ) -> Option<MutexGuard<'s, State>> {
-        let engine = self.engine;
-        let gives_away = is_slow(shard, &connection);
-        if gives_away {
-            engine.replace_driver(vacancy.shard, &mut state);
-        } else {
-            state.away_since = Some(now);
-        }
-        drop(state);
+    /// Runs what a connection has for a thread. Gives it back unless it has ended.
+    fn run_job(&mut self, shard: &Shard, mut connection: Box<Connection>, now: Instant) -> Option<Box<Connection>> {
+        let shared = &self.engine.shared;
         // It looks after a call that lasts, and after a shard that no thread is free for.
-        engine.monitor.notice();
-        let (connection, lasted) = self.serve(shard, connection, now);
-        shard.note_call(lasted);
-        if gives_away {
-            self.bring_back(shard, connection);
-            return None;
+        shared.monitor.notice();
+        let busy = shared.counters.busy();
+        let gathers = shard.average_call() < QUICK_CALL;
+        // The application's panics are caught where they are answered. What is caught here is a value of the application's that
+        // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
+        let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now, gathers)));
+        drop(busy);
+        match run {
+            Ok(lasted) => {
+                connection.last_call = lasted;
+                shard.note_call(lasted);
+                Some(connection)
+            }
+            Err(panic) => {
+                discard_panic(panic);
+                self.calls = Calls::new(shared);
+                None
+            }
         }
-        self.come_back(shard, vacancy, connection)
     }
 
     /// Stays with the shard's only hot connection: blocks on it, one slice at a time, so that the kernel wakes the thread when its
     /// client says something. Two system calls a request, and no sleep of any other kind.
-    fn stay_with<'s>(
+    fn block_on(
         &mut self,
-        shard: &'s Shard,
-        mut state: MutexGuard<'s, State>,
-        vacancy: Vacancy,
+        own: &mut Attendance<'_>,
         mut connection: Box<Connection>,
-    ) -> Option<MutexGuard<'s, State>> {
-        let house = &self.engine.house;
-        shard.set_blocked(&mut state, true);
-        drop(state);
+        due: Option<Instant>,
+    ) -> Option<Box<Connection>> {
+        let (shard, shared) = (own.shard, &*self.engine.shared);
         let mut slices = 0;
         let mut now = Instant::now();
-        while slices < SLICES && !house.is_stopping() && connection.is_worth_waiting_for() {
-            let may_wait = !shard.has_mail() && connection.transport.wait(Wait::Slice).is_ok();
+        // Whoever brings something looks whether the worker blocks, and this looks for mail after it has said so: one sees the other.
+        while slices < SLICES
+            && !shard.has_mail()
+            && !shared.is_stopping()
+            && due.is_none_or(|due| now < due)
+            && connection.is_worth_waiting_for()
+            && connection.socket.set_wait(Wait::Slice).is_ok()
+        {
             // The reading of before the wait is good enough for a deadline; one call of the clock is spared.
-            let next = if may_wait { connection.advance(house, now, &mut self.desk.scratch) } else { Next::Wait };
+            let step = connection.step(shared, now, &mut self.calls.scratch);
             now = Instant::now();
-            let mut state = shard.lock();
-            let is_lost = state.tenure != vacancy.tenure;
-            match next {
-                Next::Look => {}
-                Next::End if is_lost => return None,
-                Next::End => {
-                    shard.set_blocked(&mut state, false);
-                    return Some(state);
+            match step {
+                Step::End => return None,
+                Step::Wait | Step::More => slices += 1,
+                Step::Job => {
+                    if !own.stay_away(false) {
+                        break;
+                    }
+                    own.give_away_if_slow(&connection);
+                    connection = self.run_job(shard, connection, now)?;
+                    slices = 0;
+                    if !own.stay_away(true) {
+                        break;
+                    }
                 }
-                Next::Wait | Next::More if may_wait && !is_lost && !state.is_wanted(now) => {
-                    slices += 1;
-                    continue;
-                }
-                Next::Wait | Next::More => break,
-            }
-            // Once more a slow application: its calls need the shard for others.
-            let gives_away = !is_lost && is_slow(shard, &connection);
-            if gives_away {
-                self.engine.replace_driver(vacancy.shard, &mut state);
-            } else if !is_lost {
-                shard.set_blocked(&mut state, false);
-                state.away_since = Some(now);
-            }
-            drop(state);
-            self.engine.monitor.notice();
-            let (back, lasted) = self.serve(shard, connection, now);
-            shard.note_call(lasted);
-            slices = 0;
-            let Some(back) = back else { return self.come_back(shard, vacancy, None) };
-            connection = back;
-            let mut state = shard.lock();
-            if state.tenure != vacancy.tenure {
-                break;
-            }
-            state.away_since = None;
-            shard.set_blocked(&mut state, true);
-            if state.is_wanted(now) {
-                break;
             }
         }
-        self.come_back(shard, vacancy, Some(connection))
+        Some(connection)
     }
-
-    /// Takes the shard up again, if it has not been given to another.
-    fn come_back<'s>(
-        &self,
-        shard: &'s Shard,
-        vacancy: Vacancy,
-        connection: Option<Box<Connection>>,
-    ) -> Option<MutexGuard<'s, State>> {
-        // Among the others no read may wait.
-        let connection = connection.filter(|connection| connection.transport.wait(Wait::No).is_ok());
-        let mut state = shard.lock();
-        if state.tenure != vacancy.tenure {
-            drop(state);
-            self.bring_back(shard, connection);
-            return None;
-        }
-        state.away_since = None;
-        shard.set_blocked(&mut state, false);
-        if let Some(connection) = connection {
-            state.put(connection);
-        }
-        Some(state)
-    }
-
-    fn bring_back(&self, shard: &Shard, connection: Option<Box<Connection>>) {
-        if let Some(connection) = connection.filter(|connection| connection.transport.wait(Wait::No).is_ok()) {
-            shard.deliver(connection);
-        }
-        if self.engine.house.is_stopping() {
-            self.engine.monitor.wake();
-        }
-    }
-
-    /// Answers the requests that a connection holds. Gives it back unless it has ended, and how long that took.
-    fn serve(
-        &mut self,
-        shard: &Shard,
-        mut connection: Box<Connection>,
-        begin: Instant,
-    ) -> (Option<Box<Connection>>, Duration) {
-        let house = &self.engine.house;
-        let gathers = shard.average_call() < QUICK_CALL;
-        house.stats.busy.fetch_add(1, Ordering::SeqCst);
-        self.station.enter(&connection.transport);
-        // The application's panics are caught where they are answered. What is caught here is a value of the application's that
-        // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
-        let served = catch_unwind(AssertUnwindSafe(|| self.desk.serve(&mut connection, house, begin, gathers)));
-        self.station.leave();
-        house.stats.busy.fetch_sub(1, Ordering::SeqCst);
-        match served {
-            Ok(lasted) => {
-                connection.last_call = lasted;
-                (Some(connection), lasted)
-            }
-            Err(panic) => {
-                discard_panic(panic);
-                self.desk = Desk::new(house, Some(Arc::clone(&self.station)));
-                (None, Duration::ZERO)
-            }
-        }
-    }
-}
-
-/// Whether the call for this connection is likely to last: the shard is given away before it then, whether or not a thread is free to take
-/// it at once, so that the first that becomes free does.
-fn is_slow(shard: &Shard, connection: &Connection) -> bool {
-    shard.average_call() > SLOW_CALL || connection.last_call > LONG_CALL
 }

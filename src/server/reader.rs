@@ -30,7 +30,9 @@ const AHEAD: usize = 256 * 1024;
 
 /// How much of a content is still to come.
 pub(super) enum Coding {
-    Length { left: u64 },
+    Length {
+        left: u64,
+    },
     Chunked(Decoder),
     /// The protocol's own.
     Door(Box<dyn ContentReader>),
@@ -148,7 +150,7 @@ pub(super) struct ContentState {
     /// Whether the client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     /// The final head went out first: the client need not send its content any more.
-    is_overtaken: bool,
+    pub(super) is_overtaken: bool,
     pub(super) failure: Option<Cause>,
     /// None where all of the content had arrived before the call, or has arrived since.
     pub(super) seat: Option<Seat>,
@@ -402,7 +404,7 @@ mod tests {
 
     use super::*;
     use crate::gateway::{Environ, StartResponse};
-    use crate::server::log::Lines;
+    use crate::log::Lines;
 
     #[test]
     fn content_may_pause_for_the_stall_time_and_must_keep_the_rate_after_ten_seconds() {

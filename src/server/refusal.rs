@@ -2,16 +2,16 @@
 //!
 //! RFC 9110 section 15. Nothing of the request, of the application or of the machine goes into it.
 
-use super::house::House;
+use super::send::SendQueue;
 use super::settings::RETRY_AFTER;
-use super::unsent::Unsent;
+use super::shared::Shared;
 use crate::door::http::ALLOW;
-use crate::door::{Facts, Persistence, Reply, fastcgi};
+use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::Headers;
 use crate::http::framing;
 
 /// A response of the server itself: the reason and nothing more.
-pub(super) fn refusal(status: u16, addressee: Facts, house: &House) -> Unsent {
+pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> SendQueue {
     let mut headers = Headers::new();
     headers.add("Content-Type", "text/plain");
     match status {
@@ -21,8 +21,8 @@ pub(super) fn refusal(status: u16, addressee: Facts, house: &House) -> Unsent {
     }
     let reason = reason_of(status);
     let framing = framing::response(addressee.version, addressee.is_head, status, None, Some(reason.len() as u64 + 1));
-    let settings = &house.settings;
-    let date = house.date();
+    let settings = &shared.settings;
+    let date = shared.date();
     let reply = Reply {
         status: (status, reason),
         headers: &headers,
@@ -31,17 +31,19 @@ pub(super) fn refusal(status: u16, addressee: Facts, house: &House) -> Unsent {
         date: settings.date_field.then_some(&date),
         server: settings.server_field.as_deref(),
     };
-    let mut unsent = Unsent::default();
-    addressee.door.write_head(unsent.front(), &reply);
+    let mut out = Vec::new();
+    addressee.door.protocol().write_head(&mut out, &reply);
     if !addressee.is_head {
-        unsent.front().extend_from_slice(reason.as_bytes());
-        unsent.front().push(b'\n');
+        out.extend_from_slice(reason.as_bytes());
+        out.push(b'\n');
     }
-    if let Some(id) = addressee.record_id {
-        fastcgi::enclose(unsent.front(), 0, id);
-        unsent.append(&fastcgi::end_request(id, status == 503));
+    if let Some(framer) = &mut addressee.framer {
+        framer.enclose(&mut out, 0);
+        out.extend_from_slice(&framer.end(status == 503));
     }
-    unsent
+    let mut queue = SendQueue::default();
+    queue.push(out.into());
+    queue
 }
 
 /// The reasons of the statuses that the server gives by itself (RFC 9110 section 15).
@@ -55,8 +57,11 @@ pub(super) fn reason_of(status: u16) -> &'static str {
         417 => "Expectation Failed",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
         _ => "Internal Server Error",
     }
 }

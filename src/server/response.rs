@@ -137,7 +137,9 @@ impl Response {
 
     /// Whether everything that the head promised has been framed and sent.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.delimiter, Some(Delimiter::Length(_) | Delimiter::None)) && self.left == 0 && self.queue.is_empty()
+        matches!(self.delimiter, Some(Delimiter::Length(_) | Delimiter::None))
+            && self.left == 0
+            && self.queue.is_empty()
     }
 
     /// Whether the body is dropped whatever it holds (HEAD, 204, 304).

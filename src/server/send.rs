@@ -62,6 +62,11 @@ impl SendQueue {
         self.front.capacity() + self.owned
     }
 
+    /// Whether all of it stands in one run of memory.
+    pub(super) fn is_flat(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// The run of memory to write a head to, behind what is there, as long as all of that stands in it.
     pub(super) fn front(&mut self) -> Option<&mut Vec<u8>> {
         self.blocks.is_empty().then_some(&mut self.front)

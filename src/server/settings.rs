@@ -4,7 +4,7 @@
 //! [`Settings`]). It reads the system's descriptor limit where the system tells it, and decides nothing else.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::door::Policy;
 use crate::http::head;
@@ -174,6 +174,12 @@ pub(crate) struct Rush {
     pub(crate) look: Duration,
     /// A driver that has enough to do accepts at every so many turns.
     pub(crate) turns: u32,
+}
+
+/// A moment later. A time beyond the clock's range is so far away that it is no deadline at all.
+pub(super) fn after(now: Instant, time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(u32::MAX as u64);
+    now.checked_add(time).unwrap_or_else(|| now.checked_add(FAR).unwrap_or(now))
 }
 
 /// The value of Retry-After with a 503, in seconds.

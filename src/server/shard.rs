@@ -1,67 +1,70 @@
-//! A set of connections and the sweep over it: where connections are while they wait for their clients, and how a thread finds
-//! the next that needs it.
+//! A set of connections: where they are while they wait, and how a thread finds the next that needs it.
 //!
-//! Whoever sweeps holds the shard's lock; while it runs an application it holds none, so that the shard can be given to another
-//! thread meanwhile. A connection is hot for a moment (1 to 10 ms) after it did something, and looked at in every sweep; then it is cold,
-//! and looked at after a time proportional to how long it has been quiet. A look is one non-blocking read or write: 0.23 µs
-//! when there is nothing. A cold connection gives its buffer back.
+//! A worker attends a shard: it holds the lock while it sweeps, and lets go of it to run a job. One word says who has the shard: 0 while a
+//! worker attends it (or it waits for one), otherwise the number of the absence of its worker, odd while that blocks on the only connection.
+//! Whoever turns that number to 0 has the shard: its worker coming back, the monitor that has seen the same number twice, or whoever brings a
+//! connection to a worker that blocks. A worker that fails to has lost it.
 //!
-//! Invariant: a connection is at every moment in exactly one place: in one of the three collections of a shard, in its inbox,
-//! or owned by one thread. It moves only by being moved, so it can be neither lost nor served twice.
+//! A connection is hot for a moment (1 to 10 ms) after it did something, and looked at in every sweep; then it is cold, and looked at after a
+//! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
+//! that, and is not looked at. A cold connection gives its buffer back.
+//!
+//! Invariant: a connection is at every moment in exactly one place: in one of the collections of a shard, in its inbox, or owned by one
+//! thread. It moves only by being moved, so it can be neither lost nor served twice.
 
 use std::cmp::Ordering as Order;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Next};
-use super::house::House;
+use super::connection::{Connection, Step};
 use super::settings::{COOL, COOL_EACH, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
+use super::shared::{Shared, lock};
 use crate::cause::Cause;
-use crate::door::{Examined, Room};
+use crate::gateway::Wake;
 use crate::log::Answer;
 
-/// The connections of one shard, and who drives it.
+/// The connections of one shard, and who has it.
 pub(super) struct Shard {
     state: Mutex<State>,
     inbox: Mutex<Inbox>,
     signal: Condvar,
     has_mail: AtomicBool,
-    /// Whether the driver may be blocking on the shard's only hot connection; [`State::blocked`] is the truth.
-    blocked: AtomicBool,
+    /// The absence of its worker, or 0.
+    away: AtomicU64,
+    absences: AtomicU64,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicU64,
     waiting: AtomicUsize,
     queued: AtomicUsize,
 }
 
-/// Connections that other threads bring: accepted ones, and those whose call lasted so long that the shard went on without them.
+/// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
+/// the places of those for which a block was sent.
+#[derive(Default)]
 struct Inbox {
-    arrived: Arrived,
-    asleep: bool,
-    woken: bool,
+    arrived: Vec<Box<Connection>>,
+    awake: Vec<usize>,
+    is_asleep: bool,
+    is_woken: bool,
 }
 
-/// By their pointers: a connection goes from thread to thread without being copied.
-pub(super) type Arrived = Vec<Box<Connection>>;
-
-/// What the driver of a shard works on.
+/// What is swept. In boxes, so that a connection goes from thread to thread without being copied.
 pub(super) struct State {
-    /// Which driver the shard belongs to: one that finds another number here has lost it.
-    pub(super) tenure: u64,
-    /// Since when the driver has been in a call of the application.
-    pub(super) away_since: Option<Instant>,
-    /// Whether the driver blocks on the only hot connection.
-    blocked: bool,
     hot: VecDeque<Box<Connection>>,
     cold: BinaryHeap<Parked>,
-    /// Whole requests that were found while no thread was free to answer them.
-    ready: VecDeque<(Box<Connection>, Instant)>,
-    arrived: Arrived,
-    epoch: Instant,
+    /// Those that wait for a block from another thread, and the places that are free.
+    streams: Vec<Option<Box<Connection>>>,
+    free: Vec<usize>,
+    /// Jobs that were found while no thread was free to run them.
+    ready: VecDeque<Box<Connection>>,
+    mail: (Vec<Box<Connection>>, Vec<usize>),
+    start: Instant,
     last_report: Option<Instant>,
+    /// How far a stop has come that every connection was looked at for: 1 when it began, 2 when its grace was over.
+    stop_seen: u8,
 }
 
 /// A cold connection and when it is looked at next.
@@ -72,12 +75,10 @@ struct Parked {
 
 /// What a sweep found.
 pub(super) enum Found {
-    /// A connection with something to answer.
-    Ready(Box<Connection>),
-    /// One that was ready before, and so long ago.
-    Queued(Box<Connection>, Duration),
-    /// The only hot connection, and it says nothing.
-    Alone(Box<Connection>),
+    /// A connection for which a thread is needed.
+    Job(Box<Connection>),
+    /// The only hot connection, and it says nothing. Another is due at a time.
+    Alone(Box<Connection>, Option<Instant>),
     /// Nothing now: look again after this time, or when somebody calls.
     Nothing(Option<Duration>),
 }
@@ -86,22 +87,23 @@ impl Default for Shard {
     fn default() -> Shard {
         // Room for a usual crowd from the start, so that the steady state of a small server never allocates.
         let state = State {
-            tenure: 0,
-            away_since: None,
-            blocked: false,
             hot: VecDeque::with_capacity(256),
             cold: BinaryHeap::with_capacity(256),
+            streams: Vec::new(),
+            free: Vec::new(),
             ready: VecDeque::with_capacity(64),
-            arrived: Vec::with_capacity(64),
-            epoch: Instant::now(),
+            mail: (Vec::with_capacity(64), Vec::new()),
+            start: Instant::now(),
             last_report: None,
+            stop_seen: 0,
         };
         Shard {
             state: Mutex::new(state),
-            inbox: Mutex::new(Inbox { arrived: Vec::with_capacity(64), asleep: false, woken: false }),
+            inbox: Mutex::new(Inbox { arrived: Vec::with_capacity(64), ..Inbox::default() }),
             signal: Condvar::new(),
             has_mail: AtomicBool::new(false),
-            blocked: AtomicBool::new(false),
+            away: AtomicU64::new(0),
+            absences: AtomicU64::new(0),
             average: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
@@ -111,54 +113,81 @@ impl Default for Shard {
 
 impl Shard {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
-    /// The state, if nobody is sweeping.
-    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
-        match self.state.try_lock() {
-            Ok(state) => Some(state),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    /// Its worker goes away: to run a job, or to block on the only connection. It comes back with the number.
+    pub(super) fn leave(&self, blocks: bool) -> u64 {
+        let absence = self.next_absence(blocks);
+        self.away.store(absence, Ordering::SeqCst);
+        absence
     }
 
-    /// Brings a connection.
-    pub(super) fn deliver(&self, connection: Box<Connection>) {
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Goes from one absence into another, without looking at the shard in between. `None` when the shard is another's now.
+    pub(super) fn stay_away(&self, absence: u64, blocks: bool) -> Option<u64> {
+        let next = self.next_absence(blocks);
+        self.away.compare_exchange(absence, next, Ordering::SeqCst, Ordering::SeqCst).is_ok().then_some(next)
+    }
+
+    /// Ends an absence. Whoever succeeds has the shard.
+    pub(super) fn end_absence(&self, absence: u64) -> bool {
+        self.away.compare_exchange(absence, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// The present absence, or 0.
+    pub(super) fn absence(&self) -> u64 {
+        self.away.load(Ordering::SeqCst)
+    }
+
+    /// No number is used twice, so that none can be mistaken for another.
+    fn next_absence(&self, blocks: bool) -> u64 {
+        self.absences.fetch_add(2, Ordering::Relaxed) + 2 + u64::from(blocks)
+    }
+
+    /// Brings a connection. Gives the absence of a worker that blocks and would see it late.
+    pub(super) fn deliver(&self, connection: Box<Connection>) -> Option<u64> {
+        let mut inbox = lock(&self.inbox);
         inbox.arrived.push(connection);
-        self.has_mail.store(true, Ordering::SeqCst);
-        let asleep = inbox.asleep;
+        self.ring(inbox);
+        let absence = self.absence();
+        (absence % 2 == 1).then_some(absence)
+    }
+
+    /// Has the worker look around.
+    pub(super) fn wake(&self) {
+        let mut inbox = lock(&self.inbox);
+        inbox.is_woken = true;
         drop(inbox);
-        if asleep {
+        self.signal.notify_all();
+    }
+
+    fn ring(&self, inbox: MutexGuard<'_, Inbox>) {
+        self.has_mail.store(true, Ordering::SeqCst);
+        let is_asleep = inbox.is_asleep;
+        drop(inbox);
+        if is_asleep {
             self.signal.notify_all();
         }
-    }
-
-    /// Has the driver look around.
-    pub(super) fn wake(&self) {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).woken = true;
-        self.signal.notify_all();
     }
 
     /// Sleeps without the lock until the time is over or somebody brings something.
     pub(super) fn sleep<'a>(&'a self, state: MutexGuard<'a, State>, time: Option<Duration>) -> MutexGuard<'a, State> {
         drop(state);
-        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if inbox.arrived.is_empty() && !inbox.woken {
-            inbox.asleep = true;
+        let mut inbox = lock(&self.inbox);
+        if !self.has_mail() && !inbox.is_woken {
+            inbox.is_asleep = true;
             inbox = match time {
                 Some(time) => self.signal.wait_timeout(inbox, time).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.signal.wait(inbox).unwrap_or_else(PoisonError::into_inner),
             };
-            inbox.asleep = false;
+            inbox.is_asleep = false;
         }
-        inbox.woken = false;
+        inbox.is_woken = false;
         drop(inbox);
         self.lock()
     }
 
-    /// Whether something was brought that the driver has not seen.
+    /// Whether something was brought that the worker has not seen.
     pub(super) fn has_mail(&self) -> bool {
         self.has_mail.load(Ordering::SeqCst)
     }
@@ -168,29 +197,21 @@ impl Shard {
         if !self.has_mail() {
             return;
         }
-        let mut arrived = std::mem::take(&mut state.arrived);
         {
-            let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut inbox.arrived, &mut arrived);
+            let mut inbox = lock(&self.inbox);
+            std::mem::swap(&mut inbox.arrived, &mut state.mail.0);
+            std::mem::swap(&mut inbox.awake, &mut state.mail.1);
             self.has_mail.store(false, Ordering::SeqCst);
         }
-        state.hot.extend(arrived.drain(..));
-        state.arrived = arrived;
-    }
-
-    /// The driver is about to block on one connection, or no longer. It looks for mail after that, as whoever brings mail looks at
-    /// this after the delivery: one of them sees the other.
-    pub(super) fn set_blocked(&self, state: &mut State, blocked: bool) {
-        state.blocked = blocked;
-        self.blocked.store(blocked, Ordering::SeqCst);
-    }
-
-    /// The state, if its driver blocks on one connection.
-    pub(super) fn lock_if_blocked(&self) -> Option<MutexGuard<'_, State>> {
-        if !self.blocked.load(Ordering::SeqCst) {
-            return None;
+        let State { hot, streams, free, mail, .. } = state;
+        hot.extend(mail.0.drain(..));
+        for place in mail.1.drain(..) {
+            // One that has been moved meanwhile needs no waking, and one that has come to its place bears a look too many.
+            if let Some(connection) = streams.get_mut(place).and_then(Option::take) {
+                free.push(place);
+                hot.push_back(connection);
+            }
         }
-        Some(self.lock()).filter(|state| state.blocked)
     }
 
     /// Notes how long a call lasted.
@@ -214,255 +235,241 @@ impl Shard {
 
     /// Publishes the counts.
     pub(super) fn publish(&self, state: &State) {
-        self.waiting.store(state.hot.len() + state.cold.len(), Ordering::Relaxed);
+        let streams = state.streams.len() - state.free.len();
+        self.waiting.store(state.hot.len() + state.cold.len() + streams, Ordering::Relaxed);
         self.queued.store(state.ready.len(), Ordering::Relaxed);
     }
-}
 
-impl State {
-    /// Whether a driver that stays with one connection should look at the others.
-    pub(super) fn is_wanted(&self, now: Instant) -> bool {
-        !self.ready.is_empty() || !self.hot.is_empty() || self.cold.peek().is_some_and(|parked| parked.due <= now)
-    }
-
-    /// Puts a connection among the hot ones.
-    pub(super) fn put(&mut self, connection: Box<Connection>) {
-        self.hot.push_back(connection);
-    }
-
-    /// Looks at every hot connection once and at the cold ones that are due, until one needs a thread.
-    pub(super) fn sweep(&mut self, house: &House, now: Instant, scratch: &mut Vec<u8>) -> Found {
-        if house.held.load(Ordering::Relaxed) > house.settings.held {
-            self.keep_within_memory(house);
-        }
-        if let Some((connection, since)) = self.ready.pop_front() {
-            return Found::Queued(connection, now.saturating_duration_since(since));
-        }
-        while self.cold.peek().is_some_and(|parked| parked.due <= now) {
-            if let Some(ready) = self.take_cold().and_then(|connection| self.look(connection, house, now, scratch)) {
-                return Found::Ready(ready);
+    /// Looks at every hot connection once and at the cold ones that are due, until one needs a thread. While no thread is free (`most`
+    /// requests may wait for one), those that need one are queued instead, or refused when too many are.
+    pub(super) fn sweep(
+        self: &Arc<Shard>,
+        state: &mut State,
+        shared: &Shared,
+        now: Instant,
+        scratch: &mut Vec<u8>,
+        most: Option<usize>,
+    ) -> Found {
+        state.note_stop(shared);
+        state.keep_within_memory(shared);
+        state.refuse_late(shared, now);
+        if most.is_none() {
+            if let Some(connection) = state.ready.pop_front() {
+                return Found::Job(connection);
             }
         }
         let mut more = false;
-        let cool = proportional(COOL_EACH, self.hot.len(), COOL);
-        for _ in 0..self.hot.len() {
-            let Some(mut connection) = self.hot.pop_front() else { break };
-            match connection.advance(house, now, scratch) {
-                Next::Look => return Found::Ready(connection),
-                Next::End => {}
-                Next::More => {
+        // A turn over many takes longer: what waits for its own is not cold.
+        let cool = proportional(COOL_EACH, state.hot.len(), COOL);
+        let mut hot = state.hot.len();
+        while let Some(mut connection) = state.take_next(&mut hot, now) {
+            match connection.step(shared, now, scratch) {
+                Step::End => {}
+                Step::Job => match most {
+                    None => return Found::Job(connection),
+                    Some(most) => state.queue(connection, most, shared, now),
+                },
+                Step::More => {
                     more = true;
-                    connection.count_held();
-                    self.hot.push_back(connection);
+                    connection.count_memory();
+                    state.hot.push_back(connection);
                 }
-                Next::Wait if now.saturating_duration_since(connection.since) > cool => {
-                    self.park(connection, house, now)
-                }
-                Next::Wait => {
-                    connection.count_held();
-                    self.hot.push_back(connection);
+                Step::Wait => {
+                    if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() {
+                        self.park(state, connection, shared, now);
+                    } else {
+                        connection.count_memory();
+                        state.hot.push_back(connection);
+                    }
                 }
             }
         }
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
-        if self.hot.len() == 1 && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
-            if let Some(connection) = self.hot.pop_front() {
-                return Found::Alone(connection);
+        let due = state.cold.peek().map(|parked| parked.due);
+        if state.hot.len() == 1 && state.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
+            if let Some(connection) = state.hot.pop_front() {
+                return Found::Alone(connection, due);
             }
         }
-        let due = self.cold.peek().map(|parked| parked.due.saturating_duration_since(now));
-        if self.hot.is_empty() { Found::Nothing(due) } else { Found::Nothing(Some(SHORTEST)) }
+        let until_due = due.map(|due| due.saturating_duration_since(now));
+        Found::Nothing(if state.hot.is_empty() { until_due } else { Some(SHORTEST) })
     }
 
-    /// The same without a thread for applications: whole requests are queued, or refused when too many are.
-    pub(super) fn sweep_aside(
-        &mut self,
-        house: &House,
-        now: Instant,
-        most: usize,
-        scratch: &mut Vec<u8>,
-        room: &mut Room,
-    ) {
-        for _ in 0..self.hot.len() {
-            if let Some(connection) = self.hot.pop_front() {
-                self.settle(connection, house, now, most, scratch, room);
+    /// Puts a connection where it waits for its client or, without being looked at, for a block.
+    fn park(self: &Arc<Shard>, state: &mut State, mut connection: Box<Connection>, shared: &Shared, now: Instant) {
+        connection.rest(shared);
+        if let Some(receiver) = connection.receiver() {
+            let place = state.free.pop().unwrap_or_else(|| {
+                state.streams.push(None);
+                state.streams.len() - 1
+            });
+            let must_wait = receiver.wait(self, place);
+            match state.streams.get_mut(place) {
+                Some(free) if must_wait => *free = Some(connection),
+                _ => {
+                    state.free.push(place);
+                    state.hot.push_back(connection);
+                }
             }
-        }
-        while self.cold.peek().is_some_and(|parked| parked.due <= now) {
-            if let Some(connection) = self.take_cold() {
-                self.settle(connection, house, now, most, scratch, room);
-            }
-        }
-        while self
-            .ready
-            .front()
-            .is_some_and(|(_, since)| now.saturating_duration_since(*since) > house.settings.queue_timeout)
-        {
-            if let Some((mut connection, _)) = self.ready.pop_front() {
-                connection.refuse(Cause::QueueTimeout, house, now);
-                self.park(connection, house, now);
-            }
-        }
-        self.keep_within_memory(house);
-    }
-
-    fn settle(
-        &mut self,
-        mut connection: Box<Connection>,
-        house: &House,
-        now: Instant,
-        most: usize,
-        scratch: &mut Vec<u8>,
-        room: &mut Room,
-    ) {
-        loop {
-            match connection.advance(house, now, scratch) {
-                Next::Wait | Next::More => return self.park(connection, house, now),
-                Next::End => return,
-                Next::Look => match connection.examine(&house.policy, room) {
-                    Examined::Incomplete => connection.keep_receiving(house, now),
-                    Examined::Gather(whole) => connection.keep_gathering(whole, house, now),
-                    Examined::Refused(cause) => {
-                        connection.refuse(cause, house, now);
-                    }
-                    Examined::Answered { consumed, reply, ends } => {
-                        connection.answer_protocol(consumed, &reply, ends, house, now);
-                    }
-                    Examined::Ready(_) if self.ready.len() >= most => {
-                        connection.refuse(Cause::QueueFull, house, now);
-                    }
-                    Examined::Ready(_) => {
-                        connection.await_thread(now);
-                        return self.ready.push_back((connection, now));
-                    }
-                },
-            }
-        }
-    }
-
-    /// One look at one cold connection. Gives it back when it needs a thread.
-    fn look(
-        &mut self,
-        mut connection: Box<Connection>,
-        house: &House,
-        now: Instant,
-        scratch: &mut Vec<u8>,
-    ) -> Option<Box<Connection>> {
-        match connection.advance(house, now, scratch) {
-            Next::Look => return Some(connection),
-            Next::Wait => self.park(connection, house, now),
-            Next::More => self.hot.push_back(connection),
-            Next::End => {}
-        }
-        None
-    }
-
-    fn take_cold(&mut self) -> Option<Box<Connection>> {
-        self.cold.pop().map(|parked| parked.connection)
-    }
-
-    /// Puts a connection among the cold ones.
-    pub(super) fn park(&mut self, mut connection: Box<Connection>, house: &House, now: Instant) {
-        if connection.rest(house).is_err() {
             return;
         }
-        let longest = proportional(LONGEST_EACH, self.cold.len(), LONGEST);
+        let longest = proportional(LONGEST_EACH, state.cold.len(), LONGEST);
         let quiet = now.saturating_duration_since(connection.since);
         let interval = (quiet / 16).clamp(SHORTEST, longest);
-        let due = if interval < GRID { now + interval } else { self.next_on_grid(now + interval) };
+        let due = if interval < GRID { now + interval } else { state.next_on_grid(now + interval) };
         let due = due.min(connection.deadline().max(now + SHORTEST));
-        connection.count_held();
-        self.cold.push(Parked { due, connection });
+        state.cold.push(Parked { due, connection });
+    }
+}
+
+/// A block was sent for the connection at a place.
+impl Wake for Shard {
+    fn wake(&self, place: usize) {
+        let mut inbox = lock(&self.inbox);
+        inbox.awake.push(place);
+        self.ring(inbox);
+    }
+}
+
+impl State {
+    /// Puts a connection among the hot ones.
+    pub(super) fn put(&mut self, connection: Box<Connection>) {
+        self.hot.push_back(connection);
+    }
+
+    /// The next to look at: those that are due, then each of the hot ones once.
+    fn take_next(&mut self, hot: &mut usize, now: Instant) -> Option<Box<Connection>> {
+        if self.cold.peek().is_some_and(|parked| parked.due <= now) {
+            return self.cold.pop().map(|parked| parked.connection);
+        }
+        *hot = hot.checked_sub(1)?;
+        self.hot.pop_front()
+    }
+
+    /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
+    fn queue(&mut self, mut connection: Box<Connection>, most: usize, shared: &Shared, now: Instant) {
+        if !connection.has_call() {
+            if self.ready.len() >= most {
+                connection.refuse(Cause::QueueFull, shared, now);
+                return self.hot.push_back(connection);
+            }
+            connection.queued.get_or_insert(now);
+        }
+        self.ready.push_back(connection);
+    }
+
+    /// Answers those that have waited for a thread for too long.
+    fn refuse_late(&mut self, shared: &Shared, now: Instant) {
+        while self.ready.front().is_some_and(|connection| connection.has_waited_too_long(shared, now)) {
+            let Some(mut connection) = self.ready.pop_front() else { break };
+            connection.refuse(Cause::QueueTimeout, shared, now);
+            self.hot.push_back(connection);
+        }
+    }
+
+    /// When a stop begins, and when its grace is over, every connection is looked at once more.
+    fn note_stop(&mut self, shared: &Shared) {
+        let stop = u8::from(shared.is_stopping()) + u8::from(shared.is_over());
+        if stop > self.stop_seen {
+            self.stop_seen = stop;
+            self.hot.extend(self.cold.drain().map(|parked| parked.connection));
+            if shared.is_over() {
+                self.free.clear();
+                self.hot.extend(self.streams.drain(..).flatten());
+            }
+        }
     }
 
     fn next_on_grid(&self, time: Instant) -> Instant {
         let grid = GRID.as_micros();
-        let past = time.duration_since(self.epoch).as_micros() % grid;
+        let past = time.duration_since(self.start).as_micros() % grid;
         time + Duration::from_micros(u64::try_from(grid - past).unwrap_or(0))
+    }
+
+    /// Everything that waits.
+    fn all(&self) -> impl Iterator<Item = &Connection> {
+        let cold = self.cold.iter().map(|parked| &parked.connection);
+        let streams = self.streams.iter().flatten();
+        self.hot.iter().chain(cold).chain(streams).chain(&self.ready).map(|connection| &**connection)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all().next().is_none()
     }
 
     /// Counts the waiting connections of each address.
     pub(super) fn count_addresses(&self, counts: &mut HashMap<Option<IpAddr>, usize>) {
-        for connection in self.hot.iter().chain(self.cold.iter().map(|parked| &parked.connection)) {
+        for connection in self.all() {
             *counts.entry(connection.address()).or_default() += 1;
         }
     }
 
     /// Since when the connection of an address has been waiting that has waited longest.
     pub(super) fn oldest_of(&self, address: Option<IpAddr>) -> Option<Instant> {
-        let all = self.hot.iter().chain(self.cold.iter().map(|parked| &parked.connection));
-        all.filter(|connection| connection.address() == address).map(|connection| connection.since).min()
+        self.all().filter(|connection| connection.address() == address).map(|connection| connection.since).min()
     }
 
     /// Closes the connection of an address that has been waiting since then.
-    pub(super) fn close_oldest(&mut self, address: Option<IpAddr>, since: Instant, house: &House) -> bool {
+    pub(super) fn close_oldest(&mut self, address: Option<IpAddr>, since: Instant, shared: &Shared) -> bool {
         let is_it = |connection: &Connection| connection.address() == address && connection.since == since;
-        self.close_one(Cause::ConnectionLimit, is_it, house)
+        self.close_one(Cause::ConnectionLimit, is_it, shared)
     }
 
     /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
-    fn keep_within_memory(&mut self, house: &House) {
+    fn keep_within_memory(&mut self, shared: &Shared) {
+        if shared.memory.load(Ordering::Relaxed) <= shared.settings.held {
+            return;
+        }
         // Two shards that close one each for the same excess would close one too many.
-        let _alone = house.shedding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = lock(&shared.shedding);
         loop {
-            let sum = house.held.load(Ordering::Relaxed);
-            if sum <= house.settings.held {
+            let sum = shared.memory.load(Ordering::Relaxed);
+            let largest = self.all().map(Connection::memory).max().unwrap_or(0);
+            if sum <= shared.settings.held || largest == 0 || largest < sum / shared.places.open().max(1) {
                 return;
             }
-            let all = self.hot.iter().chain(self.cold.iter().map(|parked| &parked.connection));
-            let largest = all.map(|connection| connection.held()).max().unwrap_or(0);
-            if largest == 0 || largest < sum / house.places.open().max(1) {
-                return;
-            }
-            self.close_one(Cause::HeldLimit, |connection| connection.held() == largest, house);
+            self.close_one(Cause::HeldLimit, |connection| connection.memory() == largest, shared);
         }
     }
 
-    fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, house: &House) -> bool {
-        let of_hot = self.hot.iter().position(|connection| is_it(connection)).and_then(|at| self.hot.remove(at));
-        let closed = of_hot.or_else(|| {
-            let mut all = std::mem::take(&mut self.cold).into_vec();
-            let found = all.iter().position(|parked| is_it(&parked.connection));
-            let closed = found.map(|index| all.swap_remove(index).connection);
-            self.cold = all.into();
-            closed
-        });
-        if let Some(closed) = &closed {
-            self.report(cause, closed, house);
-        }
-        closed.is_some()
-    }
-
-    /// A flood of connections must not become a flood of log lines: one a second.
-    fn report(&mut self, cause: Cause, connection: &Connection, house: &House) {
+    fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, shared: &Shared) -> bool {
+        let Some(mut closed) = self.remove(is_it) else { return false };
+        // A flood of connections must not become a flood of log lines: one a second.
         let now = Instant::now();
-        if self.last_report.is_some_and(|last| now.duration_since(last) < Duration::from_secs(1)) {
-            return house.stats.count(cause);
+        if self.last_report.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
+            shared.counters.count(cause);
+        } else {
+            self.last_report = Some(now);
+            closed.report(cause, Answer::Closed, shared);
         }
-        self.last_report = Some(now);
-        connection.report(cause, Answer::Closed, house);
+        if closed.cut(cause) == Step::Job {
+            closed.count_memory();
+            // Whoever makes room need not wait until its body is closed.
+            closed.place = None;
+            self.ready.push_back(closed);
+        }
+        true
     }
 
-    /// The server stops: what waits for nothing ends, and at the end of the grace everything. Tells whether nothing is left.
-    pub(super) fn end(&mut self, grace_is_over: bool, house: &House) -> bool {
-        let keeps = |connection: &Connection| {
-            if grace_is_over {
-                connection.transport.shutdown(Shutdown::Both);
+    fn remove(&mut self, is_it: impl Fn(&Connection) -> bool) -> Option<Box<Connection>> {
+        for queue in [&mut self.hot, &mut self.ready] {
+            if let Some(at) = queue.iter().position(|connection| is_it(connection)) {
+                return queue.remove(at);
             }
-            let stays = !grace_is_over && !connection.is_idle();
-            if !stays {
-                connection.note_closed(Cause::Stopping, house);
+        }
+        for (place, stream) in self.streams.iter_mut().enumerate() {
+            if stream.as_deref().is_some_and(&is_it) {
+                self.free.push(place);
+                return stream.take();
             }
-            stays
-        };
-        self.hot.retain(|connection| keeps(connection));
-        self.ready.retain(|_| !grace_is_over);
+        }
         let mut all = std::mem::take(&mut self.cold).into_vec();
-        all.retain(|parked| keeps(&parked.connection));
+        let found = all.iter().position(|parked| is_it(&parked.connection));
+        let removed = found.map(|at| all.swap_remove(at).connection);
         self.cold = all.into();
-        self.hot.is_empty() && self.cold.is_empty() && self.ready.is_empty()
+        removed
     }
 }
 

@@ -9,13 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::bounds::{Places, Seats};
 use super::buffer::Reserve;
-use super::log::{Access, Log, Report, ToLog};
+use super::monitor::Monitor;
 use super::response::Response;
 use super::settings::Settings;
 use super::stats::Counters;
 use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
+use crate::log::{Access, Log, Report, ToLog};
 
 /// The shared parts.
 pub(super) struct Shared {
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) shedding: Mutex<()>,
     /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
     pub(super) held: Mutex<Vec<Arc<Mutex<Response>>>>,
+    pub(super) monitor: Monitor,
     stopping: AtomicBool,
     over: AtomicBool,
 }
@@ -52,6 +54,7 @@ impl Shared {
             memory: Arc::default(),
             shedding: Mutex::default(),
             held: Mutex::default(),
+            monitor: Monitor::default(),
             stopping: AtomicBool::new(false),
             over: AtomicBool::new(false),
         }

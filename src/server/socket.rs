@@ -76,12 +76,14 @@ impl Socket {
 
     /// Reads what is there. `WouldBlock` and `TimedOut` mean: nothing yet.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        retry(|| on_socket!(&self.stream, socket => { let mut socket = socket; socket.read(buffer) },
+        retry(|| {
+            on_socket!(&self.stream, socket => { let mut socket = socket; socket.read(buffer) },
             // No stream of somebody else's can say that it read more than there was room for.
             Stream::Other(stream) => {
                 let read = lock(stream).read(buffer).map_err(past_its_own_deadline)?;
                 Ok(read.min(buffer.len()))
-            }))
+            })
+        })
     }
 
     /// Writes as much as is taken. `WouldBlock` and `TimedOut` mean: nothing taken.
@@ -94,10 +96,19 @@ impl Socket {
                 Ok(written.min(slices.iter().map(|slice| slice.len()).sum()))
             }
             // A plain write costs less than a gathering one.
-            (Stream::Tcp(socket), [slice]) => { let mut socket = socket; socket.write(slice) }
-            (Stream::Tcp(socket), slices) => { let mut socket = socket; socket.write_vectored(slices) }
+            (Stream::Tcp(socket), [slice]) => {
+                let mut socket = socket;
+                socket.write(slice)
+            }
+            (Stream::Tcp(socket), slices) => {
+                let mut socket = socket;
+                socket.write_vectored(slices)
+            }
             #[cfg(unix)]
-            (Stream::Unix(socket), slices) => { let mut socket = socket; socket.write_vectored(slices) }
+            (Stream::Unix(socket), slices) => {
+                let mut socket = socket;
+                socket.write_vectored(slices)
+            }
         })
     }
 

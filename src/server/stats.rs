@@ -93,7 +93,22 @@ impl Default for Causes {
     }
 }
 
+/// A thread that works with a connection.
+pub(super) struct Busy<'a>(&'a AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Counters {
+    /// Counts a thread as busy for as long as the value lives.
+    pub(super) fn busy(&self) -> Busy<'_> {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        Busy(&self.busy)
+    }
+
     /// What was counted, with what is known elsewhere.
     pub(super) fn read(&self, open: usize, parked: usize, queued: usize) -> Stats {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -123,6 +138,12 @@ impl Counters {
         // 40xx are the application's: the request was served, though badly.
         if cause.number() < 4000 {
             self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn count_dropped_fields(&self, dropped: u64) {
+        if dropped > 0 {
+            self.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
         }
     }
 

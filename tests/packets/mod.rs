@@ -47,10 +47,10 @@ pub fn variables(pairs: &[(&str, &str)]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 /// A whole request as the front server of a door sends it.
 pub fn packet(door: Door, variables: &[(Vec<u8>, Vec<u8>)], content: &[u8]) -> Vec<u8> {
-    match door {
-        Door::Uwsgi => uwsgi(variables, content),
-        Door::Scgi => scgi(variables, content),
-        Door::FastCgi => fastcgi(1, false, variables, content),
+    match door.name() {
+        "uwsgi" => uwsgi(variables, content),
+        "scgi" => scgi(variables, content),
+        "fastcgi" => fastcgi(1, false, variables, content),
         other => panic!("no packet at {other:?}"),
     }
 }
@@ -140,10 +140,10 @@ pub fn fastcgi_in(
 
 /// The answer at a door. `None` where there is none.
 pub fn read_reply(door: Door, bytes: &[u8]) -> Option<Reply> {
-    match door {
-        Door::Uwsgi => read_head(bytes, "HTTP/1.1 ", false),
-        Door::Scgi | Door::Cgi => read_head(bytes, "Status: ", false),
-        Door::FastCgi => {
+    match door.name() {
+        "uwsgi" => read_head(bytes, "HTTP/1.1 ", false),
+        "scgi" | "cgi" => read_head(bytes, "Status: ", false),
+        "fastcgi" => {
             let (mut rest, mut stdout, mut ended) = (bytes, Vec::new(), false);
             let mut closed = false;
             while !rest.is_empty() {

@@ -1,6 +1,5 @@
 //! What middleware can do wrong, between a server and an application that do everything right.
 
-use std::any::Any;
 use std::io;
 
 use doorway::middleware::{Culprit, Level, Place};
@@ -180,9 +179,5 @@ impl Transmit for Nowhere {
 
     fn block(&mut self, _: &[u8]) -> io::Result<()> {
         Ok(())
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
     }
 }

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 use super::variables::{self, Block, Pair, addressee, write_cgi_head};
 use super::{
-    Content, Door, Examined, Facts, Framer, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken,
+    Content, Door, Examined, Facts, Framer, NotReady, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken,
 };
 use crate::cause::Cause;
 use record::{Kind, Record};
@@ -73,32 +73,32 @@ impl Protocol for FastCgi {
         let mut replies = Vec::new();
         let begun = match Begun::find(bytes, policy.threads) {
             Ok(Found::Begun(begun)) => begun,
-            Ok(Found::Nothing) if bytes.len() >= MAX_HEAD => return Examined::Refused(Cause::PacketLong),
-            Ok(Found::Nothing) => return Examined::Incomplete,
-            Ok(Found::Answered { consumed, reply, ends }) => return Examined::Answered { consumed, reply, ends },
-            Err(cause) => return Examined::Refused(cause),
+            Ok(Found::Nothing) if bytes.len() >= MAX_HEAD => return Err(NotReady::Refused(Cause::PacketLong)),
+            Ok(Found::Nothing) => return Err(NotReady::Incomplete),
+            Ok(Found::Answered { consumed, reply, ends }) => return Err(NotReady::Answered { consumed, reply, ends }),
+            Err(cause) => return Err(NotReady::Refused(cause)),
         };
         let head_len = match begun.gather_params(bytes, policy.threads, &mut room.params, &mut replies) {
             Ok(Params::Whole(head_len)) => head_len,
-            Ok(Params::Incomplete) if bytes.len() >= MAX_HEAD => return Examined::Refused(Cause::PacketLong),
-            Ok(Params::Incomplete) => return Examined::Incomplete,
+            Ok(Params::Incomplete) if bytes.len() >= MAX_HEAD => return Err(NotReady::Refused(Cause::PacketLong)),
+            Ok(Params::Incomplete) => return Err(NotReady::Incomplete),
             Ok(Params::Aborted(consumed)) => return begun.aborted(consumed, replies),
-            Err(cause) => return Examined::Refused(cause),
+            Err(cause) => return Err(NotReady::Refused(cause)),
         };
         let block = Block { bytes: &room.params, next };
         let request = match variables::Request::read(block, Door::FastCgi, head_len, policy) {
             Ok(request) => request,
-            Err(cause) => return Examined::Refused(cause),
+            Err(cause) => return Err(NotReady::Refused(cause)),
         };
         let mut later = Vec::new();
         let (content, head_len) = match begun.look_at_stdin(bytes, head_len, request.length(), policy, &mut later) {
             Ok(Waiting::Not(content)) => content,
-            Ok(Waiting::For(whole)) => return Examined::Gather(whole),
+            Ok(Waiting::For(whole)) => return Err(NotReady::Gather(whole)),
             Ok(Waiting::Aborted(consumed)) => {
                 replies.append(&mut later);
                 return begun.aborted(consumed, replies);
             }
-            Err(cause) => return Examined::Refused(cause),
+            Err(cause) => return Err(NotReady::Refused(cause)),
         };
         // Other content is read once more, by [`Stdin`], and with it what stands in between.
         if let Content::None = content {
@@ -106,7 +106,7 @@ impl Protocol for FastCgi {
         }
         let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: replies }));
         let facts = Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts() };
-        Examined::Ready(Request::Variables(Box::new(request)), facts)
+        Ok((Request::Variables(Box::new(request)), facts))
     }
 
     fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
@@ -338,7 +338,7 @@ impl Begun {
     /// The front server wants no answer any more; what came in between has its own.
     fn aborted(&self, consumed: usize, mut reply: Vec<u8>) -> Examined<'static> {
         reply.extend_from_slice(&record::end_request(self.id, false));
-        Examined::Answered { consumed, reply, ends: !self.keeps }
+        Err(NotReady::Answered { consumed, reply, ends: !self.keeps })
     }
 }
 

@@ -1,0 +1,285 @@
+//! A body whose blocks another thread sends: a broadcaster, a job, a timer.
+//!
+//! PEP 3333 knows only blocks that are asked for (P-BODY-01). Here they come when they come, and in between the response waits without a
+//! thread. The queue between the two is bounded: a sender that is ahead of its client waits, or is told so. A body that is dropped (the
+//! client is gone, the server stops) is an error of the next `send`. It knows no server: whoever is to be woken says how.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::mpsc::{SendError, TrySendError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::{Block, Body, Kind};
+
+/// Sends the blocks of a body made by [`Body::channel`]. Dropping it ends the body.
+pub struct Sender(Arc<Channel>);
+
+/// What a body of [`Body::channel`] takes its blocks from.
+pub(crate) struct Receiver {
+    channel: Arc<Channel>,
+    changes: Vec<Change>,
+}
+
+/// What middleware does to every block, or to the error that comes instead.
+pub(crate) type Change = Box<dyn FnMut(io::Result<Block>) -> io::Result<Block> + Send>;
+
+/// What a channel gives when it is asked.
+pub(crate) enum Told {
+    Block(Block),
+    /// Nothing for the moment.
+    Nothing,
+    End,
+    Failed(io::Error),
+}
+
+/// How a body that waits for a block is woken.
+pub(crate) trait Wake: Send + Sync {
+    /// What waits at this place may go on.
+    fn wake(&self, place: usize);
+}
+
+#[derive(Default)]
+struct Channel {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    blocks: VecDeque<Block>,
+    bound: usize,
+    /// The sender is gone, and with which error.
+    ended: Option<Option<Box<dyn Error + Send + Sync>>>,
+    body_is_gone: bool,
+    waiter: Option<(Arc<dyn Wake>, usize)>,
+}
+
+impl Channel {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the other side that something has changed.
+    fn tell(&self, mut state: MutexGuard<'_, State>) {
+        let waiter = state.waiter.take();
+        drop(state);
+        self.changed.notify_all();
+        if let Some((waiter, place)) = waiter {
+            waiter.wake(place);
+        }
+    }
+}
+
+impl Body {
+    /// A body whose blocks come from another thread, at most `bound` of them (at least 1) ahead of the client. It holds no thread while it
+    /// waits for a block or for its client, so that thousands of event streams and long polls need no more threads than a server has anyway.
+    ///
+    /// The first block that is not empty sends the head, so send one soon: a comment, in an event stream. A client that has gone away
+    /// is noticed by what is sent to it. The body ends with its [`Sender`].
+    ///
+    /// ```
+    /// use doorway::{Body, Environ, StartResponse};
+    ///
+    /// fn clock(_environ: &Environ, start_response: &mut StartResponse) -> Body {
+    ///     let (sender, body) = Body::channel(4);
+    ///     std::thread::spawn(move || {
+    ///         for tick in 0..3 {
+    ///             if sender.send(format!("data: {tick}\n\n").into_bytes()).is_err() {
+    ///                 break; // the client has left
+    ///             }
+    ///         }
+    ///     });
+    ///     start_response.start("200 OK", &[("Content-Type", "text/event-stream")]);
+    ///     body
+    /// }
+    /// # assert_eq!(doorway::testing::Request::get("/").call(&clock).text(), "data: 0\n\ndata: 1\n\ndata: 2\n\n");
+    /// ```
+    pub fn channel(bound: usize) -> (Sender, Body) {
+        let state = State { bound: bound.max(1), ..State::default() };
+        let channel = Arc::new(Channel { state: Mutex::new(state), changed: Condvar::new() });
+        let receiver = Receiver { channel: Arc::clone(&channel), changes: Vec::new() };
+        (Sender(channel), Body::of_kind(Kind::Channel(receiver)))
+    }
+}
+
+impl Sender {
+    /// Puts a block into the queue, waiting for room in it. A client that takes nothing for `Settings::response_stall` is cut, so this does
+    /// not wait for longer.
+    ///
+    /// # Errors
+    /// The body is gone, with the client or the server; the block comes back.
+    pub fn send(&self, block: impl Into<Block>) -> Result<(), SendError<Block>> {
+        let (mut state, block) = (self.0.lock(), block.into());
+        while !state.body_is_gone && state.blocks.len() >= state.bound {
+            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.body_is_gone {
+            return Err(SendError(block));
+        }
+        state.blocks.push_back(block);
+        self.0.tell(state);
+        Ok(())
+    }
+
+    /// Puts a block into the queue if there is room in it.
+    ///
+    /// # Errors
+    /// The queue is full, or the body is gone; the block comes back.
+    pub fn try_send(&self, block: impl Into<Block>) -> Result<(), TrySendError<Block>> {
+        let (mut state, block) = (self.0.lock(), block.into());
+        if state.body_is_gone {
+            return Err(TrySendError::Disconnected(block));
+        }
+        if state.blocks.len() >= state.bound {
+            return Err(TrySendError::Full(block));
+        }
+        state.blocks.push_back(block);
+        self.0.tell(state);
+        Ok(())
+    }
+
+    /// Ends the body with an error, which is logged: 500 if nothing was sent, otherwise a visible abort.
+    pub fn fail(self, error: impl Into<Box<dyn Error + Send + Sync>>) {
+        self.0.lock().ended = Some(Some(error.into()));
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.ended.get_or_insert(None);
+        self.0.tell(state);
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("waiting", &self.0.lock().blocks.len()).finish_non_exhaustive()
+    }
+}
+
+impl Receiver {
+    /// What is there.
+    pub(crate) fn take(&mut self) -> Told {
+        let mut state = self.channel.lock();
+        let block = match (state.blocks.pop_front(), &mut state.ended) {
+            (Some(block), _) => Ok(block),
+            (None, None) => return Told::Nothing,
+            (None, Some(error)) => match error.take() {
+                Some(error) => Err(io::Error::other(error)),
+                None => return Told::End,
+            },
+        };
+        drop(state);
+        self.channel.changed.notify_all();
+        match self.changes.iter_mut().fold(block, |block, change| change(block)) {
+            Ok(block) => Told::Block(block),
+            Err(error) => Told::Failed(error),
+        }
+    }
+
+    /// The next block, waiting for it; `None` at the end.
+    pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
+        loop {
+            match self.take() {
+                Told::Block(block) => return Some(Ok(block)),
+                Told::Failed(error) => return Some(Err(error)),
+                Told::End => return None,
+                Told::Nothing => self.wait_here(),
+            }
+        }
+    }
+
+    /// Waits until it would give something.
+    pub(crate) fn wait_here(&self) {
+        let is_quiet = |state: &mut State| state.blocks.is_empty() && state.ended.is_none();
+        drop(self.channel.changed.wait_while(self.channel.lock(), is_quiet));
+    }
+
+    /// Has every block changed that comes.
+    pub(crate) fn change(mut self, change: Change) -> Receiver {
+        self.changes.push(change);
+        self
+    }
+
+    /// Whether it would give something.
+    pub(crate) fn is_ready(&self) -> bool {
+        let state = self.channel.lock();
+        !state.blocks.is_empty() || state.ended.is_some()
+    }
+
+    /// Has `waiter` woken when something comes. Tells whether it must wait for that.
+    pub(crate) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: usize) -> bool {
+        let mut state = self.channel.lock();
+        if !state.blocks.is_empty() || state.ended.is_some() {
+            return false;
+        }
+        state.waiter = Some((Arc::clone(waiter) as Arc<dyn Wake>, place));
+        true
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut state = self.channel.lock();
+        state.body_is_gone = true;
+        state.waiter = None;
+        let blocks = std::mem::take(&mut state.blocks);
+        drop(state);
+        drop(blocks);
+        self.channel.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(body: Body) -> Vec<String> {
+        body.into_blocks()
+            .map(|block| {
+                block.map_or_else(|error| error.to_string(), |block| String::from_utf8_lossy(&block).into_owned())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn blocks_come_in_the_order_in_which_they_were_sent_and_end_with_their_sender() {
+        let (sender, body) = Body::channel(1);
+        std::thread::scope(|scope| {
+            scope.spawn(move || (0..100).for_each(|n: u32| sender.send(n.to_string().into_bytes()).unwrap()));
+            assert_eq!(blocks(body), (0..100).map(|n: u32| n.to_string()).collect::<Vec<_>>());
+        });
+    }
+
+    #[test]
+    fn a_full_queue_and_a_body_that_is_gone_give_the_block_back() {
+        let (sender, body) = Body::channel(2);
+        sender.try_send(&b"a"[..]).unwrap();
+        sender.send(&b"b"[..]).unwrap();
+        assert_eq!(sender.try_send(&b"c"[..]), Err(TrySendError::Full(Block::Borrowed(b"c"))));
+        drop(body);
+        assert_eq!(sender.try_send(&b"d"[..]), Err(TrySendError::Disconnected(Block::Borrowed(b"d"))));
+        assert_eq!(sender.send(&b"e"[..]), Err(SendError(Block::Borrowed(b"e"))));
+    }
+
+    #[test]
+    fn a_failure_comes_behind_what_was_sent_before_it() {
+        let (sender, body) = Body::channel(2);
+        sender.send(&b"a"[..]).unwrap();
+        sender.fail("torn");
+        assert_eq!(blocks(body), ["a", "torn"]);
+    }
+
+    #[test]
+    fn p_mw_03_middleware_changes_every_block_as_it_comes() {
+        let (sender, body) = Body::channel(2);
+        let body = body.map_blocks(|block| Ok([&block[..], b"!"].concat().into()));
+        let body = body.map_blocks(|block| Ok([&block[..], b"?"].concat().into()));
+        sender.send(&b"a"[..]).unwrap();
+        drop(sender);
+        assert_eq!(blocks(body), ["a!?"]);
+    }
+}
