@@ -1228,14 +1228,16 @@ fn p_in_07_content_that_breaks_off_fails_and_never_ends_quietly() {
 #[test]
 fn p_in_07_a_head_that_breaks_off_is_refused_and_silence_is_no_fault() {
     let rules = Rules::new();
-    for input in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r", "\r\n"]
-    {
+    for input in ["G", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r"] {
         let mut verdict = rules.verdict(input.as_bytes());
         assert_eq!(verdict.calls, []);
         rules.is_refusal(&mut verdict, 0, 400, Cause::HeadTruncated, input.as_bytes());
     }
-    let verdict = rules.verdict(b"");
-    assert_eq!((verdict.calls.len(), verdict.responses.len()), (0, 0));
+    // RFC 9112 section 2.2: an empty line is the beginning of no request.
+    for input in ["", "\r\n", "\r", "\r\n\r\n"] {
+        let verdict = rules.verdict(input.as_bytes());
+        assert_eq!((verdict.calls.len(), verdict.responses.len()), (0, 0), "{input:?}");
+    }
     assert_eq!(rules.house.log.causes(), []);
 }
 

@@ -6,7 +6,6 @@
 
 mod support;
 
-use std::any::Any;
 use std::fs::{self, File};
 use std::io::{self, BufRead, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use super::call::{Call, Produced};
 use super::connection::Connection;
 use super::send::Flushed;
 use super::shared::Shared;
-use crate::door::{NotReady, Room};
+use crate::door::Room;
 
 /// How many answers to pipelined requests go into one write at most.
 const GATHERED: usize = 32;
@@ -83,12 +83,7 @@ impl Calls {
             // The connection is looked at again when the gathered answers are out.
             _ if has_gathered => {}
             Ok((_, _, false)) => connection.wait_in_line(now),
-            Err(NotReady::Refused(cause)) => drop(connection.refuse(cause, shared, now)),
-            Err(NotReady::Answered { consumed, reply, ends }) => {
-                connection.answer_protocol(consumed, &reply, ends, shared, now);
-            }
-            Err(NotReady::Incomplete) => connection.keep_receiving(shared, now),
-            Err(NotReady::Gather(whole)) => connection.keep_gathering(whole, shared, now),
+            Err(why) => connection.put_off(why, shared, now),
         }
         None
     }

@@ -361,7 +361,8 @@ impl Call {
         let mut response = lock(&own);
         let is_sound = response.failure.is_none_or(|cause| cause.number() >= 4000);
         let answer = if response.is_complete() && cause.number() >= 4000 {
-            // The client has got all that was promised; only the application is not content.
+            // The client gets all that was promised; only the application is not content.
+            response.finish();
             Answer::Sent
         } else if response.head_is_made() || self.start_response.id() != self.own {
             // No last chunk, fewer bytes than promised: the client sees that the response is not whole (P-ERR-04).
@@ -379,7 +380,11 @@ impl Call {
         // What was produced before that goes out. The client may be gone as well.
         let produced = match response.flush() {
             Ok(Flushed::Partly(_) | Flushed::Turn) if is_sound => Produced::Waits,
-            _ => Produced::All,
+            Ok(_) => Produced::All,
+            Err(_) => {
+                response.keep_alive = false;
+                Produced::All
+            }
         };
         response.failure = Some(cause);
         drop(response);

@@ -25,7 +25,7 @@ use super::settings::after;
 use super::shared::Shared;
 use super::socket::{Socket, Wait, is_not_yet};
 use crate::cause::Cause;
-use crate::door::{Examined, Origin, Peer, Policy, Progress, Room};
+use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
 use crate::gateway::Receiver;
 use crate::log::{Answer, Report};
 
@@ -316,25 +316,31 @@ impl Connection {
         self.origin.door.protocol().examine(self.buffer.filled(), policy, room)
     }
 
-    /// The head is not whole yet: it goes on arriving.
-    pub(super) fn keep_receiving(&mut self, shared: &Shared, now: Instant) {
-        if self.peer_closed {
-            self.refuse(Cause::HeadTruncated, shared, now);
-        } else {
-            self.begin_head(shared, now);
+    /// What has arrived is no request to answer, or not yet.
+    pub(super) fn put_off(&mut self, why: NotReady, shared: &Shared, now: Instant) {
+        match why {
+            NotReady::Incomplete if self.peer_closed => drop(self.refuse(Cause::HeadTruncated, shared, now)),
+            NotReady::Incomplete => self.begin_head(shared, now),
+            NotReady::Gather(_) if self.peer_closed => drop(self.refuse(Cause::ContentTruncated, shared, now)),
+            NotReady::Gather(whole) => {
+                // In records the whole is known record by record: what was waited for so far counts.
+                let pace = if let Phase::Gathering { pace, .. } = self.phase { pace } else { Pace::default() };
+                let (allowance, _) = pace.allowance(&shared.settings);
+                self.enter(Phase::Gathering { whole, pace }, allowance, now);
+            }
+            NotReady::Answered { consumed, reply, ends } => {
+                self.buffer.consume(consumed);
+                self.progress = Progress::default();
+                self.close_after = ends;
+                if ends || !reply.is_empty() {
+                    self.queue.push_bytes(&reply);
+                    self.enter(Phase::Sending, shared.settings.response_stall, now);
+                } else if self.buffer.is_empty() {
+                    self.enter_idle(shared, now);
+                }
+            }
+            NotReady::Refused(cause) => drop(self.refuse(cause, shared, now)),
         }
-    }
-
-    /// The head is whole and its small content is not: so many bytes belong together.
-    pub(super) fn keep_gathering(&mut self, whole: usize, shared: &Shared, now: Instant) {
-        if self.peer_closed {
-            self.refuse(Cause::ContentTruncated, shared, now);
-            return;
-        }
-        // In records the whole is known record by record: what was waited for so far counts.
-        let pace = if let Phase::Gathering { pace, .. } = self.phase { pace } else { Pace::default() };
-        let (allowance, _) = pace.allowance(&shared.settings);
-        self.enter(Phase::Gathering { whole, pace }, allowance, now);
     }
 
     /// Its content would have to be waited for, and no seat is free.
@@ -354,19 +360,6 @@ impl Connection {
     pub(super) fn send_first(&mut self, queue: SendQueue, shared: &Shared, now: Instant) {
         self.queue = queue;
         self.enter(Phase::Sending, shared.settings.response_stall, now);
-    }
-
-    /// The first bytes are no request; the protocol says something to them, or nothing.
-    pub(super) fn answer_protocol(&mut self, consumed: usize, reply: &[u8], ends: bool, shared: &Shared, now: Instant) {
-        self.buffer.consume(consumed);
-        self.progress = Progress::default();
-        self.close_after = ends;
-        if ends || !reply.is_empty() {
-            self.queue.push_bytes(reply);
-            self.enter(Phase::Sending, shared.settings.response_stall, now);
-        } else if self.buffer.is_empty() {
-            self.enter_idle(shared, now);
-        }
     }
 
     /// Whether bytes that were received already may hold the next request.

@@ -225,11 +225,13 @@ impl Listener {
         match (&self.socket, &self.address) {
             #[cfg(unix)]
             (Kind::Unix(socket), _) if self.own => {
-                let _ = socket.try_clone().map(|socket| UnixStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both));
+                let _ =
+                    socket.try_clone().map(|socket| UnixStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both));
             }
             #[cfg(unix)]
             (Kind::Tcp(socket), _) if self.own && at_last => {
-                let _ = socket.try_clone().map(|socket| TcpStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both));
+                let _ =
+                    socket.try_clone().map(|socket| TcpStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both));
             }
             (Kind::Tcp(_), Address::Tcp(address)) => {
                 let ip = match address.ip() {

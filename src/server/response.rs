@@ -135,11 +135,9 @@ impl Response {
         self.delimiter.is_some()
     }
 
-    /// Whether everything that the head promised has been framed and sent.
+    /// Whether everything that the head promised has been framed.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.delimiter, Some(Delimiter::Length(_) | Delimiter::None))
-            && self.left == 0
-            && self.queue.is_empty()
+        matches!(self.delimiter, Some(Delimiter::Length(_) | Delimiter::None)) && self.left == 0
     }
 
     /// Whether the body is dropped whatever it holds (HEAD, 204, 304).

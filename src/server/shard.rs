@@ -23,6 +23,7 @@ use super::connection::{Connection, Step};
 use super::settings::{COOL, COOL_EACH, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
+use crate::door::{NotReady, Room};
 use crate::gateway::Wake;
 use crate::log::Answer;
 
@@ -351,8 +352,11 @@ impl State {
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
     fn queue(&mut self, mut connection: Box<Connection>, most: usize, shared: &Shared, now: Instant) {
         if !connection.has_call() {
-            if self.ready.len() >= most {
-                connection.refuse(Cause::QueueFull, shared, now);
+            let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
+            let ready = examined
+                .and_then(|()| if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) });
+            if let Err(why) = ready {
+                connection.put_off(why, shared, now);
                 return self.hot.push_back(connection);
             }
             connection.queued.get_or_insert(now);

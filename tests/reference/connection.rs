@@ -52,6 +52,8 @@ pub fn read_all(mut bytes: &[u8], policy: &Policy, application_reads: bool) -> C
         let seems_head = (0..=2).any(|empty| bytes.starts_with(&[&b"\r\n".repeat(empty)[..], b"HEAD "].concat()));
         let request = match read_request(bytes, policy).and_then(|request| settle(request, policy)) {
             Ok(request) => request,
+            // RFC 9112 section 2.2: an empty line is the beginning of no request.
+            Err(Stop::More) if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => break,
             Err(stop) => {
                 let fault = if let Stop::Fault(fault) = stop { fault } else { Fault::HeadCut };
                 all.answers.push((Answer::Refused(fault), seems_head));
