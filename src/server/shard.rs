@@ -361,6 +361,7 @@ impl State {
             }
             connection.queued.get_or_insert(now);
         }
+        connection.count_memory();
         self.ready.push_back(connection);
     }
 
