@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 
 use apps::{Call, Recorder};
 use doorway::{Cause, Settings};
-use support::{House, Response, cuts, in_memory_with, is_head, parse_all, serve_with, show};
+use support::{House, Response, cuts, in_memory_with, is_head, orders, parse_all, serve_with, show};
 
 /// What stands behind every input. It ends the connection, so that each delivery ends by itself.
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n";
@@ -722,6 +722,39 @@ fn rfc9110_5_3_repeated_fields_are_joined_in_order_and_cookies_with_semicolons()
     assert_eq!(call.get("HTTP_ACCEPT"), Some("a, b, c"));
     assert_eq!(call.get("HTTP_COOKIE"), Some("x=1; y=2"));
     assert_eq!(call.get("HTTP_X"), Some("1, , 3"));
+}
+
+#[test]
+fn rfc9110_5_3_of_repeated_fields_among_others_in_every_order_each_value_stays_its_own() {
+    let rules = Rules::new();
+    // Names that begin alike, values of every length, one that is empty, and what has no place among the joined.
+    let lines = [
+        ("X-A", "1"),
+        ("x-a", "a value that is longer than all the others together"),
+        ("X-A", ""),
+        ("X-AB", "22"),
+        ("Cookie", "c=1"),
+        ("cookie", "d=2"),
+        ("Content-Type", "text/plain"),
+    ];
+    let orders = orders(&lines);
+    assert_eq!(orders.len(), 5_040);
+    for order in orders {
+        let text: String = order.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (_, calls, causes) = rules.delivered(&[&fields(&text)]);
+        let [call] = &calls[..] else { panic!("{text}: {causes:?}") };
+        let joined = |wanted: &str, separator| {
+            let of_name = order.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            of_name.map(|(_, value)| *value).collect::<Vec<_>>().join(separator)
+        };
+        for (variable, name, separator) in
+            [("HTTP_X_A", "X-A", ", "), ("HTTP_X_AB", "X-AB", ", "), ("HTTP_COOKIE", "Cookie", "; ")]
+        {
+            assert_eq!(call.get(variable), Some(&*joined(name, separator)), "{text}");
+        }
+        assert_eq!((call.get("CONTENT_TYPE"), call.get("HTTP_HOST")), (Some("text/plain"), Some("a")), "{text}");
+        assert_eq!((call.get("REQUEST_METHOD"), call.get("PATH_INFO")), (Some("GET"), Some("/")), "{text}");
+    }
 }
 
 #[test]
