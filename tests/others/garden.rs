@@ -56,7 +56,7 @@ pub fn rows() -> Vec<Row> {
         no(Cause::BareCr, EXTENSION, coded(format!("5\r\r;ABCD\r\n34\r\nE\r\n0\r\n\r\n{INNER}"))),
         no(Cause::BareCr, EXTENSION, coded(format!("2\r\r;a\r\n02\r\n41\r\n0\r\n\r\n{INNER}"))),
         no(Cause::BareCr, EXTENSION, coded(format!("41;a=b\r\r{}\r\n0\r\n\r\n{INNER}", "X".repeat(65)))),
-        no(Cause::ChunkSize, SIZE, coded(format!("17\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n\r\n\r\n\r\n0\r\n\r\n"))),
+        no(Cause::ChunkSize, SIZE, coded("17\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n\r\n\r\n\r\n0\r\n\r\n")),
         // Names.
         no(Cause::FieldSpace, "RFC 9112 5.1", post("Content-Length : 34\r\n", INNER)),
         no(Cause::FieldFold, LINES, "GET / HTTP/1.1\r\n\tContent-Length: 1\r\n\r\nX"),

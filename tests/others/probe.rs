@@ -248,8 +248,11 @@ fn malformed() -> Vec<Row> {
     ]
 }
 
+/// A name, and what is sent with the status that answers it.
+pub type Steps = (&'static str, Vec<(Vec<u8>, u16)>);
+
 /// What is sent in steps on one connection: each waits for the answer to the one before.
-pub fn steps() -> Vec<(&'static str, Vec<(Vec<u8>, u16)>)> {
+pub fn steps() -> Vec<Steps> {
     let next = || (get(""), 200);
     let beside =
         |coding: &str, content: &str| post(format!("Content-Length: {}\r\n{coding}\r\n", content.len()), content);
