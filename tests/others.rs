@@ -22,13 +22,28 @@ mod smuggler;
 mod waitress;
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
-use apps::Recorder;
+use apps::{Recorder, echo};
 use doorway::Cause;
 use support::{cuts, in_memory_with, is_head, parse_all, serve, show};
 
 /// What stands behind every input.
 const NEXT: &[u8] = b"GET /next HTTP/1.1\r\nHost: next\r\nConnection: close\r\n\r\n";
+
+/// A name and its inputs.
+type Suite = (&'static str, fn() -> Vec<Row>);
+
+const SUITES: [Suite; 6] = [
+    ("HTTP Garden", garden::rows),
+    ("smuggler", smuggler::rows),
+    ("Http11Probe", probe::rows),
+    ("h11", h11::rows),
+    ("hyper", hyper::rows),
+    ("waitress", waitress::rows),
+];
 
 /// One input and what becomes of it.
 struct Row {
@@ -146,14 +161,16 @@ impl Row {
         came
     }
 
-    fn check(&self) {
+    /// Cut in two at every place, or at every so many.
+    fn check(&self, every: usize) {
         let (wire, expected) = (self.wire(), self.expected());
         let head = is_head(&self.input);
-        let ways = cuts(wire.len()).into_iter().step_by(1 + wire.len() / 400).map(|at| {
+        let ways = cuts(wire.len()).into_iter().step_by(every + wire.len() / 400).map(|at| {
             let (front, back) = wire.split_at(at);
             vec![front, back]
         });
-        for pieces in [vec![&wire[..]], wire.chunks(1).collect()].into_iter().chain(ways) {
+        let small = wire.chunks(if wire.len() > 4_096 { 97 } else { 1 }).collect();
+        for pieces in [vec![&wire[..]], small].into_iter().chain(ways) {
             let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).take(2).collect();
             let came = come(pieces, head);
             assert_eq!(came, expected, "{} ({}), in pieces of {lengths:?}...", show(&self.input), self.clause);
@@ -162,10 +179,12 @@ impl Row {
 }
 
 /// Checks the rows of a suite and says how many had which verdict.
-fn check_all(suite: &str, rows: Vec<Row>, least: usize) {
+fn check_all((suite, rows): Suite, least: usize) {
+    let rows = rows();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for row in &rows {
-        row.check();
+        // Those of a suite that goes through every byte differ in that byte alone.
+        row.check(1 + rows.len() / 100);
         let verdict = match row.end {
             End::Refused(cause) | End::Cut(cause) => format!("{cause:?}"),
             _ => "served".to_owned(),
@@ -178,32 +197,32 @@ fn check_all(suite: &str, rows: Vec<Row>, least: usize) {
 
 #[test]
 fn the_http_gardens_list_of_faults_is_answered_as_its_clauses_ask() {
-    check_all("HTTP Garden", garden::rows(), 60);
+    check_all(SUITES[0], 60);
 }
 
 #[test]
 fn every_mutation_of_smuggler_is_refused_or_no_transfer_coding() {
-    check_all("smuggler", smuggler::rows(), 1_600);
+    check_all(SUITES[1], 1_600);
 }
 
 #[test]
 fn the_cases_of_http11probe_are_answered_as_their_clauses_ask() {
-    check_all("Http11Probe", probe::rows(), 150);
+    check_all(SUITES[2], 150);
 }
 
 #[test]
 fn the_inputs_of_h11s_tests_are_answered_as_their_clauses_ask() {
-    check_all("h11", h11::rows(), 40);
+    check_all(SUITES[3], 40);
 }
 
 #[test]
 fn the_inputs_of_hypers_tests_are_answered_as_their_clauses_ask() {
-    check_all("hyper", hyper::rows(), 40);
+    check_all(SUITES[4], 40);
 }
 
 #[test]
 fn the_inputs_of_waitress_tests_are_answered_as_their_clauses_ask() {
-    check_all("waitress", waitress::rows(), 50);
+    check_all(SUITES[5], 50);
 }
 
 #[test]
@@ -223,7 +242,7 @@ fn what_takes_several_steps_leaves_no_second_answer_on_the_connection() {
             good += usize::from(response.status == 200);
             if response.closes() {
                 // Whatever comes now is nobody's request.
-                let _ = std::io::Write::write_all(&mut client.stream, NEXT);
+                let _ = client.stream.write_all(NEXT);
                 client.stop_sending();
                 assert_eq!(client.until_end(), b"", "{name}");
                 break;
@@ -231,5 +250,118 @@ fn what_takes_several_steps_leaves_no_second_answer_on_the_connection() {
         }
         let calls = recorder.take().into_iter().filter(|call| call.content.is_ok()).count();
         assert_eq!(calls, good, "{name}: calls of the application");
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ other servers, scored
+
+/// What a server elsewhere, which echoes contents, made of an input beside what the table says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Score {
+    /// It served what the table serves, and refused what the table refuses.
+    Same,
+    /// It served what the table refuses, or took what stands behind for something to serve.
+    Laxer,
+    /// It refused what the table serves.
+    Stricter,
+    /// It served as much, and read something else.
+    Other,
+}
+
+/// The contents of the successful answers, read as leniently as can be.
+fn successes(mut bytes: &[u8], mut is_head: bool) -> Vec<Vec<u8>> {
+    let mut contents = Vec::new();
+    while let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+        let rest = &bytes[end + 4..];
+        let status: u16 = head.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_default();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        let (content, used) = match length {
+            _ if is_head || status < 200 || status == 204 => (Vec::new(), 0),
+            Some(length) => (rest[..rest.len().min(length)].to_vec(), rest.len().min(length)),
+            None if head.contains("transfer-encoding: chunked") => unchunked(rest),
+            None => (rest.to_vec(), rest.len()),
+        };
+        if status >= 200 {
+            is_head = false;
+            if status < 300 {
+                contents.push(content);
+            }
+        }
+        bytes = &rest[used..];
+    }
+    contents
+}
+
+fn unchunked(bytes: &[u8]) -> (Vec<u8>, usize) {
+    let (mut content, mut at) = (Vec::new(), 0);
+    while let Some(line) = bytes[at..].windows(2).position(|two| two == b"\r\n") {
+        let digits = String::from_utf8_lossy(&bytes[at..at + line]);
+        let size = usize::from_str_radix(digits.trim(), 16).unwrap_or_default();
+        let start = at + line + 2;
+        let end = bytes.len().min(start + size);
+        content.extend_from_slice(&bytes[start..end]);
+        at = bytes.len().min(end + 2);
+        if size == 0 {
+            break;
+        }
+    }
+    (content, at)
+}
+
+impl Row {
+    fn score(&self, address: SocketAddr) -> Score {
+        let mut stream = TcpStream::connect(address).expect("a server to score");
+        stream.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+        let _ = stream.write_all(&self.wire());
+        // Some take the end of what is sent for the end of all interest.
+        if let End::Cut(_) = self.end {
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+        }
+        let (mut out, mut room) = (Vec::new(), [0; 65_536]);
+        while let Ok(length) = stream.read(&mut room) {
+            if length == 0 {
+                break;
+            }
+            out.extend_from_slice(&room[..length]);
+        }
+        let head = is_head(&self.input);
+        let came = successes(&out, head);
+        let mut expected = self.expected().served;
+        if let End::Own(200..=299) = self.end {
+            expected.insert(0, Vec::new());
+        }
+        if let (true, Some(first)) = (head, expected.first_mut()) {
+            first.clear();
+        }
+        match came.len().cmp(&expected.len()) {
+            std::cmp::Ordering::Less => Score::Stricter,
+            std::cmp::Ordering::Greater => Score::Laxer,
+            std::cmp::Ordering::Equal if came == expected => Score::Same,
+            std::cmp::Ordering::Equal => Score::Other,
+        }
+    }
+}
+
+/// `DOORWAY_SCORE=127.0.0.1:9000 cargo test --test others scored -- --nocapture` scores the server there, which must answer each request with
+/// its content; without it, doorway is. `DOORWAY_SCORE_SHOW=1` lists where it differs.
+#[test]
+fn a_server_is_scored_by_the_same_table() {
+    let house = serve(echo);
+    let elsewhere = std::env::var("DOORWAY_SCORE").ok().map(|address| address.parse().expect("DOORWAY_SCORE"));
+    let address = elsewhere.unwrap_or(house.tcp());
+    let shows = std::env::var_os("DOORWAY_SCORE_SHOW").is_some();
+    for (suite, rows) in SUITES {
+        let mut scores: BTreeMap<Score, usize> = BTreeMap::new();
+        let rows = rows();
+        for row in &rows {
+            let score = row.score(address);
+            *scores.entry(score).or_insert(0) += 1;
+            if shows && score != Score::Same {
+                println!("{score:?}: {} ({})", show(&row.input), row.clause);
+            }
+        }
+        println!("{address} {suite}: {} inputs, {scores:?}", rows.len());
+        assert!(elsewhere.is_some() || scores.keys().all(|score| *score == Score::Same), "{suite}: {scores:?}");
     }
 }
