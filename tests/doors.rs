@@ -11,7 +11,7 @@ use std::time::Duration;
 use doorway::log::Answer;
 use doorway::{Body, Cause, Door, Environ, Server, StartResponse};
 use packets::{DOORS, Reply, fastcgi, get, packet, post, read_reply, scgi, uwsgi, variables};
-use support::{Client, Collected, House, in_memory_over, serve_over};
+use support::{Client, Collected, House, in_memory_over, orders, serve_over};
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -323,6 +323,33 @@ fn g_04_repeated_fields_are_joined_and_of_other_variables_the_last_wins() {
         assert_eq!(refused(door, &packet(door, &lengths, b"ab")), (Cause::VariableRepeated, Some(400)), "{door:?}");
         let hosts = with(&[("HTTP_HOST", "a"), ("HTTP_HOST", "b")]);
         assert_eq!(refused(door, &packet(door, &hosts, b"")), (Cause::VariableRepeated, Some(400)), "{door:?}");
+    }
+}
+
+#[test]
+fn g_04_of_repeated_variables_among_others_in_every_order_each_value_stays_its_own() {
+    let said = [
+        ("HTTP_X_A", "1"),
+        ("HTTP_X_A", "a value that is longer than the others"),
+        ("HTTP_X_AB", ""),
+        ("HTTP_COOKIE", "c=1"),
+        ("HTTP_COOKIE", "d=2"),
+        ("DOCUMENT_ROOT", "/one"),
+        ("DOCUMENT_ROOT", "/another"),
+    ];
+    for order in orders(&said).into_iter().step_by(7) {
+        let values = |wanted: &str| {
+            let of_name = order.iter().filter(|(name, _)| *name == wanted);
+            of_name.map(|(_, value)| *value).collect::<Vec<_>>()
+        };
+        for door in DOORS {
+            let told = ask(door, &with(&order), b"");
+            assert_eq!(told.get("HTTP_X_A"), Some(&*values("HTTP_X_A").join(", ")), "{door:?} {order:?}");
+            assert_eq!(told.get("HTTP_X_AB"), Some(""), "{door:?} {order:?}");
+            assert_eq!(told.get("HTTP_COOKIE"), Some(&*values("HTTP_COOKIE").join("; ")), "{door:?} {order:?}");
+            assert_eq!(told.get("DOCUMENT_ROOT"), values("DOCUMENT_ROOT").last().copied(), "{door:?} {order:?}");
+            assert_eq!(told.get("REQUEST_METHOD"), Some("GET"), "{door:?} {order:?}");
+        }
     }
 }
 

@@ -18,6 +18,9 @@ mod events;
 #[path = "../examples/files.rs"]
 mod files;
 #[allow(dead_code, reason = "main is for those who run it")]
+#[path = "../examples/garden.rs"]
+mod garden;
+#[allow(dead_code, reason = "main is for those who run it")]
 #[path = "../examples/microframework.rs"]
 mod microframework;
 #[allow(dead_code, reason = "main is for those who run it")]
@@ -377,4 +380,22 @@ fn files_shows_a_directory_and_lets_browsers_ask_again() {
     assert_eq!((status(&page), &*page.text()), (206, "# The rules"));
     assert_eq!(page.headers.get("cache-control").as_deref(), Some("no-cache"));
     assert_eq!(status(&Request::get("/../README.md").call(&site)), 404);
+}
+
+#[test]
+fn garden_answers_what_it_read() {
+    let request = Request::post("/a%20b?c", "\0\u{ff}").header("X-A", "b").header("Content-Type", "text/plain");
+    let response = request.call(&garden::application);
+    assert_eq!(status(&response), 200);
+    let pair = |name: &str, value: &str| {
+        format!(r#"["{}","{}"]"#, garden::base64(name.as_bytes()), garden::base64(value.as_bytes()))
+    };
+    let text = response.text();
+    for (name, value) in [("X_A", "b"), ("CONTENT_TYPE", "text/plain"), ("CONTENT_LENGTH", "3")] {
+        assert!(text.contains(&pair(name, value)), "{text}");
+    }
+    let behind = r#"],"body":"AMO/","version":"SFRUUC8xLjE=","uri":"L2EgYj9j","method":"UE9TVA=="}"#;
+    assert!(text.starts_with(r#"{"headers":["#) && text.ends_with(behind), "{text}");
+    let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| garden::base64(text.as_bytes()));
+    assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
 }

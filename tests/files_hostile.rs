@@ -55,7 +55,6 @@ fn no_spelling_of_a_path_leads_out_of_the_root() {
         "/..%2fsecret",
         "/a/..%2f..%2fsecret",
         "/..%5csecret",
-        "/..\\secret",
         "/%5c..%5csecret",
         "/%252e%252e/secret",
         "/%252e%252e%252fsecret",
@@ -74,8 +73,8 @@ fn no_spelling_of_a_path_leads_out_of_the_root() {
         assert_eq!(response.status, 404, "{target}");
         assert!(!response.body.windows(6).any(|part| part == b"secret"), "{target}");
     }
-    // The server refuses a NUL before any application sees it.
-    assert_eq!(status(&house, "/a/b.txt%00.html"), 400);
+    // The server refuses a NUL and a raw backslash before any application sees them.
+    assert_eq!((status(&house, "/a/b.txt%00.html"), status(&house, "/..\\secret")), (400, 400));
     for target in ["/a/b.txt", "//a//b.txt", "/./a/./b.txt", "/a%2fb.txt", "/%61/b%2Etxt", "http://a/a/b.txt"] {
         assert_eq!(get(&house, target, "").text(), "inside", "{target}");
     }

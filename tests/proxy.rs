@@ -368,6 +368,78 @@ fn content_that_breaks_its_coding_cuts_the_response_where_it_has_begun() {
 }
 
 #[test]
+fn content_that_is_broken_before_any_of_it_was_passed_on_is_a_502_however_it_is_framed() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let long = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
+    for (answer, cause) in [
+        (format!("{chunked}5\r\nhello\r\nzz\r\n"), "5003"),
+        (format!("{chunked}zz\r\n"), "5003"),
+        (format!("{chunked}5\r\nhelloX"), "5003"),
+        (chunked.to_owned(), "5004"),
+        (format!("{chunked}5\r\n"), "5004"),
+        (long.to_owned(), "5004"),
+    ] {
+        let house = serve(proxy(saying(answer.clone())));
+        let response = get(&house, "/");
+        assert_eq!(
+            (response.status, house.log.take(Cause::ApplicationError).detail.contains(cause)),
+            (502, true),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_its_coding_is_a_502_or_a_visible_cut_wherever_the_network_cuts_it() {
+    let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n";
+    for cut in 1..answer.len() {
+        let address = scripted(move |mut stream, _| {
+            stream.set_nodelay(true).unwrap();
+            stream.write_all(&answer[..cut]).unwrap();
+            // Two segments, as far as one can have them: the proxy has most likely read the first by then.
+            std::thread::yield_now();
+            stream.write_all(&answer[cut..]).unwrap();
+        });
+        let house = serve(proxy(address));
+        let mut client = house.client();
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let out = client.until_end();
+        match parse(&out, false, true) {
+            Some((response, _)) => assert_eq!(response.status, 502, "cut at {cut}"),
+            None => assert!(out.starts_with(b"HTTP/1.1 200 "), "cut at {cut}: {}", support::show(&out)),
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_while_the_request_still_goes_out_is_a_502_where_nothing_was_passed_on() {
+    for (content, cause) in [("zz\r\n", "5003"), ("", "5004")] {
+        let (done, wait): (Sender<()>, Receiver<()>) = channel();
+        let address = scripted(move |mut stream, _| {
+            let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{content}");
+            stream.write_all(answer.as_bytes()).unwrap();
+            if content.is_empty() {
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+            }
+            // Nothing of the content is taken, so the proxy has to look at the answer first.
+            wait.recv_timeout(PATIENCE).unwrap();
+        });
+        let house = serve_with(proxy(address), |settings| settings.max_content = None);
+        let mut client = house.client();
+        let content = vec![b'x'; 8 << 20];
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", content.len());
+        client.send(head.as_bytes());
+        let _ = client.stream.write_all(&content);
+        let out = client.until_end();
+        done.send(()).unwrap();
+        let (response, _) = parse(&out, false, true).unwrap_or_else(|| panic!("{}", support::show(&out)));
+        let seen = house.log.take(Cause::ApplicationError);
+        assert_eq!((response.status, seen.detail.contains(cause)), (502, true), "{}", seen.line);
+    }
+}
+
+#[test]
 fn an_upstream_that_is_not_there_is_a_502_that_does_not_tell_the_client_where_it_should_be() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -9,6 +9,7 @@
 //! `regress/`, whose files all run here for ever.
 
 mod apps;
+mod readings;
 mod reference;
 mod support;
 
@@ -19,18 +20,16 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use apps::Recorder;
-use doorway::http::chunked::{Decoder, Step};
-use doorway::http::framing::Content;
-use doorway::http::head::{self, Limits, Parsed, Progress, Spans, Version, may_be_decided};
+use doorway::Cause;
+use doorway::http::head::{Progress, Spans, may_be_decided};
 use doorway::http::target::Target;
-use doorway::http::{date, request, target};
-use doorway::{Application, Body, Cause, Environ, Settings, StartResponse};
-use reference::connection::{Answer, Conversation, read_all};
-use reference::generator::{Parts, Random, Room, broken_chunked, chunked, host, mutate, spoil, valid};
-use reference::request::{Framing, Request, read_request};
+use doorway::http::{date, target};
+use readings::served::{check_connection, doorway_serves, expected_outcome, heads_of};
+use readings::{Cuts, Variant, Verdict, cause_of, decoded, doorway_reads, limits_of, reference_reads, variants};
+use reference::connection::{Conversation, read_all};
+use reference::generator::{Parts, Random, broken_chunked, chunked, host, mutate, spoil, valid};
 use reference::{Fault, Policy, Stop};
-use support::{in_memory_with, locked, parse_all, show};
+use support::{locked, show};
 
 /// How many requests are made by default: enough that every cause comes up a hundred times.
 const USUAL_CASES: usize = 16_000;
@@ -72,189 +71,6 @@ fn files(name: &str) -> Vec<(String, Vec<u8>)> {
 
 // ------------------------------------------------------------------------------------------- the two readings side by side
 
-/// The number of the cause that a fault is called here.
-fn cause_of(fault: Fault) -> Cause {
-    match fault {
-        Fault::LfAlone => Cause::BareLf,
-        Fault::CrAlone => Cause::BareCr,
-        Fault::ThreeEmptyLines => Cause::EmptyLines,
-        Fault::LineShape => Cause::RequestLine,
-        Fault::MethodNoToken => Cause::Method,
-        Fault::MethodOver32 => Cause::MethodLong,
-        Fault::TargetOctet => Cause::TargetByte,
-        Fault::TargetOverLimit => Cause::TargetLong,
-        Fault::VersionShape => Cause::Version,
-        Fault::VersionNotOne => Cause::VersionUnsupported,
-        Fault::TargetNoForm => Cause::TargetForm,
-        Fault::SchemeUnknown => Cause::TargetScheme,
-        Fault::UserInformation => Cause::TargetUserinfo,
-        Fault::EncodedNul => Cause::TargetNul,
-        Fault::Tunnel => Cause::ConnectRefused,
-        Fault::NameNoToken => Cause::FieldName,
-        Fault::SpaceBeforeColon => Cause::FieldSpace,
-        Fault::NoColon => Cause::FieldColon,
-        Fault::Folded => Cause::FieldFold,
-        Fault::ValueControl => Cause::FieldValue,
-        Fault::LineOverLimit => Cause::FieldLong,
-        Fault::FieldsOverLimit => Cause::FieldCount,
-        Fault::HeadOverLimit => Cause::HeadLong,
-        Fault::SaidTwice => Cause::FieldRepeated,
-        Fault::NoHost => Cause::HostMissing,
-        Fault::BadHost => Cause::HostInvalid,
-        Fault::Underscore => Cause::FieldUnderscore,
-        Fault::OtherExpectation => Cause::ExpectUnknown,
-        Fault::HeadCut => Cause::HeadTruncated,
-        Fault::LengthNoNumber => Cause::ContentLength,
-        Fault::LengthAndCoding => Cause::LengthAndCoding,
-        Fault::OtherCoding => Cause::CodingUnknown,
-        Fault::CodingNoToken => Cause::CodingInvalid,
-        Fault::CodingInOneZero => Cause::CodingVersion,
-        Fault::ContentOverLimit => Cause::ContentLong,
-        Fault::SizeNoNumber => Cause::ChunkSize,
-        Fault::ExtensionShape => Cause::ChunkExtension,
-        Fault::ExtensionOverLimit => Cause::ChunkExtensionLong,
-        Fault::DataWithoutEnd => Cause::ChunkEnd,
-        Fault::MoreFrameThanData => Cause::ChunkOverhead,
-        Fault::TrailerShape => Cause::Trailer,
-        Fault::TrailerOverLimit => Cause::TrailerLong,
-        Fault::ContentCut => Cause::ContentTruncated,
-    }
-}
-
-/// One way to configure a server, said to both readings.
-struct Variant {
-    policy: Policy,
-    configure: fn(&mut Settings),
-    room: Room,
-}
-
-fn variants() -> [Variant; 4] {
-    let usual = Policy::default();
-    let room = Room { target: 8_190, field_line: 8_190, fields: 100, head: 65_536, content: 4_096 };
-    let small = Room { target: 60, field_line: 70, fields: 9, head: 500, content: 64 };
-    [
-        Variant { policy: usual, configure: |_| {}, room },
-        Variant {
-            policy: Policy { target: 60, field_line: 70, fields: 9, head: 500, content: Some(64), ..usual },
-            configure: |settings| {
-                (settings.max_target, settings.max_field_line, settings.max_fields) = (60, 70, 9);
-                (settings.max_head, settings.max_content) = (500, Some(64));
-            },
-            room: small,
-        },
-        Variant {
-            policy: Policy { refuse_underscores: true, https: true, ..usual },
-            configure: |settings| (settings.refuse_underscores, settings.https) = (true, true),
-            room,
-        },
-        Variant {
-            policy: Policy { gathered: 0, content: None, ..usual },
-            configure: |settings| (settings.gathered_content, settings.max_content) = (0, None),
-            room,
-        },
-    ]
-}
-
-fn limits_of(policy: &Policy) -> Limits {
-    let mut limits = Limits::default();
-    (limits.target, limits.field_line) = (policy.target, policy.field_line);
-    (limits.fields, limits.head) = (policy.fields, policy.head);
-    limits
-}
-
-/// How the network cut the bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Cuts {
-    Nowhere,
-    Everywhere,
-    At(u64),
-}
-
-impl Cuts {
-    fn pieces<'a>(&self, bytes: &'a [u8]) -> Vec<&'a [u8]> {
-        match *self {
-            Cuts::Nowhere => vec![bytes],
-            Cuts::Everywhere => bytes.chunks(1).collect(),
-            Cuts::At(seed) => {
-                let (mut random, mut rest, mut pieces) = (Random(seed), bytes, Vec::new());
-                while !rest.is_empty() {
-                    let most = rest.len().min([1, 3, 20, 400 + bytes.len() / 8][random.below(4)]);
-                    let (piece, behind) = rest.split_at(random.between(1, most));
-                    pieces.push(piece);
-                    rest = behind;
-                }
-                pieces
-            }
-        }
-    }
-}
-
-/// What a head came to, in a form that both readings can be brought to.
-#[derive(Debug, PartialEq)]
-enum Verdict {
-    Incomplete,
-    Refused(Cause),
-    Accepted(Box<Request>),
-}
-
-/// What doorway's parser says about the front of the bytes.
-fn doorway_reads(bytes: &[u8], limits: &Limits, spans: &mut Spans) -> Verdict {
-    let head = match head::parse(bytes, limits, spans) {
-        Parsed::Incomplete => return Verdict::Incomplete,
-        Parsed::Invalid(cause) => return Verdict::Refused(cause),
-        Parsed::Complete(head) => head,
-    };
-    assert!(head.len() <= bytes.len(), "more consumed than was given");
-    let read = match request::read(head) {
-        Ok(read) => read,
-        Err(cause) => return Verdict::Refused(cause),
-    };
-    let own = |bytes: &[u8]| bytes.to_vec();
-    let target = match read.target {
-        Target::Origin { path, query } => {
-            reference::target::Target { absolute: None, path: Some(own(path)), query: query.map(own) }
-        }
-        Target::Absolute { https, authority, path, query } => reference::target::Target {
-            absolute: Some((https, own(authority))),
-            path: Some(own(path)),
-            query: query.map(own),
-        },
-        Target::Asterisk => reference::target::Target { absolute: None, path: None, query: None },
-    };
-    // Only the difference between 1.0 and the others is kept.
-    let minor = u8::from(head.version() == Version::Http11);
-    assert_eq!(read.keep_alive_named, read.keep_alive && minor == 0, "who has to say keep-alive");
-    Verdict::Accepted(Box::new(Request {
-        head: reference::head::Head {
-            method: own(head.method()),
-            target: own(head.target()),
-            minor,
-            fields: head.fields().map(|(name, value)| (own(name), own(value))).collect(),
-            length: head.len(),
-        },
-        target,
-        host: read.host.map(own),
-        framing: match read.content {
-            Content::None => Framing::Nothing,
-            Content::Length(length) => Framing::Length(length),
-            Content::Chunked => Framing::Chunked,
-        },
-        expects_continue: read.expects_continue,
-        persists: read.keep_alive,
-    }))
-}
-
-fn reference_reads(bytes: &[u8], policy: &Policy) -> Verdict {
-    match read_request(bytes, policy) {
-        Ok(mut request) => {
-            request.head.minor = request.head.minor.min(1);
-            Verdict::Accepted(Box::new(request))
-        }
-        Err(Stop::More) => Verdict::Incomplete,
-        Err(Stop::Fault(fault)) => Verdict::Refused(cause_of(fault)),
-    }
-}
-
 /// The head in front of the bytes: whole, and every beginning of it. `Err` says what is wrong.
 fn check_head(bytes: &[u8], variant: &Variant, thorough: bool, random: &mut Random) -> Result<(), String> {
     let limits = limits_of(&variant.policy);
@@ -292,84 +108,6 @@ fn check_head(bytes: &[u8], variant: &Variant, thorough: bool, random: &mut Rand
         decided = verdict != Verdict::Incomplete;
     }
     Ok(())
-}
-
-/// Reads nothing and answers at once.
-#[derive(Clone)]
-struct Lazy(Recorder);
-
-impl Application for Lazy {
-    fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
-        // The recorder sees the same variables over an empty input.
-        let mut without_content = environ.clone();
-        without_content.set_input(std::io::empty());
-        self.0.call(&without_content, start_response)
-    }
-}
-
-/// Variables and content of a call; a content that cannot be read whole says so.
-type Seen = (BTreeMap<String, Vec<u8>>, Result<Vec<u8>, ()>);
-
-/// What a connection came to, in a form that both readings can be brought to.
-#[derive(Debug, PartialEq)]
-struct Outcome {
-    calls: Vec<Seen>,
-    statuses: Vec<u16>,
-    causes: Vec<Cause>,
-}
-
-fn doorway_serves(bytes: &[u8], variant: &Variant, reads: bool, cuts: Cuts, heads: &[bool]) -> Outcome {
-    let recorder = Recorder::default();
-    let pieces = cuts.pieces(bytes);
-    let (out, log) = if reads {
-        in_memory_with(pieces, recorder.clone(), variant.configure)
-    } else {
-        in_memory_with(pieces, Lazy(recorder.clone()), variant.configure)
-    };
-    let names = ["REQUEST_METHOD", "REQUEST_URI", "PATH_INFO", "QUERY_STRING", "SERVER_PROTOCOL", "SERVER_NAME"];
-    let is_of_request =
-        |name: &String| names.contains(&&**name) || name.starts_with("HTTP_") || name.starts_with("CONTENT_");
-    let calls = recorder.take().into_iter().map(|call| {
-        let of_request = call.vars.into_iter().filter(|(name, _)| is_of_request(name)).collect();
-        (of_request, call.content.map_err(drop))
-    });
-    let responses = parse_all(&out, heads);
-    Outcome {
-        calls: calls.collect(),
-        statuses: responses.iter().map(|response| response.status).filter(|status| *status != 100).collect(),
-        causes: log.causes(),
-    }
-}
-
-fn expected_outcome(conversation: &Conversation) -> Outcome {
-    let status = |answer: &Answer| match answer {
-        Answer::Served => 200,
-        Answer::Options => 204,
-        Answer::Refused(fault) => cause_of(*fault).status().expect("a refusal has a status"),
-    };
-    let content = |content: &Result<Vec<u8>, Fault>| content.clone().map_err(drop);
-    Outcome {
-        calls: conversation.calls.iter().map(|call| (call.variables.clone(), content(&call.content))).collect(),
-        statuses: conversation.answers.iter().map(|(answer, _)| status(answer)).collect(),
-        causes: conversation.fault().map(cause_of).into_iter().collect(),
-    }
-}
-
-/// A whole connection, delivered in a way, with an application that reads everything or nothing.
-fn check_connection(bytes: &[u8], variant: &Variant, reads: bool, cuts: &[Cuts]) -> Result<Conversation, String> {
-    let conversation = read_all(bytes, &variant.policy, reads);
-    if conversation.depends_on_delivery {
-        return Ok(conversation);
-    }
-    let expected = expected_outcome(&conversation);
-    let heads = heads_of(&conversation);
-    for cuts in cuts {
-        let outcome = doorway_serves(bytes, variant, reads, *cuts, &heads);
-        if outcome != expected {
-            return Err(format!("connection, {cuts:?}, reads {reads}: {outcome:?}\nthe reference says {expected:?}"));
-        }
-    }
-    Ok(conversation)
 }
 
 /// Everything that is checked of one input.
@@ -638,45 +376,6 @@ fn of_two_pipelined_requests_the_application_sees_exactly_two() {
         }
     }
     println!("{pairs} pairs");
-}
-
-fn heads_of(conversation: &Conversation) -> Vec<bool> {
-    conversation.answers.iter().map(|(_, is_head)| *is_head).collect()
-}
-
-/// What doorway's decoder makes of a content, delivered in a way: the data, or the cause, or that more is needed; and how much it
-/// consumed.
-fn decoded(bytes: &[u8], policy: &Policy, cuts: Cuts) -> (Result<Vec<u8>, Option<Cause>>, usize) {
-    let mut decoder = Decoder::new(limits_of(policy));
-    let (mut content, mut used) = (Vec::new(), 0);
-    for piece in cuts.pieces(bytes) {
-        let mut rest = piece;
-        loop {
-            let (consumed, step) = decoder.step(rest);
-            assert!(consumed <= rest.len(), "more consumed than was given");
-            rest = &rest[consumed..];
-            used += consumed;
-            match step {
-                Step::Incomplete => {
-                    assert!(rest.is_empty(), "more is needed, and not all was taken");
-                    break;
-                }
-                Step::Data { len } => {
-                    assert!((1..=rest.len()).contains(&len) && len as u64 <= decoder.remaining());
-                    content.extend_from_slice(&rest[..len]);
-                    decoder.advance(len as u64);
-                    used += len;
-                    rest = &rest[len..];
-                }
-                Step::End => return (Ok(content), used),
-                Step::Invalid(cause) => {
-                    assert_eq!(decoder.step(b"0\r\n\r\n").1, Step::Invalid(cause), "broken is broken");
-                    return (Err(Some(cause)), used);
-                }
-            }
-        }
-    }
-    (Err(None), used)
 }
 
 #[test]

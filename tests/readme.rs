@@ -21,6 +21,7 @@ const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "cargo test --offline --no-fail-fast",
     ),
     ("cargo test --release --test randomised", ".ci/run", "cargo test --offline --release --test randomised"),
+    ("cargo test --test others --test fuzzed", ".ci/run", "cargo test --offline --no-fail-fast"),
     ("cargo test --test limits", ".ci/run", "cargo test --offline --no-fail-fast"),
     ("cp -r ../doorway/src src/doorway", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
     ("rm -r src/doorway/bin", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),

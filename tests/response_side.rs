@@ -10,7 +10,7 @@ use std::io::{self, Cursor, Write};
 use std::sync::Arc;
 
 use doorway::{Body, Cause, Environ, StartResponse};
-use support::{Delimiter, House, Response, parse, parse_all, serve_with, show};
+use support::{Delimiter, House, Response, in_memory, orders, parse, parse_all, serve_with, show};
 
 /// How the body is given.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -397,3 +397,23 @@ fn whatever_an_application_does_the_next_response_is_intact_or_the_connection_cl
     println!("{whole} right and whole, {cut} cut, of {}", plans.len());
     assert!(whole > 100 && cut > 10);
 }
+
+#[test]
+fn p_hdr_02_repeated_fields_among_others_go_out_in_every_order_they_are_given_in() {
+    let fields =
+        [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("set-cookie", ""), ("Vary", "Accept"), ("X-Long", LONG)];
+    for order in orders(&fields) {
+        let given = order.clone();
+        let application = move |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &given);
+            Body::from("x")
+        };
+        let out = in_memory([&b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..]], application);
+        let [response] = &parse_all(&out, &[])[..] else { panic!("{}", show(&out)) };
+        let came: Vec<(&str, &[u8])> = response.fields.iter().map(|(name, value)| (&**name, &value[..])).collect();
+        let sent: Vec<(&str, &[u8])> = order.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        assert!(came.starts_with(&sent), "{order:?}: {came:?}");
+    }
+}
+
+const LONG: &str = "a value that is longer than all the others of this response are together";

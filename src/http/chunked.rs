@@ -2,8 +2,8 @@
 //!
 //! RFC 9112 section 7.1. Invariants: the decoder moves no data, keeps no bytes and allocates nothing; each fault is raised
 //! at the byte that makes it, so the verdict does not depend on how the bytes were cut; what follows the end is never
-//! consumed. Stricter than the grammar in one point: bad white space (BWS) is refused everywhere, because `5 ;ext` is read
-//! in two ways in the wild and a sender must not generate it. Extensions and trailers are checked and discarded.
+//! consumed. Extensions, with the bad white space that a recipient must take (RFC 9110 section 5.6.3), and trailers are checked
+//! and discarded.
 
 use super::{head::Limits, scan, target::hex};
 use crate::cause::Cause;
@@ -51,8 +51,12 @@ enum State {
     Size,
     ExtensionName,
     ExtensionNameMore,
+    /// White space behind a name: a value or another extension must come.
+    ExtensionNameEnd,
     ExtensionValue,
     ExtensionToken,
+    /// White space behind a size or a value: another extension must come.
+    ExtensionEnd,
     Quoted,
     QuotedPair,
     QuotedEnd,
@@ -198,6 +202,7 @@ impl Decoder {
         match (self.state, byte) {
             (State::Size, _) if hex(byte).is_some() => self.count_digit(byte),
             (State::Size, b';') if self.digits > 0 => self.count_extension(State::ExtensionName),
+            (State::Size, b' ' | b'\t') if self.digits > 0 => self.count_extension(State::ExtensionEnd),
             (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeLf),
             (State::SizeLf, b'\n') => self.end_size_line(),
             (State::Size, b'\n') => Err(Cause::BareLf),
@@ -280,11 +285,22 @@ fn next_in_extension(state: State, byte: u8) -> Result<State, Cause> {
     match (state, byte) {
         // Smuggling: TERM.EXT and its kind, where one recipient ends the line at the LF and another reads on.
         (_, b'\n') => Err(Cause::BareLf),
+        // BWS = OWS, on both sides of ";" and "=", and nowhere before the line end.
+        (State::ExtensionName | State::ExtensionValue, b' ' | b'\t') => Ok(state),
+        (State::ExtensionNameMore | State::ExtensionNameEnd, b' ' | b'\t') => Ok(State::ExtensionNameEnd),
+        (State::ExtensionToken | State::QuotedEnd | State::ExtensionEnd, b' ' | b'\t') => Ok(State::ExtensionEnd),
         (State::ExtensionName | State::ExtensionNameMore, _) if scan::is_tchar(byte) => Ok(State::ExtensionNameMore),
-        (State::ExtensionNameMore, b'=') => Ok(State::ExtensionValue),
+        (State::ExtensionNameMore | State::ExtensionNameEnd, b'=') => Ok(State::ExtensionValue),
         (State::ExtensionValue, b'"') => Ok(State::Quoted),
         (State::ExtensionValue | State::ExtensionToken, _) if scan::is_tchar(byte) => Ok(State::ExtensionToken),
-        (State::ExtensionNameMore | State::ExtensionToken | State::QuotedEnd, b';') => Ok(State::ExtensionName),
+        (
+            State::ExtensionNameMore
+            | State::ExtensionNameEnd
+            | State::ExtensionToken
+            | State::QuotedEnd
+            | State::ExtensionEnd,
+            b';',
+        ) => Ok(State::ExtensionName),
         (State::Quoted, b'"') => Ok(State::QuotedEnd),
         (State::Quoted, b'\\') => Ok(State::QuotedPair),
         // qdtext      = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text

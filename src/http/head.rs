@@ -110,7 +110,8 @@ impl<'buf> Head<'buf> {
         self.method
     }
 
-    /// The request target as it came: visible ASCII without `#`, not empty (RFC 9112 section 3.2).
+    /// The request target as it came: visible ASCII without `#`, not empty (RFC 9112 section 3.2). What its form allows is for
+    /// [`target::parse`](super::target::parse).
     pub const fn target(&self) -> &'buf [u8] {
         self.target
     }

@@ -88,11 +88,17 @@ fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((scheme, rest.strip_prefix(b"://")?))
 }
 
-/// Path and query, parted at the first `?`. An encoded NUL in the path is refused: no application wants it, and what follows it
-/// would be hidden from one that hands the path to C.
+/// Path and query, parted at the first `?`.
+///
+/// A raw backslash in the path is refused: RFC 3986 section 3.3 has none, and browsers, front servers and file systems take it for a slash
+/// or for itself. (In a query browsers send it as it was typed, and nothing is named by it.) An encoded NUL in the path is refused too: no
+/// application wants it, and what follows it would be hidden from one that hands the path to C.
 fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Cause> {
     let mut parts = target.splitn(2, |&byte| byte == b'?');
     let path = parts.next().unwrap_or(target);
+    if path.contains(&b'\\') {
+        return Err(Cause::TargetByte);
+    }
     let has_nul = path.contains(&b'%') && path.windows(3).any(|escape| escape == b"%00");
     if has_nul { Err(Cause::TargetNul) } else { Ok((path, parts.next())) }
 }
@@ -100,7 +106,8 @@ fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Cause> {
 // authority-form = uri-host ":" port
 fn is_authority_form(target: &[u8]) -> bool {
     let tail = target.iter().rposition(|&byte| byte == b':').and_then(|colon| target.get(colon..));
-    is_host(target) && tail.is_some_and(is_port)
+    // RFC 9110 section 9.3.6: a port is needed here, and an empty one is none.
+    is_host(target) && tail.is_some_and(|tail| tail != b":" && is_port(tail))
 }
 
 /// The value of a hexadecimal digit.
@@ -117,13 +124,13 @@ pub(super) const fn hex(digit: u8) -> Option<u8> {
 /// Whether the bytes are a host with an optional port, as Host and an authority without user information hold it
 /// (RFC 9110 section 7.2, RFC 3986 section 3.2.2).
 ///
-/// Stricter than the grammar in three points: the host is not empty, a colon has a port of at most 65,535 behind it,
-/// and addresses of a future kind (`[v1.x]`) are refused.
+/// Stricter than the grammar in three points: the host is not empty, a port has at most five digits and is at most 65,535,
+/// and addresses of a future kind (`[v1.x]`) are refused. A port may be empty (RFC 3986 section 3.2.3).
 ///
 /// ```
 /// use doorway::http::target::is_host;
 ///
-/// assert!(is_host(b"example.org:8080") && is_host(b"[::1]:80") && !is_host(b"a/b") && !is_host(b""));
+/// assert!(is_host(b"example.org:8080") && is_host(b"[::1]:") && !is_host(b"a/b") && !is_host(b""));
 /// ```
 // Host = uri-host [ ":" port ]
 // host = IP-literal / IPv4address / reg-name
@@ -147,13 +154,13 @@ pub fn is_host(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether the bytes are a colon and a port.
+/// Whether the bytes are a colon and a port, which may be empty.
 // port = *DIGIT
 fn is_port(bytes: &[u8]) -> bool {
     let Some(digits) = bytes.strip_prefix(b":") else { return false };
     // Five digits cannot leave a u32.
     let value = digits.iter().take(5).fold(0, |value: u32, digit| value * 10 + u32::from(digit & 15));
-    (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && value <= 65_535
+    digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) && value <= 65_535
 }
 
 #[cfg(test)]
@@ -182,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn rfc3986_3_3_a_raw_backslash_is_no_byte_of_a_path_and_may_stand_in_a_query() {
+        for target in [&b"/\\"[..], b"/a\\..\\b?c", b"http://a/\\", b"/\\%00", b"/%00\\"] {
+            assert_eq!(parse(target, b"GET"), Err(Cause::TargetByte));
+        }
+        for target in [&b"/?\\"[..], b"/a?b\\c", b"http://a?\\", b"/%5C"] {
+            assert!(parse(target, b"GET").is_ok());
+        }
+    }
+
+    #[test]
     fn rfc9112_3_2_2_absolute_form_is_taken_apart() {
         let absolute = |https, authority, path, query| Ok(Target::Absolute { https, authority, path, query });
         assert_eq!(parse(b"http://a", b"GET"), absolute(false, b"a", b"/", None));
@@ -194,7 +211,8 @@ mod tests {
         for userinfo in [&b"http://u@a/"[..], b"http://u:p@a/", b"http://@a/"] {
             assert_eq!(parse(userinfo, b"GET"), Err(Cause::TargetUserinfo));
         }
-        for host in [&b"http:///a"[..], b"http://:80/", b"http://a:/", b"http://a:99999/", b"http://a\\b/"] {
+        assert_eq!(parse(b"http://a:/", b"GET"), absolute(false, b"a:", b"/", None));
+        for host in [&b"http:///a"[..], b"http://:80/", b"http://:/", b"http://a:99999/", b"http://a\\b/"] {
             assert_eq!(parse(host, b"GET"), Err(Cause::HostInvalid));
         }
         for form in [&b"a"[..], b"a:80", b"http:/a", b"http:a", b"1http://a", b"://a", b"?a", b"a/b", b"**"] {
@@ -208,7 +226,7 @@ mod tests {
             assert_eq!(parse(target, b"CONNECT"), Err(Cause::ConnectRefused));
             assert_eq!(parse(target, b"GET"), Err(Cause::TargetForm));
         }
-        for target in [&b"/"[..], b"*", b"a", b"http://a/", b"[::1]", b"u@a:1"] {
+        for target in [&b"/"[..], b"*", b"a", b"http://a/", b"[::1]", b"u@a:1", b"a:", b"[::1]:"] {
             assert_eq!(parse(target, b"CONNECT"), Err(Cause::TargetForm));
         }
     }
@@ -231,11 +249,13 @@ mod tests {
             "127.0.0.1",
             "127.0.0.1:0",
             "a:1",
+            "a:",
             "a:65535",
             "a%20b",
             "a!$&'()*+,;=",
             "[::]",
             "[::1]:8080",
+            "[::1]:",
             "[2001:db8::1]",
             "[::ffff:1.2.3.4]:1",
         ] {
@@ -245,7 +265,7 @@ mod tests {
             "",
             ":",
             ":80",
-            "a:",
+            "a::",
             "a:65536",
             "a:080000",
             "a:+1",
@@ -266,7 +286,7 @@ mod tests {
             "[]",
             "[::1",
             "[::1]a",
-            "[::1]:",
+            "[::1]:x",
             "[::1]80",
             "[1.2.3.4]",
             "[v1.a]",

@@ -66,17 +66,18 @@ fn read_size(cursor: &mut Cursor<'_>) -> Reading<u64> {
                 cursor.take()?;
             }
             b'\n' => return Err(Stop::Fault(Fault::LfAlone)),
-            b'\r' | b';' if digits > 0 => return Ok(size),
+            b'\r' | b';' | b' ' | b'\t' if digits > 0 => return Ok(size),
             _ => return Err(Stop::Fault(Fault::SizeNoNumber)),
         }
     }
 }
 
-// chunk-ext = *( ";" chunk-ext-name [ "=" chunk-ext-val ] ), without the white space of RFC 9112
+// chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
 fn read_extensions(cursor: &mut Cursor<'_>, counts: &mut Counts) -> Reading<()> {
     let start = cursor.at;
     let before = counts.extensions;
-    let mut spend = |cursor: &Cursor<'_>| {
+    let take = &mut |cursor: &mut Cursor<'_>| {
+        cursor.take()?;
         counts.extensions = before + cursor.at - start;
         if cursor.at - start > 256 || counts.extensions > 16 * 1024 {
             return Err(Stop::Fault(Fault::ExtensionOverLimit));
@@ -84,58 +85,67 @@ fn read_extensions(cursor: &mut Cursor<'_>, counts: &mut Counts) -> Reading<()> 
         Ok(())
     };
     let wrong = |byte| Err(Stop::Fault(if byte == b'\n' { Fault::LfAlone } else { Fault::ExtensionShape }));
-    while cursor.peek()? == b';' {
-        cursor.take()?;
-        spend(cursor)?;
+    let mut spaced = take_while(cursor, take, is_space)? > 0;
+    loop {
+        match cursor.peek()? {
+            b';' => take(cursor)?,
+            b'\r' if !spaced => break,
+            byte => return wrong(byte),
+        }
+        take_while(cursor, take, is_space)?;
         // chunk-ext-name = token
-        if !is_tchar(cursor.peek()?) {
+        if take_while(cursor, take, is_tchar)? == 0 {
             return wrong(cursor.peek()?);
         }
-        while is_tchar(cursor.peek()?) {
-            cursor.take()?;
-            spend(cursor)?;
+        spaced = take_while(cursor, take, is_space)? > 0;
+        if cursor.peek()? != b'=' {
+            continue;
         }
-        if cursor.peek()? == b'=' {
-            cursor.take()?;
-            spend(cursor)?;
-            // chunk-ext-val = token / quoted-string
-            if cursor.peek()? == b'"' {
-                cursor.take()?;
-                spend(cursor)?;
-                loop {
-                    let byte = cursor.peek()?;
-                    if !is_value_byte(byte) {
-                        return wrong(byte);
-                    }
-                    cursor.take()?;
-                    spend(cursor)?;
-                    if byte == b'"' {
-                        break;
-                    }
-                    if byte == b'\\' {
-                        if !is_value_byte(cursor.peek()?) {
-                            return wrong(cursor.peek()?);
-                        }
-                        cursor.take()?;
-                        spend(cursor)?;
-                    }
+        take(cursor)?;
+        take_while(cursor, take, is_space)?;
+        // chunk-ext-val = token / quoted-string
+        if cursor.peek()? == b'"' {
+            take(cursor)?;
+            loop {
+                let byte = cursor.peek()?;
+                if !is_value_byte(byte) {
+                    return wrong(byte);
                 }
-            } else {
-                if !is_tchar(cursor.peek()?) {
-                    return wrong(cursor.peek()?);
+                take(cursor)?;
+                if byte == b'"' {
+                    break;
                 }
-                while is_tchar(cursor.peek()?) {
-                    cursor.take()?;
-                    spend(cursor)?;
+                if byte == b'\\' {
+                    if !is_value_byte(cursor.peek()?) {
+                        return wrong(cursor.peek()?);
+                    }
+                    take(cursor)?;
                 }
             }
-        }
-        if !matches!(cursor.peek()?, b';' | b'\r') {
+        } else if take_while(cursor, take, is_tchar)? == 0 {
             return wrong(cursor.peek()?);
         }
+        spaced = take_while(cursor, take, is_space)? > 0;
     }
     cursor.take()?;
     cursor.take_lf()
+}
+
+fn is_space(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// Takes every byte of a kind; gives how many there were.
+fn take_while(
+    cursor: &mut Cursor<'_>,
+    take: &mut impl FnMut(&mut Cursor<'_>) -> Reading<()>,
+    is: fn(u8) -> bool,
+) -> Reading<usize> {
+    let start = cursor.at;
+    while is(cursor.peek()?) {
+        take(cursor)?;
+    }
+    Ok(cursor.at - start)
 }
 
 // trailer-section = *( field-line CRLF )

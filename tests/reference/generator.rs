@@ -62,7 +62,7 @@ impl Random {
 pub const TCHARS: &[u8] = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-0123456789";
 const NO_TCHARS: &[u8] = b"\"(),/;<=>?@[\\]{}\0\x01\x1f\x7f\x80\xff";
-const PATH: &[u8] = b"abcXYZ019-._~!$&'()*+,;=:@/%\"<>[]^`{|}\\";
+const PATH: &[u8] = b"abcXYZ019-._~!$&'()*+,;=:@/%\"<>[]^`{|}";
 const CONTROLS: &[u8] = b"\0\x01\x02\x07\x08\x0b\x0c\x0e\x1b\x1f\x7f";
 
 /// A field line in its pieces, so that each can go wrong.
@@ -272,7 +272,7 @@ pub fn host(random: &mut Random, most: usize) -> Vec<u8> {
         _ => b"example.org".to_vec(),
     };
     if random.once_in(3) {
-        let port = random.pick(&["0", "80", "8000", "65535", "00080", "443"]);
+        let port = random.pick(&["0", "80", "8000", "65535", "00080", "443", ""]);
         host.extend([b":", port.as_bytes()].concat());
     }
     if host.len() > most { b"a".to_vec() } else { host }
@@ -379,19 +379,26 @@ fn last_chunk(random: &mut Random, out: &mut Vec<u8>) {
 }
 
 fn extension(random: &mut Random, out: &mut Vec<u8>) {
+    let spaced = |random: &mut Random, out: &mut Vec<u8>, text: &[u8]| {
+        for part in [&b""[..], text] {
+            out.extend(part);
+            out.extend(random.pick(&[&b""[..], b"", b"", b"", b" ", b"\t "]));
+        }
+    };
     for _ in 0..random.below(8).saturating_sub(5) {
-        out.push(b';');
+        spaced(random, out, b";");
         let length = random.between(1, 6);
         out.extend(random.run(length, TCHARS));
         match random.below(3) {
             0 => {}
             1 => {
-                out.push(b'=');
+                spaced(random, out, b"=");
                 let length = random.between(1, 6);
                 out.extend(random.run(length, TCHARS));
             }
             _ => {
-                out.extend(b"=\"");
+                spaced(random, out, b"=");
+                out.push(b'"');
                 for _ in 0..random.below(6) {
                     out.extend(random.pick(&[&b"a"[..], b" ", b"\t", b";", b"\\\"", b"\\\\", b"\xe4", b"="]));
                 }
@@ -453,10 +460,11 @@ pub fn spoil(random: &mut Random, parts: &mut Parts, fault: Fault, room: &Room) 
             let length = random.between(33, 60);
             parts.method = random.run(length, TCHARS);
         }
-        Fault::TargetOctet => match random.below(5) {
+        Fault::TargetOctet => match random.below(6) {
             0 => parts.target.clear(),
             1 => parts.space = b"  ".to_vec(),
             2 => insert(random, &mut parts.target, b'#'),
+            3 => parts.target = random.pick(&["/\\", "/a\\..\\b?c", "http://a/\\", "/\\%00"]).into(),
             _ => {
                 let byte = random.of(b"\0\x01\t\x0b\x1f\x7f\x80\xc3\xff");
                 insert(random, &mut parts.target, byte);
@@ -555,7 +563,7 @@ pub fn spoil(random: &mut Random, parts: &mut Parts, fault: Fault, room: &Room) 
         }
         Fault::BadHost => {
             let wrong = [
-                "a b", "a/b", "u@a", "a:", "a:99999", "a:x", "[::1", "::1", "a\\b", "a%2", ":80", "[v1.a]", "a,b c",
+                "a b", "a/b", "u@a", ":", "a:99999", "a:x", "[::1", "::1", "a\\b", "a%2", ":80", "[v1.a]", "a,b c",
                 "a\"b", "[:::]",
             ];
             parts.without("Host");
@@ -684,7 +692,7 @@ pub fn broken_chunked(random: &mut Random, fault: Fault, room: &Room) -> Vec<u8>
             out.extend(random.pick(&[&b"3\rabc"[..], b"3;a\rb", b"0\r\nX: y\rz", b"0\r\n\rX", b"3\r\r\n"]))
         }
         Fault::SizeNoNumber => {
-            let wrong: [&[u8]; 9] = [b"0x3", b"+3", b" 3", b"3 ", b"-1", b"g", b"\r", b"", b"00000000000000003"];
+            let wrong: [&[u8]; 9] = [b"0x3", b"+3", b" 3", b"3_", b"-1", b"g", b"\r", b"", b"00000000000000003"];
             out.extend(random.pick(&wrong));
             out.extend(b"\r\nabc\r\n0\r\n\r\n");
         }
@@ -694,10 +702,11 @@ pub fn broken_chunked(random: &mut Random, fault: Fault, room: &Room) -> Vec<u8>
                 ";",
                 "a=",
                 "=b",
-                " a",
+                " ",
                 "a ",
-                "a =b",
-                "a= b",
+                "a b",
+                "a=b =c",
+                " =b",
                 "a=\"b",
                 "a=\"b\"c",
                 "a=b=c",

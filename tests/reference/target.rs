@@ -51,6 +51,10 @@ fn with_path(absolute: Option<(bool, Vec<u8>)>, text: &[u8]) -> Result<Target, F
     let mark = text.iter().position(|byte| *byte == b'?');
     let path = &text[..mark.unwrap_or(text.len())];
     let query = mark.map(|mark| text[mark + 1..].to_vec());
+    // No form of RFC 3986 has one. (In a query browsers send it as it is.)
+    if path.contains(&b'\\') {
+        return Err(Fault::TargetOctet);
+    }
     for at in 0..path.len() {
         if path[at..].starts_with(b"%00") {
             return Err(Fault::EncodedNul);
@@ -79,8 +83,8 @@ pub fn decode(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// uri-host [ ":" port ], or with the port required. The host is not empty, a port is a number up to 65,535 of one to five
-/// digits, and there are no addresses of future kinds.
+/// uri-host [ ":" port ], or with a port that is needed and not empty (RFC 9110 section 9.3.6). The host is not empty, a port is a number
+/// up to 65,535 of at most five digits, and there are no addresses of future kinds.
 pub fn is_host(text: &[u8], needs_port: bool) -> bool {
     let host_end = match text.first() {
         Some(b'[') => match text.iter().position(|byte| *byte == b']') {
@@ -109,7 +113,7 @@ pub fn is_host(text: &[u8], needs_port: bool) -> bool {
     };
     match text[host_end..].split_first() {
         None => !needs_port,
-        Some((b':', port)) => is_port(port),
+        Some((b':', port)) => is_port(port) || (port.is_empty() && !needs_port),
         Some(_) => false,
     }
 }

@@ -582,6 +582,14 @@ pub fn in_memory_over<'a>(
     (out, log)
 }
 
+/// The same things in every order they can have.
+pub fn orders<T: Clone>(things: &[T]) -> Vec<Vec<T>> {
+    let Some((first, others)) = things.split_first() else { return vec![Vec::new()] };
+    let with_first = |order: Vec<T>, at: usize| [&order[..at], std::slice::from_ref(first), &order[at..]].concat();
+    let others = orders(others).into_iter();
+    others.flat_map(|order| (0..=order.len()).map(move |at| with_first(order.clone(), at))).collect()
+}
+
 /// Where to cut an input in two: everywhere, or where it is long, at a sample of places with both ends in full.
 pub fn cuts(length: usize) -> Vec<usize> {
     if length <= 2_048 {

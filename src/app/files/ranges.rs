@@ -59,9 +59,10 @@ pub(super) fn read(field: &[u8], complete: u64) -> Asked {
         return Asked::Everything;
     }
     let mut parts: Vec<Range> = Vec::new();
-    let mut count = 0;
+    let (mut count, mut has_suffix) = (0, false);
     for spec in set.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|spec| !spec.is_empty()) {
         count += 1;
+        has_suffix |= spec.strip_prefix(b"-").and_then(number).is_some_and(|length| length > 0);
         match read_spec(spec, complete) {
             Some(Some(range)) if count <= MOST => parts.push(range),
             Some(None) if count <= MOST => {}
@@ -70,8 +71,8 @@ pub(super) fn read(field: &[u8], complete: u64) -> Asked {
     }
     match (count, parts.is_empty()) {
         (0, _) => Asked::Everything,
-        // The last bytes of nothing: it is all there, and no Content-Range can say so.
-        (_, true) if complete == 0 && set.trim_ascii_start().starts_with(b"-") => Asked::Everything,
+        // The last bytes of nothing: they can be had (section 14.1.2), and no Content-Range can say so.
+        (_, true) if complete == 0 && has_suffix => Asked::Everything,
         (_, true) => Asked::Nothing,
         _ => Asked::Parts(joined(parts)),
     }
@@ -191,7 +192,13 @@ mod tests {
         }
         assert_eq!(asked("bytes=5000-6000,0-1", 1000), parts(&[(0, 2)]));
         assert_eq!(asked("bytes=0-", 0), Asked::Nothing);
-        assert_eq!(asked("bytes=-5", 0), Asked::Everything);
+        // Section 14.1.2: the last bytes of anything can be had, if they are more than none.
+        for field in ["bytes=-5", "bytes=,-5", "bytes=0-,-5", "bytes=0-1, -5"] {
+            assert_eq!(asked(field, 0), Asked::Everything, "{field}");
+        }
+        for field in ["bytes=-0", "bytes=,-0", "bytes=0-,-0"] {
+            assert_eq!(asked(field, 0), Asked::Nothing, "{field}");
+        }
     }
 
     #[test]

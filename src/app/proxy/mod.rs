@@ -56,9 +56,9 @@ use wire::Exchange;
 /// |---|---|---|
 /// | nobody listens there, or the name is unknown | 502 | [`Cause::UpstreamUnreachable`] |
 /// | the answer is not HTTP/1.1, or could be read in two ways | 502 | [`Cause::UpstreamInvalid`] |
-/// | the connection ends before the head of the answer | 502 | [`Cause::UpstreamTruncated`] |
-/// | a deadline passes before the head of the answer | 504 | [`Cause::UpstreamDeadline`] |
-/// | either of these in the middle of the content | the response is cut | the same |
+/// | the connection ends before the answer, or before any of its content was passed on | 502 | [`Cause::UpstreamTruncated`] |
+/// | a deadline passes before that | 504 | [`Cause::UpstreamDeadline`] |
+/// | any of these once content was passed on | the response is cut | the same |
 /// | the client asks for a WebSocket | 501 | [`Cause::UpgradeRefused`] |
 /// | the request has been through here before | 508 | [`Cause::ProxyLoop`] |
 ///

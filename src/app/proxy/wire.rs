@@ -64,6 +64,22 @@ impl Line {
         place
     }
 
+    /// The next piece of the content, waited for; `None` at its end.
+    fn block(&mut self, reading: &mut Reading, progress: Duration) -> Result<Option<Vec<u8>>, Fault> {
+        loop {
+            let block = reading.take(&mut self.received)?;
+            if !block.is_empty() {
+                return Ok(Some(block));
+            }
+            if reading.is_whole() {
+                return Ok(None);
+            }
+            if !self.receive(progress)? {
+                reading.end()?;
+            }
+        }
+    }
+
     /// As [`Line::read`], with what an error means. `false` is the end of the connection.
     fn receive(&mut self, limit: Duration) -> Result<bool, Fault> {
         match self.read(limit) {
@@ -111,7 +127,7 @@ impl<'call> Exchange<'call> {
         }
         match (client.gets, client.waits) {
             (None, Some(start_response)) => self.answer(start_response),
-            (Some((_, reading)), _) => Ok(self.rest(Vec::new(), reading)),
+            (Some((_, reading)), _) => Ok(self.rest(Vec::new(), reading)?),
             (None, None) => Ok(Body::empty()),
         }
     }
@@ -236,7 +252,7 @@ impl<'call> Exchange<'call> {
         if answer.reading.is_whole() {
             return Ok(Body::from(gathered));
         }
-        Ok(self.rest(gathered, answer.reading))
+        Ok(self.rest(gathered, answer.reading)?)
     }
 
     /// The whole of a short content, or what has come of it within a short while.
@@ -259,9 +275,14 @@ impl<'call> Exchange<'call> {
         Ok(content)
     }
 
-    fn rest(self, gathered: Vec<u8>, reading: Reading) -> Body {
+    /// The body of what is still to come. It begins with a block that is there: a head goes out with the first block, so what is wrong
+    /// before that can still be answered.
+    fn rest(mut self, mut gathered: Vec<u8>, mut reading: Reading) -> Result<Body, Fault> {
         let progress = self.deadlines.progress;
-        Body::blocks(Rest { gathered, line: self.line, reading, progress, failed: false })
+        if gathered.is_empty() {
+            gathered = self.line.block(&mut reading, progress)?.unwrap_or_default();
+        }
+        Ok(Body::blocks(Rest { gathered, line: self.line, reading, progress, failed: false }))
     }
 }
 
@@ -289,18 +310,7 @@ impl Rest {
         if !gathered.is_empty() {
             return Ok(Some(gathered.into()));
         }
-        loop {
-            let block = self.reading.take(&mut self.line.received)?;
-            if !block.is_empty() {
-                return Ok(Some(block.into()));
-            }
-            if self.reading.is_whole() {
-                return Ok(None);
-            }
-            if !self.line.receive(self.progress)? {
-                self.reading.end()?;
-            }
-        }
+        Ok(self.line.block(&mut self.reading, self.progress)?.map(Block::from))
     }
 }
 

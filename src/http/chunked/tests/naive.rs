@@ -10,15 +10,21 @@ fn take_line<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     (!line.contains(&b'\r') && !line.contains(&b'\n')).then_some(line)
 }
 
+fn without_bws(text: &[u8]) -> &[u8] {
+    &text[text.iter().take_while(|byte| **byte == b' ' || **byte == b'\t').count()..]
+}
+
 fn is_extension(mut text: &[u8]) -> bool {
     let token = |text: &[u8]| text.iter().take_while(|&&byte| scan::is_tchar(byte)).count();
-    while let Some(rest) = text.strip_prefix(b";") {
+    while let Some(rest) = without_bws(text).strip_prefix(b";") {
+        let rest = without_bws(rest);
         let name = token(rest);
         text = &rest[name..];
         if name == 0 {
             return false;
         }
-        if let Some(rest) = text.strip_prefix(b"=") {
+        if let Some(rest) = without_bws(text).strip_prefix(b"=") {
+            let rest = without_bws(rest);
             text = if let Some(mut quoted) = rest.strip_prefix(b"\"") {
                 loop {
                     quoted = match quoted {

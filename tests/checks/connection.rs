@@ -1,0 +1,332 @@
+//! A whole connection at each door, with an application that reads, writes, yields, fails and panics as the input says.
+//!
+//! What must hold: no panic but the application's own; the same bytes, cut in another way or written in small pieces, give the same
+//! calls, the same answers and the same reports; at the HTTP door there are never more answers than requests, each is what a careful
+//! client reads, and the application sees what the naive reading of `tests/reference` sees; at the gateway doors what is answered can be
+//! read as that protocol. (A hang is what the fuzzer's own clock finds.)
+//!
+//! The first byte chooses the door, the next the settings, two what the application does (the first request, the others), two a place
+//! to cut, one how much a write takes.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex};
+
+use doorway::{Application, Body, Cause, Door, Environ, Server, StartResponse};
+
+use super::Input;
+use crate::readings::served::{Outcome, Seen, expected_outcome, heads_of, is_of_request};
+use crate::readings::{Cuts, Variant, variants};
+use crate::reference::connection::read_all;
+use crate::support::{Collected, locked, parse, show};
+
+const DOORS: [Door; 6] = [Door::Http, Door::Uwsgi, Door::Scgi, Door::FastCgi, Door::Http, Door::Http];
+
+pub fn check(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let door = DOORS[input.below(DOORS.len())];
+    let variant = &variants()[input.below(variants().len())];
+    let does = [input.byte(), input.byte()];
+    let place = usize::from(input.byte()) << 8 | usize::from(input.byte());
+    let most = match input.byte() {
+        0..=127 => usize::MAX,
+        most => usize::from(most - 127),
+    };
+    let wire = input.rest;
+    let cut = Cuts::After(place % (wire.len() + 1));
+
+    let whole = serve(door, variant, does, wire, Cuts::Nowhere, usize::MAX);
+    if door == Door::Http {
+        if check_http(&whole, variant, does, wire) {
+            return;
+        }
+    } else {
+        check_packets(door, &whole.out);
+    }
+    let everywhere = if wire.len() <= 300 { Cuts::Everywhere } else { Cuts::Nowhere };
+    for (cuts, most) in [(cut, most), (everywhere, usize::MAX)] {
+        let other = serve(door, variant, does, wire, cuts, most);
+        assert!(
+            is_alike(door, &whole, &other),
+            "{door:?} {does:?}, {cuts:?}, {most} bytes a write\n{other:?}\nwhole: {whole:?}\n{}",
+            show(wire)
+        );
+    }
+}
+
+/// Whether two deliveries came to the same. At the uwsgi and SCGI doors that is what the application was called with: what a mistaken
+/// protocol is told depends on how much of it has arrived. At the FastCGI door a broken record behind a request without content is seen
+/// before the call or after it.
+fn is_alike(door: Door, one: &Served, other: &Served) -> bool {
+    if door == Door::Http { one == other } else { door == Door::FastCgi || one.calls == other.calls }
+}
+
+/// What an application does with a request.
+fn answer(does: u8, environ: &Environ, start_response: &mut StartResponse, seen: &mut Vec<Seen>) -> io::Result<Body> {
+    let variables = environ.iter().filter(|(name, _)| is_of_request(name));
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+    let most = match does % 3 {
+        0 => u64::MAX,
+        1 => 0,
+        _ => u64::from(does / 3),
+    };
+    let (mut content, mut input) = (Vec::new(), environ.input());
+    let read = if most == 0 { Ok(0) } else { (&mut input).take(most).read_to_end(&mut content) };
+    seen.push((variables, read.as_ref().map(|_| content.clone()).map_err(drop)));
+    drop(input);
+    // An application that does not look at errors is the exception.
+    if does & 128 == 0 {
+        read?;
+    }
+    let plain = [("Content-Type", "text/plain")];
+    let block = |text: &'static str| Ok(text.as_bytes().into());
+    Ok(match does / 3 % 16 {
+        0..=2 => {
+            start_response.start("200 OK", &plain);
+            Body::from(content)
+        }
+        3 => {
+            start_response.start("200 OK", &plain);
+            Body::blocks([block("one "), block(""), block("two")])
+        }
+        4 => {
+            let mut writer = start_response.start("201 Created", &plain);
+            writer.write_all(&content)?;
+            writer.write_all(b"written")?;
+            Body::from("rest")
+        }
+        5 => return Err(io::Error::other("it fails")),
+        6 => {
+            start_response.start("200 OK", &plain);
+            Body::blocks([block("one"), Err(io::Error::other("half-way"))])
+        }
+        7 => {
+            start_response.start("200 OK", &[("Content-Length", "7")]);
+            Body::blocks([block("short")])
+        }
+        8 => {
+            start_response.start("200 OK", &[("Content-Length", "3")]);
+            Body::blocks([block("too "), block("long")])
+        }
+        9 => {
+            start_response.start("204 No Content", &[("X", "y")]);
+            Body::from("not sent")
+        }
+        10 => Body::deferred(move |start_response: &mut StartResponse| {
+            start_response.start("200 OK", &plain);
+            Body::list(vec![&b"de"[..], b"ferred"])
+        }),
+        // The hook of the fuzzer sees every other panic, and takes it for a find.
+        11 => std::panic::resume_unwind(Box::new("the application panics")),
+        12 => {
+            start_response.start("200 OK", &plain);
+            Body::blocks(["one", "panic"].map(|text| match text {
+                "one" => Ok(text.as_bytes().into()),
+                _ => Ok(b"two"[..].into()),
+            }))
+            .map_blocks(|block| match &*block {
+                b"two" => std::panic::resume_unwind(Box::new("a body panics")),
+                _ => Ok(block),
+            })
+        }
+        13 => {
+            start_response.start("200 OK", &[("A", "b\r\nc")]);
+            Body::from("never")
+        }
+        14 => {
+            start_response.start("304 Not Modified", &[("ETag", "\"a\"")]);
+            Body::empty()
+        }
+        _ => Body::empty(),
+    })
+}
+
+#[derive(Clone)]
+struct Puppet {
+    does: [u8; 2],
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Application for Puppet {
+    fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        let mut seen = locked(&self.seen);
+        let does = self.does[usize::from(!seen.is_empty())];
+        Body::from(answer(does, environ, start_response, &mut seen))
+    }
+}
+
+/// What a connection came to.
+#[derive(PartialEq)]
+struct Served {
+    calls: Vec<Seen>,
+    /// Without what differs between two runs: dates, and whether a 100 was needed.
+    out: Vec<u8>,
+    causes: Vec<Cause>,
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (variables, content) in &self.calls {
+            for (name, value) in variables {
+                write!(f, "{name}={} ", show(value))?;
+            }
+            writeln!(f, "{:?}", content.as_ref().map(|content| show(content)))?;
+        }
+        write!(f, "{} {:?}", self.out.escape_ascii(), self.causes)
+    }
+}
+
+/// A client in memory that takes a few bytes a write, and interrupts.
+struct Client {
+    pieces: VecDeque<Vec<u8>>,
+    out: Arc<Mutex<Vec<u8>>>,
+    most: usize,
+    calls: usize,
+}
+
+impl Client {
+    fn interrupted(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        if self.most != usize::MAX && self.calls % 3 == 0 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(())
+    }
+}
+
+impl Read for Client {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.interrupted()?;
+        let Some(piece) = self.pieces.front_mut() else { return Ok(0) };
+        let length = piece.len().min(room.len());
+        room[..length].copy_from_slice(&piece[..length]);
+        piece.drain(..length);
+        if piece.is_empty() {
+            self.pieces.pop_front();
+        }
+        Ok(length)
+    }
+}
+
+impl Write for Client {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.interrupted()?;
+        let length = bytes.len().min(self.most);
+        locked(&self.out).extend_from_slice(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn serve(door: Door, variant: &Variant, does: [u8; 2], wire: &[u8], cuts: Cuts, most: usize) -> Served {
+    let (out, log) = (Arc::new(Mutex::new(Vec::new())), Collected::default());
+    let pieces = cuts.pieces(wire).into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
+    let client = Client { pieces, out: Arc::clone(&out), most, calls: 0 };
+    let puppet = Puppet { does, seen: Arc::default() };
+    let server = Server::unbound().door(door).configure(variant.configure).log(log.clone());
+    server.serve_connection(client, puppet.clone());
+    let (out, calls) = (std::mem::take(&mut *locked(&out)), std::mem::take(&mut *locked(&puppet.seen)));
+    let mut causes = log.causes();
+    if door != Door::Http {
+        // Which of two reports comes first may differ where the packets of two requests are mixed.
+        causes.sort_unstable();
+    }
+    Served { calls, out: without_100(&timeless(out)), causes }
+}
+
+/// Whether a client gets a 100 depends on what had arrived; where one stands, it is whole.
+fn without_100(out: &[u8]) -> Vec<u8> {
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let (mut rest, mut kept) = (out, Vec::with_capacity(out.len()));
+    while let Some(at) = rest.windows(CONTINUE.len()).position(|part| part == CONTINUE) {
+        kept.extend_from_slice(&rest[..at]);
+        rest = &rest[at + CONTINUE.len()..];
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
+/// The bytes without the value of `Date`.
+fn timeless(mut out: Vec<u8>) -> Vec<u8> {
+    const DATE: &[u8] = b"\r\nDate: ";
+    let mut at = 0;
+    while let Some(found) = out[at..].windows(DATE.len()).position(|part| part == DATE) {
+        at += found + DATE.len();
+        let end = out.len().min(at + 29);
+        out[at..end].fill(b'#');
+    }
+    out
+}
+
+/// The answers of an HTTP connection: whole ones, and what is left of one that was cut. Gives whether they depend on what had arrived:
+/// a client that waits for 100, of an application that does not read.
+fn check_http(served: &Served, variant: &Variant, does: [u8; 2], wire: &[u8]) -> bool {
+    let conversation = read_all(wire, &variant.policy, true);
+    let lazy = read_all(wire, &variant.policy, false);
+    let heads = heads_of(&conversation);
+    let (mut rest, mut statuses) = (&served.out[..], Vec::new());
+    while !rest.is_empty() {
+        let is_head = heads.get(statuses.len()).copied().unwrap_or(false);
+        let Some((response, used)) = parse(rest, is_head, true) else { break };
+        if response.status != 100 {
+            statuses.push(response.status);
+        }
+        rest = &rest[used..];
+    }
+    let answers = conversation.answers.len().max(lazy.answers.len());
+    let count = statuses.len() + usize::from(!rest.is_empty());
+    assert!(count <= answers, "{count} answers to {answers} requests: {}\n{}", show(wire), show(&served.out));
+    let calls = if conversation.calls.len() < lazy.calls.len() { &lazy.calls } else { &conversation.calls };
+    assert!(served.calls.len() <= calls.len(), "{} calls, not {}: {}", served.calls.len(), calls.len(), show(wire));
+    for (seen, call) in served.calls.iter().zip(calls) {
+        assert!(seen.0 == call.variables, "{seen:?}\nthe reference says {call:?}");
+        if let (Ok(seen), Ok(content)) = (&seen.1, &call.content) {
+            let is_part = if calls.len() == conversation.calls.len() { content.starts_with(seen) } else { true };
+            assert!(is_part, "{}\nthe reference says {}", show(seen), show(content));
+        }
+    }
+    // An application that reads and echoes everything is the one that the naive reading knows.
+    if does.iter().all(|does| does % 3 == 0 && does / 3 % 16 < 3 && does & 128 == 0) {
+        let outcome = Outcome { calls: served.calls.clone(), statuses, causes: served.causes.clone() };
+        let expected = expected_outcome(&conversation);
+        assert!(
+            conversation.depends_on_delivery || outcome == expected,
+            "{outcome:?}\nthe reference says {expected:?}\n{}",
+            show(wire)
+        );
+    }
+    let reads_all = does.iter().all(|does| does % 3 == 0);
+    conversation.depends_on_delivery || (!reads_all && lazy.depends_on_delivery)
+}
+
+/// The output of a gateway door is of its protocol: one head, or whole records. (To bytes that are HTTP the door says so in HTTP.)
+fn check_packets(door: Door, out: &[u8]) {
+    if out.is_empty() || is_said_in_http(out) {
+        return;
+    }
+    if door != Door::FastCgi {
+        let begin: &[u8] = if door == Door::Uwsgi { b"HTTP/1.1 " } else { b"Status: " };
+        assert!(out.starts_with(begin), "{}", show(out));
+        return;
+    }
+    let mut rest = out;
+    // A sender that has mistaken the protocol is told so in HTTP, behind what was answered before.
+    if let Some(at) = out.windows(13).position(is_said_in_http) {
+        rest = &out[..at];
+    }
+    while let [version, _, _, _, high, low, padding, _, behind @ ..] = rest {
+        assert_eq!(*version, 1, "{}", show(out));
+        let length = usize::from(u16::from_be_bytes([*high, *low])) + usize::from(*padding);
+        assert!(length <= behind.len(), "half a record: {}", show(out));
+        rest = &behind[length..];
+    }
+    assert!(rest.is_empty(), "half a record: {}", show(out));
+}
+
+fn is_said_in_http(out: &[u8]) -> bool {
+    out.starts_with(b"HTTP/1.1 400 ")
+}
