@@ -5,15 +5,17 @@
 //!
 //! | for | here |
 //! |---|---|
-//! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies) |
+//! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs), [`Environ::form`](crate::Environ::form) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies), [`multipart`] for forms with files, [`Environ::content`](crate::Environ::content) |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
 //! | the response | [`Response`] and [`simple`], [`SetCookie`], [`escape_html`] |
 //! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
 //! | who asks another server, or is asked under conditions | [`response_head`], [`date`] |
 
 pub mod date;
+pub mod multipart;
 pub mod response_head;
 
+mod content;
 mod cookie;
 mod form;
 mod headers;
