@@ -190,8 +190,8 @@ fn beginning(bytes: &[u8], delimiter: &[u8]) -> usize {
     let (mut start, mut rest) = (0, bytes);
     while let Some(block) = rest.first_chunk::<{ BLOCK + BEGINNING.len() - 1 }>() {
         if may_hold_beginning(block) {
-            let places = block.windows(BEGINNING.len()).enumerate().filter(|(_, window)| window == BEGINNING);
-            for (place, _) in places {
+            let windows = block.windows(BEGINNING.len()).map(<[u8]>::first_chunk).enumerate();
+            for (place, _) in windows.filter(|(_, window)| *window == Some(BEGINNING)) {
                 if rest.get(place..).is_some_and(|there| agree(there, delimiter)) {
                     return start + place;
                 }
@@ -208,13 +208,10 @@ fn beginning(bytes: &[u8], delimiter: &[u8]) -> usize {
 fn may_hold_beginning(block: &[u8; BLOCK + BEGINNING.len() - 1]) -> bool {
     let [cr, lf, first, second] = *BEGINNING;
     let places = block.iter().zip(&block[1..]).zip(&block[2..]).zip(&block[3..]);
-    let found = places.fold(0, |found, (((a, b), c), d)| {
-        found | (u8::from(*a == cr) & u8::from(*b == lf) & u8::from(*c == first) & u8::from(*d == second))
-    });
-    found != 0
+    places.fold(false, |found, (((a, b), c), d)| found | ((*a == cr) & (*b == lf) & (*c == first) & (*d == second)))
 }
 
 /// Whether one begins with the other.
 fn agree(bytes: &[u8], delimiter: &[u8]) -> bool {
-    bytes.iter().zip(delimiter).all(|(byte, expected)| byte == expected)
+    bytes.starts_with(delimiter) || delimiter.starts_with(bytes)
 }
