@@ -8,6 +8,7 @@
 //! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs), [`Environ::form`](crate::Environ::form) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies), [`multipart`] for forms with files, [`Environ::content`](crate::Environ::content) |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
 //! | the response | [`Response`] and [`simple`], [`SetCookie`], [`escape_html`] |
+//! | that of another application, for middleware | [`Response::of`], [`Response::content`] |
 //! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
 //! | who asks another server, or is asked under conditions | [`response_head`], [`date`] |
 
@@ -15,6 +16,7 @@ pub mod date;
 pub mod multipart;
 pub mod response_head;
 
+mod collected;
 mod content;
 mod cookie;
 mod form;
