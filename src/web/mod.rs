@@ -7,7 +7,7 @@
 //! |---|---|
 //! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs), [`Environ::form`](crate::Environ::form) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies), [`multipart`] for forms with files, [`Environ::content`](crate::Environ::content) |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
-//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`random_token`], [`escape_html`] |
+//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`random_token`], [`escape_html`], [`json_string`] |
 //! | that of another application, for middleware | [`Response::of`], [`Response::content`] |
 //! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
 //! | who asks another server, or is asked under conditions | [`response_head`], [`date`] |
@@ -23,6 +23,7 @@ mod cookie;
 mod form;
 mod headers;
 mod html;
+mod json;
 mod percent;
 mod response;
 mod token;
@@ -31,6 +32,7 @@ mod url;
 pub use cookie::{CookieError, SameSite, SetCookie};
 pub use form::{form_bytes, form_pairs};
 pub use html::escape_html;
+pub use json::json_string;
 pub use percent::percent_encode;
 pub use response::{Response, simple};
 pub use token::random_token;
