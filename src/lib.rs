@@ -43,7 +43,7 @@
 //! | [`log`] | what a server says about its work, and the lines that say it | `gateway`, and `http` for the date |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway`, `log` |
 //! | [`web`] | what most applications need on top of the contract | `gateway`, and `http` as the parser that is public |
-//! | [`middleware`] | applications around applications | `gateway` |
+//! | [`middleware`] | applications around applications | `web`, `gateway` |
 //! | [`app`] | applications worth shipping | `web`, `gateway`, `http` |
 //! | `process` | a server in a process that somebody else starts: CGI, an inherited socket | `server`, `door`, `gateway` |
 //! | [`testing`] | applications without a socket | `gateway` |
@@ -141,7 +141,8 @@ pub use gateway::{
 };
 pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, serve_connection};
 pub use web::{
-    CookieError, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, percent_encode, simple,
+    CookieError, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, json_string, multipart,
+    percent_encode, random_token, simple,
 };
 
 /// The name and version under which the server speaks of itself. Not taken from the build, because a vendored copy is built under another

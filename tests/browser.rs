@@ -192,6 +192,85 @@ fn text_of(json: &str, name: &str) -> Option<String> {
     }
 }
 
+#[allow(dead_code, reason = "main is for those who run it")]
+#[path = "../examples/notes.rs"]
+mod notes;
+
+/// A log that keeps every status, and what went wrong.
+#[derive(Clone, Default)]
+struct Kept {
+    statuses: std::sync::Arc<Mutex<Vec<u16>>>,
+    errors: std::sync::Arc<Mutex<Vec<String>>>,
+}
+
+impl doorway::log::Log for Kept {
+    fn access(&self, access: &doorway::log::Access<'_>) {
+        self.statuses.lock().unwrap().push(access.status);
+    }
+
+    fn error(&self, report: &doorway::log::Report<'_>) {
+        self.errors.lock().unwrap().push(report.to_string());
+    }
+
+    fn application(&self, text: &str) {
+        self.errors.lock().unwrap().push(text.to_owned());
+    }
+}
+
+#[test]
+fn a_whole_site_is_used_as_a_person_uses_it_and_its_log_shows_no_error() {
+    let Some(browser) = Browser::start() else { return };
+    let (folder, log) = (Folder::new(&[]), Kept::default());
+    let site = notes::site("open sesame".into(), folder.path().into()).unwrap();
+    let handle = doorway::Server::bind("127.0.0.1:0").unwrap().log(log.clone()).spawn(site).unwrap();
+    let url = format!("http://{}", handle.addr());
+    let log_in = |password: &str| {
+        browser.open(&format!("{url}/"));
+        assert_eq!(browser.run("return document.title"), "Log in");
+        browser.run(&format!("document.forms[0].password.value = \"{password}\"; document.forms[0].submit()"));
+    };
+    log_in("wrong");
+    browser.until("return document.title + (await fetch('/notes')).status", "Log in403");
+    log_in("open sesame");
+    browser.until("return document.title", "Notes");
+
+    // What is added is heard of by an event, and shown as text whatever it holds.
+    let shown = "return [...document.querySelectorAll('li')].map(line => line.textContent).join('|')";
+    for (note, expected) in
+        [("<b>first</b>", "<b>first</b>"), ("\\u2028 & \\\"second\\\"", "<b>first</b>|\u{2028} & \"second\"")]
+    {
+        browser.run(&format!("note.text.value = \"{note}\"; note.requestSubmit()"));
+        browser.until(shown, expected);
+    }
+    // A browser asks again with the tag, and is told that it has the notes already.
+    assert_eq!(browser.run("await fetch('/notes'); return (await fetch('/notes')).status"), "200");
+    assert!(log.statuses.lock().unwrap().contains(&304), "{:?}", log.statuses);
+
+    // Three files at once, one of them of two megabytes and one with a name that leads elsewhere.
+    let upload = "const form = new FormData();
+        form.append('file', new File([new Uint8Array(2 << 20).fill(13)], 'large.bin'));
+        form.append('file', new File(['hidden'], '../../.profile'));
+        form.append('file', new File(['<script>'], 'na\u{ef}ve \"page\".html'));
+        return (await fetch('/upload', {method: 'POST', body: form})).url.endsWith('/files/')";
+    assert_eq!(browser.run(upload), "true");
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["large.bin", "na\u{ef}ve %22page%22.html", "profile"]);
+    assert_eq!(
+        browser.run("return (await (await fetch('/files/large.bin')).arrayBuffer()).byteLength"),
+        (2 << 20).to_string()
+    );
+    assert_eq!(browser.run("return await (await fetch('/files/na%C3%AFve%20%2522page%2522.html')).text()"), "<script>");
+    // The stream of events is open all the time.
+    assert_eq!(*log.errors.lock().unwrap(), [""; 0]);
+    // The page goes before the server does.
+    browser.open("about:blank");
+    handle.shutdown(Duration::from_secs(5));
+}
+
 #[test]
 fn a_listing_leads_into_a_folder_to_a_file_with_a_difficult_name_and_back() {
     let Some(browser) = Browser::start() else { return };

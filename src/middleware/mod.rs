@@ -6,6 +6,8 @@
 mod access_log;
 mod blocks;
 mod buffered;
+mod conditional_get;
+mod cors;
 mod error_pages;
 mod host_allow_list;
 mod lint;
@@ -15,8 +17,10 @@ mod trust_proxy;
 
 pub use access_log::AccessLog;
 pub use buffered::Buffered;
+pub use conditional_get::ConditionalGet;
+pub use cors::Cors;
 pub use error_pages::ErrorPages;
-pub use host_allow_list::HostAllowList;
+pub use host_allow_list::{HostAllowList, local_only};
 pub use lint::{Culprit, Finding, Level, Lint, Place};
 pub use mount::Mount;
 pub use normalize::Normalize;

@@ -5,25 +5,34 @@
 //!
 //! | for | here |
 //! |---|---|
-//! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies) |
+//! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs), [`Environ::form`](crate::Environ::form) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies), [`multipart`] for forms with files, [`Environ::content`](crate::Environ::content) |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
-//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`escape_html`] |
+//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`random_token`], [`escape_html`], [`json_string`] |
+//! | that of another application, for middleware | [`Response::of`], [`Response::content`] |
 //! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
 //! | who asks another server, or is asked under conditions | [`response_head`], [`date`] |
 
 pub mod date;
+pub(crate) mod entity_tags;
+pub mod multipart;
 pub mod response_head;
 
+mod collected;
+mod content;
 mod cookie;
 mod form;
 mod headers;
 mod html;
+mod json;
 mod percent;
 mod response;
+mod token;
 mod url;
 
 pub use cookie::{CookieError, SameSite, SetCookie};
 pub use form::{form_bytes, form_pairs};
 pub use html::escape_html;
+pub use json::json_string;
 pub use percent::percent_encode;
 pub use response::{Response, simple};
+pub use token::random_token;

@@ -1,6 +1,7 @@
 //! A listing as JSON (RFC 8259): an array of objects in the shape that Caddy gave to file listings.
 
 use super::{Entries, Write};
+use crate::web::json_string;
 
 /// `[{"name":"a b","size":1,"url":"./a%20b","mod_time":"1994-11-06T08:49:37Z","is_dir":false}]`, with null where the time is not known.
 ///
@@ -9,10 +10,10 @@ pub(super) fn write(entries: &Entries) -> String {
     let mut json = String::from("[");
     for (index, entry) in entries.all.iter().enumerate() {
         json.push_str(if index == 0 { "{\"name\":" } else { ",\n{\"name\":" });
-        push_string(&String::from_utf8_lossy(&entry.name), &mut json);
+        json.push_str(&json_string(&String::from_utf8_lossy(&entry.name)));
         // Writing to a String cannot fail.
         let _ = write!(json, ",\"size\":{},\"url\":", entry.size);
-        push_string(&entry.href(), &mut json);
+        json.push_str(&json_string(&entry.href()));
         let _ = match entry.date_and_time() {
             Some((date, time)) => write!(json, ",\"mod_time\":\"{date}T{time}Z\""),
             None => write!(json, ",\"mod_time\":null"),
@@ -21,21 +22,6 @@ pub(super) fn write(entries: &Entries) -> String {
     }
     json.push_str("]\n");
     json
-}
-
-fn push_string(text: &str, out: &mut String) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            // A control, and what a browser that shows JSON as HTML would see.
-            c if c.is_control() || matches!(c, '<' | '>' | '&') => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]
