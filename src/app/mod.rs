@@ -3,8 +3,13 @@
 mod demo;
 mod files;
 mod os;
+mod pass;
+mod path;
 mod proxy;
+mod relay;
+mod script;
 
 pub use demo::demo;
 pub use files::Files;
+pub use pass::Pass;
 pub use proxy::{Proxy, UpstreamError};
