@@ -1,5 +1,7 @@
 //! Applications worth shipping. Each is an ordinary [`Application`](crate::Application), usable at any door and under any mount.
 
+#[cfg(unix)]
+mod cgi;
 mod demo;
 mod files;
 mod os;
@@ -9,6 +11,8 @@ mod proxy;
 mod relay;
 mod script;
 
+#[cfg(unix)]
+pub use cgi::Cgi;
 pub use demo::demo;
 pub use files::Files;
 pub use pass::Pass;

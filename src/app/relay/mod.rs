@@ -1,5 +1,5 @@
 //! What applications share that get their answer from somebody else: another server ([`Proxy`](super::Proxy), [`Pass`](super::Pass)) or a
-//! program.
+//! program ([`Cgi`](super::Cgi)).
 //!
 //! | file | what it is for |
 //! |---|---|
