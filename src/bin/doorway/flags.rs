@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use doorway::Door;
 
+use crate::behind::Behind;
 use crate::doors;
 use crate::options::{Colour, Format, Options};
 use crate::values::{WITH_PAGE, host_of, page_of, placed, prefix_of};
@@ -85,6 +86,11 @@ fn add_door(options: &mut Options, door: Door, address: &str) -> Result<(), Stri
     Ok(())
 }
 
+fn add_behind(options: &mut Options, read: Result<(String, Behind), String>) -> Result<(), String> {
+    options.behind.push(read?);
+    Ok(())
+}
+
 use Apply::{Ask, Set, Take};
 use Value::{Choice, Optional, Path, Text};
 
@@ -125,12 +131,15 @@ pub const FLAGS: &[Flag] = &[
         "proxy",
         Text("/P=URL"),
         "pass /P on to the server at URL; may be repeated",
-        Take(|options, text| {
-            let (prefix, url) = placed(text, "/api=http://127.0.0.1:3000")?;
-            options.proxies.push((prefix, doorway::app::Proxy::to(url).map_err(|error| error.to_string())?));
-            Ok(())
-        }),
+        Take(|options, text| add_behind(options, Behind::proxy(text))),
     ),
+    flag(
+        "pass",
+        Text("/P=PROTO:A"),
+        "by uwsgi, scgi or fastcgi",
+        Take(|options, text| add_behind(options, Behind::pass(text))),
+    ),
+    beside(flag("cgi", Path("/P=X"), "CGI programs", Take(|options, text| add_behind(options, Behind::cgi(text))))),
     flag(
         "prefix",
         Text("/P"),
@@ -255,11 +264,11 @@ pub const FLAGS: &[Flag] = &[
     door("uwsgi", "for front servers", Take(|options, text| add_door(options, Door::Uwsgi, text))),
     beside(door("scgi", "A: host:port", Take(|options, text| add_door(options, Door::Scgi, text)))),
     beside(door("fastcgi", "unix:path", Take(|options, text| add_door(options, Door::FastCgi, text)))),
-    flag("demo", Value::None, "serve a page that shows the request, and no folder", Set(|options| options.demo = true)),
-    flag(
+    flag("demo", Value::None, "show the request", Set(|options| options.demo = true)),
+    beside(flag(
         "completions",
         Choice("SHELL", crate::completions::SHELLS),
-        "print completions for bash, zsh or fish",
+        "for bash, zsh or fish",
         Take(|options, text| {
             if !crate::completions::SHELLS.contains(&text) {
                 return Err("a shell is bash, zsh or fish".into());
@@ -267,7 +276,7 @@ pub const FLAGS: &[Flag] = &[
             options.completions = Some(text.to_owned());
             Ok(())
         }),
-    ),
+    )),
     with_short(flag("help", Value::None, "this text", Ask(Asked::Help)), 'h'),
     beside(with_short(flag("version", Value::None, "the version", Ask(Asked::Version)), 'V')),
 ];
@@ -442,7 +451,7 @@ mod tests {
             "503=oops.html",
         ]);
         assert_eq!(options.mounts, [("/a".into(), PathBuf::from("x")), ("/b".into(), PathBuf::from("y=z"))]);
-        assert_eq!(options.proxies.len(), 1);
+        assert_eq!(options.behind.len(), 1);
         assert_eq!(options.headers.get_all("a").collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!(options.error_pages, [(404, "404.html".to_owned()), (503, "oops.html".to_owned())]);
     }
@@ -461,6 +470,9 @@ mod tests {
             (&["--mount", "docs=DIR"], "a prefix begins with one slash"),
             (&["--proxy", "/api=https://localhost"], "there is no TLS here"),
             (&["--proxy", "/api="], "write it as /api=http://"),
+            (&["--pass", "/api=http:x"], "a protocol is uwsgi, scgi or fastcgi"),
+            (&["--cgi", "/api="], "write it as /cgi-bin=DIR"),
+            (&["--cgi", "/=x", "--pass", "/=scgi:localhost:1"], "two things at /: --cgi / and --pass /"),
             (&["--header", "nothing"], "a field is 'Name: value'"),
             (&["--header", "A: b\r\nC: d"], "a control character"),
             (&["--header", "Connection: close"], "hop-by-hop"),

@@ -13,6 +13,7 @@
 //!
 //! `flags` (with `values`) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
 
+mod behind;
 mod completions;
 mod console;
 mod doors;
@@ -83,8 +84,8 @@ fn serve(options: &Options) -> io::Result<()> {
     };
     let server = server.log(console(options)).configure(|settings| {
         settings.threads = options.threads.unwrap_or(settings.threads);
-        if !options.proxies.is_empty() {
-            // How much an upstream takes is its own affair.
+        if !options.behind.is_empty() {
+            // How much it takes is its own affair.
             settings.max_content = None;
         }
     });

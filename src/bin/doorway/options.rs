@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use doorway::app::Proxy;
 use doorway::{Door, Headers};
+
+use crate::behind::Behind;
 
 /// Everything the arguments say.
 #[derive(Clone, Debug)]
@@ -17,7 +18,8 @@ pub struct Options {
     /// Names that are answered to besides `localhost` and addresses.
     pub allowed_hosts: Vec<String>,
     pub mounts: Vec<(String, PathBuf)>,
-    pub proxies: Vec<(String, Proxy)>,
+    /// What takes the place of a folder: other servers and programs.
+    pub behind: Vec<(String, Behind)>,
     pub prefix: Option<String>,
     pub spa: Option<String>,
     /// Empty: `index.html`.
@@ -73,7 +75,7 @@ impl Default for Options {
             hosts: Vec::new(),
             allowed_hosts: Vec::new(),
             mounts: Vec::new(),
-            proxies: Vec::new(),
+            behind: Vec::new(),
             prefix: None,
             spa: None,
             index: Vec::new(),
@@ -119,19 +121,19 @@ impl Options {
         if let Some(at) = self.mounts.iter().position(|(prefix, _)| prefix.is_empty()) {
             self.folder = Some(self.mounts.remove(at).1);
         }
-        if has_pages && self.has_proxy_at_root() {
+        if has_pages && self.has_behind_at_root() {
             return Err(
-                "there is no folder at /, which --spa and --error-page are about: leave them out, or give --proxy \
-                        another place than /"
+                "there is no folder at /, which --spa and --error-page are about: leave them out, or give what is at / \
+                        another place"
                     .into(),
             );
         }
         Ok(())
     }
 
-    /// Whether a proxy takes the place of the folder.
-    pub fn has_proxy_at_root(&self) -> bool {
-        self.proxies.iter().any(|(prefix, _)| prefix.is_empty())
+    /// Whether another server or a program takes the place of the folder.
+    pub fn has_behind_at_root(&self) -> bool {
+        self.behind.iter().any(|(prefix, _)| prefix.is_empty())
     }
 
     /// One thing at each place: of two, one would not be served, and nobody would be told which.
@@ -142,8 +144,9 @@ impl Options {
             .mounts
             .iter()
             .map(|(prefix, folder)| (prefix.clone(), format!("--mount {}={}", shown(prefix), folder.display())));
-        let proxies = self.proxies.iter().map(|(prefix, _)| (prefix.clone(), format!("--proxy {}", shown(prefix))));
-        let all: Vec<(String, String)> = folder.into_iter().chain(demo).chain(mounts).chain(proxies).collect();
+        let behind =
+            self.behind.iter().map(|(prefix, behind)| (prefix.clone(), format!("{} {}", behind.flag(), shown(prefix))));
+        let all: Vec<(String, String)> = folder.into_iter().chain(demo).chain(mounts).chain(behind).collect();
         for (at, (prefix, one)) in all.iter().enumerate() {
             if let Some((_, other)) = all.iter().skip(at + 1).find(|(second, _)| second == prefix) {
                 let advice = match prefix.is_empty() {

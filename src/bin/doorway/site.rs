@@ -1,4 +1,4 @@
-//! The application that the flags describe: folders and proxies at their places, and what is put around them.
+//! The application that the flags describe: folders, other servers and programs at their places, and what is put around them.
 //!
 //! From the outside to the inside: fields of every response, live reload, the access log of the formats that are middleware, the
 //! prefix, the mounts. What is missing on the disk is found here, before a port is opened.
@@ -26,14 +26,14 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
         mounts = mounts.at(prefix, reloadable(files, options, false));
         folders.push(folder);
     }
-    for (prefix, proxy) in &options.proxies {
-        mounts = mounts.at(prefix, proxy.clone());
+    for (prefix, behind) in &options.behind {
+        mounts = mounts.at(prefix, behind.open()?);
     }
     let served = if options.demo {
         mounts = mounts.at("/", app::demo);
         "the demo application".to_owned()
-    } else if options.has_proxy_at_root() {
-        "what is behind the proxy".to_owned()
+    } else if options.has_behind_at_root() {
+        "what is behind it".to_owned()
     } else {
         let (folder, files) = open(options.folder.as_deref().unwrap_or(Path::new(".")), options)?;
         let has_own = options.error_pages.iter().any(|(status, _)| *status == 404);
