@@ -169,6 +169,19 @@ impl Pass {
         self
     }
 
+    /// As a call, but where no connection can be made nothing is answered: the request has not been touched, and another server may be
+    /// asked.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub fn try_call(&self, environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
+        match self.pass(environ, start_response) {
+            Ok(body) => Ok(body),
+            Err(Failure::Upstream(fault)) if fault.cause == Cause::UpstreamUnreachable => Err(io::Error::other(fault)),
+            Err(failure) => Ok(failure.answer(&self, start_response)),
+        }
+    }
+
     fn pass(&self, environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Failure> {
         let mut environ = environ.clone();
         if let Some(scripts) = &self.scripts {

@@ -1,4 +1,4 @@
-//! What stands behind the command at its place: other servers (`--proxy`, `--pass`) and programs (`--cgi`).
+//! What stands behind the command at its place: other servers (`--proxy`, `--pass`), programs (`--cgi`) and Python (`--wsgi`).
 //!
 //! A value is read here without a look at the system; whether a folder or a program is there is found out by [`Behind::open`].
 
@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use doorway::app::{Files, Pass, Proxy};
 use doorway::{Application, Body, Environ, StartResponse};
 
+use crate::options::Options;
 use crate::values::placed;
+use crate::wsgi::Workers;
 
 /// One thing behind, which takes the place of a folder.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub enum Behind {
     /// FastCGI for the PHP files of a folder.
     Php(Pass, PathBuf),
     Cgi(PathBuf),
+    /// `module:callable`.
+    Wsgi(String),
 }
 
 impl Behind {
@@ -57,22 +61,46 @@ impl Behind {
         Ok((prefix, Behind::Cgi(path.into())))
     }
 
+    /// `MODULE:CALLABLE`, at `/` or as `/P=MODULE:CALLABLE`.
+    pub fn wsgi(text: &str) -> Result<(String, Behind), String> {
+        let example = "package.module:application";
+        let (prefix, application) =
+            if text.starts_with('/') { placed(text, "/app=module:application")? } else { (String::new(), text) };
+        let module = application.split(':').next().unwrap_or_default();
+        if module.ends_with(".py") || module.contains('/') {
+            return Err(format!("that is a file; write the module it is: {example}"));
+        }
+        let is_name = |name: &str| !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit());
+        let is_word = |name: &str| name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        if !module.split('.').all(|name| is_name(name) && is_word(name)) {
+            return Err(format!("an application is {example}, or a call that makes it: module:create_app()"));
+        }
+        Ok((prefix, Behind::Wsgi(application.to_owned())))
+    }
+
     /// The flag that names it.
     pub fn flag(&self) -> &'static str {
         match self {
             Behind::Proxy(_) => "--proxy",
             Behind::Pass(_) | Behind::Php(..) => "--pass",
             Behind::Cgi(_) => "--cgi",
+            Behind::Wsgi(_) => "--wsgi",
         }
     }
 
-    /// The application that answers for it.
-    pub fn open(&self) -> io::Result<Box<dyn Application>> {
+    /// The application that answers for it. Workers that are started for it are added to those there are.
+    pub fn open(&self, options: &Options, workers: &mut Vec<Workers>) -> io::Result<Box<dyn Application>> {
         Ok(match self {
             Behind::Proxy(proxy) => Box::new(proxy.clone()),
             Behind::Pass(pass) => Box::new(pass.clone()),
             Behind::Php(pass, root) => Box::new(Php::new(pass.clone(), root)?),
             Behind::Cgi(path) => cgi(path)?,
+            Behind::Wsgi(application) => {
+                let started = Workers::start(options.plan(application, workers.len()))?;
+                let application = started.application();
+                workers.push(started);
+                Box::new(application)
+            }
         })
     }
 }
@@ -161,6 +189,29 @@ mod tests {
     }
 
     #[test]
+    fn an_application_is_a_module_and_a_name_or_a_call() {
+        for (text, prefix, application) in [
+            ("app:app", "", "app:app"),
+            ("mysite.wsgi", "", "mysite.wsgi"),
+            ("/app=a.b:create_app(debug=True)", "/app", "a.b:create_app(debug=True)"),
+        ] {
+            let (found, behind) = Behind::wsgi(text).unwrap();
+            assert!(matches!(behind, Behind::Wsgi(name) if name == application) && found == prefix, "{text}");
+        }
+        for (text, part) in [
+            ("app.py", "write the module it is"),
+            ("./app:app", "write the module it is"),
+            ("", "an application is"),
+            (":app", "an application is"),
+            ("-c:app", "an application is"),
+            ("/app", "write it as /app=module:application"),
+        ] {
+            let error = Behind::wsgi(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
     fn files_beside_scripts_are_served_and_the_source_of_a_script_never_is() {
         let folder = std::env::temp_dir().join(format!("doorway-php-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("img")).unwrap();
@@ -168,7 +219,7 @@ mod tests {
             std::fs::write(folder.join(name), "source").unwrap();
         }
         let (_, behind) = Behind::pass(&format!("/=fastcgi:127.0.0.1:1,root={}", folder.display())).unwrap();
-        let site = behind.open().unwrap();
+        let site = behind.open(&Options::default(), &mut Vec::new()).unwrap();
         let status = |path: &str| Request::get(path).call(&site).status.code();
         assert_eq!(Request::get("/img/a.svg").call(&site).text(), "source");
         // Nobody listens there, so that a script is a 502.

@@ -1,10 +1,12 @@
 //! What the command was told: one value for each flag, with what holds where none was given.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use doorway::{Door, Headers};
 
 use crate::behind::Behind;
+use crate::wsgi::{self, Plan};
 
 /// Everything the arguments say.
 #[derive(Clone, Debug)]
@@ -20,6 +22,12 @@ pub struct Options {
     pub mounts: Vec<(String, PathBuf)>,
     /// What takes the place of a folder: other servers and programs.
     pub behind: Vec<(String, Behind)>,
+    /// `None`: that of the virtual environment, or `python3`.
+    pub python: Option<PathBuf>,
+    pub workers: usize,
+    pub worker_threads: usize,
+    pub worker_timeout: Duration,
+    pub max_requests: Option<u64>,
     pub prefix: Option<String>,
     pub spa: Option<String>,
     /// Empty: `index.html`.
@@ -76,6 +84,11 @@ impl Default for Options {
             allowed_hosts: Vec::new(),
             mounts: Vec::new(),
             behind: Vec::new(),
+            python: None,
+            workers: 1,
+            worker_threads: 4,
+            worker_timeout: Duration::from_secs(30),
+            max_requests: None,
             prefix: None,
             spa: None,
             index: Vec::new(),
@@ -134,6 +147,26 @@ impl Options {
     /// Whether another server or a program takes the place of the folder.
     pub fn has_behind_at_root(&self) -> bool {
         self.behind.iter().any(|(prefix, _)| prefix.is_empty())
+    }
+
+    /// How a Python application is run; `number` tells it from the others.
+    pub fn plan(&self, application: &str, number: usize) -> Plan {
+        Plan {
+            application: application.to_owned(),
+            python: self.python.clone().unwrap_or_else(wsgi::default_python),
+            workers: self.workers,
+            threads: self.worker_threads,
+            timeout: self.worker_timeout,
+            max_requests: self.max_requests,
+            reload: self.reload,
+            quiet: self.quiet,
+            folder: std::env::temp_dir().join(format!("doorway-{}-{number}", std::process::id())),
+        }
+    }
+
+    /// Whether there are Python applications.
+    pub fn has_python(&self) -> bool {
+        self.behind.iter().any(|(_, behind)| matches!(behind, Behind::Wsgi(_)))
     }
 
     /// One thing at each place: of two, one would not be served, and nobody would be told which.

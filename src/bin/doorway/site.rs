@@ -13,12 +13,13 @@ use doorway::middleware::{AccessLog, ErrorPages, Mount};
 use crate::fields::Fields;
 use crate::options::{Format, Options};
 use crate::reload::Reload;
+use crate::wsgi::Workers;
 
 /// Applications whose makeup is known only when the command runs.
 type Site = Box<dyn Application>;
 
-/// Builds the site, and says what it is in a few words.
-pub fn build(options: &Options) -> io::Result<(Site, String)> {
+/// Builds the site, and says what it is in a few words. Workers that are started for it are added to those there are.
+pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site, String)> {
     let mut folders = Vec::new();
     let mut mounts = Mount::new();
     for (prefix, folder) in &options.mounts {
@@ -27,7 +28,7 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
         folders.push(folder);
     }
     for (prefix, behind) in &options.behind {
-        mounts = mounts.at(prefix, behind.open()?);
+        mounts = mounts.at(prefix, behind.open(options, workers)?);
     }
     let served = if options.demo {
         mounts = mounts.at("/", app::demo);
@@ -52,6 +53,9 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
         Format::Json => Box::new(AccessLog::json(site, io::stderr())),
         Format::Auto | Format::Off | Format::Short | Format::Common => site,
     };
+    if options.has_python() {
+        folders.push(".".into());
+    }
     if options.reload {
         site = Box::new(Reload::new(site, folders));
     }
