@@ -169,15 +169,36 @@ impl Pass {
         self
     }
 
-    /// As a call, but where no connection can be made nothing is answered: the request has not been touched, and another server may be
+    /// As a call, but where no connection can be made nothing is answered: nothing of the request has been sent, and another server may be
     /// asked.
     ///
     /// # Errors
-    /// Why there is no connection.
+    /// Why there is no connection: `ConnectionRefused` or `NotFound` where nobody listens.
+    ///
+    /// ```
+    /// use doorway::{StartResponse, app::Pass, testing::Request};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let servers = [Pass::scgi("127.0.0.1:1")?, Pass::scgi("127.0.0.1:2")?];
+    /// let first_that_is_up = move |environ: &doorway::Environ, start_response: &mut StartResponse| {
+    ///     match servers.iter().find_map(|server| server.try_call(environ, start_response).ok()) {
+    ///         Some(body) => body,
+    ///         None => {
+    ///             start_response.start("503 Service Unavailable", &[]);
+    ///             doorway::Body::empty()
+    ///         }
+    ///     }
+    /// };
+    /// assert_eq!(Request::get("/").call(&first_that_is_up).status.code(), 503);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_call(&self, environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
         match self.pass(environ, start_response) {
             Ok(body) => Ok(body),
-            Err(Failure::Upstream(fault)) if fault.cause == Cause::UpstreamUnreachable => Err(io::Error::other(fault)),
+            Err(Failure::Upstream(fault)) if fault.cause == Cause::UpstreamUnreachable => {
+                Err(io::Error::new(fault.kind, fault))
+            }
             Err(failure) => Ok(failure.answer(&self, start_response)),
         }
     }

@@ -19,6 +19,7 @@ pub(crate) mod reading;
 pub(crate) mod stream;
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use crate::cause::Cause;
@@ -59,7 +60,7 @@ pub(crate) trait TakeHead {
 /// Why a request was not passed on, or no answer came back.
 pub(crate) enum Failure {
     /// The content of the request could not be read.
-    OfContent(std::io::Error),
+    OfContent(io::Error),
     /// The request is not for this application: status and detail, which the client is told.
     Refused(&'static str, &'static str),
     Upstream(Fault),
@@ -114,12 +115,19 @@ fn status_of(cause: Cause) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Fault {
     pub(crate) cause: Cause,
+    /// What the system called it, where it was the system.
+    pub(crate) kind: io::ErrorKind,
     detail: String,
 }
 
 impl Fault {
     pub(crate) fn new(cause: Cause, detail: impl fmt::Display) -> Fault {
-        Fault { cause, detail: detail.to_string() }
+        Fault { cause, kind: io::ErrorKind::Other, detail: detail.to_string() }
+    }
+
+    /// One that the system has reported.
+    pub(crate) fn of(cause: Cause, error: &io::Error, detail: impl fmt::Display) -> Fault {
+        Fault { kind: error.kind(), ..Fault::new(cause, detail) }
     }
 }
 

@@ -78,9 +78,10 @@ fn fault_of(error: io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Fault::new(Cause::UpstreamDeadline, error),
         io::ErrorKind::ConnectionRefused => {
-            Fault::new(Cause::UpstreamUnreachable, "nobody listens there: start it, or correct the address")
+            let advice = "nobody listens there: start it, or correct the address";
+            Fault::of(Cause::UpstreamUnreachable, &error, advice)
         }
-        _ => Fault::new(Cause::UpstreamUnreachable, error),
+        _ => Fault::of(Cause::UpstreamUnreachable, &error, &error),
     }
 }
 

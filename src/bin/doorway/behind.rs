@@ -88,6 +88,20 @@ impl Behind {
         }
     }
 
+    /// What it is, in a few words.
+    pub fn describe(&self, options: &Options) -> String {
+        match self {
+            Behind::Proxy(_) => "what is behind the proxy".to_owned(),
+            Behind::Pass(pass) => format!("what is behind {pass}"),
+            Behind::Php(_, root) => format!("the PHP of {}", root.display()),
+            Behind::Cgi(path) => format!("the programs of {}", path.display()),
+            Behind::Wsgi(application) => {
+                let (workers, threads) = (options.workers, options.worker_threads);
+                format!("{application} by Python, {workers} x {threads} calls at once")
+            }
+        }
+    }
+
     /// The application that answers for it. Workers that are started for it are added to those there are.
     pub fn open(&self, options: &Options, workers: &mut Vec<Workers>) -> io::Result<Box<dyn Application>> {
         Ok(match self {

@@ -13,7 +13,7 @@ use doorway::Door;
 use crate::behind::Behind;
 use crate::doors;
 use crate::options::{Colour, Format, Options};
-use crate::values::{WITH_PAGE, host_of, page_of, placed, prefix_of};
+use crate::values::{WITH_PAGE, distance, host_of, page_of, placed, prefix_of};
 
 /// What one flag is.
 pub struct Flag {
@@ -431,21 +431,6 @@ fn unknown(name: &str) -> String {
         Some((_, long)) => format!("unknown flag {name}; did you mean --{long}?"),
         None => format!("unknown flag {name}"),
     }
-}
-
-/// How many letters have to be added, left out or replaced to make one word of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = line;
-        row[0] = line + 1;
-        for (column, second) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(letter != second);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[row.len() - 1]
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ impl Options {
         if let Some(at) = self.mounts.iter().position(|(prefix, _)| prefix.is_empty()) {
             self.folder = Some(self.mounts.remove(at).1);
         }
-        if has_pages && self.has_behind_at_root() {
+        if has_pages && self.behind_at_root().is_some() {
             return Err(
                 "there is no folder at /, which --spa and --error-page are about: leave them out, or give what is at / \
                         another place"
@@ -144,9 +144,9 @@ impl Options {
         Ok(())
     }
 
-    /// Whether another server or a program takes the place of the folder.
-    pub fn has_behind_at_root(&self) -> bool {
-        self.behind.iter().any(|(prefix, _)| prefix.is_empty())
+    /// What takes the place of the folder, if anything does.
+    pub fn behind_at_root(&self) -> Option<&Behind> {
+        self.behind.iter().find(|(prefix, _)| prefix.is_empty()).map(|(_, behind)| behind)
     }
 
     /// How a Python application is run; `number` tells it from the others.

@@ -33,8 +33,8 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
     let served = if options.demo {
         mounts = mounts.at("/", app::demo);
         "the demo application".to_owned()
-    } else if options.has_behind_at_root() {
-        "what is behind it".to_owned()
+    } else if let Some(behind) = options.behind_at_root() {
+        behind.describe(options)
     } else {
         let (folder, files) = open(options.folder.as_deref().unwrap_or(Path::new(".")), options)?;
         let has_own = options.error_pages.iter().any(|(status, _)| *status == 404);

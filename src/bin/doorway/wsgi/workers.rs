@@ -66,6 +66,8 @@ struct Worker {
     served: u64,
     /// After so many requests another one takes its place.
     limit: Option<u64>,
+    /// That other one is being started.
+    is_due: bool,
     /// It gets no more requests.
     is_leaving: bool,
     /// It accepts no connection: it has just died, and is started again.
@@ -181,17 +183,17 @@ impl Shared {
 
     /// Gives a worker its thread, and starts as many others as are to be.
     fn fill(self: &Arc<Shared>, first: Started, generation: u64) {
-        self.keep(Some(first), generation, None);
+        self.keep(Some(first), generation);
         for _ in 1..self.plan.workers {
-            self.keep(None, generation, None);
+            self.keep(None, generation);
         }
     }
 
-    /// Keeps one worker alive, in a thread of its own. `leaving` is whose place it takes.
-    fn keep(self: &Arc<Shared>, started: Option<Started>, generation: u64, leaving: Option<u32>) {
+    /// Keeps one worker alive, in a thread of its own.
+    fn keep(self: &Arc<Shared>, started: Option<Started>, generation: u64) {
         let shared = Arc::clone(self);
         let spawned = thread::Builder::new().name("wsgi-worker".into()).spawn(move || {
-            let (mut started, mut leaving, mut pause) = (started, leaving, MIN_PAUSE);
+            let (mut started, mut pause) = (started, MIN_PAUSE);
             while started.is_some() || shared.is_wanted(generation) {
                 let begin = Instant::now();
                 let worker = match started.take().map_or_else(|| shared.start_one(), Ok) {
@@ -203,7 +205,7 @@ impl Shared {
                     }
                 };
                 let process = Arc::clone(&worker.process);
-                shared.enter(&process, generation, leaving.take());
+                shared.enter(&process, generation);
                 let how = worker.wait();
                 let was_wanted = shared.leave(process.id);
                 if !was_wanted {
@@ -234,20 +236,14 @@ impl Shared {
         (pause * 2).min(MAX_PAUSE)
     }
 
-    /// A worker is ready. It takes the place of another one: the one named, or one of an older generation.
-    fn enter(self: &Arc<Shared>, process: &Arc<Process>, generation: u64, leaving: Option<u32>) {
+    /// A worker is ready. It takes the place of one that is to go, where there is one.
+    fn enter(self: &Arc<Shared>, process: &Arc<Process>, generation: u64) {
         let mut state = self.state();
         let address = format!("unix:{}", process.socket.display());
         // The name of the folder is ours, so that this is an address.
         let Ok(pass) = Pass::scgi(&address) else { return };
         let pass =
             pass.gather_answer(GATHERED).first_byte_deadline(self.plan.timeout).progress_deadline(self.plan.timeout);
-        let old = state.workers.iter().position(|worker| {
-            !worker.is_leaving && (Some(worker.process.id) == leaving || worker.generation < generation)
-        });
-        if let Some(old) = old {
-            self.dismiss(&mut state, old);
-        }
         state.workers.push(Worker {
             process: Arc::clone(process),
             pass,
@@ -255,12 +251,19 @@ impl Shared {
             busy: 0,
             served: 0,
             limit: self.plan.max_requests.map(jittered),
+            is_due: false,
             is_leaving: false,
             is_dead: false,
         });
-        if state.is_stopping {
-            let last = state.workers.len() - 1;
+        let last = state.workers.len() - 1;
+        let active = state.workers.iter().filter(|worker| !worker.is_leaving && !worker.is_dead).count();
+        if state.is_stopping || generation < state.generation {
             self.dismiss(&mut state, last);
+        } else if active > self.plan.workers {
+            // Whoever was to go; itself, where that one has gone by itself and was started again.
+            let leaves = |worker: &Worker| !worker.is_leaving && (worker.generation < generation || worker.is_due);
+            let leaving = state.workers.iter().position(leaves).unwrap_or(last);
+            self.dismiss(&mut state, leaving);
         }
         self.changed.notify_all();
     }
@@ -312,10 +315,14 @@ impl Shared {
                 Err(refusal) => return refusal.answer(start_response),
             };
             let begin = Instant::now();
-            // One that has just died: nothing has been sent, so that another one can be asked.
-            let Ok(body) = seat.pass.try_call(environ, start_response) else {
-                seat.mark_dead();
-                continue;
+            let body = match seat.pass.try_call(environ, start_response) {
+                Ok(body) => body,
+                // It has just died: nothing has been sent, so that another one can be asked.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+                    seat.mark_dead();
+                    continue;
+                }
+                Err(error) => return Body::from(Err::<Body, _>(error)),
             };
             let is_504 = start_response.status().is_some_and(|status| status.code() == 504);
             if is_504 && begin.elapsed() >= self.plan.timeout {
@@ -352,13 +359,14 @@ impl Shared {
             if let Some(worker) = free.min_by_key(|worker| (worker.busy, worker.served)) {
                 worker.busy += 1;
                 worker.served += 1;
-                let (id, generation) = (worker.process.id, worker.generation);
-                let is_due = worker.limit.is_some_and(|limit| worker.served == limit);
+                let generation = worker.generation;
+                let is_due = !worker.is_due && worker.limit.is_some_and(|limit| worker.served >= limit);
+                worker.is_due |= is_due;
                 let seat =
                     Seat { shared: Arc::clone(self), process: Arc::clone(&worker.process), pass: worker.pass.clone() };
                 drop(state);
                 if is_due {
-                    self.keep(None, generation, Some(id));
+                    self.keep(None, generation);
                 }
                 return Ok(seat);
             }
