@@ -269,8 +269,7 @@ fn what_a_program_says_on_standard_error_is_logged_line_by_line_with_its_name_an
         Folder::new(&[("talk.sh", "echo one >&2; printf 'two\\n\\033[31mthree' >&2; echo A: b; echo; echo $$")]);
     let house = folder.house();
     let pid = get(&house, "/cgi-bin/talk.sh").text().trim().to_owned();
-    let expected: Vec<String> =
-        ["one", "two", "\u{1b}[31mthree"].map(|text| format!("talk.sh[{pid}]: {text}\n")).into();
+    let expected: Vec<String> = ["one", "two", r"\x1B[31mthree"].map(|text| format!("talk.sh[{pid}]: {text}\n")).into();
     let give_up = Instant::now() + PATIENCE;
     while house.log.texts() != expected {
         assert!(Instant::now() < give_up, "{:?}", house.log.texts());

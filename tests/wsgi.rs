@@ -407,6 +407,20 @@ fn a_worker_that_ends_is_started_again_and_costs_the_request_it_had() {
 }
 
 #[test]
+fn a_worker_that_leaves_a_process_behind_is_started_again_all_the_same() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&[]);
+    assert_eq!(status(&house.get("/fork-and-die")), "502 Bad Gateway");
+    house.logged("ended with exit code 4, and another one is started");
+    assert_eq!(body(&house.get("/hello")), "hello");
+    let child = || std::fs::read_to_string(folder.path().join("child")).unwrap_or_default();
+    wait_for("the child said who it is", || child().ends_with('\n'));
+    assert!(Command::new("kill").args(["-KILL", child().trim()]).status().unwrap().success());
+}
+
+#[test]
 fn a_worker_killed_under_load_costs_at_most_the_requests_it_had_and_is_back() {
     if !has_python() {
         return;

@@ -227,6 +227,15 @@ def die(environ, start_response):
     os._exit(3)
 
 
+def fork_and_die(environ, start_response):
+    if os.fork() == 0:
+        with open("child", "w") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(1000)
+        os._exit(0)
+    os._exit(4)
+
+
 def sleep(environ, start_response):
     time.sleep(float(environ["QUERY_STRING"]))
     return hello(environ, start_response)

@@ -23,7 +23,7 @@ use super::places::Place;
 use crate::app::pass::variables;
 use crate::app::relay::exchange::Envelope;
 use crate::app::relay::stream::Stream;
-use crate::app::relay::{Failure, Fault};
+use crate::app::relay::{Failure, Fault, log_line};
 use crate::cause::Cause;
 use crate::gateway::{Environ, Errors};
 
@@ -264,10 +264,7 @@ fn log_lines(said: ChildStderr, name: &str, errors: &Errors) {
         line.clear();
         match said.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
-            Ok(_) => {
-                let text = String::from_utf8_lossy(line.trim_ascii_end());
-                errors.write(&format!("{name}: {text}\n"));
-            }
+            Ok(_) => log_line(errors, name, &line),
         }
     }
 }

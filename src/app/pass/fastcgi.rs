@@ -7,9 +7,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::relay::Fault;
-use super::super::relay::exchange::Envelope;
-use super::super::relay::stream::Stream;
+use crate::app::relay::exchange::Envelope;
+use crate::app::relay::stream::Stream;
+use crate::app::relay::{Fault, log_line};
 use crate::cause::Cause;
 use crate::gateway::Errors;
 
@@ -155,11 +155,7 @@ impl Records {
     }
 
     fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        let text = line.trim_ascii_end();
-        if !text.is_empty() {
-            self.errors.write(&format!("{}: {}\n", self.name, String::from_utf8_lossy(text)));
-        }
+        log_line(&self.errors, &self.name, &std::mem::take(&mut self.line));
     }
 
     fn end(&mut self, content: &[u8]) -> Result<(), Fault> {

@@ -4,7 +4,7 @@
 //! RFC 3875 section 4.1; `uwsgi-docs`, "The uwsgi Protocol"; "SCGI: A Simple Common Gateway Interface alternative" (2008-06-23). A
 //! client chooses names that begin with `HTTP_` and nothing else, so that no field of its becomes another variable.
 
-use super::super::relay::Failure;
+use crate::app::relay::Failure;
 use crate::gateway::Environ;
 
 /// Whether a variable is the business of whoever gets the request.

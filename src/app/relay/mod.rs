@@ -23,7 +23,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::cause::Cause;
-use crate::gateway::{Body, Headers, StartResponse};
+use crate::gateway::{Body, Errors, Headers, StartResponse};
 use reading::Reading;
 
 /// How long each step may take.
@@ -55,6 +55,21 @@ pub(crate) struct Answer {
 pub(crate) trait TakeHead {
     /// Takes a whole head out of `received`; `None` when more is needed.
     fn take(&mut self, received: &mut Vec<u8>) -> Result<Option<Answer>, Failure>;
+}
+
+/// Writes a line that the other side says of itself to the log, with its name. It may hold what a client has sent, so that controls are
+/// shown and not obeyed.
+pub(crate) fn log_line(errors: &Errors, name: &str, line: &[u8]) {
+    let mut text = String::new();
+    for letter in String::from_utf8_lossy(line.trim_ascii_end()).chars() {
+        match u32::from(letter) {
+            code if letter.is_control() && letter != '\t' => text.push_str(&format!("\\x{code:02X}")),
+            _ => text.push(letter),
+        }
+    }
+    if !text.is_empty() {
+        errors.write(&format!("{name}: {text}\n"));
+    }
 }
 
 /// Why a request was not passed on, or no answer came back.

@@ -1,5 +1,7 @@
 //! What the command was told: one value for each flag, with what holds where none was given.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -151,6 +153,8 @@ impl Options {
 
     /// How a Python application is run; `number` tells it from the others.
     pub fn plan(&self, application: &str, number: usize) -> Plan {
+        // A process that was killed has left its folder behind. RandomState is the only source of randomness in std.
+        let token = RandomState::new().build_hasher().finish() >> 32;
         Plan {
             application: application.to_owned(),
             python: self.python.clone().unwrap_or_else(wsgi::default_python),
@@ -160,7 +164,7 @@ impl Options {
             max_requests: self.max_requests,
             reload: self.reload,
             quiet: self.quiet,
-            folder: std::env::temp_dir().join(format!("doorway-{}-{number}", std::process::id())),
+            folder: std::env::temp_dir().join(format!("doorway-{}-{number}-{token:08x}", std::process::id())),
         }
     }
 

@@ -15,7 +15,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Plan;
 use crate::console;
@@ -32,6 +32,9 @@ const START: Duration = Duration::from_secs(60);
 
 /// How long a worker that hangs may take to show where.
 const SHOW: Duration = Duration::from_millis(500);
+
+/// How long its last words may take to arrive.
+const SETTLED: Duration = Duration::from_millis(300);
 
 /// How many of the last lines are kept, for whoever wants to know why it ended.
 const LAST_LINES: usize = 3;
@@ -160,8 +163,7 @@ impl Starting {
         };
         self.process.kill();
         let status = self.process.child().wait();
-        // What it has said comes before what is said about it.
-        let _ = self.listening.join();
+        settle(&self.listening);
         match (reason.is_empty(), status) {
             (false, _) => Err(reason),
             (true, Ok(status)) => Err(format!("the process {}", ended(status))),
@@ -196,11 +198,19 @@ impl Started {
             }
             thread::sleep(Duration::from_millis(5));
         };
-        let _ = self.listening.join();
+        settle(&self.listening);
         match status {
             Ok(Some(status)) => ended(status),
             _ => "ended".into(),
         }
+    }
+}
+
+/// What a worker has said comes before what is said about its end; but a process that it has left behind may go on saying more.
+fn settle(listening: &JoinHandle<()>) {
+    let begin = Instant::now();
+    while !listening.is_finished() && begin.elapsed() < SETTLED {
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -283,12 +283,12 @@ def serve(listener, application, base, busy):
             connection, _ = listener.accept()
         except OSError:
             return
-        busy.append(None)
+        busy.add(connection)
         try:
             answer(connection, application, base)
         finally:
             connection.close()
-            busy.pop()
+            busy.discard(connection)
 
 
 def load(spec):
@@ -329,6 +329,9 @@ def main(control, spec, threads, processes):
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+    # A process that the application forks is no worker: its end is not ours, and ours must be seen while it lives.
+    busy = set()
+    os.register_at_fork(after_in_child=lambda: [each.close() for each in (control, listener, *busy)])
     sys.argv = [spec]
     sys.path.insert(0, os.getcwd())
     try:
@@ -348,7 +351,6 @@ def main(control, spec, threads, processes):
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
     }
-    busy = []
     threading.Thread(target=hear, args=(control, listener), name="doorway", daemon=True).start()
     for number in range(1, threads):
         arguments = (listener, application, base, busy)

@@ -446,7 +446,7 @@ impl Refusal {
                 let kind = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")];
                 start_response.start("500 Internal Server Error", &kind);
                 Body::from(format!(
-                    "<!doctype html>\n<title>not loaded</title>\n<h1>The application is not loaded</h1>\n<pre>{}</pre>\n\
+                    "<!doctype html>\n<meta http-equiv=refresh content=1>\n<title>not loaded</title>\n<h1>The application is not loaded</h1>\n<pre>{}</pre>\n\
                     <p>The log has the traceback. With the next change of a .py file it is tried again.\n",
                     escape_html(&reason)
                 ))
