@@ -2,7 +2,7 @@
 //!
 //! A cause stands in the error log beside the peer and the request line, so that an operator can search for it and an
 //! auditor can check it off. Numbers are never used twice. 10xx concern the request head, 20xx its content,
-//! 30xx time and load, 40xx the application, 50xx the upstream of a proxy. This table knows nothing of the other rooms.
+//! 30xx time and load, 40xx the application, 50xx whoever an answer is got from. This table knows nothing of the other rooms.
 
 use std::error::Error;
 use std::io;
@@ -241,7 +241,7 @@ causes! {
     StatusLine = 5001, "status-line", 502;
     /// no connection to the upstream could be made.
     UpstreamUnreachable = 5002, "upstream-unreachable", 502;
-    /// the answer of the upstream breaks the rules of HTTP/1.1.
+    /// the answer of the upstream breaks the rules of its protocol.
     UpstreamInvalid = 5003, "upstream-invalid", 502;
     /// the upstream ended the connection before its answer was whole.
     UpstreamTruncated = 5004, "upstream-truncated", 502;
@@ -251,6 +251,8 @@ causes! {
     UpgradeRefused = 5006, "upgrade-refused", 501;
     /// the request has been through this proxy before.
     ProxyLoop = 5007, "proxy-loop", 508;
+    /// as many programs or workers as are allowed were busy for as long as a request may wait.
+    UpstreamBusy = 5008, "upstream-busy", 503;
 }
 
 impl Cause {

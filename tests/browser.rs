@@ -425,3 +425,45 @@ fn twenty_open_tabs_do_not_slow_the_next_one() {
     assert!(times[20] < 10.0 * first[5] + 500.0, "the tabs took {times:.1?} ms");
     assert_eq!(browser.run("return document.title"), "tab");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_page_made_by_python_takes_a_form_and_loads_itself_anew_when_its_code_has_changed() {
+    if !Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: python3 is not installed");
+        return;
+    }
+    let Some(browser) = Browser::start() else { return };
+    let program = |title: &str| {
+        format!(
+            "from http.cookies import SimpleCookie\n\
+            from urllib.parse import parse_qs\n\
+            def app(environ, start_response):\n\
+            \x20   form = parse_qs(environ['wsgi.input'].read().decode())\n\
+            \x20   if form:\n\
+            \x20       start_response('303 See Other', [('Location', '/'), ('Set-Cookie', 'name=' + form['name'][0])])\n\
+            \x20       return []\n\
+            \x20   cookies = SimpleCookie(environ.get('HTTP_COOKIE', ''))\n\
+            \x20   name = cookies['name'].value if 'name' in cookies else 'nobody'\n\
+            \x20   start_response('200 OK', [('Content-Type', 'text/html')])\n\
+            \x20   return [f'<title>{title} {{name}}</title><form method=post><input name=name><button>go</button></form>'.encode()]\n"
+        )
+    };
+    let folder = Folder::new(&[("app.py", &program("hello"))]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--port", "0", "--reload", "--wsgi", "app:app"]).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut serving = Serving::with(command.current_dir(folder.path()).stdin(Stdio::null()));
+    let log = serving.log();
+    // Read all the time, so that the command never waits for that.
+    std::thread::spawn(move || log.lines().for_each(drop));
+    browser.open(serving.url());
+    browser.until("return document.title", "hello nobody");
+    browser.run("document.querySelector('input').value = 'ada'; document.querySelector('button').click()");
+    browser.until("return document.title", "hello ada");
+    folder.write("app.py", program("goodbye"));
+    browser.until("return document.title", "goodbye ada");
+    folder.write("app.py", "syntax error");
+    browser.until("return document.title", "not loaded");
+    folder.write("app.py", program("welcome"));
+    browser.until("return document.title", "welcome ada");
+}

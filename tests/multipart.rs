@@ -548,7 +548,7 @@ fn a_part_may_be_read_in_any_way_or_left() {
 /// A Python that has both libraries: one that `.ci/run` has made, or else that of the system.
 fn python() -> Option<PathBuf> {
     let target = std::env::current_exe().ok()?.ancestors().nth(3)?.to_owned();
-    let own = target.join("python/bin/python");
+    let own = target.join("venv/bin/python");
     let candidates = [own, PathBuf::from("python3")];
     let found = candidates.into_iter().find(|python| {
         let check = Command::new(python).args(["-c", "import multipart, werkzeug; multipart.MultipartParser"]).output();

@@ -329,7 +329,7 @@ fn rfc9112_6_3_an_answer_that_could_be_read_in_two_ways_is_a_502_with_its_cause_
         let response = get(&house, "/");
         assert_eq!(
             (response.status, response.text()),
-            (502, "502 Bad Gateway: the answer of the upstream breaks the rules of HTTP/1.1.\n"),
+            (502, "502 Bad Gateway: the answer of the upstream breaks the rules of its protocol.\n"),
             "{answer}"
         );
         let seen = house.log.take(Cause::ApplicationError);

@@ -17,7 +17,6 @@ mod listing;
 mod mime;
 mod multipart;
 mod open;
-mod path;
 mod ranges;
 mod weights;
 
@@ -28,6 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use self::conditions::{Validators, Verdict};
 use self::open::{Place, Refused, Root};
 use self::ranges::Asked;
+use super::path;
 use crate::gateway::{Application, Body, Environ, Headers, StartResponse};
 use crate::web::Response;
 

@@ -10,8 +10,8 @@ use std::fs::{self, DirEntry, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::path::os_name;
 use crate::app::os;
+use crate::app::path::os_name;
 
 /// Why there is no file to send.
 #[derive(Debug)]

@@ -1,14 +1,13 @@
 //! `Proxy`: the application of another server, passed on under this one.
 //!
 //! RFC 9110 section 7.6, RFC 9112. A gateway (a reverse proxy) for local work and small installations: one upstream, by plain
-//! HTTP/1.1. Content streams both ways in bounded memory, also while both ways are busy at once.
+//! HTTP/1.1. Content streams both ways in bounded memory, also while both ways are busy at once: how is the affair of
+//! `relay`, which reads the answers too.
 //!
 //! | file | what it is for |
 //! |---|---|
 //! | `upstream` | where requests go, and how a target of this server becomes one of the upstream |
 //! | `request` | the head that is sent |
-//! | `wire` | one connection: the request goes out, the response comes in, each step under a deadline |
-//! | `answer` | the head that comes back |
 //!
 //! Smuggling. Each request has a connection of its own, with `Connection: close`: whatever two parsers may disagree about, there
 //! is no next request to be mistaken. A request is built anew and carries one length, made here: the number of CONTENT_LENGTH, or
@@ -18,22 +17,20 @@
 //! request that failed may have had an effect), no trailers. A field that a client names in Connection is passed on unless it is one
 //! of the fixed list, because the environ does not show that field: a client can so not have Authorization or a proxy's field dropped.
 
-mod answer;
 mod request;
 mod upstream;
-mod wire;
 
 use std::collections::hash_map::RandomState;
-use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 pub use upstream::UpstreamError;
 
-use crate::cause::Cause;
+use super::relay::exchange::Exchange;
+use super::relay::head::HttpHead;
+use super::relay::{Deadlines, Failure};
 use crate::gateway::{Application, Body, Environ, StartResponse};
 use upstream::Upstream;
-use wire::Exchange;
 
 /// Passes requests on to another server, and its responses back.
 ///
@@ -54,13 +51,13 @@ use wire::Exchange;
 ///
 /// | what happens | answer | cause in the log |
 /// |---|---|---|
-/// | nobody listens there, or the name is unknown | 502 | [`Cause::UpstreamUnreachable`] |
-/// | the answer is not HTTP/1.1, or could be read in two ways | 502 | [`Cause::UpstreamInvalid`] |
-/// | the connection ends before the answer, or before any of its content was passed on | 502 | [`Cause::UpstreamTruncated`] |
-/// | a deadline passes before that | 504 | [`Cause::UpstreamDeadline`] |
+/// | nobody listens there, or the name is unknown | 502 | [`Cause::UpstreamUnreachable`](crate::Cause::UpstreamUnreachable) |
+/// | the answer is not HTTP/1.1, or could be read in two ways | 502 | [`Cause::UpstreamInvalid`](crate::Cause::UpstreamInvalid) |
+/// | the connection ends before the answer, or before any of its content was passed on | 502 | [`Cause::UpstreamTruncated`](crate::Cause::UpstreamTruncated) |
+/// | a deadline passes before that | 504 | [`Cause::UpstreamDeadline`](crate::Cause::UpstreamDeadline) |
 /// | any of these once content was passed on | the response is cut | the same |
-/// | the client asks for a WebSocket | 501 | [`Cause::UpgradeRefused`] |
-/// | the request has been through here before | 508 | [`Cause::ProxyLoop`] |
+/// | the client asks for a WebSocket | 501 | [`Cause::UpgradeRefused`](crate::Cause::UpgradeRefused) |
+/// | the request has been through here before | 508 | [`Cause::ProxyLoop`](crate::Cause::ProxyLoop) |
 ///
 /// A request that is passed on holds a thread of the pool until the upstream has answered. Content up to 64 KiB is waited for, 100 ms at
 /// most: when all of it has come by then, a slow client that takes it holds no thread, and if it breaks off, that is a 502. All other content
@@ -88,14 +85,6 @@ pub struct Proxy {
     pseudonym: String,
 }
 
-/// How long each step may take.
-#[derive(Clone, Copy, Debug)]
-struct Deadlines {
-    connect: Duration,
-    first_byte: Duration,
-    progress: Duration,
-}
-
 impl Proxy {
     /// A proxy to `http://host[:port][/path]`. The name is looked up for each request; of several addresses each is tried.
     ///
@@ -107,11 +96,7 @@ impl Proxy {
         Ok(Proxy {
             upstream: Upstream::parse(url)?,
             keep_host: false,
-            deadlines: Deadlines {
-                connect: Duration::from_secs(5),
-                first_byte: Duration::from_secs(60),
-                progress: Duration::from_secs(60),
-            },
+            deadlines: Deadlines::default(),
             pseudonym: format!("doorway-{token:016x}"),
         })
     }
@@ -145,8 +130,10 @@ impl Proxy {
         let target =
             self.upstream.target(environ).ok_or(Failure::Refused("400 Bad Request", "a path with a .. segment"))?;
         let outgoing = request::build(self, environ, &target)?;
-        let stream = self.upstream.connect(self.deadlines.connect)?;
-        Exchange::new(stream, self.deadlines, &self.upstream, environ)?.run(&outgoing, environ, start_response)
+        let stream = self.upstream.place().connect(self.deadlines.connect)?;
+        let rewrite = |location: &[u8]| self.upstream.rewrite_location(location, environ.script_name());
+        let head = HttpHead::new(environ.method() == "HEAD", rewrite);
+        Exchange::new(stream, self.deadlines, head)?.run(&outgoing, environ, start_response)
     }
 }
 
@@ -154,67 +141,7 @@ impl Application for Proxy {
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
         match self.pass(environ, start_response) {
             Ok(body) => body,
-            // The server knows whether the client was too slow, too long-winded or gone.
-            Err(Failure::OfContent(error)) => Body::from(Err::<Body, _>(error)),
-            Err(Failure::Refused(status, detail)) => {
-                start_response.start(status, &[("Content-Type", "text/plain")]);
-                Body::from(format!("{status}: {detail}\n"))
-            }
-            Err(Failure::Upstream(fault)) => {
-                let status = status_of(fault.cause);
-                let said = format!("{status}:{}\n", fault.cause.sentence());
-                // Which upstream it was, and what it did, is for the log and not for the client.
-                let logged = format!("{}: {fault}", self.upstream);
-                match start_response.restart(status, &[("Content-Type", "text/plain")], logged) {
-                    Ok(_) => Body::from(said),
-                    Err(error) => Body::from(Err::<Body, _>(error)),
-                }
-            }
+            Err(failure) => failure.answer(&self.upstream, start_response),
         }
     }
 }
-
-fn status_of(cause: Cause) -> &'static str {
-    match cause {
-        Cause::UpstreamDeadline => "504 Gateway Timeout",
-        Cause::UpgradeRefused => "501 Not Implemented",
-        Cause::ProxyLoop => "508 Loop Detected",
-        _ => "502 Bad Gateway",
-    }
-}
-
-/// Why a request was not passed on, or no answer came back.
-enum Failure {
-    /// The content of the request could not be read.
-    OfContent(std::io::Error),
-    /// The request is not for a proxy.
-    Refused(&'static str, &'static str),
-    Upstream(Fault),
-}
-
-/// What was wrong between this proxy and its upstream.
-#[derive(Debug)]
-struct Fault {
-    cause: Cause,
-    detail: String,
-}
-
-impl Fault {
-    fn new(cause: Cause, detail: impl fmt::Display) -> Fault {
-        Fault { cause, detail: detail.to_string() }
-    }
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Failure {
-        Failure::Upstream(fault)
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.cause, self.detail)
-    }
-}
-
-impl std::error::Error for Fault {}

@@ -3,7 +3,9 @@
 //! RFC 9110 sections 7.6.1 (Connection), 7.6.2 (Max-Forwards), 7.6.3 (Via). Nothing a client sent is copied as a line: each field is
 //! written from name and value, and both are checked, because an environ may come from another door or middleware.
 
-use super::{Failure, Fault, Proxy};
+use super::Proxy;
+use crate::app::relay::exchange::{Content, Outgoing};
+use crate::app::relay::{Failure, Fault};
 use crate::cause::Cause;
 use crate::gateway::{Environ, Headers, is_hop_by_hop};
 use crate::http::scan;
@@ -11,20 +13,6 @@ use crate::http::scan;
 /// Fields that end at this proxy, besides the hop-by-hop ones: it writes its own, or they speak of the connection to it.
 const OWN: [&str; 8] =
     ["Host", "Content-Length", "Expect", "Via", "Max-Forwards", "Forwarded", "X-Real-Ip", "Http2-Settings"];
-
-/// What is sent before the content.
-pub(super) struct Outgoing {
-    pub(super) head: Vec<u8>,
-    pub(super) content: Content,
-}
-
-/// How the content of the request is delimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    None,
-    Length(u64),
-    Chunked,
-}
 
 /// Builds the head, and looks at the content only as far as is needed to know whether there is any.
 pub(super) fn build(proxy: &Proxy, environ: &Environ, target: &str) -> Result<Outgoing, Failure> {
@@ -38,13 +26,13 @@ pub(super) fn build(proxy: &Proxy, environ: &Environ, target: &str) -> Result<Ou
         Content::Length(length) => fields.add("Content-Length", length.to_string()),
         // RFC 9110 section 8.6: a method that expects content says that there is none.
         Content::None if matches!(environ.method(), "POST" | "PUT" | "PATCH") => fields.add("Content-Length", "0"),
-        Content::None | Content::Chunked => {}
+        _ => {}
     }
     if !scan::is_token(environ.method().as_bytes()) || fields.check().is_err() {
         return Err(Failure::Refused("400 Bad Request", "a method or a field that HTTP cannot carry"));
     }
     let mut head = format!("{} {target} HTTP/1.1\r\n", environ.method()).into_bytes();
-    if content == Content::Chunked {
+    if matches!(content, Content::Chunked) {
         head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     head.extend_from_slice(b"Connection: close\r\n");

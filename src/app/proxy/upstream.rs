@@ -4,12 +4,8 @@
 //! SCRIPT_NAME and PATH_INFO (so `%2F` stays `%2F`), and is otherwise encoded anew, because middleware may have changed the path.
 
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
 
-use super::Fault;
-use crate::cause::Cause;
+use crate::app::relay::stream::Place;
 use crate::gateway::{Environ, percent_decode};
 use crate::http::{scan, target};
 use crate::web::percent_encode;
@@ -19,13 +15,12 @@ use crate::web::percent_encode;
 pub(super) struct Upstream {
     /// As in Host: `localhost:3000`.
     authority: String,
-    host: String,
-    port: u16,
+    place: Place,
     /// What takes the place of the prefix, without a slash at its end; `None` where paths stay as they are.
     path: Option<String>,
 }
 
-/// Why a URL cannot be an upstream.
+/// Why a URL or an address cannot be an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpstreamError {
@@ -37,6 +32,8 @@ pub enum UpstreamError {
     Authority,
     /// The path holds a query, a fragment, a `..` segment or a byte that no path may hold.
     Path,
+    /// Of [`Pass`](crate::app::Pass): it is neither `host:port` nor `unix:PATH`.
+    Address,
 }
 
 impl fmt::Display for UpstreamError {
@@ -45,6 +42,7 @@ impl fmt::Display for UpstreamError {
             UpstreamError::Https => "there is no TLS here; give the http:// address of the upstream",
             UpstreamError::Scheme => "an upstream begins with http://",
             UpstreamError::Authority => "an upstream is http://host or http://host:port",
+            UpstreamError::Address => "an address is HOST:PORT or unix:PATH",
             UpstreamError::Path => "the path of an upstream has no query, no fragment and no .. segment",
         })
     }
@@ -73,9 +71,9 @@ impl Upstream {
             Some((host, port)) => (host, port.parse().map_err(|_| UpstreamError::Authority)?),
             None => (authority, 80),
         };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let path = (!path.is_empty()).then(|| path.trim_end_matches('/').to_owned());
-        Ok(Upstream { authority: authority.to_owned(), host: host.to_owned(), port, path })
+        Ok(Upstream { authority: authority.to_owned(), place: Place::Tcp { host, port }, path })
     }
 
     pub(super) fn authority(&self) -> &str {
@@ -87,22 +85,9 @@ impl Upstream {
         self.path.is_some()
     }
 
-    /// Connects to the first address that accepts.
-    pub(super) fn connect(&self, limit: Duration) -> Result<TcpStream, Fault> {
-        let unreachable = |error: io::Error| Fault::new(Cause::UpstreamUnreachable, error);
-        // `localhost` is ::1 or 127.0.0.1, and a program often listens at one of them only. std looks names up without a deadline.
-        let addresses = (self.host.as_str(), self.port).to_socket_addrs().map_err(unreachable)?.collect::<Vec<_>>();
-        let last = match first_that_accepts(&addresses, limit, TcpStream::connect_timeout) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => error,
-        };
-        Err(match last.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Fault::new(Cause::UpstreamDeadline, last),
-            io::ErrorKind::ConnectionRefused => {
-                Fault::new(Cause::UpstreamUnreachable, "nobody listens there: start it, or correct the address")
-            }
-            _ => Fault::new(Cause::UpstreamUnreachable, last),
-        })
+    /// Where it listens.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The target to ask for; `None` for a path with a `..` segment, by which one could leave the prefix at the upstream.
@@ -166,29 +151,6 @@ impl Upstream {
         rewritten.push_str(rest);
         Some(rewritten)
     }
-}
-
-/// Tries each address, within the time for all of them. Each has an equal part of what is left, so that one where nothing answers does not
-/// use up the time of those behind it.
-fn first_that_accepts<T>(
-    addresses: &[SocketAddr],
-    limit: Duration,
-    mut connect: impl FnMut(&SocketAddr, Duration) -> io::Result<T>,
-) -> io::Result<T> {
-    let begin = Instant::now();
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (address, still) in addresses.iter().zip((1..=addresses.len()).rev()) {
-        let left = limit.saturating_sub(begin.elapsed());
-        let part = u32::try_from(still).ok().and_then(|still| left.checked_div(still)).unwrap_or(left);
-        if part.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match connect(address, part) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 impl fmt::Display for Upstream {
@@ -268,7 +230,8 @@ mod tests {
             ("http://[::1]/", "[::1]", 80),
         ] {
             let upstream = upstream(url);
-            assert_eq!((upstream.authority(), upstream.port), (authority, port), "{url}");
+            assert_eq!(upstream.authority(), authority, "{url}");
+            assert!(matches!(upstream.place(), Place::Tcp { port: found, .. } if *found == port), "{url}");
         }
         for (url, error) in [
             ("https://localhost:3000", UpstreamError::Https),
@@ -287,31 +250,6 @@ mod tests {
         ] {
             assert_eq!(Upstream::parse(url).unwrap_err(), error, "{url}");
         }
-    }
-
-    #[test]
-    fn an_address_that_nobody_answers_at_leaves_time_for_the_next_ones() {
-        let addresses = ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.3:80"].map(|text| text.parse().unwrap());
-        let mut given = Vec::new();
-        let found = first_that_accepts(&addresses, Duration::from_millis(300), |address, limit| {
-            given.push(limit);
-            if given.len() < 3 {
-                // As long as an address that drops everything would keep it.
-                std::thread::sleep(limit);
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Ok(address.port())
-        });
-        assert_eq!(found.unwrap(), 80);
-        assert!(given[0] <= Duration::from_millis(100) && given[1] <= Duration::from_millis(101), "{given:?}");
-        // What an address does not use is for the others.
-        let mut given = Vec::new();
-        let refused: io::Result<()> = first_that_accepts(&addresses, Duration::from_secs(3), |_, limit| {
-            given.push(limit);
-            Err(io::ErrorKind::ConnectionRefused.into())
-        });
-        assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
-        assert!(given[0] <= Duration::from_secs(1) && given[2] > Duration::from_secs(2), "{given:?}");
     }
 
     fn target_below(url: &str, uri: &str, script: &str) -> Option<String> {

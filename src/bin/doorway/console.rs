@@ -93,6 +93,28 @@ impl<W: Write + Send + 'static> Log for Console<W> {
     }
 }
 
+/// Writes to standard error in one piece, beside the log.
+pub fn say(text: &str) {
+    // Nobody is left to be told when this fails.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Text for a terminal that may be a traceback: controls but tabs, and what is no text, as `\xHH`.
+pub fn printable(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            if letter.is_control() && letter != '\t' {
+                letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_hex(&mut out, byte));
+            } else {
+                out.push(letter);
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| push_hex(&mut out, *byte));
+    }
+    out
+}
+
 /// Text for a terminal: controls (C1 too), quotes, backslashes and what is no text as `\xHH`.
 fn escaped(bytes: &[u8]) -> String {
     let mut out = String::new();
@@ -169,6 +191,7 @@ mod tests {
     fn no_control_character_reaches_a_terminal_raw() {
         assert_eq!(escaped(b"/\x1b[2J\x07\x7f\"\\\xff"), r"/\x1B[2J\x07\x7F\x22\x5C\xFF");
         assert_eq!(escaped("/\u{9b}2Jä".as_bytes()), r"/\xC2\x9B2Jä");
+        assert_eq!(printable(b"  File \"a.py\"\t\\\x1b[2J\xff"), "  File \"a.py\"\t\\\\x1B[2J\\xFF");
         let console = Console { requests: Requests::Off, colour: false, place: Mutex::new(Vec::new()) };
         console.application("one\x1b[31m\ntwo\n");
         assert_eq!(console.place.into_inner().unwrap(), b"one\\x1B[31m\ntwo\n");

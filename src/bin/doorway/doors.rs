@@ -15,7 +15,7 @@ use crate::site;
 pub fn serve_as_cgi() -> io::Result<bool> {
     let is_cgi = std::env::var_os("GATEWAY_INTERFACE").is_some();
     if is_cgi {
-        let (site, _) = site::build(&Options::default())?;
+        let (site, _) = site::build(&Options::default(), &mut Vec::new())?;
         Server::unbound().serve_cgi(site);
     }
     Ok(is_cgi)

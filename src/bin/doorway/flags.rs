@@ -6,12 +6,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use doorway::Door;
 
+use crate::behind::Behind;
 use crate::doors;
 use crate::options::{Colour, Format, Options};
-use crate::values::{WITH_PAGE, host_of, page_of, placed, prefix_of};
+use crate::values::{WITH_PAGE, distance, host_of, page_of, placed, prefix_of};
 
 /// What one flag is.
 pub struct Flag {
@@ -85,6 +87,16 @@ fn add_door(options: &mut Options, door: Door, address: &str) -> Result<(), Stri
     Ok(())
 }
 
+fn up_to(text: &str, most: usize, what: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("{what} are a number from 1 to {most}"))
+}
+
+fn add_behind(options: &mut Options, read: Result<(String, Behind), String>) -> Result<(), String> {
+    options.behind.push(read?);
+    Ok(())
+}
+
 use Apply::{Ask, Set, Take};
 use Value::{Choice, Optional, Path, Text};
 
@@ -125,12 +137,68 @@ pub const FLAGS: &[Flag] = &[
         "proxy",
         Text("/P=URL"),
         "pass /P on to the server at URL; may be repeated",
+        Take(|options, text| add_behind(options, Behind::proxy(text))),
+    ),
+    flag(
+        "pass",
+        Text("/P=PROTO:A"),
+        "by uwsgi, scgi or fastcgi",
+        Take(|options, text| add_behind(options, Behind::pass(text))),
+    ),
+    beside(flag("cgi", Path("/P=X"), "CGI programs", Take(|options, text| add_behind(options, Behind::cgi(text))))),
+    flag(
+        "wsgi",
+        Text("M:F"),
+        "application F of Python module M",
+        Take(|options, text| add_behind(options, Behind::wsgi(text))),
+    ),
+    beside(flag(
+        "python",
+        Path("PATH"),
+        "by this Python",
         Take(|options, text| {
-            let (prefix, url) = placed(text, "/api=http://127.0.0.1:3000")?;
-            options.proxies.push((prefix, doorway::app::Proxy::to(url).map_err(|error| error.to_string())?));
+            options.python = Some(PathBuf::from(text));
+            Ok(())
+        }),
+    )),
+    flag(
+        "workers",
+        Text("N"),
+        "its processes (1)",
+        Take(|options, text| {
+            options.workers = up_to(text, 256, "workers")?;
             Ok(())
         }),
     ),
+    beside(flag(
+        "worker-threads",
+        Text("N"),
+        "threads of each (4)",
+        Take(|options, text| {
+            options.worker_threads = up_to(text, 256, "threads of a worker")?;
+            Ok(())
+        }),
+    )),
+    flag(
+        "worker-timeout",
+        Text("S"),
+        "for a call (30)",
+        Take(|options, text| {
+            let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+            options.worker_timeout = Duration::from_secs_f64(seconds.ok_or("a timeout is seconds, from 0.1 to 86400")?);
+            Ok(())
+        }),
+    ),
+    beside(flag(
+        "max-requests",
+        Text("N"),
+        "then a new process",
+        Take(|options, text| {
+            let most = text.parse().ok().filter(|most| *most > 0);
+            options.max_requests = Some(most.ok_or("requests are a number from 1 on")?);
+            Ok(())
+        }),
+    )),
     flag(
         "prefix",
         Text("/P"),
@@ -152,16 +220,16 @@ pub const FLAGS: &[Flag] = &[
     flag(
         "spa",
         Optional("FILE"),
-        "answer unknown routes with FILE (default index.html)",
+        "answer unknown routes with FILE",
         Take(|options, text| {
             options.spa = Some(page_of(if text.is_empty() { "index.html" } else { text })?);
             Ok(())
         }),
     ),
-    flag(
+    beside(flag(
         "index",
         Text("FILE"),
-        "file that stands for its folder (default index.html)",
+        "for a folder",
         Take(|options, text| {
             if text.is_empty() || text.contains(['/', '\\']) {
                 return Err("an index is the name of a file, without a path".into());
@@ -169,7 +237,7 @@ pub const FLAGS: &[Flag] = &[
             options.index.push(text.to_owned());
             Ok(())
         }),
-    ),
+    )),
     flag(
         "error-page",
         Path("FILE"),
@@ -201,11 +269,11 @@ pub const FLAGS: &[Flag] = &[
         }),
     ),
     flag("cors", Value::None, "let any site read", Set(|options| options.cors = true)),
-    beside(flag("coi", Value::None, "isolate pages for WASM threads", Set(|options| options.coi = true))),
+    beside(flag("coi", Value::None, "isolate", Set(|options| options.coi = true))),
+    beside(flag("gz", Value::None, "send FILE.br, FILE.gz", Set(|options| options.gz = true))),
     flag("dotfiles", Value::None, "serve .names", Set(|options| options.dotfiles = true)),
-    beside(flag("follow", Value::None, "follow links out of DIR", Set(|options| options.follow = true))),
-    flag("no-list", Value::None, "no listings", Set(|options| options.list = false)),
-    beside(flag("gz", Value::None, "serve FILE.br or .gz in place of FILE", Set(|options| options.gz = true))),
+    beside(flag("follow", Value::None, "follow links out", Set(|options| options.follow = true))),
+    beside(flag("no-list", Value::None, "no listings", Set(|options| options.list = false))),
     with_short(flag("open", Value::None, "open a browser", Set(|options| options.open = true)), 'o'),
     beside(flag("reload", Value::None, "reload when a file changes", Set(|options| options.reload = true))),
     flag(
@@ -243,23 +311,22 @@ pub const FLAGS: &[Flag] = &[
     flag(
         "threads",
         Text("N"),
-        "threads that answer (default 4 a core, at least 16)",
+        "threads",
         Take(|options, text| {
-            let threads = text.parse().ok().filter(|threads| (1..=1024).contains(threads));
-            options.threads = Some(threads.ok_or("threads are a number from 1 to 1024")?);
+            options.threads = Some(up_to(text, 1024, "threads")?);
             Ok(())
         }),
     ),
-    flag("stdin", Value::None, "its socket is the address", Set(|options| options.stdin = true)),
-    beside(flag("until-eof", Value::None, "stop when it ends", Set(|options| options.until_eof = true))),
+    beside(flag("stdin", Value::None, "at its socket", Set(|options| options.stdin = true))),
+    beside(flag("until-eof", Value::None, "stop with it", Set(|options| options.until_eof = true))),
     door("uwsgi", "for front servers", Take(|options, text| add_door(options, Door::Uwsgi, text))),
     beside(door("scgi", "A: host:port", Take(|options, text| add_door(options, Door::Scgi, text)))),
     beside(door("fastcgi", "unix:path", Take(|options, text| add_door(options, Door::FastCgi, text)))),
-    flag("demo", Value::None, "serve a page that shows the request, and no folder", Set(|options| options.demo = true)),
-    flag(
+    flag("demo", Value::None, "show the request", Set(|options| options.demo = true)),
+    beside(flag(
         "completions",
         Choice("SHELL", crate::completions::SHELLS),
-        "print completions for bash, zsh or fish",
+        "for bash, zsh or fish",
         Take(|options, text| {
             if !crate::completions::SHELLS.contains(&text) {
                 return Err("a shell is bash, zsh or fish".into());
@@ -267,7 +334,7 @@ pub const FLAGS: &[Flag] = &[
             options.completions = Some(text.to_owned());
             Ok(())
         }),
-    ),
+    )),
     with_short(flag("help", Value::None, "this text", Ask(Asked::Help)), 'h'),
     beside(with_short(flag("version", Value::None, "the version", Ask(Asked::Version)), 'V')),
 ];
@@ -366,21 +433,6 @@ fn unknown(name: &str) -> String {
     }
 }
 
-/// How many letters have to be added, left out or replaced to make one word of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = line;
-        row[0] = line + 1;
-        for (column, second) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(letter != second);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[row.len() - 1]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -442,7 +494,7 @@ mod tests {
             "503=oops.html",
         ]);
         assert_eq!(options.mounts, [("/a".into(), PathBuf::from("x")), ("/b".into(), PathBuf::from("y=z"))]);
-        assert_eq!(options.proxies.len(), 1);
+        assert_eq!(options.behind.len(), 1);
         assert_eq!(options.headers.get_all("a").collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!(options.error_pages, [(404, "404.html".to_owned()), (503, "oops.html".to_owned())]);
     }
@@ -461,6 +513,14 @@ mod tests {
             (&["--mount", "docs=DIR"], "a prefix begins with one slash"),
             (&["--proxy", "/api=https://localhost"], "there is no TLS here"),
             (&["--proxy", "/api="], "write it as /api=http://"),
+            (&["--pass", "/api=http:x"], "a protocol is uwsgi, scgi or fastcgi"),
+            (&["--cgi", "/api="], "write it as /cgi-bin=DIR"),
+            (&["--wsgi", "app.py"], "write the module it is"),
+            (&["--wsgi", "app:app", "--demo"], "two things at /: --demo and --wsgi /"),
+            (&["--workers", "0"], "workers are a number from 1 to 256"),
+            (&["--worker-timeout", "0"], "from 0.1 to 86400"),
+            (&["--max-requests", "0"], "from 1 on"),
+            (&["--cgi", "/=x", "--pass", "/=scgi:localhost:1"], "two things at /: --cgi / and --pass /"),
             (&["--header", "nothing"], "a field is 'Name: value'"),
             (&["--header", "A: b\r\nC: d"], "a control character"),
             (&["--header", "Connection: close"], "hop-by-hop"),

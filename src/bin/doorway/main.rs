@@ -13,6 +13,7 @@
 //!
 //! `flags` (with `values`) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
 
+mod behind;
 mod completions;
 mod console;
 mod doors;
@@ -25,6 +26,7 @@ mod reload;
 mod signals;
 mod site;
 mod values;
+mod wsgi;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -37,13 +39,17 @@ use console::{Console, Requests};
 use flags::{Asked, Parsed};
 use hosts::Hosts;
 use options::{Colour, Format, Options};
-use signals::Signals;
+use signals::{HANGUP, Signals};
+use wsgi::Workers;
 
-/// How long what runs may take to end.
+/// How long what runs may take to end; a call to Python has the time that one may last.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// How long the process may last from then on: an application that does not return would keep it for as long as it likes.
-const LAST: Duration = GRACE.saturating_add(Duration::from_millis(500));
+const LAST: Duration = Duration::from_millis(500);
+
+/// How long Python may take to end when it has nothing to do.
+const END_OF_WORKERS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     // Before the arguments are looked at: those of a CGI program are a part of the query.
@@ -66,7 +72,14 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> io::Result<()> {
-    let (site, served) = site::build(options)?;
+    let mut workers = Vec::new();
+    let served = serve_with(options, &mut workers);
+    workers.iter().for_each(|workers| workers.stop(END_OF_WORKERS));
+    served
+}
+
+fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
+    let (site, served) = site::build(options, workers)?;
     let (http, taken) = if options.speaks_http() {
         let (server, taken) = listen::open(options)?;
         (Some(server), taken)
@@ -82,14 +95,19 @@ fn serve(options: &Options) -> io::Result<()> {
         false => site,
     };
     let server = server.log(console(options)).configure(|settings| {
-        settings.threads = options.threads.unwrap_or(settings.threads);
-        if !options.proxies.is_empty() {
-            // How much an upstream takes is its own affair.
+        // A request to Python holds a thread here for as long as one there.
+        let for_python = if options.has_python() { 2 * options.workers * options.worker_threads + 8 } else { 0 };
+        settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
+        if !options.behind.is_empty() {
+            // How much it takes is its own affair.
             settings.max_content = None;
         }
     });
     // Before the URL is printed: who has read it may stop the server.
-    let signals = Signals::catch()?;
+    let signals = Signals::catch(options.has_python())?;
+    if options.reload {
+        workers.iter().cloned().try_for_each(wsgi::watch)?;
+    }
     let handle = server.spawn(site)?;
     let urls = listen::urls(web.iter());
     print_lines(urls.iter().chain(&lines));
@@ -99,9 +117,10 @@ fn serve(options: &Options) -> io::Result<()> {
     if let (true, Some(url)) = (options.open, urls.first()) {
         open_browser(url);
     }
-    stop_by_signal(signals, handle.stopper(), options.quiet)?;
+    let grace = if options.has_python() { options.worker_timeout.max(GRACE) } else { GRACE };
+    stop_by_signal(signals, handle.stopper(), workers.clone(), grace, options.quiet)?;
     if options.until_eof {
-        stop_at_eof(handle.stopper())?;
+        stop_at_eof(handle.stopper(), workers.clone(), grace)?;
     }
     handle.join();
     Ok(())
@@ -149,17 +168,29 @@ fn introduce(web: &[Address], served: &str, taken: Option<u16>) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Ends the server at the first signal, and the process at the second, or when the time for ending is over.
-fn stop_by_signal(mut signals: Signals, stopper: Stopper, quiet: bool) -> io::Result<()> {
+/// Ends the server at the first signal, and the process at the second, or when the time for ending is over. SIGHUP is for workers.
+fn stop_by_signal(
+    mut signals: Signals,
+    stopper: Stopper,
+    workers: Vec<Workers>,
+    grace: Duration,
+    quiet: bool,
+) -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        if signals.wait(None).is_none() {
-            return;
+        loop {
+            match signals.wait(None) {
+                Some(HANGUP) => workers.iter().for_each(Workers::reload),
+                Some(_) => break,
+                None => return,
+            }
         }
-        stopper.stop_within(GRACE);
+        stopper.stop_within(grace);
         if !quiet {
             let _ = io::stderr().write_all(b"doorway: stopping; once more stops at once\n");
         }
-        match signals.wait(Some(LAST)) {
+        let last = signals.wait(Some(last_of(&workers, grace)));
+        workers.iter().for_each(Workers::clean);
+        match last {
             Some(number) => std::process::exit(128 + i32::from(number)),
             None => std::process::exit(0),
         }
@@ -167,13 +198,20 @@ fn stop_by_signal(mut signals: Signals, stopper: Stopper, quiet: bool) -> io::Re
     Ok(())
 }
 
-fn stop_at_eof(stopper: Stopper) -> io::Result<()> {
+/// How long the process may last.
+fn last_of(workers: &[Workers], grace: Duration) -> Duration {
+    let end = if workers.is_empty() { Duration::ZERO } else { END_OF_WORKERS };
+    grace.saturating_add(end).saturating_add(LAST)
+}
+
+fn stop_at_eof(stopper: Stopper, workers: Vec<Workers>, grace: Duration) -> io::Result<()> {
     std::thread::Builder::new().name("until-eof".into()).spawn(move || {
         let mut room = [0; 512];
         while io::stdin().read(&mut room).is_ok_and(|length| length > 0) {}
-        stopper.stop_within(GRACE);
+        stopper.stop_within(grace);
         // Whoever ends in time ends the process from `main`; this is for calls that do not.
-        std::thread::sleep(LAST);
+        std::thread::sleep(last_of(&workers, grace));
+        workers.iter().for_each(Workers::clean);
         std::process::exit(0)
     })?;
     Ok(())

@@ -1,9 +1,14 @@
 //! What the command was told: one value for each flag, with what holds where none was given.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use doorway::app::Proxy;
 use doorway::{Door, Headers};
+
+use crate::behind::Behind;
+use crate::wsgi::{self, Plan};
 
 /// Everything the arguments say.
 #[derive(Clone, Debug)]
@@ -17,7 +22,14 @@ pub struct Options {
     /// Names that are answered to besides `localhost` and addresses.
     pub allowed_hosts: Vec<String>,
     pub mounts: Vec<(String, PathBuf)>,
-    pub proxies: Vec<(String, Proxy)>,
+    /// What takes the place of a folder: other servers and programs.
+    pub behind: Vec<(String, Behind)>,
+    /// `None`: that of the virtual environment, or `python3`.
+    pub python: Option<PathBuf>,
+    pub workers: usize,
+    pub worker_threads: usize,
+    pub worker_timeout: Duration,
+    pub max_requests: Option<u64>,
     pub prefix: Option<String>,
     pub spa: Option<String>,
     /// Empty: `index.html`.
@@ -73,7 +85,12 @@ impl Default for Options {
             hosts: Vec::new(),
             allowed_hosts: Vec::new(),
             mounts: Vec::new(),
-            proxies: Vec::new(),
+            behind: Vec::new(),
+            python: None,
+            workers: 1,
+            worker_threads: 4,
+            worker_timeout: Duration::from_secs(30),
+            max_requests: None,
             prefix: None,
             spa: None,
             index: Vec::new(),
@@ -119,19 +136,41 @@ impl Options {
         if let Some(at) = self.mounts.iter().position(|(prefix, _)| prefix.is_empty()) {
             self.folder = Some(self.mounts.remove(at).1);
         }
-        if has_pages && self.has_proxy_at_root() {
+        if has_pages && self.behind_at_root().is_some() {
             return Err(
-                "there is no folder at /, which --spa and --error-page are about: leave them out, or give --proxy \
-                        another place than /"
+                "there is no folder at /, which --spa and --error-page are about: leave them out, or give what is at / \
+                        another place"
                     .into(),
             );
         }
         Ok(())
     }
 
-    /// Whether a proxy takes the place of the folder.
-    pub fn has_proxy_at_root(&self) -> bool {
-        self.proxies.iter().any(|(prefix, _)| prefix.is_empty())
+    /// What takes the place of the folder, if anything does.
+    pub fn behind_at_root(&self) -> Option<&Behind> {
+        self.behind.iter().find(|(prefix, _)| prefix.is_empty()).map(|(_, behind)| behind)
+    }
+
+    /// How a Python application is run; `number` tells it from the others.
+    pub fn plan(&self, application: &str, number: usize) -> Plan {
+        // A process that was killed has left its folder behind. RandomState is the only source of randomness in std.
+        let token = RandomState::new().build_hasher().finish() >> 32;
+        Plan {
+            application: application.to_owned(),
+            python: self.python.clone().unwrap_or_else(wsgi::default_python),
+            workers: self.workers,
+            threads: self.worker_threads,
+            timeout: self.worker_timeout,
+            max_requests: self.max_requests,
+            reload: self.reload,
+            quiet: self.quiet,
+            folder: std::env::temp_dir().join(format!("doorway-{}-{number}-{token:08x}", std::process::id())),
+        }
+    }
+
+    /// Whether there are Python applications.
+    pub fn has_python(&self) -> bool {
+        self.behind.iter().any(|(_, behind)| matches!(behind, Behind::Wsgi(_)))
     }
 
     /// One thing at each place: of two, one would not be served, and nobody would be told which.
@@ -142,8 +181,9 @@ impl Options {
             .mounts
             .iter()
             .map(|(prefix, folder)| (prefix.clone(), format!("--mount {}={}", shown(prefix), folder.display())));
-        let proxies = self.proxies.iter().map(|(prefix, _)| (prefix.clone(), format!("--proxy {}", shown(prefix))));
-        let all: Vec<(String, String)> = folder.into_iter().chain(demo).chain(mounts).chain(proxies).collect();
+        let behind =
+            self.behind.iter().map(|(prefix, behind)| (prefix.clone(), format!("{} {}", behind.flag(), shown(prefix))));
+        let all: Vec<(String, String)> = folder.into_iter().chain(demo).chain(mounts).chain(behind).collect();
         for (at, (prefix, one)) in all.iter().enumerate() {
             if let Some((_, other)) = all.iter().skip(at + 1).find(|(second, _)| second == prefix) {
                 let advice = match prefix.is_empty() {

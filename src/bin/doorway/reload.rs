@@ -8,7 +8,8 @@
 //! The script is added to the end of every 200 with `text/html` that a browser opens as a page, whether or not there is a `</body>`, and
 //! of every 404, so that a tab which asked in the middle of a build comes back; what a script fetches stays as it is. Such a response is not cached, and its length is exact.
 //!
-//! What it does not do: see files behind links, in folders called `.name` or `node_modules`, or more than [`MAX_FILES`]; notice that a
+//! What it does not do: see files behind links, in folders called `.name`, `node_modules` or `__pycache__`, in virtual environments of Python, or more
+//! than [`MAX_FILES`]; notice that a
 //! proxied server changed; keep the state of the page; run where a page's own Content-Security-Policy forbids `'self'` scripts. A
 //! stylesheet that comes by `@import` is loaded anew only with the page, on a page that links none itself.
 
@@ -189,14 +190,22 @@ impl Watch {
 
 /// Sums of a hash for each file, so that the order in which a folder lists them does not matter.
 #[derive(Default)]
-struct Sums {
+pub struct Sums {
+    /// The extension of those that count; all count where there is none.
+    only: Option<&'static str>,
     files: usize,
-    others: u64,
+    /// Of all files but stylesheets.
+    pub others: u64,
     sheets: u64,
 }
 
 impl Sums {
-    fn add_folder(&mut self, folder: &Path) {
+    /// Sums of the files with this extension.
+    pub fn of_files(extension: &'static str) -> Sums {
+        Sums { only: Some(extension), ..Sums::default() }
+    }
+
+    pub fn add_folder(&mut self, folder: &Path) {
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
             // A folder that cannot be read has nothing to serve either.
@@ -206,15 +215,18 @@ impl Sums {
                     return;
                 }
                 let name = entry.file_name();
-                if name.as_encoded_bytes().starts_with(b".") || name == "node_modules" {
+                if name.as_encoded_bytes().starts_with(b".") || name == "node_modules" || name == "__pycache__" {
                     continue;
                 }
                 self.files += 1;
                 // Of the entry itself: a link is not followed, so nothing is looked at twice or for ever.
                 let Ok(metadata) = entry.metadata() else { continue };
                 if metadata.is_dir() {
-                    folders.push(entry.path());
-                } else {
+                    // What is installed in a virtual environment is nobody's work of the moment.
+                    if !entry.path().join("pyvenv.cfg").exists() {
+                        folders.push(entry.path());
+                    }
+                } else if self.only.is_none_or(|only| Path::new(&name).extension().is_some_and(|found| found == only)) {
                     self.add_file(&entry.path(), &metadata);
                 }
             }

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM, as a stream that one can wait for. The only `unsafe` of the project.
+//! SIGINT, SIGTERM and, where it is asked for, SIGHUP, as a stream that one can wait for. The only `unsafe` of the project.
 //!
 //! std has no signals. The handler writes one byte, the number of the signal, into one end of a pair of Unix sockets; a thread reads
 //! the other end and sleeps in the kernel until then. Nothing polls, and nothing else happens in the handler, because hardly
@@ -17,6 +17,7 @@ mod system {
     use std::time::Duration;
 
     // The numbers are the same on every Unix.
+    const SIGHUP: c_int = 1;
     const SIGINT: c_int = 2;
     const SIGTERM: c_int = 15;
     /// What `signal` returns on failure: `(void (*)(int)) -1`.
@@ -48,11 +49,11 @@ mod system {
     pub struct Signals(UnixStream);
 
     impl Signals {
-        pub fn catch() -> io::Result<Signals> {
+        pub fn catch(with_hangup: bool) -> io::Result<Signals> {
             let (reader, writer) = UnixStream::pair()?;
             writer.set_nonblocking(true)?;
             DESCRIPTOR.store(writer.into_raw_fd(), Ordering::Relaxed);
-            for number in [SIGINT, SIGTERM] {
+            for number in [SIGINT, SIGTERM].into_iter().chain(with_hangup.then_some(SIGHUP)) {
                 // SAFETY: the number is one that may be caught; the handler is a function with the C ABI and the signature that
                 // `signal` asks for, lives for ever, and does only what a handler may do. The C libraries of Linux, the BSDs and macOS
                 // keep it installed after a signal and restart interrupted calls, which std expects in neither way.
@@ -84,9 +85,9 @@ mod system {
 
         #[test]
         fn a_signal_is_a_byte_to_wait_for_and_ends_nothing_by_itself() {
-            let mut signals = Signals::catch().unwrap();
+            let mut signals = Signals::catch(true).unwrap();
             assert_eq!(signals.wait(Some(Duration::from_millis(1))), None);
-            for number in [SIGTERM, SIGINT, SIGINT] {
+            for number in [SIGTERM, SIGINT, SIGINT, SIGHUP] {
                 // SAFETY: raise(3) sends a signal that has a handler to the calling thread.
                 assert_eq!(unsafe { raise(number) }, 0);
                 assert_eq!(signals.wait(None), Some(number as u8));
@@ -98,13 +99,16 @@ mod system {
 #[cfg(unix)]
 pub use system::Signals;
 
+/// The number of SIGHUP.
+pub const HANGUP: u8 = 1;
+
 /// Where there are no such signals, Ctrl-C ends the process at once.
 #[cfg(not(unix))]
 pub struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    pub fn catch() -> std::io::Result<Signals> {
+    pub fn catch(_with_hangup: bool) -> std::io::Result<Signals> {
         Ok(Signals)
     }
 

@@ -1,4 +1,4 @@
-//! The application that the flags describe: folders and proxies at their places, and what is put around them.
+//! The application that the flags describe: folders, other servers and programs at their places, and what is put around them.
 //!
 //! From the outside to the inside: fields of every response, live reload, the access log of the formats that are middleware, the
 //! prefix, the mounts. What is missing on the disk is found here, before a port is opened.
@@ -13,12 +13,13 @@ use doorway::middleware::{AccessLog, ErrorPages, Mount};
 use crate::fields::Fields;
 use crate::options::{Format, Options};
 use crate::reload::Reload;
+use crate::wsgi::Workers;
 
 /// Applications whose makeup is known only when the command runs.
 type Site = Box<dyn Application>;
 
-/// Builds the site, and says what it is in a few words.
-pub fn build(options: &Options) -> io::Result<(Site, String)> {
+/// Builds the site, and says what it is in a few words. Workers that are started for it are added to those there are.
+pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site, String)> {
     let mut folders = Vec::new();
     let mut mounts = Mount::new();
     for (prefix, folder) in &options.mounts {
@@ -26,14 +27,14 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
         mounts = mounts.at(prefix, reloadable(files, options, false));
         folders.push(folder);
     }
-    for (prefix, proxy) in &options.proxies {
-        mounts = mounts.at(prefix, proxy.clone());
+    for (prefix, behind) in &options.behind {
+        mounts = mounts.at(prefix, behind.open(options, workers)?);
     }
     let served = if options.demo {
         mounts = mounts.at("/", app::demo);
         "the demo application".to_owned()
-    } else if options.has_proxy_at_root() {
-        "what is behind the proxy".to_owned()
+    } else if let Some(behind) = options.behind_at_root() {
+        behind.describe(options)
     } else {
         let (folder, files) = open(options.folder.as_deref().unwrap_or(Path::new(".")), options)?;
         let has_own = options.error_pages.iter().any(|(status, _)| *status == 404);
@@ -52,6 +53,9 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
         Format::Json => Box::new(AccessLog::json(site, io::stderr())),
         Format::Auto | Format::Off | Format::Short | Format::Common => site,
     };
+    if options.has_python() {
+        folders.push(".".into());
+    }
     if options.reload {
         site = Box::new(Reload::new(site, folders));
     }

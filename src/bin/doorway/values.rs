@@ -39,3 +39,18 @@ pub fn host_of(text: &str) -> Result<String, String> {
         false => Err("write example.org or *.example.org, without http:// and without a port".into()),
     }
 }
+
+/// How many letters have to be added, left out or replaced to make one word of the other (Levenshtein).
+pub fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (line, letter) in one.chars().enumerate() {
+        let mut diagonal = line;
+        row[0] = line + 1;
+        for (column, second) in other.chars().enumerate() {
+            let replaced = diagonal + usize::from(letter != second);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[row.len() - 1]
+}

@@ -10,8 +10,8 @@ use std::io;
 use std::time::UNIX_EPOCH;
 
 use super::open::{Place, Refused, Root};
-use super::path::{bytes_of, is_hidden, is_plain};
 use super::weights::weight;
+use crate::app::path::{bytes_of, is_hidden, is_plain};
 use crate::gateway::Environ;
 use crate::http::date::civil;
 use crate::web::{Response, escape_html, percent_encode};

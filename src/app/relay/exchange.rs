@@ -1,0 +1,433 @@
+//! One connection to the other side: the request goes out, the answer comes in, each step under a deadline.
+//!
+//! While content goes out, the answer may come in already: a server that echoes stops taking content when nobody takes its answer, and
+//! both would wait for ever. So when the other side takes nothing for a moment, what it has sent is passed to the client at once.
+//! Otherwise the answer waits until the content is out, and its content is read as the client takes it.
+
+use std::io::{self, BufRead, Read, Write};
+use std::time::{Duration, Instant};
+
+use super::reading::Reading;
+use super::stream::Stream;
+use super::{Answer, Deadlines, Failure, Fault, TakeHead};
+use crate::cause::Cause;
+use crate::gateway::{Block, Body, Environ, StartResponse, Writer};
+use crate::http::chunked;
+
+/// How much is read at once, and up to which length content is gathered unless more is asked for, so that it waits for a slow client
+/// without a thread.
+pub(crate) const BLOCK: usize = 64 * 1024;
+
+/// For how long short content is gathered: about as long as a program takes that writes it in a few pieces. What comes later goes to the
+/// client as it comes.
+const SHORT_WHILE: Duration = Duration::from_millis(100);
+
+/// For how long the other side takes nothing before it is looked whether it has answered.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// As good as no limit.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What is sent.
+pub(crate) struct Outgoing {
+    /// Everything before the content.
+    pub(crate) head: Vec<u8>,
+    pub(crate) content: Content,
+}
+
+/// How the content of the request is delimited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content {
+    None,
+    Length(u64),
+    Chunked,
+    /// As many bytes, in packets that this function writes; an empty packet ends them.
+    Packets(u64, fn(&[u8], &mut Vec<u8>)),
+}
+
+/// What a protocol puts around the bytes of an answer.
+pub(crate) trait Envelope: Send {
+    /// Takes what is whole out of `raw`, and adds what is meant for the client to `received`. Gives whether the answer has ended.
+    fn open(&mut self, raw: &mut Vec<u8>, received: &mut Vec<u8>) -> Result<bool, Fault>;
+
+    /// The connection has ended: an error where that is no end of an answer.
+    fn closed(&mut self) -> Result<(), Fault>;
+
+    /// The answer is whole, and the connection may be used again.
+    fn keep(self: Box<Self>, stream: Stream);
+
+    /// Nobody wants the rest of the answer.
+    fn abort(&mut self, stream: &mut Stream);
+}
+
+/// One request on its way.
+pub(crate) struct Exchange<H> {
+    line: Line,
+    deadlines: Deadlines,
+    gathered: usize,
+    head: H,
+}
+
+/// The connection, and what it has brought that nobody has taken.
+struct Line {
+    stream: Stream,
+    /// As it came, where the protocol has an envelope.
+    raw: Vec<u8>,
+    received: Vec<u8>,
+    envelope: Option<Box<dyn Envelope>>,
+    has_ended: bool,
+}
+
+/// What a look at the connection has brought.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    Bytes,
+    /// Nothing within the limit.
+    Nothing,
+    /// The end of the answer, or of the connection.
+    End,
+}
+
+impl Line {
+    /// Takes what is there, or waits for the first byte of it.
+    fn read(&mut self, limit: Duration) -> Result<Came, Fault> {
+        if self.has_ended {
+            return Ok(Came::End);
+        }
+        let broken = |error: io::Error| Fault::new(Cause::UpstreamTruncated, error);
+        // A limit of 0 would be none, and not every system takes one that its clock cannot hold.
+        self.stream.set_read_timeout(Some(limit.clamp(Duration::from_millis(1), A_YEAR))).map_err(broken)?;
+        let place = if self.envelope.is_some() { &mut self.raw } else { &mut self.received };
+        match read_into(&mut self.stream, place) {
+            Ok(0) => {
+                self.has_ended = true;
+                match &mut self.envelope {
+                    Some(envelope) => envelope.closed().map(|()| Came::End),
+                    None => Ok(Came::End),
+                }
+            }
+            Ok(_) => {
+                if let Some(envelope) = &mut self.envelope {
+                    self.has_ended = envelope.open(&mut self.raw, &mut self.received)?;
+                }
+                Ok(Came::Bytes)
+            }
+            Err(error) if is_timeout(&error) => Ok(Came::Nothing),
+            Err(error) => Err(broken(error)),
+        }
+    }
+
+    /// As [`Line::read`], where it is a fault that nothing comes. `false` is the end.
+    fn receive(&mut self, limit: Duration) -> Result<bool, Fault> {
+        match self.read(limit)? {
+            Came::Bytes => Ok(true),
+            Came::End => Ok(false),
+            Came::Nothing => Err(Fault::new(Cause::UpstreamDeadline, "it sends nothing")),
+        }
+    }
+
+    /// The answer is whole: the connection may be used again, if the protocol allows that and says so at once.
+    fn finish(mut self) {
+        let Some(mut envelope) = self.envelope.take() else { return };
+        while !self.has_ended {
+            self.received.clear();
+            let limit = self.stream.set_read_timeout(Some(Duration::from_millis(1)));
+            let came = limit.and_then(|()| read_into(&mut self.stream, &mut self.raw));
+            if !came.is_ok_and(|length| length > 0) {
+                return;
+            }
+            match envelope.open(&mut self.raw, &mut self.received) {
+                Ok(has_ended) => self.has_ended = has_ended,
+                Err(_) => return,
+            }
+        }
+        if let Ok(stream) = self.stream.try_clone() {
+            envelope.keep(stream);
+        }
+    }
+}
+
+/// A line that is dropped before its answer was whole is given up.
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(envelope) = self.envelope.as_mut().filter(|_| !self.has_ended) {
+            envelope.abort(&mut self.stream);
+        }
+    }
+}
+
+fn read_into(stream: &mut Stream, place: &mut Vec<u8>) -> io::Result<usize> {
+    let old = place.len();
+    place.resize(old + BLOCK, 0);
+    let (_, room) = place.split_at_mut(old);
+    let came = loop {
+        match stream.read(room) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other,
+        }
+    };
+    place.truncate(old + came.as_ref().map_or(0, |length| *length));
+    came
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// The client's side, before and after the response has begun.
+struct Client<'call> {
+    waits: Option<&'call mut StartResponse>,
+    gets: Option<(Writer<'call>, Reading)>,
+}
+
+impl<'call, H: TakeHead> Exchange<H> {
+    pub(crate) fn new(stream: Stream, deadlines: Deadlines, head: H) -> Result<Exchange<H>, Fault> {
+        stream.set_write_timeout(Some(MOMENT)).map_err(|error| Fault::new(Cause::UpstreamUnreachable, error))?;
+        let line = Line { stream, raw: Vec::new(), received: Vec::new(), envelope: None, has_ended: false };
+        Ok(Exchange { line, deadlines, gathered: BLOCK, head })
+    }
+
+    /// The answer comes in an envelope.
+    pub(crate) fn in_envelope(mut self, envelope: impl Envelope + 'static) -> Exchange<H> {
+        self.line.envelope = Some(Box::new(envelope));
+        self
+    }
+
+    /// Content up to this length waits for a slow client in memory.
+    pub(crate) fn gathering(mut self, bytes: usize) -> Exchange<H> {
+        self.gathered = bytes;
+        self
+    }
+
+    /// Sends the request and gives the body of the response, which has been started then.
+    pub(crate) fn run(
+        mut self,
+        outgoing: &Outgoing,
+        environ: &Environ,
+        start_response: &'call mut StartResponse,
+    ) -> Result<Body, Failure> {
+        let mut client = Client { waits: Some(start_response), gets: None };
+        if self.send(&outgoing.head, &mut client)? {
+            self.send_content(outgoing.content, environ, &mut client)?;
+        }
+        match (client.gets, client.waits) {
+            (None, Some(start_response)) => self.answer(start_response),
+            (Some((_, reading)), _) => Ok(self.rest(Vec::new(), reading)),
+            (None, None) => Ok(Body::empty()),
+        }
+    }
+
+    fn send_content(&mut self, content: Content, environ: &Environ, client: &mut Client<'call>) -> Result<(), Failure> {
+        let mut left = match content {
+            Content::None => return Ok(()),
+            Content::Length(length) | Content::Packets(length, _) => length,
+            Content::Chunked => u64::MAX,
+        };
+        let mut input = environ.input();
+        let mut packed = Vec::new();
+        while left > 0 {
+            let block = input.fill_buf().map_err(Failure::OfContent)?;
+            let length = usize::try_from(left).map_or(block.len(), |left| left.min(block.len()));
+            let (block, _) = block.split_at_checked(length).unwrap_or((block, &[]));
+            if block.is_empty() {
+                break;
+            }
+            packed.clear();
+            let takes_more = match content {
+                Content::None | Content::Length(_) => self.send(block, client)?,
+                Content::Packets(_, pack) => {
+                    pack(block, &mut packed);
+                    self.send(&packed, client)?
+                }
+                Content::Chunked => {
+                    packed.extend_from_slice(chunked::size_line(length, &mut [0; 18]));
+                    packed.extend_from_slice(block);
+                    packed.extend_from_slice(chunked::CRLF);
+                    self.send(&packed, client)?
+                }
+            };
+            if !takes_more {
+                return Ok(());
+            }
+            left -= length as u64;
+            input.consume(length);
+        }
+        match content {
+            Content::Chunked => self.send(chunked::LAST_CHUNK, client).map(|_| ()),
+            // The other side must not take what follows for the rest: the connection ends here.
+            _ if left > 0 => Err(Failure::OfContent(io::ErrorKind::UnexpectedEof.into())),
+            Content::Packets(_, pack) => {
+                packed.clear();
+                pack(b"", &mut packed);
+                self.send(&packed, client).map(|_| ())
+            }
+            Content::None | Content::Length(_) => Ok(()),
+        }
+    }
+
+    /// Sends bytes. `false`: the other side wants no more, and may have said why.
+    fn send(&mut self, mut bytes: &[u8], client: &mut Client<'call>) -> Result<bool, Failure> {
+        let mut last = Instant::now();
+        while !bytes.is_empty() {
+            match self.line.stream.write(bytes) {
+                Ok(length) => {
+                    bytes = bytes.get(length..).unwrap_or_default();
+                    last = Instant::now();
+                    if length == 0 {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => {
+                    if self.take_early(client)? {
+                        last = Instant::now();
+                    }
+                    if client.gets.as_ref().is_some_and(|(_, reading)| reading.is_whole()) {
+                        return Ok(false);
+                    }
+                    if last.elapsed() > self.deadlines.progress {
+                        return Err(Fault::new(Cause::UpstreamDeadline, "it takes no content").into());
+                    }
+                }
+                // It has closed its side. What it said before that is the answer.
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Passes on what the other side says before it has taken the whole request. `false`: it says nothing.
+    fn take_early(&mut self, client: &mut Client<'call>) -> Result<bool, Failure> {
+        match self.line.read(Duration::ZERO)? {
+            Came::Bytes => {}
+            Came::Nothing => return Ok(false),
+            Came::End => {
+                match &mut client.gets {
+                    Some((_, reading)) => reading.end()?,
+                    None => return Err(Fault::new(Cause::UpstreamTruncated, "before its answer").into()),
+                }
+                return Ok(true);
+            }
+        }
+        if client.gets.is_none() {
+            let Some(answer) = self.head.take(&mut self.line.received)? else { return Ok(true) };
+            client.begin(answer);
+        }
+        if let Some((writer, reading)) = &mut client.gets {
+            let block = reading.take(&mut self.line.received)?;
+            writer.write_all(&block).map_err(Failure::OfContent)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads the answer's head, and its content where that is short and there, and starts the response.
+    fn answer(mut self, start_response: &mut StartResponse) -> Result<Body, Failure> {
+        let begin = Instant::now();
+        let mut answer = loop {
+            if let Some(answer) = self.head.take(&mut self.line.received)? {
+                break answer;
+            }
+            // Counted from the begin: an Instant that lies as far ahead as a Duration may be long cannot be had.
+            let left = self.deadlines.first_byte.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Err(Fault::new(Cause::UpstreamDeadline, "the head of its answer is not whole").into());
+            }
+            if !self.line.receive(left)? {
+                return Err(Fault::new(Cause::UpstreamTruncated, "before its answer").into());
+            }
+        };
+        let mut gathered = Vec::new();
+        if answer.reading.left().is_some_and(|left| left <= self.gathered as u64) {
+            gathered = self.gather(&mut answer.reading)?;
+        }
+        start_response.start_with(&answer.status, &answer.headers);
+        if answer.reading.is_whole() {
+            self.line.finish();
+            return Ok(Body::from(gathered));
+        }
+        Ok(self.rest(gathered, answer.reading))
+    }
+
+    /// The whole of a short content, or what has come of it within a short while.
+    fn gather(&mut self, reading: &mut Reading) -> Result<Vec<u8>, Fault> {
+        let begin = Instant::now();
+        let mut content = reading.take(&mut self.line.received)?;
+        while !reading.is_whole() {
+            let left = SHORT_WHILE.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            match self.line.receive(left.min(self.deadlines.progress)) {
+                Ok(true) => {}
+                Ok(false) => reading.end()?,
+                Err(fault) if fault.cause == Cause::UpstreamDeadline && left < self.deadlines.progress => break,
+                Err(fault) => return Err(fault),
+            }
+            content.append(&mut reading.take(&mut self.line.received)?);
+        }
+        Ok(content)
+    }
+
+    fn rest(self, gathered: Vec<u8>, reading: Reading) -> Body {
+        let progress = self.deadlines.progress;
+        Body::blocks(Rest { gathered, line: Some(self.line), reading, progress })
+    }
+}
+
+impl Client<'_> {
+    fn begin(&mut self, answer: Answer) {
+        if let Some(start_response) = self.waits.take() {
+            self.gets = Some((start_response.start_with(&answer.status, &answer.headers), answer.reading));
+        }
+    }
+}
+
+/// The content of the answer as it comes in.
+struct Rest {
+    /// What was there before the response began.
+    gathered: Vec<u8>,
+    /// Until the content is whole, or has failed.
+    line: Option<Line>,
+    reading: Reading,
+    progress: Duration,
+}
+
+impl Rest {
+    fn block(&mut self, line: &mut Line) -> Result<Option<Block>, Fault> {
+        let gathered = std::mem::take(&mut self.gathered);
+        if !gathered.is_empty() {
+            return Ok(Some(gathered.into()));
+        }
+        loop {
+            let block = self.reading.take(&mut line.received)?;
+            if !block.is_empty() {
+                return Ok(Some(block.into()));
+            }
+            if self.reading.is_whole() {
+                return Ok(None);
+            }
+            if !line.receive(self.progress)? {
+                self.reading.end()?;
+            }
+        }
+    }
+}
+
+impl Iterator for Rest {
+    type Item = io::Result<Block>;
+
+    fn next(&mut self) -> Option<io::Result<Block>> {
+        let mut line = self.line.take()?;
+        match self.block(&mut line) {
+            Ok(Some(block)) => {
+                self.line = Some(line);
+                Some(Ok(block))
+            }
+            Ok(None) => {
+                line.finish();
+                None
+            }
+            Err(fault) => Some(Err(io::Error::other(fault))),
+        }
+    }
+}

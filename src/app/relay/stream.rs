@@ -1,0 +1,221 @@
+//! A connection to another server: over TCP, or over a Unix socket.
+//!
+//! std looks names up without a deadline, so a lookup is the system's affair; connecting has one, shared by all addresses of a name.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::Fault;
+use crate::cause::Cause;
+
+/// Where a server listens. `Display` is as it is written: `127.0.0.1:9000` or `unix:/run/php.sock`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+impl Place {
+    /// Reads `host:port` or `unix:PATH`; `None` for anything else.
+    pub(crate) fn parse(address: &str) -> Option<Place> {
+        if let Some(path) = address.strip_prefix("unix:") {
+            return (!path.is_empty()).then(|| Place::Unix(path.into()));
+        }
+        let (host, port) = address.rsplit_once(':')?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        // The colons of an IPv6 address stand in brackets, so that the last one is that of the port.
+        if host.is_empty() || bare.is_none() && host.contains(':') {
+            return None;
+        }
+        Some(Place::Tcp { host: bare.unwrap_or(host).to_owned(), port: port.parse().ok()? })
+    }
+
+    /// Connects to the first address that accepts.
+    pub(crate) fn connect(&self, limit: Duration) -> Result<Stream, Fault> {
+        match self {
+            Place::Tcp { host, port } => connect_tcp(host, *port, limit),
+            Place::Unix(path) => connect_unix(path),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Place::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<Stream, Fault> {
+    let unreachable = |error: io::Error| Fault::new(Cause::UpstreamUnreachable, error);
+    // `localhost` is ::1 or 127.0.0.1, and a program often listens at one of them only.
+    let addresses = (host, port).to_socket_addrs().map_err(unreachable)?.collect::<Vec<_>>();
+    let stream = first_that_accepts(&addresses, limit, TcpStream::connect_timeout).map_err(fault_of)?;
+    stream.set_nodelay(true).map_err(unreachable)?;
+    Ok(Stream::Tcp(stream))
+}
+
+#[cfg(unix)]
+fn connect_unix(path: &std::path::Path) -> Result<Stream, Fault> {
+    // A full queue makes connect(2) wait on a Unix socket, for as long as its owner accepts nothing.
+    UnixStream::connect(path).map(Stream::Unix).map_err(fault_of)
+}
+
+#[cfg(not(unix))]
+fn connect_unix(_path: &std::path::Path) -> Result<Stream, Fault> {
+    Err(Fault::new(Cause::UpstreamUnreachable, "Unix sockets need a Unix system"))
+}
+
+fn fault_of(error: io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Fault::new(Cause::UpstreamDeadline, error),
+        io::ErrorKind::ConnectionRefused => {
+            let advice = "nobody listens there: start it, or correct the address";
+            Fault::of(Cause::UpstreamUnreachable, &error, advice)
+        }
+        _ => Fault::of(Cause::UpstreamUnreachable, &error, &error),
+    }
+}
+
+/// Tries each address, within the time for all of them. Each has an equal part of what is left, so that one where nothing answers does not
+/// use up the time of those behind it.
+fn first_that_accepts<T>(
+    addresses: &[SocketAddr],
+    limit: Duration,
+    mut connect: impl FnMut(&SocketAddr, Duration) -> io::Result<T>,
+) -> io::Result<T> {
+    let begin = Instant::now();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (address, still) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let left = limit.saturating_sub(begin.elapsed());
+        let part = u32::try_from(still).ok().and_then(|still| left.checked_div(still)).unwrap_or(left);
+        if part.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        match connect(address, part) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(crate) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_read_timeout(limit),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.set_read_timeout(limit),
+        }
+    }
+
+    pub(crate) fn set_write_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.set_write_timeout(limit),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.set_write_timeout(limit),
+        }
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Stream::Tcp(stream) => Stream::Tcp(stream.try_clone()?),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Stream::Unix(stream.try_clone()?),
+        })
+    }
+
+    /// Whether nothing has come and nothing has ended: what an idle connection should be.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        let set = |stream: &Stream, non_blocking| match stream {
+            Stream::Tcp(stream) => stream.set_nonblocking(non_blocking),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.set_nonblocking(non_blocking),
+        };
+        if set(self, true).is_err() {
+            return false;
+        }
+        let is_quiet = matches!(self.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        is_quiet && set(self, false).is_ok()
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(room),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.read(room),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_host_and_port_or_a_path_and_is_shown_as_it_was_written() {
+        for address in ["127.0.0.1:9000", "[::1]:9000", "localhost:1", "unix:/run/php.sock", "unix:app"] {
+            assert_eq!(Place::parse(address).map(|place| place.to_string()).as_deref(), Some(address));
+        }
+        for address in ["", ":9000", "9000", "localhost", "localhost:65536", "unix:", "::1:9000", "http://a:1"] {
+            assert_eq!(Place::parse(address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_nobody_answers_at_leaves_time_for_the_next_ones() {
+        let addresses = ["192.0.2.1:80", "192.0.2.2:80", "192.0.2.3:80"].map(|text| text.parse().unwrap());
+        let mut given = Vec::new();
+        let found = first_that_accepts(&addresses, Duration::from_millis(300), |address, limit| {
+            given.push(limit);
+            if given.len() < 3 {
+                // As long as an address that drops everything would keep it.
+                std::thread::sleep(limit);
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Ok(address.port())
+        });
+        assert_eq!(found.unwrap(), 80);
+        assert!(given[0] <= Duration::from_millis(100) && given[1] <= Duration::from_millis(101), "{given:?}");
+        // What an address does not use is for the others.
+        let mut given = Vec::new();
+        let refused: io::Result<()> = first_that_accepts(&addresses, Duration::from_secs(3), |_, limit| {
+            given.push(limit);
+            Err(io::ErrorKind::ConnectionRefused.into())
+        });
+        assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
+        assert!(given[0] <= Duration::from_secs(1) && given[2] > Duration::from_secs(2), "{given:?}");
+    }
+}

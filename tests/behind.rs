@@ -1,0 +1,305 @@
+//! What docs/behind.md says can stand behind the command, with the real parts. Where one is not installed the test says that it was skipped.
+#![cfg(unix)]
+
+mod serving;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use serving::{Folder, PATIENCE, Serving};
+
+/// A program that is killed with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A program of the virtual environment that `.ci/run` makes, or of the system; says so where it is not there.
+fn tool(name: &str) -> Option<PathBuf> {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin").join(name);
+    let is_there =
+        |path: &Path| Command::new(path).arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = [venv, PathBuf::from(name)].into_iter().find(|path| is_there(path));
+    if found.is_none() {
+        println!("skipped: {name} is not installed");
+    }
+    found
+}
+
+fn executable(folder: &Folder, name: &str, text: &str) {
+    folder.write(name, text);
+    fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < give_up, "never {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// By HTTP/1.0, so that the content stands in the response as it is.
+fn get(serving: &Serving, path: &str) -> String {
+    serving.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+}
+
+fn post(serving: &Serving, path: &str, kind: &str, content: &[u8]) -> String {
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        client,
+        "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        content.len()
+    )
+    .unwrap();
+    client.write_all(content).unwrap();
+    let mut response = Vec::new();
+    client.read_to_end(&mut response).unwrap();
+    String::from_utf8_lossy(&response).into_owned()
+}
+
+#[test]
+fn programs_and_doors_stand_beside_a_folder() {
+    let folder = Folder::new(&[("site/index.html", "home")]);
+    executable(
+        &folder,
+        "cgi-bin/hello",
+        "#!/bin/sh\necho Content-Type: text/plain; echo; echo \"$SCRIPT_NAME$PATH_INFO\"\n",
+    );
+    let mut behind = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    behind.args(["--demo", "--scgi", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut behind = Running(behind.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(behind.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pass = format!("/app=scgi:{}", line.trim().strip_prefix("scgi ").unwrap());
+    let cgi = format!("/cgi-bin={}", folder.path().join("cgi-bin").display());
+    let one = format!("/one={}", folder.path().join("cgi-bin/hello").display());
+    let mut serving =
+        Serving::folder(&folder.path().join("site"), &["--pass", &pass, "--cgi", &cgi, "--cgi", &one, "--log", "off"]);
+    assert!(get(&serving, "/").ends_with("\r\n\r\nhome"));
+    assert!(get(&serving, "/cgi-bin/hello/a").ends_with("/cgi-bin/hello/a\n"));
+    assert!(get(&serving, "/one/a").ends_with("/one/a\n"));
+    assert!(get(&serving, "/app/x?y").contains("QUERY_STRING = \"y\"\n"));
+    drop(behind);
+    assert!(get(&serving, "/app/x").starts_with("HTTP/1.1 502 "));
+    let line = serving.requests().next().unwrap();
+    assert!(line.contains("5002 upstream-unreachable") && line.contains("scgi 127.0.0.1:"), "{line}");
+}
+
+#[test]
+fn what_is_not_there_is_an_error_before_a_port_is_opened() {
+    for (flag, value, part) in [
+        ("--cgi", "/a=/no/such/place", "--cgi /no/such/place: it is not there"),
+        ("--cgi", "/a=/etc/passwd", "is not an executable file"),
+        ("--pass", "/a=fastcgi:127.0.0.1:1,root=/no/such/place", "--pass root /no/such/place: it is not there"),
+    ] {
+        let (code, out, err) = serving::run(&["--port", "0", flag, value]);
+        assert!(code == Some(1) && out.is_empty() && err.contains(part), "{value}: {code:?} {err}");
+    }
+}
+
+#[test]
+fn php_fpm_runs_a_folder_of_php() {
+    let names = ["php-fpm", "php-fpm8.4", "php-fpm8.3", "php-fpm8.2", "php-fpm8.1"];
+    let found = |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+    let Some(fpm) = names.into_iter().find(found) else {
+        println!("skipped: php-fpm is not installed");
+        return;
+    };
+    let folder = Folder::new(&[
+        (
+            "www/index.php",
+            "<?php echo 'path=', $_SERVER['PATH_INFO'] ?? '-', ' script=', $_SERVER['SCRIPT_NAME'], ' ', $_GET['q'] ?? '';",
+        ),
+        ("www/info.php", "<?php phpinfo();"),
+        ("www/form.php", "<?php echo htmlspecialchars($_POST['name']), ' ', $_SERVER['CONTENT_TYPE'];"),
+        ("www/upload.php", "<?php echo $_FILES['file']['name'], ' ', md5_file($_FILES['file']['tmp_name']);"),
+        (
+            "www/status.php",
+            "<?php http_response_code(404); header('X-A: 1'); header('Set-Cookie: a=b'); error_log('said'); echo 'gone';",
+        ),
+        ("www/move.php", "<?php header('Location: /index.php');"),
+        (
+            "www/stream.php",
+            "<?php echo 'one'; flush(); while (!file_exists('go')) { usleep(1000); clearstatcache(); } echo 'two';",
+        ),
+        ("www/fatal.php", "<?php nothing();"),
+        ("www/style.css", "p { }"),
+    ]);
+    let root = folder.path().join("www");
+    let socket = folder.path().join("fpm.sock");
+    let pool = format!(
+        "[global]\nerror_log = {0}/fpm.log\ndaemonize = no\n[www]\nlisten = {1}\npm = static\npm.max_children = 2\n\
+        catch_workers_output = no\nphp_admin_value[upload_max_filesize] = 64M\nphp_admin_value[post_max_size] = 64M\n\
+        php_admin_value[output_buffering] = 0\n",
+        folder.path().display(),
+        socket.display()
+    );
+    folder.write("fpm.conf", pool);
+    let mut command = Command::new(fpm);
+    // Root may run it in a test, with its own user.
+    command.args(["--nodaemonize", "--allow-to-run-as-root", "--fpm-config"]).arg(folder.path().join("fpm.conf"));
+    let text = fs::read_to_string(folder.path().join("fpm.conf")).unwrap();
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if is_root {
+        folder.write("fpm.conf", text + "user = root\ngroup = root\n");
+    }
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _running = Running(child);
+    wait_for("php-fpm listened", || socket.exists());
+    let pass = format!("/=fastcgi:unix:{},root={}", socket.display(), root.display());
+    let mut serving = Serving::start(&["--port", "0", "--log", "off", "--pass", &pass]);
+    assert!(get(&serving, "/").ends_with("\r\n\r\npath=- script=/index.php "), "{}", get(&serving, "/"));
+    assert!(get(&serving, "/index.php/rest/a%20b?q=x").ends_with("path=/rest/a b script=/index.php x"));
+    assert!(get(&serving, "/info.php").contains("FPM/FastCGI"));
+    assert!(get(&serving, "/style.css").ends_with("p { }"));
+    for path in ["/none.php", "/none.php/index.php", "/style.css/x.php", "/.env"] {
+        let response = get(&serving, path);
+        assert!(response.starts_with("HTTP/1.1 404 ") && !response.contains("X-Powered-By"), "{path}: {response}");
+    }
+    let form = post(&serving, "/form.php", "application/x-www-form-urlencoded", b"name=%3Cme%3E+you");
+    assert!(form.ends_with("&lt;me&gt; you application/x-www-form-urlencoded"), "{form}");
+    let content: Vec<u8> = (0..20_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut upload = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.bin\"\r\n\r\n".to_vec();
+    upload.extend_from_slice(&content);
+    upload.extend_from_slice(b"\r\n--b--\r\n");
+    fs::write(root.join("x.bin"), &content).unwrap();
+    let sum = Command::new("md5sum").arg(root.join("x.bin")).output().unwrap();
+    let sum = String::from_utf8_lossy(&sum.stdout[..32]).into_owned();
+    let uploaded = post(&serving, "/upload.php", "multipart/form-data; boundary=b", &upload);
+    assert!(uploaded.ends_with(&format!("x.bin {sum}")), "{uploaded}");
+    let status = get(&serving, "/status.php");
+    assert!(status.starts_with("HTTP/1.1 404 ") && status.ends_with("gone"), "{status}");
+    assert!(status.contains("\r\nX-A: 1\r\n") && status.contains("\r\nSet-Cookie: a=b\r\n"), "{status}");
+    assert!(get(&serving, "/move.php").starts_with("HTTP/1.1 302 "));
+    assert!(get(&serving, "/fatal.php").starts_with("HTTP/1.1 500 "));
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /stream.php HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"one\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    fs::write(root.join("go"), "").unwrap();
+    client.read_to_end(&mut seen).unwrap();
+    assert!(seen.ends_with(b"3\r\ntwo\r\n0\r\n\r\n"), "{}", String::from_utf8_lossy(&seen));
+    // More clients at once than there are processes, again and again: no kept connection holds the one that another waits for.
+    let address = serving.address().to_owned();
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            let address = address.clone();
+            std::thread::spawn(move || {
+                for _ in 0..20 {
+                    let response = serving::ask(&address, "GET /?q=1 HTTP/1.0\r\nHost: localhost\r\n\r\n");
+                    assert!(response.ends_with("script=/index.php 1"), "{response}");
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    let log: Vec<String> = serving.requests().take(2).collect();
+    assert!(log[0].starts_with("fastcgi unix:") && log[0].contains("said"), "{log:?}");
+    assert!(log[1].contains("nothing()"), "{log:?}");
+}
+
+#[test]
+fn a_real_uwsgi_is_passed_to() {
+    let Some(uwsgi) = tool("uwsgi") else { return };
+    let folder = Folder::new(&[(
+        "app.py",
+        "def application(environ, start_response):\n\
+        \x20   if environ['PATH_INFO'] == '/stream':\n\
+        \x20       start_response('200 OK', [('Content-Type', 'text/plain')])\n\
+        \x20       return iter([b'one', b'two'])\n\
+        \x20   body = repr([environ[n] for n in ('SCRIPT_NAME', 'PATH_INFO', 'QUERY_STRING', 'REQUEST_METHOD')]).encode()\n\
+        \x20   body += environ['wsgi.input'].read()\n\
+        \x20   start_response('201 Made', [('Content-Type', 'text/plain'), ('Content-Length', str(len(body))), ('Set-Cookie', 'a=1'), ('Set-Cookie', 'b=2')])\n\
+        \x20   return [body]\n",
+    )]);
+    let port = free_port();
+    let socket = format!("127.0.0.1:{port}");
+    let mut command = Command::new(uwsgi);
+    command.args(["--socket", &socket, "--wsgi-file", "app.py", "--master", "--die-on-term", "--need-app"]);
+    let child = command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _running = Running(child.spawn().unwrap());
+    wait_for("uwsgi listened", || TcpStream::connect(&socket).is_ok());
+    let pass = format!("/app=uwsgi:{socket}");
+    let serving = Serving::folder(folder.path(), &["--log", "off", "--pass", &pass]);
+    let response = post(&serving, "/app/a%20b?c=d", "text/plain", b"hello");
+    assert!(response.starts_with("HTTP/1.1 201 Made\r\n"), "{response}");
+    assert!(response.contains("\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"), "{response}");
+    assert!(response.ends_with("['/app', '/a b', 'c=d', 'POST']hello"), "{response}");
+    assert!(get(&serving, "/app/stream").contains("one"));
+    assert!(get(&serving, "/app.py").contains("def application"), "the folder is beside it");
+}
+
+#[test]
+fn tornado_stands_behind_the_proxy() {
+    let Some(python) = tool("python") else { return };
+    let has = Command::new(&python).args(["-c", "import tornado"]).output().unwrap().status.success();
+    if !has {
+        println!("skipped: tornado is not installed");
+        return;
+    }
+    let port = free_port();
+    let folder = Folder::new(&[(
+        "app.py",
+        &format!(
+            "import asyncio, tornado.web\n\
+            class Main(tornado.web.RequestHandler):\n\
+            \x20   def get(self):\n\
+            \x20       self.set_cookie('a', 'b'); self.write('hello ' + self.get_argument('q', ''))\n\
+            \x20   def post(self):\n\
+            \x20       f = self.request.files['file'][0]; self.write('%s %d' % (f['filename'], len(f['body'])))\n\
+            class Move(tornado.web.RequestHandler):\n\
+            \x20   def get(self): self.redirect('/')\n\
+            class Stream(tornado.web.RequestHandler):\n\
+            \x20   async def get(self):\n\
+            \x20       for n in range(3):\n\
+            \x20           self.write('block %d\\n' % n); await self.flush()\n\
+            class Fail(tornado.web.RequestHandler):\n\
+            \x20   def get(self): raise ValueError('on purpose')\n\
+            async def main():\n\
+            \x20   tornado.web.Application([('/', Main), ('/move', Move), ('/stream', Stream), ('/fail', Fail)]).listen({port}, '127.0.0.1', max_buffer_size=64*1024*1024)\n\
+            \x20   await asyncio.Event().wait()\n\
+            asyncio.run(main())\n"
+        ),
+    )]);
+    let mut command = Command::new(python);
+    command.arg("app.py").current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _running = Running(command.spawn().unwrap());
+    wait_for("tornado listened", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let serving = Serving::start(&["--port", "0", "--log", "off", "--proxy", &format!("/=http://127.0.0.1:{port}")]);
+    let response = get(&serving, "/?q=web");
+    assert!(response.ends_with("hello web") && response.contains("\r\nSet-Cookie: a=b"), "{response}");
+    assert!(get(&serving, "/move").contains("\r\nLocation: /\r\n"));
+    let stream = get(&serving, "/stream");
+    assert!((0..3).all(|n| stream.contains(&format!("block {n}\n"))), "{stream}");
+    assert!(get(&serving, "/none").starts_with("HTTP/1.1 404 "));
+    assert!(get(&serving, "/fail").starts_with("HTTP/1.1 500 "));
+    // Tornado has no HEAD by itself.
+    let head = serving.ask("HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 405 ") && head.ends_with("\r\n\r\n"), "{head}");
+    let mut upload = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.bin\"\r\n\r\n".to_vec();
+    upload.resize(upload.len() + 30_000_000, b'x');
+    upload.extend_from_slice(b"\r\n--b--\r\n");
+    let uploaded = post(&serving, "/", "multipart/form-data; boundary=b", &upload);
+    assert!(uploaded.ends_with("x.bin 30000000"), "{uploaded}");
+}

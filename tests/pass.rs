@@ -1,0 +1,501 @@
+//! `app::Pass` over real sockets: what is behind it gets the request, what comes back is as good as from here, and what breaks the
+//! protocol is refused with a cause.
+
+mod packets;
+#[allow(dead_code)]
+#[path = "../examples/probe.rs"]
+mod probe;
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use doorway::middleware::Mount;
+use doorway::{Body, Cause, Door, Environ, Server, StartResponse, app};
+use packets::{DOORS, read_record, record};
+use support::{House, PATIENCE, Response, parse_all, serve, serve_over, serve_with};
+
+fn pass(door: Door, address: &str) -> app::Pass {
+    let pass = match door {
+        Door::Uwsgi => app::Pass::uwsgi(address),
+        Door::Scgi => app::Pass::scgi(address),
+        Door::FastCgi => app::Pass::fastcgi(address),
+        other => panic!("nothing is passed to {other:?}"),
+    };
+    pass.unwrap()
+}
+
+/// Somebody who plays one scene for each connection, with what has arrived when `whole` says so.
+fn scripted(whole: fn(&[u8]) -> bool, scene: impl Fn(TcpStream, Vec<u8>) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let (mut request, mut room) = (Vec::new(), [0; 4096]);
+            while !whole(&request) {
+                match stream.read(&mut room) {
+                    Ok(length) if length > 0 => request.extend_from_slice(&room[..length]),
+                    _ => break,
+                }
+            }
+            scene(stream, request);
+        }
+    });
+    address
+}
+
+/// A request without content is whole.
+fn whole_of(door: Door) -> fn(&[u8]) -> bool {
+    match door {
+        Door::Scgi => |bytes| bytes.ends_with(b"\0,"),
+        Door::Uwsgi => {
+            |bytes| bytes.len() > 4 && bytes.len() >= 4 + usize::from(u16::from_le_bytes([bytes[1], bytes[2]]))
+        }
+        _ => |bytes| bytes.ends_with(&record(5, 1, b"", 0)),
+    }
+}
+
+fn saying(door: Door, bytes: impl Into<Vec<u8>>) -> app::Pass {
+    let bytes = bytes.into();
+    let address = scripted(whole_of(door), move |mut stream, _| {
+        let _ = stream.write_all(&bytes);
+    });
+    pass(door, &address.to_string())
+}
+
+fn get(house: &House, target: &str) -> Response {
+    house.ask_one(format!("GET {target} HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n").as_bytes())
+}
+
+/// What a client may compare: no date, and the lines of a description in one order.
+fn comparable(responses: Vec<Response>) -> Vec<Response> {
+    let sorted = |mut response: Response| {
+        if response.body.starts_with(b"method: ") {
+            let mut lines: Vec<&[u8]> = response.body.split(|byte| *byte == b'\n').collect();
+            lines.sort_unstable();
+            response.body = lines.join(&b'\n');
+        }
+        response.chunks.clear();
+        response.timeless()
+    };
+    responses.into_iter().map(sorted).collect()
+}
+
+#[test]
+fn whatever_goes_through_a_door_and_back_is_what_it_would_be_without() {
+    let direct = serve_with(probe::application, |settings| settings.max_content = Some(1 << 20));
+    let upload = |fields: &str, content: &str| {
+        format!("POST /echo?id=x HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n{fields}\r\n\r\n{content}")
+    };
+    let plain = upload("Content-Length: 5", "hello");
+    let chunked = upload("Transfer-Encoding: chunked", "3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nT: t\r\n\r\n");
+    let long = upload("Content-Length: 300000", &"0123456789".repeat(30_000));
+    let one =
+        |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n{fields}\r\n");
+    let mut requests = vec![long, plain.clone()];
+    for line in [
+        "GET /echo?id=x",
+        "HEAD /echo?id=x",
+        "DELETE /echo",
+        "GET /d%2Fe%E9?p=%41&q=a=b?c=/d&&e=%20+",
+        "GET /m%zz%4",
+        "GET //echo",
+        "GET /",
+        "GET /length",
+        "HEAD /length",
+        "GET /stream",
+        "HEAD /stream",
+        "GET /empty",
+        "GET /status/204",
+        "GET /status/304",
+        "GET /body204",
+        "GET /big",
+        "HEAD /big",
+        "GET /cookies",
+        "GET /long",
+        "GET /crash",
+        "GET /bad-header",
+        "GET /none",
+    ] {
+        requests.push(one(line, "X-A: 1\r\nX-a: 2\r\nCookie: a=b\r\nCookie: c=d\r\nX-Empty:\r\nAccept: */*\r\n"));
+    }
+    for door in DOORS {
+        let behind = Server::bind("127.0.0.1:0").unwrap().door(door);
+        let behind = serve_over(behind, probe::application, |settings| settings.max_content = Some(1 << 20));
+        let looped = serve_with(pass(door, &behind.tcp().to_string()), |settings| settings.max_content = Some(1 << 20));
+        for request in &requests {
+            let begin = &request[..request.len().min(80)];
+            let expected = comparable(direct.ask(request.as_bytes()));
+            let found = comparable(looped.ask(request.as_bytes()));
+            assert_eq!(found, expected, "{door:?}: {begin}");
+        }
+        // The length that the chunked coding does not say is said on the way.
+        assert_eq!(
+            comparable(looped.ask(chunked.as_bytes())),
+            comparable(direct.ask(plain.as_bytes())),
+            "{door:?}: chunked"
+        );
+        // What is cut there is cut here, where the protocol can tell.
+        let cut = |house: &House, target: &str| {
+            let mut client = house.client();
+            client.send(one(&format!("GET {target}"), "").as_bytes());
+            support::parse(&client.until_end(), false, true).is_none()
+        };
+        // Short content is waited for, so that it is an error here and no cut.
+        assert_eq!(looped.ask_one(one("GET /short", "").as_bytes()).status, 502, "{door:?}");
+        assert_eq!(cut(&looped, "/crash-mid"), door == Door::FastCgi, "{door:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_unix_socket_is_an_address_too() {
+    for door in DOORS {
+        let path = std::env::temp_dir().join(format!("doorway-pass-{}-{}", door.name(), std::process::id()));
+        let behind = serve_over(Server::bind_unix(&path).unwrap().door(door), app::demo, |_| {});
+        let house = serve(pass(door, &format!("unix:{}", path.display())));
+        assert!(get(&house, "/here").text().contains("PATH_INFO = \"/here\"\n"), "{door:?}");
+        drop(behind);
+    }
+}
+
+#[test]
+fn p_env_15_no_field_of_a_client_becomes_another_variable() {
+    let house_behind = |door| serve_over(Server::bind("127.0.0.1:0").unwrap().door(door), app::demo, |_| {});
+    for door in DOORS {
+        let behind = house_behind(door);
+        let house = serve(Mount::new().at("/app", pass(door, &behind.tcp().to_string())));
+        let response = house.ask_one(
+            b"GET /app/x?y HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\nProxy: evil\r\nUWSGI_FILE: evil\r\n\
+            X_Under: evil\r\nX-Fine: yes\r\nContent-Type: text/x\r\n\r\n",
+        );
+        let text = response.text();
+        assert!(!text.contains("evil"), "{door:?}: {text}");
+        for line in [
+            "HTTP_X_FINE = \"yes\"",
+            "CONTENT_TYPE = \"text/x\"",
+            "REMOTE_ADDR = \"127.0.0.1\"",
+            "QUERY_STRING = \"y\"",
+        ] {
+            assert!(text.contains(line), "{door:?}: {line}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_response_comes_block_by_block_at_every_door() {
+    for door in DOORS {
+        let (go, wait): (Sender<()>, Receiver<()>) = channel();
+        let address = scripted(whole_of(door), move |mut stream, _| {
+            let part = |text: &str| if door == Door::FastCgi { record(6, 1, text.as_bytes(), 0) } else { text.into() };
+            stream.write_all(&part("Content-Type: text/plain\r\n\r\none")).unwrap();
+            wait.recv_timeout(PATIENCE).unwrap();
+            stream.write_all(&part("two")).unwrap();
+            stream.write_all(&if door == Door::FastCgi { record(3, 1, &[0; 8], 0) } else { Vec::new() }).unwrap();
+        });
+        let house = serve(pass(door, &address.to_string()));
+        let mut client = house.client();
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        client.until(b"one");
+        go.send(()).unwrap();
+        let whole = parse_all(&client.until_close(), &[]);
+        assert_eq!(whole[0].text(), "onetwo", "{door:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_could_be_read_in_two_ways_is_a_502_with_its_cause_in_the_log() {
+    let huge = format!("A: b\r\n{}", format!("B: {}\r\n", "x".repeat(8_000)).repeat(20));
+    for door in DOORS {
+        for (answer, cause) in [
+            ("Status: 200 OK\r\nA: b\nB: c\r\n\r\n", "1001"),
+            ("A: b\nB: c\r\n\n", "5003"),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", "1029"),
+            ("Content-Length: +5\r\n\r\nhello", "2001"),
+            ("Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "5003"),
+            ("Status: 200 OK\r\nStatus: 404 Not Found\r\n\r\n", "1029"),
+            ("Status: 999 What\r\n\r\n", "5003"),
+            ("A : b\r\n\r\n", "1022"),
+            ("A: \0\r\n\r\n", "1025"),
+            ("Location: /a\r\n\tX: y\r\n\r\n", "1024"),
+            ("nothing of the kind\r\n\r\n", "5003"),
+            (&huge, "1028"),
+        ] {
+            let house = serve(saying(door, enclosed(door, answer)));
+            let response = get(&house, "/");
+            assert_eq!(
+                (response.status, response.text()),
+                (502, "502 Bad Gateway: the answer of the upstream breaks the rules of its protocol.\n"),
+                "{door:?} {answer}"
+            );
+            let seen = house.log.take(Cause::ApplicationError);
+            assert!(seen.detail.contains("5003 upstream-invalid"), "{door:?} {answer}: {}", seen.line);
+            assert!(seen.detail.contains(cause), "{door:?} {answer}: {}", seen.line);
+        }
+    }
+}
+
+fn enclosed(door: Door, answer: &str) -> Vec<u8> {
+    match door {
+        Door::FastCgi => answer.as_bytes().chunks(60_000).flat_map(|part| record(6, 1, part, 0)).collect(),
+        _ => answer.as_bytes().to_vec(),
+    }
+}
+
+#[test]
+fn an_answer_that_ends_too_early_is_a_502_and_one_that_does_not_come_is_a_504() {
+    for door in DOORS {
+        for answer in ["", "Content-Type: text/", "Content-Length: 5\r\n\r\nhel"] {
+            let bytes = if door == Door::FastCgi { record(6, 1, answer.as_bytes(), 0) } else { answer.into() };
+            assert_eq!(get(&serve(saying(door, bytes.clone())), "/").status, 502, "{door:?} {answer:?}");
+            let (done, over) = channel::<()>();
+            let address = scripted(whole_of(door), move |mut stream, _| {
+                stream.write_all(&bytes).unwrap();
+                let _ = over.recv_timeout(PATIENCE);
+            });
+            let short = Duration::from_millis(30);
+            let slow = pass(door, &address.to_string()).first_byte_deadline(short).progress_deadline(short);
+            let house = serve(slow);
+            assert_eq!(get(&house, "/").status, 504, "{door:?} {answer:?}");
+            drop(done);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let house = serve(pass(door, &address.to_string()));
+        assert_eq!(get(&house, "/").status, 502);
+        let seen = house.log.take(Cause::ApplicationError);
+        assert!(seen.detail.starts_with(&format!("{} {address}: 5002 ", door.name())), "{}", seen.line);
+    }
+}
+
+#[test]
+fn content_without_a_length_is_gathered_and_beyond_the_limit_refused_with_411() {
+    fn length(environ: &Environ, start_response: &mut StartResponse) -> std::io::Result<Body> {
+        let mut content = Vec::new();
+        environ.input().read_to_end(&mut content)?;
+        start_response.start("200 OK", &[]);
+        Ok(Body::from(format!("{:?} {}", environ.content_length(), content.len())))
+    }
+    for door in DOORS {
+        let behind = serve_over(Server::bind("127.0.0.1:0").unwrap().door(door), length, |_| {});
+        let house = serve(pass(door, &behind.tcp().to_string()).gather(1_000));
+        for (size, status, text) in [(1_000, 200, "Some(1000) 1000"), (1_001, 411, "411 Length Required")] {
+            let request = format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n",
+                "x".repeat(size)
+            );
+            let response = house.ask_one(request.as_bytes());
+            assert_eq!(response.status, status);
+            assert!(response.text().starts_with(text), "{door:?}: {}", response.text());
+        }
+    }
+}
+
+#[test]
+fn content_and_answer_may_be_on_their_way_at_the_same_time() {
+    fn echo(environ: &Environ, start_response: &mut StartResponse) -> std::io::Result<Body> {
+        let mut writer = start_response.start("200 OK", &[]);
+        std::io::copy(&mut environ.input(), &mut writer)?;
+        Ok(Body::empty())
+    }
+    const LENGTH: usize = 6_000_000;
+    for door in DOORS {
+        let change = |settings: &mut doorway::Settings| settings.max_content = None;
+        let behind = serve_over(Server::bind("127.0.0.1:0").unwrap().door(door), echo, change);
+        let house = serve_with(pass(door, &behind.tcp().to_string()), change);
+        let mut client = house.client();
+        let mut writer = client.stream.try_clone().unwrap();
+        let sender = std::thread::spawn(move || {
+            write!(writer, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {LENGTH}\r\n\r\n")
+                .unwrap();
+            writer.write_all(&vec![b'x'; LENGTH]).unwrap();
+        });
+        let response = client.response();
+        sender.join().unwrap();
+        assert_eq!((response.status, response.body.len()), (200, LENGTH), "{door:?}");
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------- FastCGI only
+
+/// Serves so many requests on each connection, counting connections and requests.
+fn counting(requests: usize) -> (SocketAddr, Receiver<(usize, usize)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, seen) = channel();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            for request in 0..requests {
+                let (mut bytes, mut byte) = (Vec::new(), [0]);
+                while !whole_of(Door::FastCgi)(&bytes) && stream.read(&mut byte).unwrap_or(0) > 0 {
+                    bytes.push(byte[0]);
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+                sender.send((number, request)).unwrap();
+                let answer = [record(6, 1, b"A: b\r\n\r\nfine", 0), record(3, 1, &[0; 8], 0)].concat();
+                stream.write_all(&answer).unwrap();
+            }
+        }
+    });
+    (address, seen)
+}
+
+#[test]
+fn fastcgi_3_5_a_connection_is_kept_for_the_next_request() {
+    let (address, seen) = counting(usize::MAX);
+    let house = serve(pass(Door::FastCgi, &address.to_string()));
+    for request in 0..5 {
+        assert_eq!(get(&house, "/").text(), "fine");
+        assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), (0, request));
+    }
+}
+
+#[test]
+fn rfc9110_9_2_2_a_kept_connection_that_was_closed_is_replaced_and_nothing_is_lost() {
+    let (address, seen) = counting(2);
+    let house = serve(pass(Door::FastCgi, &address.to_string()));
+    for request in 0..6 {
+        assert_eq!(get(&house, "/").text(), "fine", "{request}");
+        assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), (request / 2, request % 2));
+    }
+}
+
+#[test]
+fn rfc9110_9_2_2_what_may_have_had_an_effect_is_not_asked_twice() {
+    // Takes a second request on its connection, says nothing and closes.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, seen) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            for is_second in [false, true] {
+                let (mut bytes, mut byte) = (Vec::new(), [0]);
+                while !whole_of(Door::FastCgi)(&bytes) && stream.read(&mut byte).unwrap_or(0) > 0 {
+                    bytes.push(byte[0]);
+                }
+                if !bytes.is_empty() {
+                    sender.send(is_second).unwrap();
+                }
+                if !is_second {
+                    let answer = [record(6, 1, b"A: b\r\n\r\nfine", 0), record(3, 1, &[0; 8], 0)].concat();
+                    stream.write_all(&answer).unwrap();
+                }
+            }
+        }
+    });
+    let house = serve(pass(Door::FastCgi, &address.to_string()));
+    let ask = |method: &str| {
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        house.ask_one(request.as_bytes()).status
+    };
+    assert_eq!(ask("GET"), 200);
+    assert_eq!(ask("POST"), 502);
+    assert_eq!(ask("GET"), 200);
+    assert_eq!(ask("GET"), 200, "asked again on a connection of its own");
+    let calls: Vec<bool> = seen.try_iter().collect();
+    assert_eq!(calls, [false, true, false, true, false]);
+}
+
+#[test]
+fn fastcgi_5_4_a_client_that_leaves_aborts_its_request() {
+    let (sender, seen) = channel();
+    let address = scripted(whole_of(Door::FastCgi), move |mut stream, _| {
+        let blocks = [record(6, 1, b"A: b\r\n\r\n", 0), record(6, 1, &[b'x'; 60_000], 0).repeat(4)].concat();
+        let mut bytes = Vec::new();
+        stream.write_all(&blocks).unwrap();
+        let mut writer = stream.try_clone().unwrap();
+        let writing = std::thread::spawn(move || while writer.write_all(&record(6, 1, &[b'x'; 60_000], 0)).is_ok() {});
+        let mut byte = [0; 8];
+        while bytes.len() < 8 && stream.read(&mut byte).is_ok_and(|length| length > 0) {
+            bytes.extend_from_slice(&byte);
+        }
+        drop(stream);
+        let _ = writing.join();
+        sender.send(bytes).unwrap();
+    });
+    let house = serve(pass(Door::FastCgi, &address.to_string()));
+    let mut client = house.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.until(b"xxx");
+    drop(client);
+    let bytes = seen.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(read_record(&bytes).0, 2, "ABORT_REQUEST");
+}
+
+#[test]
+fn fastcgi_stderr_goes_to_the_log_line_by_line_and_never_to_the_client() {
+    let answer = [
+        record(7, 1, b"PHP Warning: one\nPHP Notice: t", 5),
+        record(6, 1, b"A: b\r\n\r\nfine", 0),
+        record(7, 1, b"wo\n", 0),
+        record(3, 1, &[0; 8], 0),
+    ]
+    .concat();
+    let house = serve(saying(Door::FastCgi, answer));
+    assert_eq!(get(&house, "/").text(), "fine");
+    let texts = house.log.texts();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[0].starts_with("fastcgi 127.0.0.1:") && texts[0].ends_with(": PHP Warning: one\n"), "{texts:?}");
+    assert!(texts[1].ends_with(": PHP Notice: two\n"), "{texts:?}");
+}
+
+#[test]
+fn fastcgi_5_5_a_server_that_is_overloaded_is_a_503() {
+    let house = serve(saying(Door::FastCgi, record(3, 1, &[0, 0, 0, 0, 2, 0, 0, 0], 0)));
+    assert_eq!(get(&house, "/").status, 503);
+    assert!(house.log.take(Cause::ApplicationError).detail.contains("5008 upstream-busy"));
+}
+
+#[test]
+fn rfc3875_4_1_13_a_script_is_named_by_its_file_and_a_path_that_is_none_reaches_nobody() {
+    let folder = std::env::temp_dir().join(format!("doorway-pass-root-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("sub")).unwrap();
+    for name in ["index.php", "sub/index.php", "secret.txt"] {
+        std::fs::write(folder.join(name), "").unwrap();
+    }
+    let root = folder.canonicalize().unwrap();
+    let called = Arc::new(AtomicUsize::new(0));
+    let calls = Arc::clone(&called);
+    let interpreter = move |environ: &Environ, start_response: &mut StartResponse| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        app::demo(environ, start_response)
+    };
+    let behind = serve_over(Server::bind("127.0.0.1:0").unwrap().door(Door::FastCgi), interpreter, |_| {});
+    let php = pass(Door::FastCgi, &behind.tcp().to_string()).script_root(&folder).unwrap();
+    let house = serve(Mount::new().at("/app", php));
+    for (target, file, rest) in [
+        ("/app/", "index.php", None),
+        ("/app/index.php/a/b%20c?d", "index.php", Some("/a/b c")),
+        ("/app/sub/", "sub/index.php", None),
+    ] {
+        let response = get(&house, target);
+        let text = response.text();
+        assert!(text.contains(&format!("SCRIPT_FILENAME = \"{}\"\n", root.join(file).display())), "{target}: {text}");
+        assert!(text.contains(&format!("DOCUMENT_ROOT = \"{}\"\n", root.display())), "{target}: {text}");
+        // The door joins what it is told; the interpreter gets both.
+        let path = format!("PATH_INFO = \"/app/{file}{}\"\n", rest.unwrap_or_default());
+        assert!(text.contains(&path), "{target}: {text}");
+    }
+    let moved = get(&house, "/app/sub?x=y");
+    assert_eq!((moved.status, moved.field("Location")), (301, Some("/app/sub/?x=y")));
+    assert_eq!(called.load(Ordering::Relaxed), 3);
+    for target in
+        ["/app/none.php", "/app/secret.txt", "/app/../index.php", "/app/sub/%2e%2e/index.php", "/app/index.php%00"]
+    {
+        let status = get(&house, target).status;
+        assert!(status == 404 || status == 400, "{target}: {status}");
+    }
+    assert_eq!(called.load(Ordering::Relaxed), 3);
+    std::fs::remove_dir_all(folder).unwrap();
+}

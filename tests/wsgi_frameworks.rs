@@ -1,0 +1,300 @@
+//! Python frameworks from PyPI, unchanged, by `doorway --wsgi`: Flask, Django, Bottle and web.py. Where `.ci/run` has not installed them the
+//! tests say that they were skipped.
+#![cfg(unix)]
+
+mod serving;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serving::{Folder, PATIENCE, Serving};
+
+/// The Python that has a module; says so where there is none.
+fn python_with(module: &str) -> Option<PathBuf> {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let has = |python: &PathBuf| {
+        let mut command = Command::new(python);
+        command.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let found = [venv, "python3".into()].into_iter().find(has);
+    if found.is_none() {
+        println!("skipped: the Python package {module} is not installed");
+    }
+    found
+}
+
+fn start(folder: &Path, python: &Path, application: &str, flags: &[&str]) -> Serving {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--port", "0", "--log", "off", "--wsgi", application, "--python"]).arg(python).args(flags);
+    Serving::with(command.current_dir(folder).stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// By HTTP/1.0, so that the content stands in the response as it is.
+fn get(serving: &Serving, path: &str, cookies: &str) -> String {
+    serving.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n"))
+}
+
+fn post(serving: &Serving, path: &str, cookies: &str, kind: &str, content: &[u8]) -> String {
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        client,
+        "POST {path} HTTP/1.0\r\nHost: localhost\r\nCookie: {cookies}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        content.len()
+    )
+    .unwrap();
+    client.write_all(content).unwrap();
+    let mut response = Vec::new();
+    client.read_to_end(&mut response).unwrap();
+    String::from_utf8_lossy(&response).into_owned()
+}
+
+fn cookie(response: &str, name: &str) -> String {
+    let begin = format!("Set-Cookie: {name}=");
+    let line = response.lines().find_map(|line| line.strip_prefix(&begin));
+    line.and_then(|line| line.split(';').next()).unwrap_or_else(|| panic!("no cookie {name}: {response}")).to_owned()
+}
+
+fn upload(length: usize) -> Vec<u8> {
+    let mut upload = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.bin\"\r\n\r\n".to_vec();
+    upload.resize(upload.len() + length, b'x');
+    upload.extend_from_slice(b"\r\n--b--\r\n");
+    upload
+}
+
+/// What every framework is asked for.
+fn check(serving: &mut Serving, error: &str) {
+    let hello = get(serving, "/?name=web%20%C3%A4", "");
+    assert!(hello.starts_with("HTTP/1.1 200 OK\r\n") && hello.ends_with("hello web ä"), "{hello}");
+    let moved = get(serving, "/move", "");
+    assert!(moved.starts_with("HTTP/1.1 30") && moved.contains("\r\nLocation: "), "{moved}");
+    let set = get(serving, "/cookie", "");
+    let value = cookie(&set, "a");
+    assert!(get(serving, "/cookie", &format!("a={value}")).ends_with("again"));
+    let uploaded = post(serving, "/upload", "", "multipart/form-data; boundary=b", &upload(30_000_000));
+    assert!(uploaded.ends_with("x.bin 30000000"), "{uploaded}");
+    let head = serving.ask("HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 ") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(get(serving, "/none", "").starts_with("HTTP/1.1 404 "));
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /stream HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(client).lines().map(Result::unwrap).filter(|line| line.starts_with("block"));
+    assert_eq!(lines.next().as_deref(), Some("block 0"));
+    // The next block is not made before this.
+    assert!(get(serving, "/go", "").ends_with("gone"));
+    assert_eq!(lines.next().as_deref(), Some("block 1"));
+    let failed = get(serving, "/fail", "");
+    assert!(failed.starts_with("HTTP/1.1 500 ") && !failed.contains("Traceback"), "{failed}");
+    let mut log = serving.log().lines().map(Result::unwrap);
+    assert!(log.any(|line| line.contains(error)), "no {error} in the log");
+}
+
+#[test]
+fn flask_runs_as_it_is_from_a_factory_too() {
+    let Some(python) = python_with("flask") else { return };
+    let folder = Folder::new(&[(
+        "app.py",
+        r#"
+import threading
+from flask import Flask, Response, redirect, request
+
+def create_app():
+    app = Flask(__name__)
+    app.go = threading.Event()
+
+    @app.get("/")
+    def hello():
+        return "hello " + request.args["name"]
+
+    @app.get("/move")
+    def move():
+        return redirect("/")
+
+    @app.get("/cookie")
+    def cookie():
+        response = Response("again" if "a" in request.cookies else "first")
+        response.set_cookie("a", "b")
+        return response
+
+    @app.post("/upload")
+    def upload():
+        file = request.files["file"]
+        return "%s %d" % (file.filename, len(file.read()))
+
+    @app.get("/stream")
+    def stream():
+        def blocks():
+            yield "block 0\n"
+            app.go.wait()
+            yield "block 1\n"
+        return Response(blocks())
+
+    @app.get("/go")
+    def go():
+        app.go.set()
+        return "gone"
+
+    @app.get("/fail")
+    def fail():
+        raise ValueError("on purpose")
+
+    return app
+
+app = create_app()
+"#,
+    )]);
+    check(&mut start(folder.path(), &python, "app:app", &[]), "ValueError: on purpose");
+    assert!(get(&start(folder.path(), &python, "app:create_app()", &[]), "/?name=you", "").ends_with("hello you"));
+}
+
+#[test]
+fn bottle_runs_as_it_is() {
+    let Some(python) = python_with("bottle") else { return };
+    let folder = Folder::new(&[(
+        "app.py",
+        r#"
+import threading
+from bottle import BaseRequest, default_app, get, post, redirect, request, response
+
+BaseRequest.MEMFILE_MAX = 64 * 1024 * 1024
+event = threading.Event()
+
+@get("/")
+def hello():
+    return "hello " + request.query.name
+
+@get("/move")
+def move():
+    redirect("/")
+
+@get("/cookie")
+def cookie():
+    response.set_cookie("a", "b")
+    return "again" if request.get_cookie("a") else "first"
+
+@post("/upload")
+def upload():
+    file = request.files["file"]
+    return "%s %d" % (file.raw_filename, len(file.file.read()))
+
+@get("/stream")
+def stream():
+    yield "block 0\n"
+    event.wait()
+    yield "block 1\n"
+
+@get("/go")
+def go():
+    event.set()
+    return "gone"
+
+@get("/fail")
+def fail():
+    raise ValueError("on purpose")
+
+app = default_app()
+"#,
+    )]);
+    check(&mut start(folder.path(), &python, "app", &[]), "ValueError: on purpose");
+}
+
+#[test]
+fn web_py_runs_as_it_is() {
+    let Some(python) = python_with("web") else { return };
+    let folder = Folder::new(&[(
+        "app.py",
+        r#"
+import threading
+import web
+
+web.config.debug = False
+event = threading.Event()
+
+class Hello:
+    def GET(self):
+        web.header("Content-Type", "text/plain; charset=utf-8")
+        return "hello " + web.input().name
+
+class Move:
+    def GET(self):
+        raise web.seeother("/")
+
+class Cookie:
+    def GET(self):
+        web.setcookie("a", "b")
+        return "again" if web.cookies().get("a") else "first"
+
+class Upload:
+    def POST(self):
+        file = web.input(file={})["file"]
+        return "%s %d" % (file.filename, len(file.file.read()))
+
+class Stream:
+    def GET(self):
+        yield "block 0\n"
+        event.wait()
+        yield "block 1\n"
+
+class Go:
+    def GET(self):
+        event.set()
+        return "gone"
+
+class Fail:
+    def GET(self):
+        raise ValueError("on purpose")
+
+urls = ("/", "Hello", "/move", "Move", "/cookie", "Cookie", "/upload", "Upload", "/stream", "Stream", "/go", "Go", "/fail", "Fail")
+application = web.application(urls, globals()).wsgifunc()
+"#,
+    )]);
+    check(&mut start(folder.path(), &python, "app:application", &[]), "ValueError: on purpose");
+}
+
+#[test]
+fn django_runs_as_startproject_makes_it_with_its_admin_and_static_files_beside_it() {
+    let Some(python) = python_with("django") else { return };
+    let folder = Folder::new(&[]);
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&python);
+        command.args(arguments).current_dir(folder.path()).env("DJANGO_SUPERUSER_PASSWORD", "only-for-a-test");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&["-m", "django", "startproject", "mysite", "."]);
+    run(&["manage.py", "migrate", "-v", "0"]);
+    run(&["manage.py", "createsuperuser", "--noinput", "--username", "ada", "--email", "ada@site.example"]);
+    let settings = std::fs::read_to_string(folder.path().join("mysite/settings.py")).unwrap();
+    folder.write("mysite/settings.py", settings + "\nSTATIC_ROOT = BASE_DIR / 'static'\n");
+    run(&["manage.py", "collectstatic", "--noinput", "-v", "0"]);
+    let serving =
+        start(folder.path(), &python, "mysite.wsgi:application", &["--workers", "2", "--mount", "/static=static"]);
+    assert!(get(&serving, "/", "").contains("The install worked successfully"));
+    let css = get(&serving, "/static/admin/css/base.css", "");
+    assert!(css.starts_with("HTTP/1.1 200 OK\r\n") && css.contains("\r\nETag: "), "{}", &css[..200]);
+    let moved = get(&serving, "/admin/", "");
+    assert!(
+        moved.starts_with("HTTP/1.1 302 ") && moved.contains("\r\nLocation: /admin/login/?next=/admin/\r\n"),
+        "{moved}"
+    );
+    let page = get(&serving, "/admin/login/", "");
+    let token =
+        page.split("name=\"csrfmiddlewaretoken\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let cookies = format!("csrftoken={}", cookie(&page, "csrftoken"));
+    let kind = "application/x-www-form-urlencoded";
+    let form = format!("csrfmiddlewaretoken={token}&username=ada&password=only-for-a-test&next=/admin/");
+    let forged = post(&serving, "/admin/login/", "", kind, form.as_bytes());
+    assert!(forged.starts_with("HTTP/1.1 403 "), "{forged}");
+    let entered = post(&serving, "/admin/login/", &cookies, kind, form.as_bytes());
+    assert!(entered.starts_with("HTTP/1.1 302 ") && entered.contains("\r\nLocation: /admin/\r\n"), "{entered}");
+    let session = format!("sessionid={}", cookie(&entered, "sessionid"));
+    let admin = get(&serving, "/admin/", &session);
+    assert!(admin.starts_with("HTTP/1.1 200 OK\r\n") && admin.contains("Site administration"), "{admin}");
+    let users = get(&serving, "/admin/auth/user/", &session);
+    assert!(users.contains("ada@site.example"), "{users}");
+    assert!(get(&serving, "/none", "").starts_with("HTTP/1.1 404 "));
+}
