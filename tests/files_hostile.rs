@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use doorway::app::Files;
 use doorway::log::Answer;
+use doorway::middleware::Mount;
 use doorway::{Body, Cause, Environ, StartResponse};
 use support::tree::Tree;
 use support::{Client, House, Response, serve};
@@ -527,4 +528,79 @@ fn a_file_written_between_two_requests_is_never_stale() {
     fs::remove_dir_all(tree.root()).unwrap();
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response().status, 404);
+}
+
+/// Puts a link on another place at once, as `ln -sfn` and deployments do it.
+fn put_link(link: &Path, to: &str) {
+    let new = link.with_extension("new");
+    let _ = fs::remove_file(&new);
+    symlink(to, &new).unwrap();
+    fs::rename(&new, link).unwrap();
+}
+
+#[test]
+fn a_root_behind_a_link_is_where_the_link_leads_now() {
+    let tree = Tree::new();
+    for release in ["r1", "r2"] {
+        tree.write(format!("{release}/site/name"), release);
+    }
+    let current = tree.root().join("current");
+    put_link(&current, "r1");
+    // The root itself is a link, or a directory on the way to it.
+    let site = tree.root().join("site");
+    put_link(&site, "r1/site");
+    let mounted = Mount::new().at("/", Files::new(&site).unwrap()).at("/m", Files::new(current.join("site")).unwrap());
+    let house = serve(mounted);
+    let both = || [get(&house, "/name", "").text().to_owned(), get(&house, "/m/name", "").text().to_owned()];
+    assert_eq!(both(), ["r1", "r1"]);
+    put_link(&current, "r2");
+    put_link(&site, "r2/site");
+    assert_eq!(both(), ["r2", "r2"]);
+    fs::remove_dir_all(tree.root().join("r1")).unwrap();
+    assert_eq!(both(), ["r2", "r2"]);
+    // Nothing is there for a while; then it is made anew.
+    fs::remove_dir_all(tree.root().join("r2")).unwrap();
+    assert_eq!((get(&house, "/name", "").status, get(&house, "/m/", "").status), (404, 404));
+    tree.write("r2/site/name", "again");
+    assert_eq!(both(), ["again", "again"]);
+}
+
+#[test]
+fn nothing_outside_is_served_while_the_root_is_exchanged() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let tree = Tree::new();
+    fs::write(tree.outside().join("secret"), "secret").unwrap();
+    for release in ["r1", "r2"] {
+        tree.write(format!("{release}/name"), "inside");
+        symlink("../../secret", tree.root().join(release).join("out")).unwrap();
+        symlink("name", tree.root().join(release).join("in")).unwrap();
+        // What is inside of one release is outside of the other.
+        let other = if release == "r1" { "r2" } else { "r1" };
+        tree.write(format!("{release}/own"), "secret");
+        symlink(format!("../{other}/own"), tree.root().join(release).join("across")).unwrap();
+    }
+    let current = tree.root().join("current");
+    put_link(&current, "r1");
+    let house = serve(Files::new(&current).unwrap());
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0.. {
+                if ends.load(Ordering::Relaxed) {
+                    break;
+                }
+                put_link(&current, ["r1", "r2"][turn % 2]);
+            }
+        });
+        for _ in 0..200 {
+            for target in ["/name", "/in"] {
+                let response = get(&house, target, "");
+                assert_eq!((response.status, response.text()), (200, "inside"), "{target}");
+            }
+            for target in ["/out", "/across"] {
+                assert_eq!(get(&house, target, "").status, 404, "{target}");
+            }
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
 }

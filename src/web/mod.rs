@@ -6,6 +6,7 @@
 //! | for | here |
 //! |---|---|
 //! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies) |
+//! | what it is for | [`is_navigation`] |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
 //! | the response | [`Response`] and [`simple`], [`SetCookie`], [`escape_html`] |
 //! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
@@ -13,11 +14,13 @@
 
 pub mod date;
 pub mod response_head;
+pub(crate) mod weights;
 
 mod cookie;
 mod form;
 mod headers;
 mod html;
+mod navigation;
 mod percent;
 mod response;
 mod url;
@@ -25,5 +28,6 @@ mod url;
 pub use cookie::{CookieError, SameSite, SetCookie};
 pub use form::{form_bytes, form_pairs};
 pub use html::escape_html;
+pub use navigation::is_navigation;
 pub use percent::percent_encode;
 pub use response::{Response, simple};

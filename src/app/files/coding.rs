@@ -6,7 +6,7 @@
 use std::fs::Metadata;
 
 use super::open::{Place, Root};
-use super::weights::weight;
+use crate::web::weights::weight;
 
 /// Codings with the end of the sibling's name, the better first.
 const CODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];

@@ -19,17 +19,17 @@ mod multipart;
 mod open;
 mod path;
 mod ranges;
-mod weights;
 
 use std::io;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use self::conditions::{Validators, Verdict};
-use self::open::{Place, Refused, Root};
+use self::open::{Place, Refused, Root, Served};
 use self::ranges::Asked;
 use crate::gateway::{Application, Body, Environ, Headers, StartResponse};
 use crate::web::Response;
+use crate::web::weights::weight;
 
 /// What a file may be asked for by.
 const ALLOW: &str = "GET, HEAD";
@@ -62,7 +62,7 @@ const ALLOW: &str = "GET, HEAD";
 /// ```
 #[derive(Debug)]
 pub struct Files {
-    root: Root,
+    served: Served,
     index: Vec<String>,
     hidden: bool,
     listing: bool,
@@ -78,13 +78,15 @@ impl Files {
     pub const LISTING_POLICY: &'static str = "default-src 'none'; \
         style-src 'sha256-HicqR0mGbXXNTWhyOV1K8Hr2ptb+IUXfX2hSzAcsE18='; base-uri 'none'; form-action 'none'";
 
-    /// The files below a directory.
+    /// The files below a directory. Where it is, is looked up for each request: a path that leads over a link (`current`) is served where
+    /// the link leads then, and a directory that is removed and made anew is served again. A relative path is one from the current directory
+    /// of now.
     ///
     /// # Errors
     /// When it is not there, cannot be read, or is no directory.
     pub fn new(root: impl AsRef<Path>) -> io::Result<Files> {
         Ok(Files {
-            root: Root::new(root.as_ref())?,
+            served: Served::new(root.as_ref())?,
             index: vec!["index.html".into()],
             hidden: false,
             listing: false,
@@ -109,7 +111,7 @@ impl Files {
 
     /// Whether links may lead out of the directory. At first they may not, and such a link is 404; one that stays inside is served.
     pub fn follow_symlinks(mut self, follow: bool) -> Files {
-        self.root.follow = follow;
+        self.served.follow = follow;
         self
     }
 
@@ -159,12 +161,13 @@ impl Files {
 
     fn find(&self, environ: &Environ) -> Result<Response, Refused> {
         let wanted = path::map(environ.path_info(), self.hidden).ok_or(Refused::NotFound)?;
-        let place = self.root.locate(&wanted.names)?;
+        let root = self.served.root()?;
+        let place = root.locate(&wanted.names)?;
         if !place.metadata.is_dir() {
             if wanted.has_slash {
                 return Err(Refused::NotFound);
             }
-            return self.file(environ, &wanted.names, place);
+            return self.file(environ, &root, &wanted.names, place);
         }
         if !wanted.has_slash {
             let location = path::location(environ.script_name(), &wanted.names, environ.query_string());
@@ -175,25 +178,24 @@ impl Files {
             // As a path, so that each name of it is looked at.
             let Some(index) = path::map(index.as_bytes(), true) else { continue };
             let names = [wanted.names.as_slice(), &index.names].concat();
-            match self.root.locate(&names) {
-                Ok(place) if place.metadata.is_file() => return self.file(environ, &names, place),
+            match root.locate(&names) {
+                Ok(place) if place.metadata.is_file() => return self.file(environ, &root, &names, place),
                 Ok(_) | Err(Refused::NotFound) => {}
                 Err(refused) => return Err(refused),
             }
         }
         if self.listing {
-            return listing::answer(&self.root, &place, &wanted.names, self.hidden, environ);
+            return listing::answer(&root, &place, &wanted.names, self.hidden, environ);
         }
         Err(Refused::NotFound)
     }
 
     /// A file, as far as the request wants it.
-    fn file(&self, environ: &Environ, names: &[&[u8]], place: Place) -> Result<Response, Refused> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    fn file(&self, environ: &Environ, root: &Root, names: &[&[u8]], place: Place) -> Result<Response, Refused> {
+        let now = SystemTime::now();
         let content_type = mime::type_of(names.last().copied().unwrap_or_default());
         let accepted = environ.header_bytes("accept-encoding").unwrap_or_default();
-        let sibling =
-            self.precompressed.then(|| coding::choose(&self.root, names, &place.metadata, accepted)).flatten();
+        let sibling = self.precompressed.then(|| coding::choose(root, names, &place.metadata, accepted)).flatten();
         // A sibling that cannot be read takes nothing away from its file.
         let opened = sibling.and_then(|(place, coding)| Some((open::open(&place).ok()?, Some(coding))));
         let ((file, metadata), coding) = match opened {
@@ -260,11 +262,12 @@ impl Files {
         let wanted = path::map(environ.path_info(), self.hidden)?;
         let is_route = wanted.names.last().is_none_or(|name| !name.contains(&b'.'));
         // A script or an image that is missing must not become a page, so `*/*` is not enough.
-        let wants_html = weights::weight(environ.header_bytes("accept")?, &["text/html"])? > 0;
+        let wants_html = weight(environ.header_bytes("accept")?, &["text/html"])? > 0;
         if !is_route || !wants_html {
             return None;
         }
-        self.file(environ, &page.names, self.root.locate(&page.names).ok()?).ok()
+        let root = self.served.root().ok()?;
+        self.file(environ, &root, &page.names, root.locate(&page.names).ok()?).ok()
     }
 
     /// An error with the page that the deployer has for it, or with its name.
@@ -272,7 +275,7 @@ impl Files {
         let status_line = format!("{status} {reason}");
         let page = self.error_pages.iter().find(|(of, _)| *of == status).and_then(|(_, page)| {
             let page = path::map(page.as_bytes(), true)?;
-            let (file, metadata) = open::open(&self.root.locate(&page.names).ok()?).ok()?;
+            let (file, metadata) = open::open(&self.served.root().ok()?.locate(&page.names).ok()?).ok()?;
             let content_type = mime::type_of(page.names.last().copied().unwrap_or_default());
             let body = Body::file_range(file, 0, metadata.len());
             Some(Response::new("", body).with_header("Content-Type", content_type))
@@ -283,7 +286,7 @@ impl Files {
 }
 
 /// What of a file a request asks for. A range is one of GET alone (RFC 9110 section 14.2).
-fn asked(environ: &Environ, validators: &Validators, complete: u64, now: u64) -> Asked {
+fn asked(environ: &Environ, validators: &Validators, complete: u64, now: SystemTime) -> Asked {
     match environ.header_bytes("range") {
         Some(range) if environ.method() == "GET" && conditions::allows_range(environ, validators, now) => {
             ranges::read(range, complete)

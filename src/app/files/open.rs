@@ -3,6 +3,9 @@
 //! Nothing but a regular file is ever read. A path is looked at before it is opened, and the open handle once more: the first spares devices
 //! from being opened at all, the second decides. The open itself cannot wait (`O_NONBLOCK`): one FIFO in the tree stops most servers.
 //!
+//! Where the root is, is looked up for each request, because it may be behind a link that is put on another release (`ln -sfn r2 current`), or
+//! have been made anew. A request keeps to the place it found, whatever is exchanged meanwhile.
+//!
 //! Links are served while they lead to something inside the root, by every name on the way. Who may write in the tree can still exchange a
 //! name between the look and the open; `std` has no `openat`. A tree is the operator's, and so is who writes to it.
 
@@ -41,13 +44,21 @@ impl From<io::Error> for Refused {
     }
 }
 
-/// The directory that is served.
+/// The directory that is served, by the name that it was given.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// Absolute; may lead over links, which lead elsewhere tomorrow.
+    path: PathBuf,
+    /// Whether links may lead out of it.
+    pub(super) follow: bool,
+}
+
+/// Where the directory is, for one request.
 #[derive(Debug)]
 pub(super) struct Root {
     /// Without links.
     path: PathBuf,
-    /// Whether links may lead out of it.
-    pub(super) follow: bool,
+    follow: bool,
 }
 
 /// Something below the root that is there.
@@ -57,15 +68,21 @@ pub(super) struct Place {
     pub(super) metadata: Metadata,
 }
 
-impl Root {
-    pub(super) fn new(path: &Path) -> io::Result<Root> {
-        let path = path.canonicalize()?;
+impl Served {
+    pub(super) fn new(path: &Path) -> io::Result<Served> {
         if !path.metadata()?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a directory", path.display())));
         }
-        Ok(Root { path, follow: false })
+        Ok(Served { path: std::path::absolute(path)?, follow: false })
     }
 
+    /// Where it is now.
+    pub(super) fn root(&self) -> Result<Root, Refused> {
+        Ok(Root { path: self.path.canonicalize()?, follow: self.follow })
+    }
+}
+
+impl Root {
     /// What the names lead to.
     pub(super) fn locate(&self, names: &[&[u8]]) -> Result<Place, Refused> {
         let mut path = self.path.clone();

@@ -72,8 +72,8 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         };
         io::Error::new(error.kind(), format!("cannot serve {}: {advice}", folder.display()))
     };
-    let absolute = std::fs::canonicalize(folder).map_err(wrong)?;
-    let mut files = Files::new(&absolute)
+    // As it was named: where links lead may change while it is served.
+    let mut files = Files::new(folder)
         .map_err(wrong)?
         .listing(options.list)
         .hidden(options.dotfiles)
@@ -85,7 +85,7 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         let names: Vec<&str> = options.index.iter().map(String::as_str).collect();
         files = files.index(&names);
     }
-    Ok((absolute, files))
+    Ok((std::path::absolute(folder)?, files))
 }
 
 /// A folder whose 404 is a page where pages are loaded anew: a line of text, which cannot ask, would stay for ever.
@@ -104,7 +104,7 @@ fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<
         let wrong = |text: String| io::Error::new(io::ErrorKind::NotFound, format!("{flag} {name}: {text}"));
         let page = std::fs::canonicalize(folder.join(name)).ok().filter(|page| page.is_file());
         let page = page.ok_or_else(|| wrong(format!("there is no such file in {place}; give its path from there")))?;
-        match options.follow || page.starts_with(folder) {
+        match options.follow || page.starts_with(std::fs::canonicalize(folder)?) {
             true => Ok(()),
             false => Err(wrong(format!("it leads out of {place}; put it there, or allow that with --follow"))),
         }

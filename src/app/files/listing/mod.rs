@@ -11,9 +11,9 @@ use std::time::UNIX_EPOCH;
 
 use super::open::{Place, Refused, Root};
 use super::path::{bytes_of, is_hidden, is_plain};
-use super::weights::weight;
 use crate::gateway::Environ;
 use crate::http::date::civil;
+use crate::web::weights::weight;
 use crate::web::{Response, escape_html, percent_encode};
 
 mod json;
