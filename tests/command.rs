@@ -184,6 +184,54 @@ fn on_loopback_only_names_of_this_machine_addresses_and_allowed_names_are_answer
 }
 
 #[test]
+fn a_proxied_server_gets_long_cookies_and_may_be_silent_for_as_long_as_the_flag_says() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("/=http://{}", upstream.local_addr().unwrap());
+    let serving = Serving::start(&["--port=0", "--proxy", &proxy, "--proxy-timeout", "1"]);
+    let line = format!("Cookie: {}", "c".repeat(16_384 - "Cookie: ".len()));
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+        .write_all(format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{line}\r\n\r\n").as_bytes())
+        .unwrap();
+    let (mut stream, _) = upstream.accept().unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut room = [0; 4096];
+        let length = stream.read(&mut room).unwrap();
+        assert!(length > 0);
+        head.extend_from_slice(&room[..length]);
+    }
+    assert!(String::from_utf8(head).unwrap().contains(&line));
+    // It has not said a word.
+    let mut response = String::new();
+    client.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 504 "), "{response}");
+}
+
+#[test]
+fn a_download_may_pause_for_as_long_as_the_flag_says() {
+    let folder = Folder::new(&[]);
+    std::fs::File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
+    let mut serving = Serving::folder(folder.path(), &["--stall", "1"]);
+    let mut lines = serving.requests();
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let begin = Instant::now();
+    let line = lines.find(|line| line.contains("stall")).unwrap();
+    assert!((Duration::from_millis(900)..Duration::from_secs(25)).contains(&begin.elapsed()), "{line}");
+    drop(client);
+}
+
+#[test]
+fn a_type_that_is_given_stands_before_those_that_are_known() {
+    let folder = Folder::new(&[("a.glsl", "void"), ("b.html", "<p>")]);
+    let serving = Serving::folder(folder.path(), &["--type", "glsl=text/x-shader", "--type=.HTML=text/plain"]);
+    assert!(serving.get("/a.glsl").contains("\r\nContent-Type: text/x-shader\r\n"));
+    assert!(serving.get("/b.html").contains("\r\nContent-Type: text/plain\r\n"));
+}
+
+#[test]
 fn an_address_that_others_can_reach_is_shown_with_a_warning() {
     let mut serving = Serving::start(&["--demo", "--host", "0.0.0.0", "--port", "0"]);
     assert!(serving.address().starts_with("127.0.0.1:"), "{}", serving.first_line);
@@ -235,10 +283,39 @@ fn wrong_usage_says_what_is_wrong_and_exits_with_2() {
 fn help_and_version_go_to_standard_output_and_exit_with_0() {
     let (code, out, err) = run(&["--help"]);
     assert_eq!((code, &*err), (Some(0), ""));
-    assert!(out.starts_with("doorway [FLAGS] [DIR]") && out.lines().count() < 24, "{out}");
-    assert_eq!(run(&["-h"]).1, out);
+    assert!(out.starts_with("doorway [FLAGS] [DIR") && out.contains("\nExamples:\n"), "{out}");
+    let (code, brief, err) = run(&["-h"]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    assert!(brief.starts_with("doorway [FLAGS] [DIR") && brief.lines().count() <= 25, "{brief}");
     let version = concat!("doorway ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(run(&["--version"]), (Some(0), version.to_owned(), String::new()));
+}
+
+#[test]
+fn the_manual_page_is_shown_without_a_warning() {
+    let (code, page, err) = run(&["--man"]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    let folder = Folder::new(&[("doorway.1", &page)]);
+    let file = folder.path().join("doorway.1");
+    let man = Command::new("man")
+        .arg("--warnings=w")
+        .arg("-l")
+        .arg(&file)
+        .env("MANPAGER", "cat")
+        .env("MANWIDTH", "80")
+        .output();
+    let groff = Command::new("groff").args(["-ww", "-man", "-Tutf8", "-rCHECKSTYLE=3"]).arg(&file).output();
+    for (program, output) in [("man", man), ("groff", groff)] {
+        match output {
+            // Without groff, man cannot format.
+            Ok(output) if output.status.success() && !output.stdout.is_empty() => {
+                assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{program}");
+                let shown = String::from_utf8_lossy(&output.stdout).replace('\u{8}', "");
+                assert!(shown.contains("serve a folder over HTTP"), "{program}: {shown}");
+            }
+            _ => println!("skipped: {program} is not installed, so it did not read the manual page"),
+        }
+    }
 }
 
 #[test]
@@ -254,12 +331,33 @@ fn completions_are_scripts_that_their_shells_understand() {
         child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success(), "{shell}: {script}");
     }
-    let complete = "source /dev/stdin; COMP_WORDS=(doorway --lo); COMP_CWORD=1; _doorway; echo \"${COMPREPLY[@]}\"";
-    if let Ok(mut child) =
-        Command::new("bash").args(["-c", complete]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
-    {
-        child.stdin.take().unwrap().write_all(run(&["--completions", "bash"]).1.as_bytes()).unwrap();
-        assert_eq!(child.wait_with_output().unwrap().stdout, b"--log\n");
+}
+
+#[test]
+fn bash_completes_names_of_flags_and_their_values() {
+    let script = run(&["--completions", "bash"]).1;
+    let folder = Folder::new(&[("site/a.html", ""), ("single.html", "")]);
+    // Words as bash splits them: an equals sign is one.
+    for (words, expected) in [
+        ("doorway --lo", "--log"),
+        ("doorway --log js", "json"),
+        ("doorway --log = sh", "short"),
+        ("doorway --completions = ", "bash fish zsh"),
+        ("doorway --mount /docs = si", "site"),
+        ("doorway si", "single.html site"),
+        ("doorway --error-page si", "single.html site"),
+        ("doorway --port 8", ""),
+    ] {
+        let complete = format!(
+            "source /dev/stdin; COMP_WORDS=({words}); [[ '{words}' == *' ' ]] && COMP_WORDS+=(''); \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _doorway; printf '%s\\n' \"${{COMPREPLY[@]}}\" | sort | xargs"
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &complete]).current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let Ok(mut child) = command.spawn() else { return println!("skipped: bash is not installed") };
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected, "{words}");
     }
 }
 

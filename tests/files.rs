@@ -57,7 +57,12 @@ fn a_file_is_sent_with_type_length_validators_and_without_sniffing() {
 #[test]
 fn the_types_that_browsers_insist_on_are_right() {
     let tree = Tree::new();
-    let house = serve(files(&tree));
+    tree.write("program", "\x7fELF\0");
+    tree.write("stream.ts", [b"G".as_slice(), &[0; 187], b"G", &[0; 187]].concat());
+    let house = serve(files(&tree).content_type("glsl", "text/x-own"));
+    assert_eq!(get(&house, "/program", "").field("Content-Type"), Some("application/octet-stream"));
+    let part = get(&house, "/stream.ts", "Range: bytes=187-188\r\n");
+    assert_eq!((part.field("Content-Type"), part.text()), (Some("video/mp2t"), "\0G"));
     for (name, content_type) in [
         ("m.mjs", "text/javascript; charset=utf-8"),
         ("m.js", "text/javascript; charset=utf-8"),
@@ -66,7 +71,9 @@ fn the_types_that_browsers_insist_on_are_right() {
         ("m.CSS", "text/css; charset=utf-8"),
         ("m.woff2", "font/woff2"),
         ("m.unheard", "application/octet-stream"),
-        ("Makefile", "application/octet-stream"),
+        ("Makefile", "text/plain; charset=utf-8"),
+        ("app.ts", "text/plain; charset=utf-8"),
+        ("own.glsl", "text/x-own"),
     ] {
         tree.write(name, "x");
         assert_eq!(get(&house, &format!("/{name}"), "").field("Content-Type"), Some(content_type));
@@ -345,6 +352,40 @@ fn rfc9110_8_4_a_sibling_in_br_or_gzip_is_sent_to_those_who_take_it() {
 }
 
 #[test]
+fn what_is_coded_by_its_own_name_says_so_and_a_coded_form_stands_for_a_name_that_is_not_there() {
+    let tree = Tree::new();
+    for name in ["game.js.br", "game.wasm.gz", "game.data.br", "backup.tar.gz", "data.json.gz", "alone.css.gz"] {
+        tree.write(name, "coded");
+    }
+    for precompressed in [false, true] {
+        let house = serve(files(&tree).precompressed(precompressed));
+        for (target, content_type, coding) in [
+            ("/game.js.br", "text/javascript; charset=utf-8", Some("br")),
+            ("/game.wasm.gz", "application/wasm", Some("gzip")),
+            ("/game.data.br", "application/octet-stream", Some("br")),
+            ("/backup.tar.gz", "application/gzip", None),
+            ("/data.json.gz", "application/gzip", None),
+        ] {
+            let response = get(&house, target, "Accept-Encoding: gzip, br\r\n");
+            assert_eq!((response.status, response.text()), (200, "coded"), "{target}");
+            assert_eq!(
+                (response.field("Content-Type"), response.field("Content-Encoding")),
+                (Some(content_type), coding)
+            );
+        }
+        let alone = get(&house, "/alone.css", "Accept-Encoding: gzip\r\n");
+        match precompressed {
+            true => assert_eq!(
+                (alone.field("Content-Encoding"), alone.field("Vary")),
+                (Some("gzip"), Some("Accept-Encoding"))
+            ),
+            false => assert_eq!(alone.status, 404),
+        }
+        assert_eq!(status(&house, "/alone.css", ""), 404, "it does not take that coding");
+    }
+}
+
+#[test]
 fn a_directory_is_its_index_behind_a_redirect_to_its_slash() {
     let tree = Tree::new();
     tree.write("index.html", "top");
@@ -356,10 +397,12 @@ fn a_directory_is_its_index_behind_a_redirect_to_its_slash() {
         let response = get(&house, target, "");
         (response.status, response.field("Location").unwrap_or_default().to_owned())
     };
-    assert_eq!(location("/a%20b"), (302, "/a%20b/".into()));
-    assert_eq!(location("/a%20b?x=%20&y=/../"), (302, "/a%20b/?x=%20&y=/../".into()));
-    assert_eq!(location("/m"), (302, "/m/".into()));
-    assert_eq!(location("/m/a%20b?q"), (302, "/m/a%20b/?q".into()));
+    // Relative: a front server may have taken a prefix away.
+    assert_eq!(location("/a%20b"), (302, "./a%20b/".into()));
+    assert_eq!(location("/a%20b?x=%20&y=/../"), (302, "./a%20b/?x=%20&y=/../".into()));
+    assert_eq!(location("/m"), (302, "./m/".into()));
+    assert_eq!(location("/m/a%20b?q"), (302, "./a%20b/?q".into()));
+    assert_eq!(location("/m%2Fa%20b?q"), (302, "/m/a%20b/?q".into()));
     let index = get(&house, "/a%20b/?x", "");
     assert_eq!(
         (index.status, index.text(), index.field("Content-Type")),
@@ -399,6 +442,20 @@ fn a_route_of_a_single_page_application_is_its_page_and_a_missing_script_is_404(
     ] {
         let response = get(&house, target, fields);
         assert_eq!((response.status, response.field("Vary")), (404, Some("Accept")), "{target} {fields}");
+    }
+    // A name with a point is a route where a browser opens it, unless it ends as what pages load does.
+    let opened = "Sec-Fetch-Dest: document\r\n";
+    for (target, fields, expected) in [
+        ("/items/1.1", html.to_owned(), 200),
+        ("/u/jane@x.org", html.to_owned(), 200),
+        ("/u/jane@x.org", format!("{html}{opened}"), 200),
+        ("/u/jane@x.org", format!("{html}Sec-Fetch-Dest: empty\r\n"), 404),
+        ("/u/jane@x.org", format!("{html}HX-Request: true\r\n"), 404),
+        ("/items/1.1", "Accept: */*\r\n".into(), 404),
+        ("/main.js", format!("{html}{opened}"), 404),
+        ("/main.js", "Accept: */*\r\nSec-Fetch-Dest: script\r\n".into(), 404),
+    ] {
+        assert_eq!(status(&house, target, &fields), expected, "{target} {fields}");
     }
     assert_eq!(ask(&house, "POST", "/users/7", html).status, 405);
     assert_eq!(get(&house, "/assets/app.js", html).text(), "js");

@@ -20,16 +20,18 @@ mod open;
 mod path;
 mod ranges;
 
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
 use self::conditions::{Validators, Verdict};
+use self::mime::Types;
 use self::open::{Place, Refused, Root, Served};
 use self::ranges::Asked;
 use crate::gateway::{Application, Body, Environ, Headers, StartResponse};
-use crate::web::Response;
 use crate::web::weights::weight;
+use crate::web::{Response, is_navigation};
 
 /// What a file may be asked for by.
 const ALLOW: &str = "GET, HEAD";
@@ -69,6 +71,7 @@ pub struct Files {
     precompressed: bool,
     spa: Option<String>,
     error_pages: Vec<(u16, String)>,
+    types: Types,
     headers: Headers,
 }
 
@@ -93,6 +96,7 @@ impl Files {
             precompressed: false,
             spa: None,
             error_pages: Vec::new(),
+            types: Types::default(),
             headers: Headers::new(),
         })
     }
@@ -126,14 +130,22 @@ impl Files {
         self
     }
 
-    /// Whether `app.js.br` or `app.js.gz`, where it is not older than `app.js`, is sent in its place to a client that takes it.
+    /// Whether `app.js.br` or `app.js.gz`, where it is not older than `app.js` or there is no `app.js`, is sent in its place to a client that takes
+    /// it. By its own name `app.js.gz` is always sent as JavaScript in that coding, and so are `.mjs`, `.wasm`, `.data` and `.symbols.json`.
     pub fn precompressed(mut self, precompressed: bool) -> Files {
         self.precompressed = precompressed;
         self
     }
 
-    /// Answers with this file (a path from the root, as in `index.html`) where otherwise nothing is there, the client wants HTML, and the last
-    /// name of the path has no point: the routes of a single-page application, and not its missing scripts and images.
+    /// Has files whose name ends in `.extension` (in any case) be of this type, in place of what they would be: `("glsl", "text/plain")`.
+    pub fn content_type(mut self, extension: &str, content_type: &str) -> Files {
+        self.types.add(extension, content_type);
+        self
+    }
+
+    /// Answers with this file (a path from the root, as in `index.html`) where otherwise nothing is there and the client wants HTML: the routes of a
+    /// single-page application, and not its missing scripts and images. A last name with a point (`/items/1.1`, `/u/jane@x.org`) is a
+    /// route where a browser opens it as a page ([`is_navigation`](crate::web::is_navigation)) and it does not end as what pages load does.
     pub fn spa(mut self, path: &str) -> Files {
         self.spa = Some(path.to_owned());
         self
@@ -162,7 +174,10 @@ impl Files {
     fn find(&self, environ: &Environ) -> Result<Response, Refused> {
         let wanted = path::map(environ.path_info(), self.hidden).ok_or(Refused::NotFound)?;
         let root = self.served.root()?;
-        let place = root.locate(&wanted.names)?;
+        let place = match root.locate(&wanted.names) {
+            Err(Refused::NotFound) if !wanted.has_slash => return self.stand_in(environ, &root, &wanted.names),
+            place => place?,
+        };
         if !place.metadata.is_dir() {
             if wanted.has_slash {
                 return Err(Refused::NotFound);
@@ -170,7 +185,8 @@ impl Files {
             return self.file(environ, &root, &wanted.names, place);
         }
         if !wanted.has_slash {
-            let location = path::location(environ.script_name(), &wanted.names, environ.query_string());
+            let target = environ.bytes("REQUEST_URI").unwrap_or_default();
+            let location = path::location(target, environ.script_name(), &wanted.names, environ.query_string());
             // 302, because 301 and 308 are kept by browsers longer than a directory keeps its name.
             return Ok(Response::redirect(location).with_status("302 Found"));
         }
@@ -190,18 +206,49 @@ impl Files {
         Err(Refused::NotFound)
     }
 
-    /// A file, as far as the request wants it.
-    fn file(&self, environ: &Environ, root: &Root, names: &[&[u8]], place: Place) -> Result<Response, Refused> {
-        let now = SystemTime::now();
-        let content_type = mime::type_of(names.last().copied().unwrap_or_default());
+    /// What stands for a name that is not there: its coded form, where the client takes that.
+    fn stand_in(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<Response, Refused> {
+        let (place, coding) = self.sibling(environ, root, names, None).ok_or(Refused::NotFound)?;
+        self.send(environ, names, open::open(&place)?, Some(coding))
+    }
+
+    fn sibling(
+        &self,
+        environ: &Environ,
+        root: &Root,
+        names: &[&[u8]],
+        plain: Option<&Metadata>,
+    ) -> Option<(Place, &'static str)> {
         let accepted = environ.header_bytes("accept-encoding").unwrap_or_default();
-        let sibling = self.precompressed.then(|| coding::choose(root, names, &place.metadata, accepted)).flatten();
+        self.precompressed.then(|| coding::choose(root, names, plain, accepted)).flatten()
+    }
+
+    /// A file, or its coded form.
+    fn file(&self, environ: &Environ, root: &Root, names: &[&[u8]], place: Place) -> Result<Response, Refused> {
+        let (last, above) = names.split_last().ok_or(Refused::NotFound)?;
+        if let Some((inner, coding)) = coding::of_name(last) {
+            return self.send(environ, &[above, &[inner]].concat(), open::open(&place)?, Some(coding));
+        }
         // A sibling that cannot be read takes nothing away from its file.
-        let opened = sibling.and_then(|(place, coding)| Some((open::open(&place).ok()?, Some(coding))));
-        let ((file, metadata), coding) = match opened {
-            Some(opened) => opened,
-            None => (open::open(&place)?, None),
-        };
+        let sibling = self.sibling(environ, root, names, Some(&place.metadata));
+        match sibling.and_then(|(place, coding)| Some((open::open(&place).ok()?, coding))) {
+            Some((opened, coding)) => self.send(environ, names, opened, Some(coding)),
+            None => self.send(environ, names, open::open(&place)?, None),
+        }
+    }
+
+    /// An open file, as far as the request wants it. The name says its type, the coding how that has been compressed.
+    fn send(
+        &self,
+        environ: &Environ,
+        names: &[&[u8]],
+        (mut file, metadata): (File, Metadata),
+        coding: Option<&str>,
+    ) -> Result<Response, Refused> {
+        let now = SystemTime::now();
+        let name = names.last().copied().unwrap_or_default();
+        // Of a coded form the first bytes say nothing.
+        let content_type = self.types.of(name, || if coding.is_none() { first_bytes(&mut file) } else { Vec::new() });
         let validators = Validators::of(&metadata, coding, now);
         let complete = metadata.len();
 
@@ -260,7 +307,10 @@ impl Files {
     fn route(&self, environ: &Environ) -> Option<Response> {
         let page = path::map(self.spa.as_ref()?.as_bytes(), true)?;
         let wanted = path::map(environ.path_info(), self.hidden)?;
-        let is_route = wanted.names.last().is_none_or(|name| !name.contains(&b'.'));
+        let is_route = wanted
+            .names
+            .last()
+            .is_none_or(|name| !name.contains(&b'.') || (is_navigation(environ) && !mime::is_part_of_a_page(name)));
         // A script or an image that is missing must not become a page, so `*/*` is not enough.
         let wants_html = weight(environ.header_bytes("accept")?, &["text/html"])? > 0;
         if !is_route || !wants_html {
@@ -275,14 +325,22 @@ impl Files {
         let status_line = format!("{status} {reason}");
         let page = self.error_pages.iter().find(|(of, _)| *of == status).and_then(|(_, page)| {
             let page = path::map(page.as_bytes(), true)?;
-            let (file, metadata) = open::open(&self.served.root().ok()?.locate(&page.names).ok()?).ok()?;
-            let content_type = mime::type_of(page.names.last().copied().unwrap_or_default());
+            let (mut file, metadata) = open::open(&self.served.root().ok()?.locate(&page.names).ok()?).ok()?;
+            let name = page.names.last().copied().unwrap_or_default();
+            let content_type = self.types.of(name, || first_bytes(&mut file));
             let body = Body::file_range(file, 0, metadata.len());
             Some(Response::new("", body).with_header("Content-Type", content_type))
         });
         let response = page.unwrap_or_else(|| Response::text(format!("{reason}\n")));
         response.with_status(status_line).with_header("X-Content-Type-Options", "nosniff")
     }
+}
+
+/// The beginning of a file, by which its type is known; nothing where it cannot be read, which whoever reads on will say.
+fn first_bytes(file: &mut File) -> Vec<u8> {
+    let mut first = Vec::with_capacity(mime::LOOK);
+    let _ = file.take(mime::LOOK as u64).read_to_end(&mut first);
+    first
 }
 
 /// What of a file a request asks for. A range is one of GET alone (RFC 9110 section 14.2).

@@ -14,6 +14,10 @@ use crate::web::response_head::{self, Content, Parsed, ResponseHead};
 /// How many interim responses (1xx) may come before the answer.
 const MAX_INTERIM: usize = 16;
 
+/// What an upstream's head may be: a field line as long as servers of applications send them (16 KiB is what Node.js takes for a whole head), for
+/// cookies and policies; for the rest as a request.
+const LIMITS: Limits = Limits { target: 0, field_line: 16_384, fields: 100, head: 65_536 };
+
 /// The head of an answer, ready to be started with.
 pub(super) struct Answer {
     pub(super) status: String,
@@ -38,7 +42,7 @@ impl HeadReader {
     ) -> Result<Option<Answer>, Fault> {
         let mut spans = Spans::new();
         loop {
-            let (length, answer) = match response_head::parse(received, &Limits::default(), &mut spans) {
+            let (length, answer) = match response_head::parse(received, &LIMITS, &mut spans) {
                 Parsed::Incomplete => return Ok(None),
                 Parsed::Invalid(cause) => return Err(Fault::new(Cause::UpstreamInvalid, cause)),
                 Parsed::Complete(head) if head.status() == 101 => {

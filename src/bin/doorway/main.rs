@@ -11,13 +11,15 @@
 //! | 2 | the arguments are wrong |
 //! | 130, 143 | a second SIGINT or SIGTERM |
 //!
-//! `flags` (with `values`) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
+//! `arguments` (by the table in `flags`, with `values`; `help` and `completions` are made from it) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
 
+mod arguments;
 mod completions;
 mod console;
 mod doors;
 mod fields;
 mod flags;
+mod help;
 mod hosts;
 mod listen;
 mod options;
@@ -33,11 +35,15 @@ use std::time::Duration;
 
 use doorway::{Address, Application, Server, Stopper, VERSION};
 
+use arguments::Parsed;
 use console::{Console, Requests};
-use flags::{Asked, Parsed};
+use flags::Asked;
 use hosts::Hosts;
 use options::{Colour, Format, Options};
 use signals::Signals;
+
+/// Bytes of a field line that is passed on, as the proxy takes them of an upstream.
+const PROXIED_FIELD_LINE: usize = 16_384;
 
 /// How long what runs may take to end.
 const GRACE: Duration = Duration::from_secs(3);
@@ -53,13 +59,15 @@ fn main() -> ExitCode {
         Err(error) => return complain(&error.to_string(), 1),
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    match flags::parse(&arguments) {
+    match arguments::parse(&arguments) {
         Ok(Parsed::Serve(options)) => match serve(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), 1),
         },
         Ok(Parsed::Completions(shell)) => say(&completions::script(&shell)),
-        Ok(Parsed::Asked(Asked::Help)) => say(&flags::help()),
+        Ok(Parsed::Brief) => say(&help::brief()),
+        Ok(Parsed::Asked(Asked::Help)) => say(&help::whole()),
+        Ok(Parsed::Asked(Asked::Manual)) => say(&help::manual()),
         Ok(Parsed::Asked(Asked::Version)) => say(&format!("doorway {VERSION}\n")),
         Err(wrong) => complain(&format!("{wrong}\nTry 'doorway --help'."), 2),
     }
@@ -84,8 +92,13 @@ fn serve(options: &Options) -> io::Result<()> {
     let server = server.log(console(options)).configure(|settings| {
         settings.threads = options.threads.unwrap_or(settings.threads);
         if !options.proxies.is_empty() {
-            // How much an upstream takes is its own affair.
+            // How much an upstream takes is its own affair; cookies and tokens of applications are long.
             settings.max_content = None;
+            settings.max_field_line = settings.max_field_line.max(PROXIED_FIELD_LINE);
+        }
+        if let Some(stall) = options.stall {
+            settings.content_stall = stall;
+            settings.response_stall = stall;
         }
     });
     // Before the URL is printed: who has read it may stop the server.

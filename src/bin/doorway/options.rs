@@ -1,6 +1,7 @@
 //! What the command was told: one value for each flag, with what holds where none was given.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use doorway::app::Proxy;
 use doorway::{Door, Headers};
@@ -18,11 +19,15 @@ pub struct Options {
     pub allowed_hosts: Vec<String>,
     pub mounts: Vec<(String, PathBuf)>,
     pub proxies: Vec<(String, Proxy)>,
+    /// How long a server behind the proxy may be silent.
+    pub proxy_timeout: Option<Duration>,
     pub prefix: Option<String>,
     pub spa: Option<String>,
     /// Empty: `index.html`.
     pub index: Vec<String>,
     pub error_pages: Vec<(u16, String)>,
+    /// Ends of names and their types.
+    pub types: Vec<(String, String)>,
     pub headers: Headers,
     pub cors: bool,
     pub coi: bool,
@@ -36,6 +41,8 @@ pub struct Options {
     pub quiet: bool,
     pub colour: Colour,
     pub threads: Option<usize>,
+    /// How long a download or an upload may pause.
+    pub stall: Option<Duration>,
     pub stdin: bool,
     pub until_eof: bool,
     pub demo: bool,
@@ -74,10 +81,12 @@ impl Default for Options {
             allowed_hosts: Vec::new(),
             mounts: Vec::new(),
             proxies: Vec::new(),
+            proxy_timeout: None,
             prefix: None,
             spa: None,
             index: Vec::new(),
             error_pages: Vec::new(),
+            types: Vec::new(),
             headers: Headers::new(),
             cors: false,
             coi: false,
@@ -91,6 +100,7 @@ impl Default for Options {
             quiet: false,
             colour: Colour::Auto,
             threads: None,
+            stall: None,
             stdin: false,
             until_eof: false,
             demo: false,

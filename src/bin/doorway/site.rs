@@ -27,7 +27,11 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
         folders.push(folder);
     }
     for (prefix, proxy) in &options.proxies {
-        mounts = mounts.at(prefix, proxy.clone());
+        let mut proxy = proxy.clone();
+        if let Some(limit) = options.proxy_timeout {
+            proxy = proxy.first_byte_deadline(limit).progress_deadline(limit);
+        }
+        mounts = mounts.at(prefix, proxy);
     }
     let served = if options.demo {
         mounts = mounts.at("/", app::demo);
@@ -81,6 +85,9 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         .precompressed(options.gz)
         // Browsers ask each time and mostly hear 304: never a stale file.
         .cache_control("no-cache");
+    for (extension, content_type) in &options.types {
+        files = files.content_type(extension, content_type);
+    }
     if !options.index.is_empty() {
         let names: Vec<&str> = options.index.iter().map(String::as_str).collect();
         files = files.index(&names);

@@ -1,5 +1,7 @@
 //! The values of flags, as text that is read: prefixes, names of pages, names of hosts. Each error says what to write instead.
 
+use std::time::Duration;
+
 /// `/docs=folder` as `/docs` and the rest.
 pub fn placed<'text>(text: &'text str, example: &str) -> Result<(String, &'text str), String> {
     let (prefix, rest) = text.split_once('=').ok_or_else(|| format!("write it as {example}"))?;
@@ -27,6 +29,30 @@ pub fn page_of(text: &str) -> Result<String, String> {
     match text.is_empty() || leads_away || text.contains(|letter: char| letter == '\\' || letter.is_control()) {
         true => Err("write its path from the folder that is served on, with / and without ..".into()),
         false => Ok(text.to_owned()),
+    }
+}
+
+/// A time in whole seconds; 0 for as long as it takes, which is a year here: no clock has to count further.
+pub fn seconds_of(text: &str) -> Result<Duration, String> {
+    const YEAR: u64 = 365 * 24 * 60 * 60;
+    match text.parse::<u64>() {
+        Ok(0) => Ok(Duration::from_secs(YEAR)),
+        Ok(seconds) if seconds <= YEAR => Ok(Duration::from_secs(seconds)),
+        _ => Err("a time is a whole number of seconds; 0 for as long as it takes".into()),
+    }
+}
+
+/// `glsl=text/plain` as the end of names and their type.
+pub fn type_of(text: &str) -> Result<(String, String), String> {
+    let (extension, content_type) = text.split_once('=').ok_or("write it as EXT=TYPE: glsl=text/plain")?;
+    let is_end = |text: &str| !text.is_empty() && !text.contains(['/', '\\', '.']);
+    let is_type = content_type.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
+    let is_value = doorway::Headers::from(&[("Content-Type", content_type)]).check().is_ok();
+    match is_end(extension.trim_start_matches('.')) && is_type && is_value {
+        true => Ok((extension.to_owned(), content_type.to_owned())),
+        false => {
+            Err("write the end of the name without a point, and a type such as text/plain: glsl=text/plain".into())
+        }
     }
 }
 

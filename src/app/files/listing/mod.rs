@@ -165,7 +165,7 @@ mod tests {
         for name in ["a", "b", "c", ".d"] {
             std::fs::write(directory.join(name), "").unwrap();
         }
-        let root = Root::new(&directory).unwrap();
+        let root = crate::app::files::open::Served::new(&directory).unwrap().root().unwrap();
         let place = root.locate(&[]).unwrap();
         let cut = |most| read(&root, &place, false, most).map(|entries| (entries.all.len(), entries.is_cut)).unwrap();
         assert_eq!((cut(2), cut(3), cut(4)), ((2, true), (3, false), (3, false)));
