@@ -43,7 +43,7 @@
 //! | [`log`] | what a server says about its work, and the lines that say it | `gateway`, and `http` for the date |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway`, `log` |
 //! | [`web`] | what most applications need on top of the contract | `gateway`, and `http` as the parser that is public |
-//! | [`middleware`] | applications around applications | `gateway` |
+//! | [`middleware`] | applications around applications | `web`, `gateway` |
 //! | [`app`] | applications worth shipping | `web`, `gateway`, `http` |
 //! | `process` | a server in a process that somebody else starts: CGI, an inherited socket | `server`, `door`, `gateway` |
 //! | [`testing`] | applications without a socket | `gateway` |

@@ -224,11 +224,164 @@ fn a_download_may_pause_for_as_long_as_the_flag_says() {
 }
 
 #[test]
+fn one_file_is_served_at_the_root_and_by_its_name_and_nothing_else_of_its_folder() {
+    let folder =
+        Folder::new(&[("page.html", "<p>one"), ("other.html", "<p>two"), (".secret", "key"), ("404.html", "gone")]);
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    let serving = Serving::folder(&folder.path().join("page.html"), &[]);
+    for path in ["/", "/page.html"] {
+        let response = serving.get(path);
+        assert!(response.starts_with("HTTP/1.1 200 ") && response.ends_with("\r\n\r\n<p>one"), "{response}");
+    }
+    for path in ["/other.html", "/404.html", "/.secret", "/sub/", "/sub", "/page.html/", "/page", "/../page.html"] {
+        assert!(serving.get(path).starts_with("HTTP/1.1 404 "), "{path}");
+    }
+    // When it is gone there is no listing either.
+    std::fs::remove_file(folder.path().join("page.html")).unwrap();
+    let response = serving.get("/");
+    assert!(response.starts_with("HTTP/1.1 404 ") && !response.contains("other"), "{response}");
+    let hidden = Serving::folder(&folder.path().join(".secret"), &[]);
+    assert!(hidden.get("/").ends_with("key") && hidden.get("/.secret").ends_with("key"));
+    let (code, _, err) = run(&["--spa", folder.path().join("other.html").to_str().unwrap()]);
+    assert!(code == Some(1) && err.contains("--spa is about a folder"), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn one_file_that_is_a_link_is_what_the_link_leads_to_now_and_reload_sees_it_change() {
+    let folder = Folder::new(&[("r1.html", "one"), ("r2.html", "two")]);
+    let link = |to: &str| {
+        std::os::unix::fs::symlink(to, folder.path().join("new")).unwrap();
+        std::fs::rename(folder.path().join("new"), folder.path().join("page.html")).unwrap();
+    };
+    link("r1.html");
+    let serving = Serving::folder(&folder.path().join("page.html"), &["--reload"]);
+    let stamp = || serving.get("/.doorway/stamp").split_once("\r\n\r\n").unwrap().1.to_owned();
+    let first = stamp();
+    assert!(serving.get("/").ends_with("one"));
+    link("r2.html");
+    assert!(serving.get("/").ends_with("two"));
+    let begin = Instant::now();
+    while stamp() == first {
+        assert!(begin.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
+fn host_without_an_address_is_all_of_them_and_what_follows_is_served() {
+    let folder = Folder::new(&[("a.txt", "text")]);
+    let serving = Serving::start(&["--port=0", "--host", folder.path().to_str().unwrap()]);
+    let (_, port) = serving.address().rsplit_once(':').unwrap();
+    assert!(ask(&format!("127.0.0.1:{port}"), "GET /a.txt HTTP/1.0\r\n\r\n").ends_with("text"));
+    if TcpListener::bind("[::1]:0").is_ok() {
+        assert!(ask(&format!("[::1]:{port}"), "GET /a.txt HTTP/1.0\r\n\r\n").ends_with("text"));
+    }
+    let (code, _, err) = run(&["--demo", "--port=0", "--host=127.0.0.1", "--host"]);
+    assert!(code == Some(1) && err.contains("stands alone"), "{err}");
+}
+
+#[test]
 fn a_type_that_is_given_stands_before_those_that_are_known() {
     let folder = Folder::new(&[("a.glsl", "void"), ("b.html", "<p>")]);
     let serving = Serving::folder(folder.path(), &["--type", "glsl=text/x-shader", "--type=.HTML=text/plain"]);
     assert!(serving.get("/a.glsl").contains("\r\nContent-Type: text/x-shader\r\n"));
     assert!(serving.get("/b.html").contains("\r\nContent-Type: text/plain\r\n"));
+}
+
+/// A file of users outside of what is served, for its owner alone.
+fn users(folder: &Folder) -> String {
+    folder.write("users", "Aladdin:open sesame\n");
+    let path = folder.path().join("users");
+    #[cfg(unix)]
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn with_auth_nothing_is_answered_without_a_password() {
+    let (folder, secrets) = (Folder::new(SITE), Folder::new(&[]));
+    let file = users(&secrets);
+    let upstream = Serving::start(&["--demo", "--port", "0"]);
+    let proxy = format!("/api={}", upstream.url());
+    let flags = ["--auth", &file, "--reload", "--log", "combined", "--proxy", &proxy];
+    let mut serving = Serving::folder(folder.path(), &flags);
+    let ask = |path: &str, fields: &str| {
+        serving.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n"))
+    };
+    let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    for (path, fields) in [
+        ("/", ""),
+        ("/a.txt", ""),
+        ("/none", ""),
+        ("/.doorway/stamp", ""),
+        ("/.doorway/reload.js", ""),
+        ("/api/x", ""),
+        ("/api/x", websocket),
+    ] {
+        let response = ask(path, fields);
+        assert!(response.starts_with("HTTP/1.1 401 "), "{path}: {response}");
+        assert!(
+            response.contains("\r\nWWW-Authenticate: Basic realm=\"doorway\", charset=\"UTF-8\"\r\n"),
+            "{response}"
+        );
+    }
+    let right = "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
+    assert!(ask("/a.txt", right).ends_with("\r\n\r\ntext"));
+    assert!(ask("/.doorway/stamp", right).starts_with("HTTP/1.1 200 "));
+    let passed = ask("/api/x", right);
+    assert!(
+        passed.starts_with("HTTP/1.1 200 ") && !passed.contains("AUTHORIZATION"),
+        "the password was passed on: {passed}"
+    );
+    assert!(ask("/a.txt", "Authorization: Basic QWxhZGRpbjpzZXNhbWU=\r\n").starts_with("HTTP/1.1 401 "));
+    // Who was turned away is in the log, and what live reload asks is not.
+    let lines: Vec<String> = serving.requests().take(5).collect();
+    assert!(lines[0].contains("\"GET / HTTP/1.1\" 401 "), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains(".doorway")), "{lines:?}");
+}
+
+#[test]
+fn a_head_of_ten_megabytes_is_cut_off_before_a_password_is_looked_for() {
+    let (folder, secrets) = (Folder::new(SITE), Folder::new(&[]));
+    let serving = Serving::folder(folder.path(), &["--auth", &users(&secrets)]);
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic ");
+    // It answers as soon as the line is too long; what is sent from then on nobody reads.
+    for _ in 0..10 * 16 {
+        if client.write_all(&[b'A'; 64 * 1024]).is_err() {
+            break;
+        }
+    }
+    let mut response = Vec::new();
+    let _ = client.read_to_end(&mut response);
+    let response = String::from_utf8_lossy(&response);
+    assert!(response.is_empty() || response.starts_with("HTTP/1.1 431 "), "{response}");
+    assert!(serving.get("/").starts_with("HTTP/1.1 401 "));
+}
+
+#[test]
+fn a_file_of_users_that_cannot_be_used_is_one_line_that_says_what_to_do() {
+    let (folder, secrets) = (Folder::new(SITE), Folder::new(&[]));
+    let file = users(&secrets);
+    let run_with = |file: &str| {
+        let (code, out, err) = run(&["--port=0", "--auth", file, folder.path().to_str().unwrap()]);
+        assert_eq!((code, &*out, err.lines().count()), (Some(1), "", 1), "{err}");
+        err
+    };
+    assert!(run_with("/none/users").contains("--auth /none/users: "));
+    secrets.write("users", "# nobody yet\n");
+    assert!(run_with(&file).contains("there is no user in it"));
+    secrets.write("users", "a:b\nmistake\n");
+    assert!(run_with(&file).contains("line 2 is not user:password"));
+    let served = users(&folder);
+    assert!(run_with(&served).contains("which is served; put it elsewhere"));
+    #[cfg(unix)]
+    for mode in [0o640, 0o604, 0o620, 0o666] {
+        users(&secrets);
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        assert!(run_with(&file).contains("others can read it; chmod 600 "), "{mode:o}");
+    }
 }
 
 #[test]
@@ -252,7 +405,6 @@ fn a_folder_that_cannot_be_served_is_one_line_that_says_what_to_do() {
     let root = path("");
     for (arguments, part) in [
         (vec![path("none")], "it is not there; give a folder that is"),
-        (vec![path("a.txt")], "it is a file; give the folder it is in"),
         (vec![format!("--mount=/x={}", path("none"))], "it is not there"),
         (vec!["--spa=app.html".into(), root.clone()], "--spa app.html: there is no such file in "),
         (vec!["--error-page=404.html".into(), root], "--error-page 404.html: there is no such file in "),

@@ -4,6 +4,7 @@
 //! to the application it is the server, and it keeps the rules of both sides. Whoever does not use them pays nothing for them.
 
 mod access_log;
+mod basic_auth;
 mod blocks;
 mod buffered;
 mod error_pages;
@@ -14,6 +15,7 @@ mod normalize;
 mod trust_proxy;
 
 pub use access_log::AccessLog;
+pub use basic_auth::BasicAuth;
 pub use buffered::Buffered;
 pub use error_pages::ErrorPages;
 pub use host_allow_list::HostAllowList;

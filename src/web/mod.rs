@@ -6,7 +6,7 @@
 //! | for | here |
 //! |---|---|
 //! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies) |
-//! | what it is for | [`is_navigation`] |
+//! | what it is for, and from whom | [`is_navigation`], [`base64_decode`] |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
 //! | the response | [`Response`] and [`simple`], [`SetCookie`], [`escape_html`] |
 //! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
@@ -16,6 +16,7 @@ pub mod date;
 pub mod response_head;
 pub(crate) mod weights;
 
+mod base64;
 mod cookie;
 mod form;
 mod headers;
@@ -25,6 +26,7 @@ mod percent;
 mod response;
 mod url;
 
+pub use base64::base64_decode;
 pub use cookie::{CookieError, SameSite, SetCookie};
 pub use form::{form_bytes, form_pairs};
 pub use html::escape_html;

@@ -88,8 +88,20 @@ impl Files {
     /// # Errors
     /// When it is not there, cannot be read, or is no directory.
     pub fn new(root: impl AsRef<Path>) -> io::Result<Files> {
-        Ok(Files {
-            served: Served::new(root.as_ref())?,
+        Ok(Files::of(Served::new(root.as_ref())?))
+    }
+
+    /// One file, at `/` and by its own name, and nothing else of its directory. It may be a link.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be looked at, or is no regular file; when its name holds what no path can spell.
+    pub fn file(path: impl AsRef<Path>) -> io::Result<Files> {
+        Ok(Files::of(Served::of_file(path.as_ref())?))
+    }
+
+    fn of(served: Served) -> Files {
+        Files {
+            served,
             index: vec!["index.html".into()],
             hidden: false,
             listing: false,
@@ -98,7 +110,7 @@ impl Files {
             error_pages: Vec::new(),
             types: Types::default(),
             headers: Headers::new(),
-        })
+        }
     }
 
     /// The names that stand for their directory, the first that is there; none for no index. At first `index.html`.
@@ -172,7 +184,9 @@ impl Files {
     }
 
     fn find(&self, environ: &Environ) -> Result<Response, Refused> {
-        let wanted = path::map(environ.path_info(), self.hidden).ok_or(Refused::NotFound)?;
+        // A file that was named is served whatever its name.
+        let wanted = path::map(environ.path_info(), self.hidden || self.served.only.is_some());
+        let wanted = wanted.filter(|wanted| self.served.has(&wanted.names)).ok_or(Refused::NotFound)?;
         let root = self.served.root()?;
         let place = match root.locate(&wanted.names) {
             Err(Refused::NotFound) if !wanted.has_slash => return self.stand_in(environ, &root, &wanted.names),
@@ -182,7 +196,7 @@ impl Files {
             if wanted.has_slash {
                 return Err(Refused::NotFound);
             }
-            return self.file(environ, &root, &wanted.names, place);
+            return self.negotiate(environ, &root, &wanted.names, place);
         }
         if !wanted.has_slash {
             let target = environ.bytes("REQUEST_URI").unwrap_or_default();
@@ -190,17 +204,18 @@ impl Files {
             // 302, because 301 and 308 are kept by browsers longer than a directory keeps its name.
             return Ok(Response::redirect(location).with_status("302 Found"));
         }
-        for index in &self.index {
+        let only = self.served.only.as_deref();
+        for index in only.into_iter().chain(self.index.iter().map(String::as_bytes).filter(|_| only.is_none())) {
             // As a path, so that each name of it is looked at.
-            let Some(index) = path::map(index.as_bytes(), true) else { continue };
+            let Some(index) = path::map(index, true) else { continue };
             let names = [wanted.names.as_slice(), &index.names].concat();
             match root.locate(&names) {
-                Ok(place) if place.metadata.is_file() => return self.file(environ, &root, &names, place),
+                Ok(place) if place.metadata.is_file() => return self.negotiate(environ, &root, &names, place),
                 Ok(_) | Err(Refused::NotFound) => {}
                 Err(refused) => return Err(refused),
             }
         }
-        if self.listing {
+        if self.listing && only.is_none() {
             return listing::answer(&root, &place, &wanted.names, self.hidden, environ);
         }
         Err(Refused::NotFound)
@@ -224,7 +239,7 @@ impl Files {
     }
 
     /// A file, or its coded form.
-    fn file(&self, environ: &Environ, root: &Root, names: &[&[u8]], place: Place) -> Result<Response, Refused> {
+    fn negotiate(&self, environ: &Environ, root: &Root, names: &[&[u8]], place: Place) -> Result<Response, Refused> {
         let (last, above) = names.split_last().ok_or(Refused::NotFound)?;
         if let Some((inner, coding)) = coding::of_name(last) {
             return self.send(environ, &[above, &[inner]].concat(), open::open(&place)?, Some(coding));
@@ -317,7 +332,7 @@ impl Files {
             return None;
         }
         let root = self.served.root().ok()?;
-        self.file(environ, &root, &page.names, root.locate(&page.names).ok()?).ok()
+        self.negotiate(environ, &root, &page.names, root.locate(&page.names).ok()?).ok()
     }
 
     /// An error with the page that the deployer has for it, or with its name.

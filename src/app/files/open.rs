@@ -13,7 +13,7 @@ use std::fs::{self, DirEntry, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::path::os_name;
+use super::path::{bytes_of, is_plain, os_name};
 use crate::app::os;
 
 /// Why there is no file to send.
@@ -51,6 +51,8 @@ pub(super) struct Served {
     path: PathBuf,
     /// Whether links may lead out of it.
     pub(super) follow: bool,
+    /// The one name in it that is served, where it is one.
+    pub(super) only: Option<Vec<u8>>,
 }
 
 /// Where the directory is, for one request.
@@ -73,7 +75,26 @@ impl Served {
         if !path.metadata()?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a directory", path.display())));
         }
-        Ok(Served { path: std::path::absolute(path)?, follow: false })
+        Ok(Served { path: std::path::absolute(path)?, follow: false, only: None })
+    }
+
+    /// One file, in the directory it is in. A link is followed, since nothing but what was named can be asked for.
+    pub(super) fn of_file(path: &Path) -> io::Result<Served> {
+        let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{} {why}", path.display()));
+        if !path.metadata()?.is_file() {
+            return Err(wrong("is not a file"));
+        }
+        let path = std::path::absolute(path)?;
+        let name = path.file_name().and_then(bytes_of).filter(|name| is_plain(name, cfg!(windows)));
+        let (Some(name), Some(directory)) = (name, path.parent()) else {
+            return Err(wrong("has a name that no URL has"));
+        };
+        Ok(Served { path: directory.to_owned(), follow: true, only: Some(name.to_vec()) })
+    }
+
+    /// Whether names may be asked for: the directory itself stands for the only file in it.
+    pub(super) fn has(&self, names: &[&[u8]]) -> bool {
+        self.only.as_ref().is_none_or(|only| names.is_empty() || names == [only.as_slice()])
     }
 
     /// Where it is now.

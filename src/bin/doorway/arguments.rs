@@ -40,7 +40,12 @@ pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
             None => (argument, None),
         };
         let flag = FLAGS.iter().find(|flag| flag.is_called(name)).ok_or_else(|| unknown(name))?;
-        if value.is_none() && !matches!(flag.value, Value::None | Value::Optional(_)) {
+        let takes_next = match flag.value {
+            Value::None | Value::Optional(_) => false,
+            Value::Address(_) => rest.as_slice().first().and_then(|next| next.to_str()).is_some_and(is_address),
+            _ => true,
+        };
+        if value.is_none() && takes_next {
             value = rest.next().and_then(|value| value.to_str());
         }
         match (&flag.apply, value) {
@@ -49,7 +54,7 @@ pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
             (Set(set), None) => set(&mut options),
             (Ask(_) | Set(_), Some(_)) => return Err(format!("--{} takes no value", flag.long)),
             (Take(take), _) => {
-                let optional = matches!(flag.value, Value::Optional(_)).then_some("");
+                let optional = matches!(flag.value, Value::Optional(_) | Value::Address(_)).then_some("");
                 let text = value.or(optional).ok_or_else(|| format!("--{} needs a value", flag.long))?;
                 take(&mut options, text).map_err(|wrong| format!("--{} {text}: {wrong}", flag.long))?;
             }
@@ -59,6 +64,12 @@ pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
         Some(shell) => Ok(Parsed::Completions(shell)),
         None => options.settle().map(|()| Parsed::Serve(Box::new(options))),
     }
+}
+
+/// Whether a word behind `--host` is meant by it: any other word is what is served, and a name of this machine is written `--host=NAME`.
+fn is_address(text: &str) -> bool {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn take_folder(options: &mut Options, argument: &OsStr) -> Result<(), String> {
@@ -144,6 +155,23 @@ mod tests {
         let both = options(&["--spa", "site"]);
         assert_eq!((both.spa.as_deref(), both.folder.unwrap().to_str()), (Some("index.html"), Some("site")));
         assert_eq!(options(&["--spa=app.html"]).spa.as_deref(), Some("app.html"));
+    }
+
+    #[test]
+    fn an_address_may_stand_behind_a_space_and_a_folder_there_is_a_folder() {
+        let both = |arguments: &[&str]| {
+            let options = options(arguments);
+            (options.hosts, options.folder.map(|folder| folder.display().to_string()))
+        };
+        let folder = |name: &str| Some(name.to_owned());
+        assert_eq!(both(&["--host"]), (vec![String::new()], None));
+        assert_eq!(both(&["--host", "site"]), (vec![String::new()], folder("site")));
+        assert_eq!(both(&["--host", "--open"]), (vec![String::new()], None));
+        assert_eq!(both(&["--host", "192.0.2.7", "site"]), (vec!["192.0.2.7".into()], folder("site")));
+        for address in ["::", "[::1]", "0.0.0.0", "localhost"] {
+            assert_eq!(both(&["--host", address]), (vec![address.into()], None));
+        }
+        assert_eq!(both(&["--host=machine.local", "site"]), (vec!["machine.local".into()], folder("site")));
     }
 
     #[test]

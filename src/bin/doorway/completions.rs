@@ -33,7 +33,7 @@ fn bash() -> String {
             Value::Text(_) => free.push(format!("--{}", flag.long)),
             Value::File(_) | Value::Optional(_) => files.push(format!("--{}", flag.long)),
             // A folder stands behind a prefix and an equals sign, where bash sees a word of its own.
-            Value::None | Value::Folder(_) => {}
+            Value::None | Value::Folder(_) | Value::Address(_) => {}
         }
     }
     format!(
@@ -62,6 +62,7 @@ fn zsh() -> String {
             Value::Folder(name) => ("=", format!(":{}:{{compset -P \"*=\"; _files -/}}", plain(name))),
             Value::Choice(name, all) => ("=", format!(":{}:({})", plain(name), all.join(" "))),
             Value::Optional(name) => ("=-", format!("::{}:_files", plain(name))),
+            Value::Address(name) => ("=-", format!("::{}: ", plain(name))),
         };
         let _ = writeln!(script, "  '*--{}{behind}[{help}]{action}' \\", flag.long);
         if let Some(short) = flag.short {
@@ -82,7 +83,7 @@ fn fish() -> String {
     for flag in FLAGS {
         let short = flag.short.map_or(String::new(), |short| format!(" -s {short}"));
         let value = match flag.value {
-            Value::None | Value::Optional(_) => String::new(),
+            Value::None | Value::Optional(_) | Value::Address(_) => String::new(),
             Value::Text(_) => " -x".into(),
             Value::File(_) => " -r -F".into(),
             Value::Folder(_) => format!(" -x -a '{FISH_FOLDERS}'"),
@@ -100,7 +101,7 @@ fn quoted(flag: &Flag) -> String {
 
 /// The name of a value without what zsh would read as syntax.
 fn plain(name: &str) -> String {
-    name.replace(['\'', ':'], "")
+    name.replace(['\'', ':', '[', ']'], "")
 }
 
 #[cfg(test)]

@@ -36,8 +36,10 @@ pub enum Value {
     Folder(&'static str),
     /// One of these.
     Choice(&'static str, &'static [&'static str]),
-    /// May be left out.
+    /// May be left out; stands behind an equals sign.
     Optional(&'static str),
+    /// May be left out; the next argument is meant where it is an address.
+    Address(&'static str),
 }
 
 /// What a flag does.
@@ -81,7 +83,7 @@ fn add_door(options: &mut Options, door: Door, address: &str) -> Result<(), Stri
 }
 
 use Apply::{Ask, Set, Take};
-use Value::{Choice, File, Folder, Optional, Text};
+use Value::{Address, Choice, File, Folder, Optional, Text};
 
 /// Every flag, in the order of the help.
 pub const FLAGS: &[Flag] = &[
@@ -196,8 +198,8 @@ pub const FLAGS: &[Flag] = &[
     ),
     often(flag(
         "host",
-        Text("ADDR"),
-        "0.0.0.0 or :: for all (default: this machine only)",
+        Address("[ADDR]"),
+        "an address of this machine; without ADDR all",
         Take(|options, text| {
             options.hosts.push(text.to_owned());
             Ok(())
@@ -229,13 +231,17 @@ pub const FLAGS: &[Flag] = &[
             }),
         ),
     ),
+    often(flag(
+        "auth",
+        File("FILE"),
+        "ask for a password; FILE has user:password lines",
+        Take(|options, text| {
+            options.auth = Some(PathBuf::from(text));
+            Ok(())
+        }),
+    )),
     often(flag("cors", Value::None, "let any site read what is served", Set(|options| options.cors = true))),
-    flag(
-        "coi",
-        Value::None,
-        "isolate pages, for SharedArrayBuffer and WASM threads",
-        Set(|options| options.coi = true),
-    ),
+    flag("coi", Value::None, "isolate pages, for SharedArrayBuffer and threads", Set(|options| options.coi = true)),
     flag(
         "header",
         Text("'K: V'"),
@@ -339,7 +345,7 @@ impl Flag {
         let short = self.short.map_or("    ".into(), |short| format!("-{short}, "));
         let value = match self.value {
             Value::None => String::new(),
-            Text(name) | File(name) | Folder(name) | Choice(name, _) => format!(" {name}"),
+            Text(name) | File(name) | Folder(name) | Address(name) | Choice(name, _) => format!(" {name}"),
             Optional(name) => format!("[={name}]"),
         };
         format!("{short}--{}{value}", self.long)

@@ -26,6 +26,7 @@ mod options;
 mod reload;
 mod signals;
 mod site;
+mod users;
 mod values;
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -107,7 +108,7 @@ fn serve(options: &Options) -> io::Result<()> {
     let urls = listen::urls(web.iter());
     print_lines(urls.iter().chain(&lines));
     if !options.quiet {
-        introduce(&web, &served, taken);
+        introduce(options, &web, &served, taken);
     }
     if let (true, Some(url)) = (options.open, urls.first()) {
         open_browser(url);
@@ -146,14 +147,17 @@ fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
 }
 
-fn introduce(web: &[Address], served: &str, taken: Option<u16>) {
+fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16>) {
     let mut text = String::new();
     if let Some(port) = taken {
         text.push_str(&format!("doorway: port {port} is taken, so this is the next free one; --port chooses\n"));
     }
     text.push_str(&format!("doorway: serving {served}; Ctrl-C stops\n"));
     if listen::is_public(web.iter()) {
-        text.push_str("doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can\n");
+        text.push_str(match options.auth {
+            None => "doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can, and --auth FILE asks for a password\n",
+            Some(_) => "doorway: whoever can reach this machine is asked for a password, which travels without encryption, as all of it does\n",
+        });
         let port = web.iter().find_map(Address::port).unwrap_or_default();
         text.push_str(&format!(
             "doorway: for TLS, --allow-host example.org in place of --host, and: caddy reverse-proxy --from example.org --to 127.0.0.1:{port}\n"

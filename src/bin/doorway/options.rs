@@ -13,10 +13,12 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// `None`: 8000, or the next free one.
     pub port: Option<u16>,
-    /// Empty: both loopback addresses.
+    /// Empty: both loopback addresses; an empty one in it: all addresses.
     pub hosts: Vec<String>,
     /// Names that are answered to besides `localhost` and addresses.
     pub allowed_hosts: Vec<String>,
+    /// The file of users who may ask; everybody where there is none.
+    pub auth: Option<PathBuf>,
     pub mounts: Vec<(String, PathBuf)>,
     pub proxies: Vec<(String, Proxy)>,
     /// How long a server behind the proxy may be silent.
@@ -79,6 +81,7 @@ impl Default for Options {
             port: None,
             hosts: Vec::new(),
             allowed_hosts: Vec::new(),
+            auth: None,
             mounts: Vec::new(),
             proxies: Vec::new(),
             proxy_timeout: None,

@@ -194,6 +194,9 @@ struct Sums {
 
 impl Sums {
     fn add_folder(&mut self, folder: &Path) {
+        if let Some(metadata) = fs::metadata(folder).ok().filter(fs::Metadata::is_file) {
+            return self.add_file(folder, &metadata);
+        }
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
             // A folder that cannot be read has nothing to serve either.

@@ -1,18 +1,20 @@
 //! The application that the flags describe: folders and proxies at their places, and what is put around them.
 //!
-//! From the outside to the inside: fields of every response, live reload, the access log of the formats that are middleware, the
-//! prefix, the mounts. What is missing on the disk is found here, before a port is opened.
+//! From the outside to the inside: fields of every response, the access log of the formats that are middleware, the password, live reload,
+//! the prefix, the mounts. What is missing on the disk is found here, before a port is opened.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use doorway::Application;
 use doorway::app::{self, Files};
-use doorway::middleware::{AccessLog, ErrorPages, Mount};
+use doorway::middleware::{AccessLog, BasicAuth, ErrorPages, Mount};
+use doorway::{Application, Environ, StartResponse};
 
 use crate::fields::Fields;
 use crate::options::{Format, Options};
-use crate::reload::Reload;
+use crate::reload::{self, Reload};
+use crate::users;
 
 /// Applications whose makeup is known only when the command runs.
 type Site = Box<dyn Application>;
@@ -50,19 +52,34 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
     if let Some(prefix) = &options.prefix {
         site = Box::new(Mount::new().at(prefix, site));
     }
-    site = match options.log {
-        _ if options.quiet => site,
-        Format::Combined => Box::new(AccessLog::combined(site, io::stderr())),
-        Format::Json => Box::new(AccessLog::json(site, io::stderr())),
-        Format::Auto | Format::Off | Format::Short | Format::Common => site,
-    };
+    let users = options.auth.as_ref().map(|path| users::read(path, &folders)).transpose()?;
     if options.reload {
         site = Box::new(Reload::new(site, folders));
     }
+    if let Some(users) = users {
+        // Around all there is: what asks for changes, too.
+        site = Box::new(BasicAuth::new(site, "doorway", users));
+    }
+    site = match options.log {
+        _ if options.quiet => site,
+        Format::Combined => logged(site, |site| AccessLog::combined(site, io::stderr())),
+        Format::Json => logged(site, |site| AccessLog::json(site, io::stderr())),
+        Format::Auto | Format::Off | Format::Short | Format::Common => site,
+    };
     if !options.headers.is_empty() || options.cors || options.coi {
         site = Box::new(Fields::new(site, &options.headers, options.cors, options.coi));
     }
     Ok((site, served))
+}
+
+/// With an access log of all but what live reload asks, which nobody wants in it.
+fn logged<L: Application>(site: Site, log: impl FnOnce(Arc<dyn Application>) -> L) -> Site {
+    let site: Arc<dyn Application> = Arc::from(site);
+    let with_log = log(Arc::clone(&site));
+    Box::new(move |environ: &Environ, start_response: &mut StartResponse| match reload::is_own(environ.path_info()) {
+        true => site.call(environ, start_response),
+        false => with_log.call(environ, start_response),
+    })
 }
 
 /// A folder as the flags want it served, and its absolute path; an error that says what to do where it cannot be.
@@ -71,13 +88,13 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => "it is not there; give a folder that is",
             io::ErrorKind::PermissionDenied => "it may not be read; give it to this user, or give another folder",
-            _ if folder.is_file() => "it is a file; give the folder it is in",
             _ => return io::Error::new(error.kind(), format!("cannot serve {}: {error}", folder.display())),
         };
         io::Error::new(error.kind(), format!("cannot serve {}: {advice}", folder.display()))
     };
     // As it was named: where links lead may change while it is served.
-    let mut files = Files::new(folder)
+    let files = if folder.is_file() { Files::file(folder) } else { Files::new(folder) };
+    let mut files = files
         .map_err(wrong)?
         .listing(options.list)
         .hidden(options.dotfiles)
@@ -107,6 +124,10 @@ fn reloadable(files: Files, options: &Options, has_own_page: bool) -> Site {
 /// The pages that take the place of others in the folder at `/`.
 fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<Files> {
     let found = |flag: &str, name: &str| {
+        if folder.is_file() {
+            let text = format!("{flag} is about a folder, and {} is a file; leave it out", folder.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let place = folder.display();
         let wrong = |text: String| io::Error::new(io::ErrorKind::NotFound, format!("{flag} {name}: {text}"));
         let page = std::fs::canonicalize(folder.join(name)).ok().filter(|page| page.is_file());
