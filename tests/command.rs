@@ -224,6 +224,32 @@ fn a_download_may_pause_for_as_long_as_the_flag_says() {
 }
 
 #[test]
+fn pages_have_clean_urls_and_404_html_is_the_error_page_unless_a_flag_says_otherwise() {
+    let folder = Folder::new(&[
+        ("about.html", "about"),
+        ("404.html", "gone"),
+        ("other.html", "other"),
+        ("docs/404.html", "no docs"),
+    ]);
+    let mount = format!("/docs={}/docs", folder.path().display());
+    let serving = Serving::folder(folder.path(), &["--mount", &mount]);
+    assert!(serving.get("/about").ends_with("\r\n\r\nabout"));
+    for (path, page) in [("/none", "gone"), ("/none/", "gone"), ("/docs/none", "no docs")] {
+        let response = serving.get(path);
+        assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with(page), "{path}: {response}");
+    }
+    // It comes and goes with the file.
+    std::fs::remove_file(folder.path().join("404.html")).unwrap();
+    assert!(serving.get("/none").ends_with("Not Found\n"));
+    folder.write("404.html", "gone");
+    let other = Serving::folder(folder.path(), &["--no-clean", "--error-page", "other.html"]);
+    for path in ["/about", "/none"] {
+        let response = other.get(path);
+        assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with("other"), "{path}: {response}");
+    }
+}
+
+#[test]
 fn one_file_is_served_at_the_root_and_by_its_name_and_nothing_else_of_its_folder() {
     let folder =
         Folder::new(&[("page.html", "<p>one"), ("other.html", "<p>two"), (".secret", "key"), ("404.html", "gone")]);

@@ -462,6 +462,53 @@ fn a_route_of_a_single_page_application_is_its_page_and_a_missing_script_is_404(
 }
 
 #[test]
+fn a_clean_url_is_its_page_where_nothing_else_has_that_name() {
+    let tree = Tree::new();
+    for name in
+        ["about.html", "both", "both.html", "dir/index.html", "dir.html", "v1.0.html", "sub/page.html", ".secret.html"]
+    {
+        tree.write(name, name);
+    }
+    let house = serve(files(&tree).clean_urls(true));
+    for (target, expected) in [
+        ("/about", "about.html"),
+        ("/about?x", "about.html"),
+        ("/about.html", "about.html"),
+        ("/both", "both"),
+        ("/dir/", "dir/index.html"),
+        ("/v1.0", "v1.0.html"),
+        ("/sub/page", "sub/page.html"),
+    ] {
+        let response = get(&house, target, "");
+        assert_eq!((response.status, response.text()), (200, expected), "{target}");
+    }
+    let response = get(&house, "/about", "");
+    assert_eq!(response.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert_eq!(status(&house, "/dir", ""), 302, "a directory is there");
+    for target in ["/about/", "/none", "/.secret", "/about.htm", "/sub/../about", "/about%00"] {
+        assert_ne!(status(&house, target, ""), 200, "{target}");
+    }
+    check_head(&house, "/about", "");
+    assert_eq!(status(&serve(files(&tree)), "/about", ""), 404, "unless it is wanted");
+}
+
+#[test]
+fn what_is_not_there_is_a_page_that_leads_up_for_a_browser_and_a_line_for_a_program() {
+    let tree = Tree::new();
+    let house = serve(files(&tree));
+    let page = get(&house, "/a%3Cb%3E/c", "Accept: text/html\r\n");
+    assert_eq!((page.status, page.field("Content-Type")), (404, Some("text/html; charset=utf-8")));
+    assert!(
+        page.text().contains("there is no <strong>/a&lt;b&gt;/c</strong> here")
+            && page.text().contains("<a href=\"./../\">To the top</a>")
+    );
+    assert_eq!(page.field("Content-Security-Policy"), Some(Files::LISTING_POLICY));
+    for fields in ["", "Accept: */*\r\n", "Accept: text/html\r\nHX-Request: true\r\n"] {
+        assert_eq!(get(&house, "/a", fields).text(), "Not Found\n", "{fields}");
+    }
+}
+
+#[test]
 fn an_error_has_the_page_that_the_deployer_gave_or_one_line() {
     let tree = Tree::new();
     tree.write("404.html", "<h1>gone");

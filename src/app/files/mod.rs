@@ -67,7 +67,8 @@ pub struct Files {
     served: Served,
     index: Vec<String>,
     hidden: bool,
-    listing: bool,
+    listing: listing::Options,
+    clean: bool,
     precompressed: bool,
     spa: Option<String>,
     error_pages: Vec<(u16, String)>,
@@ -76,10 +77,10 @@ pub struct Files {
 }
 
 impl Files {
-    /// The `Content-Security-Policy` of a listing: nothing is loaded and nothing runs, whatever a name should manage to become. The one style is
-    /// named by its digest. Middleware that puts something into listings knows by it that it may ask for more.
-    pub const LISTING_POLICY: &'static str = "default-src 'none'; \
-        style-src 'sha256-HicqR0mGbXXNTWhyOV1K8Hr2ptb+IUXfX2hSzAcsE18='; base-uri 'none'; form-action 'none'";
+    /// The `Content-Security-Policy` of a listing: nothing is loaded and nothing else runs, whatever a name should manage to become. The one style
+    /// and the one script are named by their digests. Middleware that puts something into listings knows by it that it may ask for more.
+    pub const LISTING_POLICY: &'static str = "default-src 'none'; style-src 'sha256-Uf3zs45WzOg8gxg7aoDbQtHQIKRJv7H2HHeFPAC9HrQ='; \
+        script-src 'sha256-bVBzyvnDM//ZFhv34JKMjgNMWWff04/rujmbDkMRIgY='; connect-src 'self'; base-uri 'none'; form-action 'self'";
 
     /// The files below a directory. Where it is, is looked up for each request: a path that leads over a link (`current`) is served where
     /// the link leads then, and a directory that is removed and made anew is served again. A relative path is one from the current directory
@@ -104,7 +105,8 @@ impl Files {
             served,
             index: vec!["index.html".into()],
             hidden: false,
-            listing: false,
+            listing: listing::Options::default(),
+            clean: false,
             precompressed: false,
             spa: None,
             error_pages: Vec::new(),
@@ -138,7 +140,22 @@ impl Files {
     /// most 10,000 entries, and only what can be asked for: nothing hidden, no link that leads outside, no FIFO. Names with control
     /// characters or a backslash are neither listed nor served.
     pub fn listing(mut self, listing: bool) -> Files {
-        self.listing = listing;
+        self.listing.is_on = listing;
+        self
+    }
+
+    /// Whether a listed directory can be had as one archive, by `?zip`: a ZIP file of what can be asked for in it and below, not compressed, made while it
+    /// is sent. Links are left out, and so is what cannot be read; the log says how much. At first it cannot.
+    ///
+    /// It is cut, and so shows as incomplete, beyond 100,000 entries.
+    pub fn archive(mut self, archive: bool) -> Files {
+        self.listing.has_archive = archive;
+        self
+    }
+
+    /// Whether `/about` is answered with `about.html` where there is no `about`. `/about.html` stays as it is. At first it is not.
+    pub fn clean_urls(mut self, clean: bool) -> Files {
+        self.clean = clean;
         self
     }
 
@@ -163,7 +180,8 @@ impl Files {
         self
     }
 
-    /// Sends this file (a path from the root, as in `404.html`) with an error of this status, in place of one line of text.
+    /// Sends this file (a path from the root, as in `404.html`) with an error of this status, where it is there. Otherwise an error is one line of
+    /// text, but for what a browser opens as a page and is not there: then it is a page that says so and leads up.
     pub fn error_page(mut self, status: u16, path: &str) -> Files {
         self.error_pages.push((status, path.to_owned()));
         self
@@ -215,16 +233,21 @@ impl Files {
                 Err(refused) => return Err(refused),
             }
         }
-        if self.listing && only.is_none() {
-            return listing::answer(&root, &place, &wanted.names, self.hidden, environ);
+        if self.listing.is_on && only.is_none() {
+            return listing::answer(&root, &place, &wanted.names, self.hidden, self.listing, environ);
         }
         Err(Refused::NotFound)
     }
 
-    /// What stands for a name that is not there: its coded form, where the client takes that.
+    /// What stands for a name that is not there: its coded form, where the client takes that, or the page of that name.
     fn stand_in(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<Response, Refused> {
-        let (place, coding) = self.sibling(environ, root, names, None).ok_or(Refused::NotFound)?;
-        self.send(environ, names, open::open(&place)?, Some(coding))
+        if let Some((place, coding)) = self.sibling(environ, root, names, None) {
+            return self.send(environ, names, open::open(&place)?, Some(coding));
+        }
+        let (last, above) = names.split_last().filter(|_| self.clean).ok_or(Refused::NotFound)?;
+        let page = [*last, b".html"].concat();
+        let names = [above, &[page.as_slice()]].concat();
+        self.negotiate(environ, root, &names, root.locate(&names)?)
     }
 
     fn sibling(
@@ -268,12 +291,12 @@ impl Files {
         let complete = metadata.len();
 
         let mut response = match conditions::evaluate(environ, &validators, now) {
-            Verdict::Failed => return Ok(self.error(412, "Precondition Failed")),
+            Verdict::Failed => return Ok(self.error(environ, 412, "Precondition Failed")),
             Verdict::NotModified => Response::new("304 Not Modified", ()),
             Verdict::Proceed => match asked(environ, &validators, complete, now) {
                 Asked::Nothing => {
                     let range = format!("bytes */{complete}");
-                    return Ok(self.error(416, "Range Not Satisfiable").with_header("Content-Range", range));
+                    return Ok(self.error(environ, 416, "Range Not Satisfiable").with_header("Content-Range", range));
                 }
                 Asked::Everything => Response::new("200 OK", Body::file_range(file, 0, complete)),
                 Asked::Parts(parts) => match parts.as_slice() {
@@ -306,14 +329,14 @@ impl Files {
     fn refuse(&self, environ: &Environ, refused: Refused) -> Response {
         match refused {
             Refused::NotFound => {
-                let mut response = self.route(environ).unwrap_or_else(|| self.error(404, "Not Found"));
+                let mut response = self.route(environ).unwrap_or_else(|| self.error(environ, 404, "Not Found"));
                 if self.spa.is_some() {
                     response.headers.add("Vary", "Accept");
                 }
                 response
             }
-            Refused::Forbidden => self.error(403, "Forbidden"),
-            Refused::Busy => self.error(503, "Service Unavailable").with_header("Retry-After", "1"),
+            Refused::Forbidden => self.error(environ, 403, "Forbidden"),
+            Refused::Busy => self.error(environ, 503, "Service Unavailable").with_header("Retry-After", "1"),
             Refused::Failed(error) => Response::new("500 Internal Server Error", Body::from(Err::<Body, _>(error))),
         }
     }
@@ -335,8 +358,8 @@ impl Files {
         self.negotiate(environ, &root, &page.names, root.locate(&page.names).ok()?).ok()
     }
 
-    /// An error with the page that the deployer has for it, or with its name.
-    fn error(&self, status: u16, reason: &str) -> Response {
+    /// An error with the page that the deployer has for it, or with its name; a page that leads up where a browser opens what is not there.
+    fn error(&self, environ: &Environ, status: u16, reason: &str) -> Response {
         let status_line = format!("{status} {reason}");
         let page = self.error_pages.iter().find(|(of, _)| *of == status).and_then(|(_, page)| {
             let page = path::map(page.as_bytes(), true)?;
@@ -346,7 +369,13 @@ impl Files {
             let body = Body::file_range(file, 0, metadata.len());
             Some(Response::new("", body).with_header("Content-Type", content_type))
         });
-        let response = page.unwrap_or_else(|| Response::text(format!("{reason}\n")));
+        let response = page.unwrap_or_else(|| match status {
+            404 if is_navigation(environ) => {
+                let wanted = path::map(environ.path_info(), self.hidden);
+                listing::missing(environ, wanted.as_ref().map_or(&[], |wanted| &wanted.names))
+            }
+            _ => Response::text(format!("{reason}\n")),
+        });
         response.with_status(status_line).with_header("X-Content-Type-Options", "nosniff")
     }
 }
@@ -378,7 +407,7 @@ impl Application for Files {
         let mut response = match environ.method() {
             "GET" | "HEAD" => self.find(environ).unwrap_or_else(|refused| self.refuse(environ, refused)),
             "OPTIONS" => Response::new("204 No Content", ()).with_header("Allow", ALLOW),
-            _ => self.error(405, "Method Not Allowed").with_header("Allow", ALLOW),
+            _ => self.error(environ, 405, "Method Not Allowed").with_header("Allow", ALLOW),
         };
         // Said here, because with HEAD the server cannot tell an empty file from a body that was left out.
         if let Some(length) = response.body.known_len().filter(|_| !has_no_content(&response.status)) {

@@ -168,6 +168,7 @@ pub const FLAGS: &[Flag] = &[
         }),
     ),
     often(flag("no-list", Value::None, "no listings of folders", Set(|options| options.list = false))),
+    flag("no-clean", Value::None, "/about is not about.html", Set(|options| options.clean = false)),
     often(flag("dotfiles", Value::None, "names that begin with a dot, too", Set(|options| options.dotfiles = true))),
     flag("follow", Value::None, "follow links that lead out of the folder", Set(|options| options.follow = true)),
     flag("gz", Value::None, "FILE.br or .gz in place of FILE, if clients take it", Set(|options| options.gz = true)),

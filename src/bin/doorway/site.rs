@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use doorway::app::{self, Files};
-use doorway::middleware::{AccessLog, BasicAuth, ErrorPages, Mount};
+use doorway::middleware::{AccessLog, BasicAuth, Mount};
 use doorway::{Application, Environ, StartResponse};
 
 use crate::fields::Fields;
@@ -25,7 +25,7 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
     let mut mounts = Mount::new();
     for (prefix, folder) in &options.mounts {
         let (folder, files) = open(folder, options)?;
-        mounts = mounts.at(prefix, reloadable(files, options, false));
+        mounts = mounts.at(prefix, files);
         folders.push(folder);
     }
     for (prefix, proxy) in &options.proxies {
@@ -42,8 +42,7 @@ pub fn build(options: &Options) -> io::Result<(Site, String)> {
         "what is behind the proxy".to_owned()
     } else {
         let (folder, files) = open(options.folder.as_deref().unwrap_or(Path::new(".")), options)?;
-        let has_own = options.error_pages.iter().any(|(status, _)| *status == 404);
-        mounts = mounts.at("/", reloadable(with_pages(files, &folder, options)?, options, has_own));
+        mounts = mounts.at("/", with_pages(files, &folder, options)?);
         let name = folder.display().to_string();
         folders.push(folder);
         name
@@ -97,11 +96,18 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
     let mut files = files
         .map_err(wrong)?
         .listing(options.list)
+        .archive(true)
+        .clean_urls(options.clean)
         .hidden(options.dotfiles)
         .follow_symlinks(options.follow)
         .precompressed(options.gz)
         // Browsers ask each time and mostly hear 304: never a stale file.
         .cache_control("no-cache");
+    // Beside the one file nothing of its folder is served.
+    let is_found = |(status, _): &(u16, String)| *status == 404;
+    if !folder.is_file() && !options.error_pages.iter().any(is_found) {
+        files = files.error_page(404, "404.html");
+    }
     for (extension, content_type) in &options.types {
         files = files.content_type(extension, content_type);
     }
@@ -110,15 +116,6 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         files = files.index(&names);
     }
     Ok((std::path::absolute(folder)?, files))
-}
-
-/// A folder whose 404 is a page where pages are loaded anew: a line of text, which cannot ask, would stay for ever.
-fn reloadable(files: Files, options: &Options, has_own_page: bool) -> Site {
-    if !options.reload || has_own_page {
-        return Box::new(files);
-    }
-    let page = "<!doctype html>\n<title>Not Found</title>\n<p>Not Found\n";
-    Box::new(ErrorPages::new(files).page(404..=404, "text/html; charset=utf-8", |_, _| page.to_owned()))
 }
 
 /// The pages that take the place of others in the folder at `/`.
