@@ -245,7 +245,11 @@ fn unreadable_files_as_somebody_else() {
 }
 
 fn check_unreadable(root: &Path) {
-    let house = serve(Files::new(root).unwrap().listing(true).precompressed(true));
+    let house = serve(Files::new(root).unwrap().listing(true).archive(true).precompressed(true));
+    // An archive has the rest, and the log says so.
+    let archive = get(&house, "/?zip", "");
+    assert!(archive.status == 200 && archive.body.windows(12).any(|part| part == b"root/a.txtUT"));
+    assert_eq!(house.log.texts(), ["3 of 5 entries could not be read and are not in the archive\n"]);
     for _ in 0..4 {
         for target in ["/locked.txt", "/dir/", "/dir/x"] {
             let response = get(&house, target, "");

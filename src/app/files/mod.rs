@@ -19,6 +19,7 @@ mod multipart;
 mod open;
 mod path;
 mod ranges;
+mod zip;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -234,6 +235,9 @@ impl Files {
             }
         }
         if self.listing.is_on && only.is_none() {
+            if self.listing.has_archive && environ.query_value("zip").is_some() {
+                return Ok(zip::answer(&place, self.hidden, environ));
+            }
             return listing::answer(&root, &place, &wanted.names, self.hidden, self.listing, environ);
         }
         Err(Refused::NotFound)

@@ -81,7 +81,7 @@ fn write(entries: &Entries, asked: &Asked<'_>) -> String {
     page.push_str("</tbody>\n</table>\n");
     push_pages(asked, shown_page, pages, &mut page);
     if let Some((name, text)) = &asked.text {
-        let _ = write!(page, "<section><h2>{}</h2><pre>{}</pre></section>\n", escape_html(name), escape_html(text));
+        let _ = writeln!(page, "<section><h2>{}</h2><pre>{}</pre></section>", escape_html(name), escape_html(text));
     }
     page.push_str("<script>");
     page.push_str(SCRIPT);
@@ -99,7 +99,7 @@ pub(crate) fn missing(environ: &Environ, names: &[&[u8]]) -> Response {
     let above = if is_directory { place.as_slice() } else { place.split_last().map_or(&[][..], |(_, above)| above) };
     push_trail(&mount, &place, above, &mut page);
     let asked = shown(&[environ.script_name(), environ.path_info()].concat());
-    let _ = write!(page, "<p class=\"n\">Not Found: there is no <strong>{}</strong> here.</p>\n", escape_html(&asked));
+    let _ = writeln!(page, "<p class=\"n\">Not Found: there is no <strong>{}</strong> here.</p>", escape_html(&asked));
     let top = if names.is_empty() {
         let mut top = String::new();
         percent_encode(environ.script_name(), b"/", &mut top);
@@ -114,7 +114,7 @@ pub(crate) fn missing(environ: &Environ, names: &[&[u8]]) -> Response {
     } else {
         "<a href=\"./\">One up</a> · "
     };
-    let _ = write!(page, "<p class=\"n\">{up}<a href=\"{top}\">To the top</a></p>\n");
+    let _ = writeln!(page, "<p class=\"n\">{up}<a href=\"{top}\">To the top</a></p>");
     Response::html(end(page)).with_header("Content-Security-Policy", Files::LISTING_POLICY)
 }
 
@@ -196,7 +196,7 @@ fn push_pages(asked: &Asked<'_>, shown: usize, pages: usize, page: &mut String) 
     };
     let (back, on) = (link(shown - 1, "← Back"), link(shown + 1, "Next →"));
     let _ =
-        write!(page, "<nav class=\"bar\" aria-label=\"Pages\">{back}<span>Page {shown} of {pages}</span>{on}</nav>\n");
+        writeln!(page, "<nav class=\"bar\" aria-label=\"Pages\">{back}<span>Page {shown} of {pages}</span>{on}</nav>");
 }
 
 /// The query for a page in an order, as an attribute.
