@@ -307,6 +307,37 @@ fn host_without_an_address_is_all_of_them_and_what_follows_is_served() {
 }
 
 #[test]
+fn a_qr_code_leads_a_telephone_to_the_address() {
+    let mut serving = Serving::start(&["--demo", "--port=0", "--host=0.0.0.0", "--qr"]);
+    let is_code = |line: &String| line.contains(['█', '▀', '▄']);
+    let lines: Vec<String> =
+        serving.log().lines().map(Result::unwrap).skip_while(|line| !is_code(line)).take_while(is_code).collect();
+    // Four dots a module, as `qr.rs` shows it.
+    let (width, height) = (4 * lines[0].chars().count(), 8 * lines.len());
+    let mut picture = format!("P5 {width} {height} 255\n").into_bytes();
+    for y in 0..height {
+        let line: Vec<char> = lines[y / 8].chars().collect();
+        picture.extend((0..width).map(|x| match (line[x / 4], y % 8 < 4) {
+            ('█', _) | ('▀', true) | ('▄', false) => 255,
+            _ => 0,
+        }));
+    }
+    let folder = Folder::new(&[]);
+    folder.write("code.pgm", picture);
+    match Command::new("zbarimg").args(["--raw", "--quiet"]).arg(folder.path().join("code.pgm")).output() {
+        Ok(output) => {
+            let read = String::from_utf8_lossy(&output.stdout).into_owned();
+            // A machine without a network has loopback alone.
+            let (_, port) = serving.address().rsplit_once(':').unwrap();
+            assert!(read.starts_with("http://") && read.ends_with(&format!(":{port}/\n")), "{read:?}");
+            let address = read.trim_end().trim_start_matches("http://").trim_end_matches('/');
+            assert!(ask(address, "GET /here HTTP/1.0\r\n\r\n").contains("PATH_INFO = \"/here\"\n"));
+        }
+        Err(_) => println!("skipped: zbarimg is not installed"),
+    }
+}
+
+#[test]
 fn a_type_that_is_given_stands_before_those_that_are_known() {
     let folder = Folder::new(&[("a.glsl", "void"), ("b.html", "<p>")]);
     let serving = Serving::folder(folder.path(), &["--type", "glsl=text/x-shader", "--type=.HTML=text/plain"]);

@@ -263,6 +263,7 @@ pub const FLAGS: &[Flag] = &[
         "How it shows",
         often(with_short(flag("open", Value::None, "open a browser", Set(|options| options.open = true)), 'o')),
     ),
+    flag("qr", Value::None, "a QR code of the address, also without a terminal", Set(|options| options.qr = true)),
     flag(
         "log",
         Choice("FORMAT", &["auto", "off", "short", "common", "combined", "json"]),

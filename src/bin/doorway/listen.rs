@@ -132,6 +132,12 @@ pub fn urls<'a>(addresses: impl Iterator<Item = &'a Address>) -> Vec<String> {
     urls
 }
 
+/// Whether a URL of [`urls`] is one that only this machine can use.
+pub fn leads_to_loopback(url: &str) -> bool {
+    let authority = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/')).unwrap_or(url);
+    authority.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+}
+
 /// Whether others than this machine can connect.
 pub fn is_public<'a>(mut addresses: impl Iterator<Item = &'a Address>) -> bool {
     addresses.any(|address| matches!(address, Address::Tcp(address) if !address.ip().is_loopback()))

@@ -23,6 +23,7 @@ mod help;
 mod hosts;
 mod listen;
 mod options;
+mod qr;
 mod reload;
 mod signals;
 mod site;
@@ -108,7 +109,7 @@ fn serve(options: &Options) -> io::Result<()> {
     let urls = listen::urls(web.iter());
     print_lines(urls.iter().chain(&lines));
     if !options.quiet {
-        introduce(options, &web, &served, taken);
+        introduce(options, &web, &served, taken, &urls);
     }
     if let (true, Some(url)) = (options.open, urls.first()) {
         open_browser(url);
@@ -132,13 +133,16 @@ fn console(options: &Options) -> Console<io::Stderr> {
         // Written by middleware that knows these formats.
         Format::Combined | Format::Json | Format::Off => Requests::Off,
     };
-    let colour = match options.colour {
+    Console { requests, colour: has_colour(options), place: Mutex::new(io::stderr()) }
+}
+
+fn has_colour(options: &Options) -> bool {
+    match options.colour {
         Colour::Always => true,
         Colour::Never => false,
         // https://no-color.org: set and not empty.
-        Colour::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    };
-    Console { requests, colour, place: Mutex::new(io::stderr()) }
+        Colour::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
 }
 
 fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
@@ -147,7 +151,7 @@ fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
 }
 
-fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16>) {
+fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16>, urls: &[String]) {
     let mut text = String::new();
     if let Some(port) = taken {
         text.push_str(&format!("doorway: port {port} is taken, so this is the next free one; --port chooses\n"));
@@ -162,6 +166,12 @@ fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16
         text.push_str(&format!(
             "doorway: for TLS, --allow-host example.org in place of --host, and: caddy reverse-proxy --from example.org --to 127.0.0.1:{port}\n"
         ));
+    }
+    // For a telephone beside the screen: the first address that it can reach.
+    let lan = urls.iter().find(|url| !listen::leads_to_loopback(url));
+    let shown = if options.qr { lan.or(urls.first()) } else { lan.filter(|_| io::stderr().is_terminal()) };
+    if let Some((url, code)) = shown.and_then(|url| Some((url, qr::Code::of(url.as_bytes())?))) {
+        text.push_str(&format!("{}doorway: {url}\n", code.show(has_colour(options))));
     }
     let _ = io::stderr().write_all(text.as_bytes());
 }
