@@ -4,6 +4,9 @@
 //! auditor can check it off. Numbers are never used twice. 10xx concern the request head, 20xx its content,
 //! 30xx time and load, 40xx the application, 50xx the upstream of a proxy. This table knows nothing of the other rooms.
 
+use std::error::Error;
+use std::io;
+
 macro_rules! causes {
     ($($(#[doc = $sentence:literal])+ $variant:ident = $number:literal, $name:literal, $status:literal;)+) => {
         /// Why a request was refused, a connection closed or a response replaced.
@@ -156,6 +159,14 @@ causes! {
     ContentTruncated = 2021, "content-truncated", 400;
     /// the front server aborted the request.
     RequestAborted = 2022, "request-aborted", 400;
+    /// content of a type that the application does not read.
+    ContentType = 2031, "content-type", 415;
+    /// multipart content that ends before its last boundary.
+    MultipartTruncated = 2032, "multipart-truncated", 400;
+    /// a boundary that neither a line end nor the end follows.
+    MultipartBoundary = 2033, "multipart-boundary", 400;
+    /// the head of a part that breaks the rules of fields, or does not name one field of a form.
+    PartHead = 2034, "part-head", 400;
 
     /// the head was not complete within its deadline.
     HeadDeadline = 3001, "head-deadline", 408;
@@ -244,6 +255,25 @@ impl Cause {
     pub const fn number(self) -> u16 {
         self as u16
     }
+
+    /// The cause that an error is, or carries: `io::Error::new(kind, cause)`. A server answers an application's error with the status of the
+    /// cause in it.
+    ///
+    /// ```
+    /// use std::io;
+    /// use doorway::Cause;
+    ///
+    /// let error = io::Error::new(io::ErrorKind::FileTooLarge, Cause::ContentLong);
+    /// assert_eq!(Cause::of(&error).and_then(Cause::status), Some(413));
+    /// assert_eq!(Cause::of(&io::Error::other("the disk is full")), None);
+    /// ```
+    pub fn of(error: &(dyn Error + 'static)) -> Option<Cause> {
+        let carried: Option<&(dyn Error + 'static)> = match error.downcast_ref::<io::Error>() {
+            Some(error) => error.get_ref().map(|inner| inner as _),
+            None => None,
+        };
+        carried.unwrap_or(error).downcast_ref().copied()
+    }
 }
 
 impl std::fmt::Display for Cause {
@@ -252,7 +282,7 @@ impl std::fmt::Display for Cause {
     }
 }
 
-impl std::error::Error for Cause {}
+impl Error for Cause {}
 
 #[cfg(test)]
 mod tests {

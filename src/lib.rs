@@ -119,7 +119,8 @@ pub use gateway::{
 };
 pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, serve_connection};
 pub use web::{
-    CookieError, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, percent_encode, simple,
+    CookieError, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, multipart, percent_encode,
+    random_token, simple,
 };
 
 /// The name and version under which the server speaks of itself. Not taken from the build, because a vendored copy is built under another

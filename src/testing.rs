@@ -101,15 +101,17 @@ impl Request {
         self.environ.set_errors(Errors::new(errors.clone()));
         let sent = Arc::new(Mutex::new(Sent::default()));
         let mut start_response = StartResponse::new(Box::new(Recorder { sent: Arc::clone(&sent) }));
-        let mut body = application.call(&self.environ, &mut start_response).resolve(&mut start_response).into_blocks();
+        let body = application.call(&self.environ, &mut start_response).resolve(&mut start_response);
 
-        let mut error = None;
+        let mut error =
+            body.failure().map(|error| (Cause::of(error).unwrap_or(Cause::ApplicationError), error.to_string()));
         let mut blocks = Vec::new();
-        if start_response.misuse().is_none() {
+        let mut body = body.into_blocks();
+        if start_response.misuse().is_none() && error.is_none() {
             for block in &mut body {
                 match block {
                     Ok(block) => blocks.push(block.into_owned()),
-                    Err(failed) => error = Some((Cause::BodyFailed, failed.to_string())),
+                    Err(failed) => error = Some((Cause::of(&failed).unwrap_or(Cause::BodyFailed), failed.to_string())),
                 }
                 if error.is_some() {
                     break;
@@ -126,11 +128,11 @@ impl Request {
         let mut sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
         let head =
             sent.head.take().or_else(|| Some((start_response.status()?.clone(), start_response.headers()?.clone())));
-        // A server answers 500 as long as it can, which is as long as nothing was sent.
+        // A server answers with the status of the cause as long as it can, which is as long as nothing was sent.
         let (status, headers) = match (&error, head) {
             (None, Some(head)) => head,
             (Some(_), Some(head)) if start_response.is_sent() || blocks.iter().any(|block| !block.is_empty()) => head,
-            _ => (Status::parse("500 Internal Server Error").unwrap_or_default(), Headers::new()),
+            (error, _) => (refusal(error.as_ref().map(|(cause, _)| *cause)), Headers::new()),
         };
         sent.blocks.append(&mut blocks);
         let errors = std::mem::take(&mut *errors.0.lock().unwrap_or_else(PoisonError::into_inner));
@@ -141,7 +143,8 @@ impl Request {
 /// What an application answered.
 #[derive(Debug)]
 pub struct Response {
-    /// The status it started with, or 500 where a server would answer that.
+    /// The status it started with, or that of the error where a server would answer so: 500, or 400 and the like where the error is, or
+    /// carries, a [`Cause`] of the client's.
     pub status: Status,
     /// The fields it gave, without those that a server adds.
     pub headers: Headers,
@@ -163,6 +166,15 @@ impl Response {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body()).into_owned()
     }
+}
+
+/// The status in place of that of the application.
+fn refusal(cause: Option<Cause>) -> Status {
+    let status = match cause.and_then(|cause| Some((cause.status()?, cause.name()))) {
+        None | Some((500, _)) => Status::parse("500 Internal Server Error"),
+        Some((code, name)) => Status::parse(&format!("{code} {name}")),
+    };
+    status.unwrap_or_default()
 }
 
 #[derive(Default)]

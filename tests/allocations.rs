@@ -1,13 +1,14 @@
 //! Promise: the steady state allocates nothing. A counting allocator watches the whole process, client included.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use doorway::log::Lines;
+use doorway::multipart::{Limits, Parts};
 use doorway::{Body, Environ, Server, StartResponse};
 
 struct Counting;
@@ -85,4 +86,28 @@ fn promise_8_ten_thousand_keep_alive_requests_allocate_nothing() {
     drop(client);
     handle.shutdown(Duration::from_secs(5));
     assert_eq!(allocations, 0);
+}
+
+#[test]
+fn rfc7578_a_part_of_any_length_is_read_without_an_allocation_even_of_near_boundaries() {
+    let _alone = ALONE.lock().unwrap();
+    for block in [&[0xAB; 32][..], b"\r\n--boundarx", b"\r\n--", b"\r"] {
+        let content = block.repeat(4 * 1024 * 1024 / block.len());
+        let head = &b"--boundary\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b\"\r\n\r\n"[..];
+        let input = BufReader::new(head.chain(&content[..]).chain(&b"\r\n--boundary--\r\n"[..]));
+        let mut parts = Parts::new(input, b"boundary", Limits::default()).unwrap();
+        let mut part = parts.next_part().unwrap().unwrap();
+        let mut buffer = [0; 8 * 1024];
+        let (mut length, before) = (0, ALLOCATIONS.load(Ordering::Relaxed));
+        loop {
+            let read = part.read(&mut buffer).unwrap();
+            if read == 0 {
+                break;
+            }
+            length += read;
+        }
+        let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        assert_eq!((length, allocations), (content.len(), 0), "{}", block.escape_ascii());
+        assert!(parts.next_part().unwrap().is_none());
+    }
 }

@@ -51,6 +51,7 @@ fn every_row_about_refusals_names_causes_with_its_status_and_no_cause_of_a_reque
         "Fields",
         "Host",
         "Content",
+        "Forms and other content that an application reads by the library",
         "Packets of a front server",
         "Chunked coding",
         "Expect and the connection",

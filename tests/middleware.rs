@@ -920,7 +920,7 @@ fn a_page_never_comes_after_what_was_sent() {
         Err::<Body, _>("no such row")
     }));
     let response = Request::get("/").call(&application);
-    assert_eq!((&*response.text(), response.error), ("sent", Some((Cause::BodyFailed, "no such row".into()))));
+    assert_eq!((&*response.text(), response.error), ("sent", Some((Cause::ApplicationError, "no such row".into()))));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Both ways to vendor doorway that the README describes, done exactly as it says: a program is made in a folder of its own,
+//! The ways to vendor doorway that docs/vendoring.md describes, done exactly as it says: a program is made in a folder of its own,
 //! compiled and run, and asks its own server once. A copy without the leaves does the same.
 
 use std::fs;
@@ -69,20 +69,20 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn readme() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap()
+fn page() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/vendoring.md")).unwrap()
 }
 
-/// The block of the README in `language` that holds `part`.
+/// The block of the page in `language` that holds `part`.
 fn block(language: &str, part: &str) -> String {
-    let readme = readme();
-    let found = readme
+    let page = page();
+    let found = page
         .split(&format!("```{language}\n"))
         .skip(1)
         .filter_map(|rest| rest.split_once("```"))
         .map(|(block, _)| block)
         .find(|block| block.contains(part));
-    found.unwrap_or_else(|| panic!("the README has no {language} block with {part}")).to_owned()
+    found.unwrap_or_else(|| panic!("the page has no {language} block with {part}")).to_owned()
 }
 
 /// What the command prints; it must succeed.
@@ -119,7 +119,7 @@ fn src_copied_as_a_module_compiles_with_rustc_alone_and_serves() {
     if !is_there(&rustc, "--version") || !is_there("sed", "--version") {
         return;
     }
-    assert!(readme().contains(DECLARATION));
+    assert!(page().contains(DECLARATION));
 
     let folder = Folder::new("module");
     let program = folder.program();
@@ -186,4 +186,42 @@ fn a_path_dependency_builds_without_network_and_serves() {
     let mut command = Command::new(cargo);
     command.args(["run", "--quiet", "--offline"]).current_dir(&program);
     assert_answered(&run(command.env("CARGO_TARGET_DIR", program.join("target"))));
+}
+
+#[test]
+fn a_workspace_that_leaves_the_copy_out_is_checked_without_a_warning_and_does_not_own_it() {
+    let Some(cargo) = std::env::var_os("CARGO") else {
+        println!("skipped: there is no CARGO in the environment");
+        return;
+    };
+    let folder = Folder::new("workspace");
+    let root = &folder.0;
+    copy(&root.join("doorway"), &root.join("third_party/doorway"));
+    fs::write(root.join("program/src/main.rs"), PROGRAM).unwrap();
+    let dependency = block("toml", "[dependencies]").replace("third_party", "../third_party");
+    let package = "[package]\nname = \"program\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n";
+    fs::write(root.join("program/Cargo.toml"), format!("{package}{dependency}")).unwrap();
+
+    let asked = |manifest: &str, arguments: &[&str]| {
+        fs::write(root.join("Cargo.toml"), manifest).unwrap();
+        let mut command = Command::new(&cargo);
+        command.args(arguments).arg("--offline").current_dir(root).env("CARGO_TARGET_DIR", root.join("target"));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), said)
+    };
+    let page = block("toml", "[workspace]");
+    let without = format!("{}resolver = \"3\"\n", page.replace("exclude = [\"third_party/doorway\"]\n", ""));
+    assert!(!without.contains("exclude"), "{without}");
+    let metadata = ["metadata", "--format-version", "1", "--no-deps"];
+    // What the page spares a workspace.
+    let (owned, said) = asked(&without, &metadata);
+    assert!(owned.contains("third_party/doorway#") && said.contains("profiles for the non root package"), "{said}");
+
+    let with = format!("{page}resolver = \"3\"\n");
+    let (_, said) = asked(&with, &["check"]);
+    assert!(!said.contains("warning"), "{said}");
+    let (owned, said) = asked(&with, &metadata);
+    assert!(!owned.contains("third_party/doorway#") && !said.contains("warning"), "{said}");
 }

@@ -41,11 +41,21 @@ use super::{Body, Environ, StartResponse};
 ///
 /// let application: Box<dyn Application> = Box::new(perhaps);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an application",
+    label = "not an application",
+    note = "an application is `fn(&Environ, &mut StartResponse) -> R`; a closure writes the two types out",
+    note = "`R` is `Body`, text, bytes, a `File`, `()`, or a `Result` of one of them; anything else becomes one by `Body::from` or `.into()`",
+    note = "the error of that `Result` has to cross threads: `Box<dyn Error + Send + Sync>` in place of `Box<dyn Error>`",
+    note = "what it captures is shared by threads: `Arc` in place of `Rc`, `Mutex` in place of `RefCell`"
+)]
 pub trait Application: Send + Sync + 'static {
     /// Answers one request. It must call `start_response` before the first byte of the body (or return [`Body::deferred`]).
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body;
 }
 
+// What is wrong is said of the application, and not of a bound in here.
+#[diagnostic::do_not_recommend]
 impl<F, R> Application for F
 where
     F: Fn(&Environ, &mut StartResponse) -> R + Send + Sync + 'static,

@@ -134,12 +134,49 @@ impl StartResponse {
         headers: &[(&str, &str)],
         error: impl fmt::Display,
     ) -> Result<Writer<'_>, StartError> {
-        if self.state == State::Sent {
-            return Err(self.refuse(Cause::HeadSent, error.to_string()));
-        }
-        self.misuse = None;
-        self.replaced = Some(error.to_string());
+        self.again(error.to_string())?;
         self.store(status, |own| fill(own, headers))?;
+        Ok(Writer { start_response: self })
+    }
+
+    /// As [`restart`](StartResponse::restart), with fields built before.
+    ///
+    /// # Errors
+    /// As [`restart`](StartResponse::restart).
+    pub fn restart_with(
+        &mut self,
+        status: &str,
+        headers: &Headers,
+        error: impl fmt::Display,
+    ) -> Result<Writer<'_>, StartError> {
+        self.again(error.to_string())?;
+        self.store(status, |own| own.extend(headers))?;
+        Ok(Writer { start_response: self })
+    }
+
+    /// Exchanges status and all fields of a response that has not begun, or starts one. Nothing is wrong, so the log says nothing: this is for
+    /// middleware, and for an application that learns late what it answers. A wrong call before it stays one.
+    ///
+    /// # Errors
+    /// Once the head is out ([`Cause::HeadSent`]), after a wrong call (that one), and as listed at [`start`](StartResponse::start).
+    ///
+    /// ```
+    /// use doorway::{Body, Environ, Headers, StartResponse};
+    ///
+    /// fn application(_environ: &Environ, start_response: &mut StartResponse) -> Result<Body, doorway::StartError> {
+    ///     start_response.start("200 OK", &[("Content-Type", "text/html")]);
+    ///     start_response.replace("302 Found", &Headers::from(&[("Location", "/elsewhere")]))?;
+    ///     Ok(Body::empty())
+    /// }
+    /// # let response = doorway::testing::Request::get("/").call(&application);
+    /// # assert_eq!((response.status.code(), response.headers.len(), response.error), (302, 1, None));
+    /// ```
+    pub fn replace(&mut self, status: &str, headers: &Headers) -> Result<Writer<'_>, StartError> {
+        match (self.state, &self.misuse) {
+            (State::Sent, _) => return Err(self.refuse(Cause::HeadSent, status.to_owned())),
+            (_, Some(misuse)) => return Err(misuse.clone()),
+            (State::Idle | State::Started | State::Failed, None) => self.store(status, |own| own.extend(headers))?,
+        }
         Ok(Writer { start_response: self })
     }
 
@@ -236,6 +273,16 @@ impl StartResponse {
     /// The error for which `restart` replaced the head, for the log.
     pub(crate) fn take_replaced(&mut self) -> Option<String> {
         self.replaced.take()
+    }
+
+    /// Makes way for another head because of an error, which also mends a wrong call.
+    fn again(&mut self, error: String) -> Result<(), StartError> {
+        if self.state == State::Sent {
+            return Err(self.refuse(Cause::HeadSent, error));
+        }
+        self.misuse = None;
+        self.replaced = Some(error);
+        Ok(())
     }
 
     fn first(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<(), StartError> {
@@ -476,6 +523,28 @@ mod tests {
         assert_eq!(start_response.status().unwrap().code(), 500);
         assert_eq!(start_response.headers().unwrap().iter().collect::<Vec<_>>(), [(&b"C"[..], &b"3"[..])]);
         assert_eq!(start_response.take_replaced().as_deref(), Some("error"));
+    }
+
+    #[test]
+    fn p_sr_08_replace_exchanges_a_head_that_is_not_out_and_leaves_nothing_for_the_log() {
+        let (mut start_response, kept) = fixture();
+        start_response.on_start(|_, headers| headers.add("Outer", "1"));
+        start_response.replace("200 OK", &Headers::from(&[("A", "1")])).unwrap();
+        let mut writer = start_response.replace("404 Gone", &Headers::from(&[("B", "2")])).unwrap();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(*kept.0.lock().unwrap(), ["404 Gone [\"B\", \"Outer\"]", "x"]);
+        assert_eq!(cause(start_response.replace("200 OK", &Headers::new())), Some(Cause::HeadSent));
+        assert_eq!(start_response.take_replaced(), None);
+    }
+
+    #[test]
+    fn p_sr_07_replace_does_not_mend_a_wrong_call_and_restart_does() {
+        let (mut start_response, _) = fixture();
+        start_response.start("200 OK", &[("TE", "x")]);
+        assert_eq!(cause(start_response.replace("200 OK", &Headers::new())), Some(Cause::HopByHop));
+        start_response.restart_with("500 Oops", &Headers::from(&[("A", "1")]), "mended").unwrap();
+        assert!(start_response.misuse().is_none() && start_response.headers().unwrap().contains("a"));
+        assert_eq!(cause(start_response.replace("200 OK", &Headers::from(&[("A", "\r")]))), Some(Cause::HeaderValue));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::cause::Cause;
 use crate::gateway::{Application, Body, Environ, StartResponse, discard_panic};
 
 /// Writes a line for each request, in the format of the constructor. A writer that fails or panics costs the line and nothing else.
@@ -169,8 +170,12 @@ struct Served<'entry> {
     duration: Duration,
 }
 
-/// The status that a server answers an error with: that of a content that failed to arrive (see [`Input`](crate::Input)), or 500.
+/// The status that a server answers an error with: that of its cause, that of a content that failed to arrive (see
+/// [`Input`](crate::Input)), or 500.
 fn status_of(error: &(dyn Error + Send + Sync + 'static)) -> u16 {
+    if let Some(status) = Cause::of(error).and_then(Cause::status) {
+        return status;
+    }
     match error.downcast_ref::<io::Error>().map(io::Error::kind) {
         Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => 400,
         Some(io::ErrorKind::TimedOut) => 408,

@@ -4,14 +4,15 @@
 //! a `restart` counts as it does without this middleware, and its error still reaches the log. What was sent stays sent: a page can
 //! only take the place of a response that has not begun.
 //!
-//! The server itself answers what never reaches an application, a panic, a wrong `start`, and an `Err` that may come from the content
-//! of the request (it knows whether that means 400, 408 or 413).
+//! The server itself answers what never reaches an application, a panic, a wrong `start`, and an `Err` that has a cause of its own or may come
+//! from the content of the request (it knows whether that means 400, 408 or 413).
 
 use std::error::Error;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::cause::Cause;
 use crate::gateway::{Application, Block, Body, Environ, Headers, StartResponse, Status};
 
 /// Fields that describe the body which is replaced. Content-Range stays: with 416 it speaks of the resource (RFC 9110 section 15.5.17).
@@ -150,8 +151,11 @@ impl Choice {
     }
 }
 
-/// Whether an error may have come from reading the content of the request (see [`Input`](crate::Input)).
+/// Whether an error has a cause, or may have come from reading the content of the request (see [`Input`](crate::Input)).
 fn may_be_of_content(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    if Cause::of(error).is_some() {
+        return true;
+    }
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>() {

@@ -5,6 +5,11 @@
 //! believes in the Host field, so comparing that is the cure. It also keeps forged names out of the links that an application
 //! builds from `HTTP_HOST`. It says nothing about who may connect.
 //!
+//! The other way to a server that only listens inside is a request that a page of another site sends to its right name: a form, an image, a
+//! WebSocket. The page cannot read the answer, but what the request does is done. A browser says in Origin whose page it was (the Fetch
+//! Standard, "Origin header"; RFC 6454 section 7), with everything that may change something, and with every WebSocket. Comparing that as well is
+//! [`check_origin`](HostAllowList::check_origin); the Model Context Protocol asks the same of its local servers.
+//!
 //! Behind a front server that replaces Host, put this inside of a [`TrustProxy`](super::TrustProxy) that takes the host.
 
 use std::net::Ipv6Addr;
@@ -20,7 +25,7 @@ use crate::gateway::{Application, Body, Environ, StartResponse};
 /// | `*.example.com` | every name below `example.com`, but not that itself |
 /// | `example.com:8443` | the name at this port; a Host without a port means that of the scheme |
 ///
-/// Names compare without case and without a point at their end.
+/// Names compare without case and without a point at their end. [`local_only`] is the list for a tool on one's own machine.
 ///
 /// ```
 /// use doorway::{app::demo, middleware::HostAllowList, testing::Request};
@@ -33,20 +38,64 @@ use crate::gateway::{Application, Body, Environ, StartResponse};
 pub struct HostAllowList<A> {
     inner: A,
     allowed: Vec<String>,
+    checks_origin: bool,
+}
+
+/// For a tool that serves the machine it runs on: only requests for `localhost` (and names below it), `127.0.0.1` and `[::1]`, at any port, and none
+/// that a page of another site has sent. Listen on a loopback address as well: this says nothing about who may connect.
+///
+/// ```
+/// use doorway::{app::demo, middleware::local_only, testing::Request};
+///
+/// let application = local_only(demo);
+/// let status = |request: Request| request.call(&application).status.code();
+/// assert_eq!(status(Request::post("/", "")), 200);
+/// assert_eq!(status(Request::post("/", "").header("Origin", "http://localhost:5173")), 200);
+/// assert_eq!(status(Request::post("/", "").header("Origin", "https://evil.example")), 403);
+/// assert_eq!(status(Request::get("/").header("Host", "rebound.evil.example")), 421);
+/// ```
+pub fn local_only<A: Application>(inner: A) -> HostAllowList<A> {
+    HostAllowList::new(inner, ["localhost", "*.localhost", "127.0.0.1", "[::1]"]).check_origin()
 }
 
 impl<A: Application> HostAllowList<A> {
     /// Puts itself around an application. An empty list allows nothing.
     pub fn new<H: Into<String>>(inner: A, hosts: impl IntoIterator<Item = H>) -> HostAllowList<A> {
-        HostAllowList { inner, allowed: hosts.into_iter().map(Into::into).collect() }
+        HostAllowList { inner, allowed: hosts.into_iter().map(Into::into).collect(), checks_origin: false }
     }
 
-    fn allows(&self, environ: &Environ) -> bool {
+    /// Also answers 403 to a request that a page of another site has sent: one whose Origin is no `http` or `https` origin of a host in the list
+    /// (`null` is none), or, where a browser sends no Origin with a method that may change something, whose Sec-Fetch-Site is not
+    /// `same-origin` or `none`. Programs other than browsers send neither field and are not affected.
+    ///
+    /// An OPTIONS request changes nothing and goes through, so that a [`Cors`](super::Cors) inside can answer it.
+    pub fn check_origin(mut self) -> HostAllowList<A> {
+        self.checks_origin = true;
+        self
+    }
+
+    /// Whether the page that sent the request, if one did, is of a host in the list.
+    fn allows_origin(&self, environ: &Environ) -> bool {
+        if environ.method() == "OPTIONS" {
+            return true;
+        }
+        if let Some(origin) = environ.header_bytes("origin") {
+            let schemes = [(&b"http://"[..], "http"), (b"https://", "https")];
+            let mut hosts =
+                schemes.iter().filter_map(|(prefix, scheme)| Some((origin.strip_prefix(*prefix)?, *scheme)));
+            return hosts.next().is_some_and(|(host, scheme)| self.covers(host, scheme));
+        }
+        let is_safe = matches!(environ.method(), "GET" | "HEAD");
+        is_safe || matches!(environ.header_bytes("sec-fetch-site"), None | Some(b"same-origin" | b"none"))
+    }
+
+    /// Whether a host is in the list, at its port or that of the scheme.
+    fn covers(&self, host: &[u8], scheme: &str) -> bool {
         // What no name may hold (`evil.test/.example.com`) would lead elsewhere in a link.
-        let Some((name, port)) = environ.bytes("HTTP_HOST").and_then(parts).filter(|(name, _)| is_host(name)) else {
+        let Some((name, port)) = parts(host).filter(|(name, _)| is_host(name)) else {
             return false;
         };
-        let of_scheme: &[u8] = if environ.url_scheme() == "https" { b"443" } else { b"80" };
+        let of_scheme: &[u8] = if scheme == "https" { b"443" } else { b"80" };
         let port = port.unwrap_or(of_scheme);
         self.allowed
             .iter()
@@ -57,11 +106,16 @@ impl<A: Application> HostAllowList<A> {
 
 impl<A: Application> Application for HostAllowList<A> {
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
-        if self.allows(environ) {
-            return self.inner.call(environ, start_response);
-        }
-        start_response.start("421 Misdirected Request", &[("Content-Type", "text/plain")]);
-        Body::from("Misdirected Request\n")
+        let is_for_us = environ.bytes("HTTP_HOST").is_some_and(|host| self.covers(host, environ.url_scheme()));
+        let (status, text) = match is_for_us {
+            true if !self.checks_origin || self.allows_origin(environ) => {
+                return self.inner.call(environ, start_response);
+            }
+            true => ("403 Forbidden", "A page of another site sent this request.\n"),
+            false => ("421 Misdirected Request", "Misdirected Request\n"),
+        };
+        start_response.start(status, &[("Content-Type", "text/plain")]);
+        Body::from(text)
     }
 }
 

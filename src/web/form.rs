@@ -1,11 +1,12 @@
 //! Names and values of a query string, and of a form that a browser sends: `application/x-www-form-urlencoded`.
 //!
 //! URL Standard, section 5.1: pairs are parted by `&`, a name ends at the first `=`, `+` is a space, the rest is
-//! percent-encoding. Reading is forgiving (bad escapes stay literal, a pair without `=` has an empty value) and lazy. Files in
-//! forms (`multipart/form-data`) are not read here.
+//! percent-encoding. Reading is forgiving (bad escapes stay literal, a pair without `=` has an empty value) and lazy. Forms with
+//! files are read by [`multipart`](super::multipart).
 
 use std::borrow::Cow;
 
+use super::content::is_of_type;
 use crate::gateway::{Environ, percent_decode};
 
 /// The names and values of a form or query string as text, in order and with repeats; U+FFFD stands for bytes that are not UTF-8.
@@ -63,26 +64,12 @@ impl Environ {
     /// with any parameters.
     ///
     /// ```
-    /// use std::io::{self, Read};
-    /// use doorway::{Environ, Response, form_pairs, simple};
-    ///
-    /// fn names(environ: &Environ) -> io::Result<Response> {
-    ///     if !environ.is_form() {
-    ///         return Ok(Response::text("send a form").with_status("415 Unsupported Media Type"));
-    ///     }
-    ///     let mut form = Vec::new();
-    ///     environ.input().read_to_end(&mut form)?;
-    ///     let names: Vec<_> = form_pairs(&form).map(|(name, _)| name).collect();
-    ///     Ok(Response::text(names.join(",")))
-    /// }
-    /// # let request = doorway::testing::Request::post("/", "a=1&b=2");
-    /// # let request = request.header("Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
-    /// # assert_eq!(request.call(&simple(names)).text(), "a,b");
+    /// let request = doorway::testing::Request::post("/", "a=1&b=2");
+    /// let environ = request.header("Content-Type", "application/x-www-form-urlencoded; charset=utf-8").environ();
+    /// assert!(environ.is_form());
     /// ```
     pub fn is_form(&self) -> bool {
-        let content_type = self.bytes("CONTENT_TYPE").unwrap_or_default();
-        let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-        media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        is_of_type(self, "application/x-www-form-urlencoded")
     }
 }
 

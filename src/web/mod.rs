@@ -5,18 +5,23 @@
 //!
 //! | for | here |
 //! |---|---|
-//! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies) |
+//! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs), [`Environ::form`](crate::Environ::form) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies), [`multipart`] for forms with files, [`Environ::content`](crate::Environ::content) |
 //! | what it is for, and from whom | [`is_navigation`], [`base64_decode`] |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
-//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`escape_html`] |
+//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`random_token`], [`escape_html`] |
+//! | that of another application, for middleware | [`Response::of`], [`Response::content`] |
 //! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
 //! | who asks another server, or is asked under conditions | [`response_head`], [`date`] |
 
 pub mod date;
+pub(crate) mod entity_tags;
+pub mod multipart;
 pub mod response_head;
 pub(crate) mod weights;
 
 mod base64;
+mod collected;
+mod content;
 mod cookie;
 mod form;
 mod headers;
@@ -24,6 +29,7 @@ mod html;
 mod navigation;
 mod percent;
 mod response;
+mod token;
 mod url;
 
 pub use base64::base64_decode;
@@ -33,3 +39,4 @@ pub use html::escape_html;
 pub use navigation::is_navigation;
 pub use percent::percent_encode;
 pub use response::{Response, simple};
+pub use token::random_token;

@@ -14,6 +14,7 @@ pub mod date;
 pub mod environ;
 pub mod generator;
 pub mod head;
+pub mod multipart;
 pub mod request;
 pub mod target;
 

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::gateway::Environ;
 use crate::http::date::imf_fixdate;
 use crate::web::date::parse_http_date;
+use crate::web::entity_tags::{matches_any, strongly, weakly};
 
 /// How long a file must not have changed before its tag is strong: longer than the tick of any file system (FAT: 2 s).
 const STILL: Duration = Duration::from_secs(2);
@@ -127,44 +128,6 @@ pub(super) fn allows_range(environ: &Environ, validators: &Validators, now: Syst
 /// A time in seconds since 1970.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-// If-Match = "*" / #entity-tag
-fn matches_any(list: &[u8], etag: &str, same: fn(&[u8], &[u8]) -> bool) -> bool {
-    let mut rest = list.trim_ascii();
-    if rest == b"*" {
-        return true;
-    }
-    while let Some((tag, after)) = next_tag(rest) {
-        if same(tag, etag.as_bytes()) {
-            return true;
-        }
-        rest = after;
-    }
-    false
-}
-
-/// The first tag of a list and what stands behind it; `None` at the end and at what is no tag.
-// entity-tag = [ "W/" ] DQUOTE *etagc DQUOTE, and a tag may hold a comma
-fn next_tag(list: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = list.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b','))?;
-    let list = list.get(start..)?;
-    let open = if list.starts_with(b"W/") { 2 } else { 0 };
-    let opaque = list.get(open..)?.strip_prefix(b"\"")?;
-    let end = open + 1 + opaque.iter().position(|byte| *byte == b'"')? + 1;
-    let (tag, after) = list.split_at_checked(end)?;
-    // What follows is a comma or nothing; anything else is no list of tags.
-    let is_list = matches!(after.trim_ascii_start().first(), None | Some(b','));
-    is_list.then_some((tag, after))
-}
-
-/// Section 8.8.3.2: the same, and neither of them weak.
-fn strongly(one: &[u8], other: &[u8]) -> bool {
-    !one.starts_with(b"W/") && one == other
-}
-
-fn weakly(one: &[u8], other: &[u8]) -> bool {
-    one.strip_prefix(b"W/").unwrap_or(one) == other.strip_prefix(b"W/").unwrap_or(other)
 }
 
 #[cfg(test)]
