@@ -6,5 +6,5 @@ mod os;
 mod proxy;
 
 pub use demo::demo;
-pub use files::Files;
+pub use files::{Files, Uploads};
 pub use proxy::{Proxy, UpstreamError};

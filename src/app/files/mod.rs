@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Invariants: nothing outside the root and nothing but a regular file is read; one file that cannot be read is one answer and no more;
-//! what is sent is as long as what was promised. It keeps nothing between requests, so it never serves a stale file. It writes nothing.
+//! what is sent is as long as what was promised. It keeps nothing between requests, so it never serves a stale file. It writes nothing unless
+//! uploads are turned on, and then nothing over anything.
 
 mod coding;
 mod conditions;
@@ -19,6 +20,7 @@ mod multipart;
 mod open;
 mod path;
 mod ranges;
+mod upload;
 mod zip;
 
 use std::fs::{File, Metadata};
@@ -27,6 +29,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use self::conditions::{Validators, Verdict};
+pub use self::upload::Uploads;
+
 use self::mime::Types;
 use self::open::{Place, Refused, Root, Served};
 use self::ranges::Asked;
@@ -36,6 +40,9 @@ use crate::web::{Response, is_navigation};
 
 /// What a file may be asked for by.
 const ALLOW: &str = "GET, HEAD";
+
+/// What may be done where files are taken.
+const ALLOW_UPLOADS: &str = "GET, HEAD, POST, PUT";
 
 /// Serves the files of a directory.
 ///
@@ -69,6 +76,7 @@ pub struct Files {
     index: Vec<String>,
     hidden: bool,
     listing: listing::Options,
+    uploads: Option<Uploads>,
     clean: bool,
     precompressed: bool,
     spa: Option<String>,
@@ -80,8 +88,8 @@ pub struct Files {
 impl Files {
     /// The `Content-Security-Policy` of a listing: nothing is loaded and nothing else runs, whatever a name should manage to become. The one style
     /// and the one script are named by their digests. Middleware that puts something into listings knows by it that it may ask for more.
-    pub const LISTING_POLICY: &'static str = "default-src 'none'; style-src 'sha256-Uf3zs45WzOg8gxg7aoDbQtHQIKRJv7H2HHeFPAC9HrQ='; \
-        script-src 'sha256-bVBzyvnDM//ZFhv34JKMjgNMWWff04/rujmbDkMRIgY='; connect-src 'self'; base-uri 'none'; form-action 'self'";
+    pub const LISTING_POLICY: &'static str = "default-src 'none'; style-src 'sha256-j6YqfL24Uvi2h/m+fBcIk9aDdV65j0bl9rCNa8cY0Jw='; \
+        script-src 'sha256-mqx60rE+/9pIFuAHHPjAQPkBWxuCeSZsvOJgXZvy1L4='; connect-src 'self'; base-uri 'none'; form-action 'self'";
 
     /// The files below a directory. Where it is, is looked up for each request: a path that leads over a link (`current`) is served where
     /// the link leads then, and a directory that is removed and made anew is served again. A relative path is one from the current directory
@@ -107,6 +115,7 @@ impl Files {
             index: vec!["index.html".into()],
             hidden: false,
             listing: listing::Options::default(),
+            uploads: None,
             clean: false,
             precompressed: false,
             spa: None,
@@ -151,6 +160,21 @@ impl Files {
     /// It is cut, and so shows as incomplete, beyond 100,000 entries.
     pub fn archive(mut self, archive: bool) -> Files {
         self.listing.has_archive = archive;
+        self
+    }
+
+    /// Takes files: those of a form that is posted to a directory, and one that is put under its name. A listing has the form. At first nothing is taken
+    /// and nothing written.
+    ///
+    /// | sent | answer |
+    /// |---|---|
+    /// | POST of `multipart/form-data` to a directory | 201 and the names, one a line, a number added to those that were taken; to a browser's form 303 back to the listing |
+    /// | PUT of a whole file under a free name | 201 |
+    /// | PUT under a name that is taken | 409, and what is there stays |
+    /// | by a page of another origin | 403 |
+    /// | more than the limit; more than the disk has room for | 413; 507 |
+    pub fn uploads(mut self, uploads: Uploads) -> Files {
+        self.uploads = Some(uploads);
         self
     }
 
@@ -238,7 +262,9 @@ impl Files {
             if self.listing.has_archive && environ.query_value("zip").is_some() {
                 return Ok(zip::answer(&place, self.hidden, environ));
             }
-            return listing::answer(&root, &place, &wanted.names, self.hidden, self.listing, environ);
+            let takes_files = self.uploads.as_ref().is_some_and(|uploads| uploads.are_taken_at(&wanted.names));
+            let options = listing::Options { takes_files, ..self.listing };
+            return listing::answer(&root, &place, &wanted.names, self.hidden, options, environ);
         }
         Err(Refused::NotFound)
     }
@@ -329,6 +355,23 @@ impl Files {
         Ok(response)
     }
 
+    /// What a client sends to be stored.
+    fn receive(&self, environ: &Environ) -> Result<io::Result<Response>, Refused> {
+        let uploads = self.uploads.as_ref().filter(|_| self.served.only.is_none()).ok_or(Refused::Forbidden)?;
+        // No dot names, also where they are served.
+        let wanted = path::map(environ.path_info(), false).ok_or(Refused::NotFound)?;
+        let is_post = environ.method() == "POST";
+        if is_post && !wanted.has_slash {
+            return Ok(Ok(self.error(environ, 405, "Method Not Allowed").with_header("Allow", ALLOW)));
+        }
+        let root = self.served.root()?;
+        Ok(uploads.receive(environ, &root, &wanted.names, wanted.has_slash))
+    }
+
+    fn allowed(&self) -> &'static str {
+        if self.uploads.is_some() { ALLOW_UPLOADS } else { ALLOW }
+    }
+
     /// The answer where there is no file to send.
     fn refuse(&self, environ: &Environ, refused: Refused) -> Response {
         match refused {
@@ -410,8 +453,16 @@ impl Application for Files {
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
         let mut response = match environ.method() {
             "GET" | "HEAD" => self.find(environ).unwrap_or_else(|refused| self.refuse(environ, refused)),
-            "OPTIONS" => Response::new("204 No Content", ()).with_header("Allow", ALLOW),
-            _ => self.error(environ, 405, "Method Not Allowed").with_header("Allow", ALLOW),
+            "POST" | "PUT" if self.uploads.is_some() => {
+                match self.receive(environ) {
+                    Ok(Ok(response)) => response,
+                    // Not begun, so that the server can answer with what it knows of the content.
+                    Ok(Err(error)) => return Body::from(Err::<Body, _>(error)),
+                    Err(refused) => self.refuse(environ, refused),
+                }
+            }
+            "OPTIONS" => Response::new("204 No Content", ()).with_header("Allow", self.allowed()),
+            _ => self.error(environ, 405, "Method Not Allowed").with_header("Allow", self.allowed()),
         };
         // Said here, because with HEAD the server cannot tell an empty file from a body that was left out.
         if let Some(length) = response.body.known_len().filter(|_| !has_no_content(&response.status)) {

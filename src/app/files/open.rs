@@ -124,6 +124,18 @@ impl Root {
         }
     }
 
+    /// The directory that the names lead to without a link on the way.
+    pub(super) fn locate_directory(&self, names: &[&[u8]]) -> Result<PathBuf, Refused> {
+        let mut path = self.path.clone();
+        for name in names {
+            path.push(os_name(name).ok_or(Refused::NotFound)?);
+            if !fs::symlink_metadata(&path)?.is_dir() {
+                return Err(Refused::NotFound);
+            }
+        }
+        Ok(path)
+    }
+
     /// What an entry of a directory below the root is, or what a link there leads to.
     pub(super) fn look_at(&self, entry: &DirEntry) -> Result<Metadata, Refused> {
         let metadata = entry.metadata()?;

@@ -8,7 +8,7 @@ use doorway::Door;
 
 use crate::doors;
 use crate::options::{Colour, Format, Options};
-use crate::values::{WITH_PAGE, host_of, page_of, placed, prefix_of, seconds_of, type_of};
+use crate::values::{WITH_PAGE, host_of, page_of, placed, prefix_of, seconds_of, size_of, type_of};
 
 /// What one flag is.
 pub struct Flag {
@@ -164,6 +164,24 @@ pub const FLAGS: &[Flag] = &[
             };
             let status = status.ok_or("a page is for 403, 404, 405, 412, 416 or 503")?;
             options.error_pages.push((status, page_of(file)?));
+            Ok(())
+        }),
+    ),
+    often(flag(
+        "upload",
+        Optional("DIR"),
+        "take files in the listings, or below DIR in them",
+        Take(|options, text| {
+            options.upload = Some(if text.is_empty() { String::new() } else { page_of(text)? });
+            Ok(())
+        }),
+    )),
+    flag(
+        "upload-limit",
+        Text("SIZE"),
+        "bytes of one upload, as 500M or 2G (default: none)",
+        Take(|options, text| {
+            options.upload_limit = Some(size_of(text)?);
             Ok(())
         }),
     ),

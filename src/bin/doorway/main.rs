@@ -25,6 +25,7 @@ mod listen;
 mod options;
 mod qr;
 mod reload;
+mod room;
 mod signals;
 mod site;
 mod users;
@@ -93,6 +94,9 @@ fn serve(options: &Options) -> io::Result<()> {
     };
     let server = server.log(console(options)).configure(|settings| {
         settings.threads = options.threads.unwrap_or(settings.threads);
+        if options.upload.is_some() {
+            settings.max_content = None;
+        }
         if !options.proxies.is_empty() {
             // How much an upstream takes is its own affair; cookies and tokens of applications are long.
             settings.max_content = None;
@@ -162,6 +166,9 @@ fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16
             None => "doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can, and --auth FILE asks for a password\n",
             Some(_) => "doorway: whoever can reach this machine is asked for a password, which travels without encryption, as all of it does\n",
         });
+        if options.upload.is_some() && options.auth.is_none() {
+            text.push_str("doorway: whoever can reach this machine can put files there, too, of any size that fits unless --upload-limit says otherwise; --auth FILE asks for a password\n");
+        }
         let port = web.iter().find_map(Address::port).unwrap_or_default();
         text.push_str(&format!(
             "doorway: for TLS, --allow-host example.org in place of --host, and: caddy reverse-proxy --from example.org --to 127.0.0.1:{port}\n"

@@ -23,6 +23,9 @@ pub struct Options {
     pub proxies: Vec<(String, Proxy)>,
     /// How long a server behind the proxy may be silent.
     pub proxy_timeout: Option<Duration>,
+    /// The folder below the served one that takes files; empty for all of it.
+    pub upload: Option<String>,
+    pub upload_limit: Option<u64>,
     pub prefix: Option<String>,
     pub spa: Option<String>,
     /// Empty: `index.html`.
@@ -87,6 +90,8 @@ impl Default for Options {
             mounts: Vec::new(),
             proxies: Vec::new(),
             proxy_timeout: None,
+            upload: None,
+            upload_limit: None,
             prefix: None,
             spa: None,
             index: Vec::new(),
@@ -125,9 +130,11 @@ impl Options {
 
     /// Makes one meaning of all of it: a mount at the root is the folder. What cannot be meant together is an error.
     pub fn settle(&mut self) -> Result<(), String> {
-        let has_pages = self.spa.is_some() || !self.error_pages.is_empty();
+        let has_pages = self.spa.is_some() || self.upload.is_some() || !self.error_pages.is_empty();
         if self.demo && (self.folder.is_some() || self.reload || has_pages) {
-            return Err("--demo serves no folder: leave out the folder, --reload, --spa and --error-page".into());
+            return Err(
+                "--demo serves no folder: leave out the folder, --reload, --spa, --upload and --error-page".into()
+            );
         }
         if self.stdin && (self.port.is_some() || !self.hosts.is_empty() || self.until_eof) {
             return Err("--stdin takes its address from the socket: leave out --port, --host and --until-eof".into());
@@ -138,7 +145,7 @@ impl Options {
         }
         if has_pages && self.has_proxy_at_root() {
             return Err(
-                "there is no folder at /, which --spa and --error-page are about: leave them out, or give --proxy \
+                "there is no folder at /, which --spa, --upload and --error-page are about: leave them out, or give --proxy \
                         another place than /"
                     .into(),
             );

@@ -7,14 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use doorway::app::{self, Files};
+use doorway::app::{self, Files, Uploads};
 use doorway::middleware::{AccessLog, BasicAuth, Mount};
 use doorway::{Application, Environ, StartResponse};
 
 use crate::fields::Fields;
 use crate::options::{Format, Options};
 use crate::reload::{self, Reload};
-use crate::users;
+use crate::{room, users};
 
 /// Applications whose makeup is known only when the command runs.
 type Site = Box<dyn Application>;
@@ -118,7 +118,7 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
     Ok((std::path::absolute(folder)?, files))
 }
 
-/// The pages that take the place of others in the folder at `/`.
+/// What is about the folder at `/` alone: the pages that take the place of others, and uploads.
 fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<Files> {
     let found = |flag: &str, name: &str| {
         if folder.is_file() {
@@ -137,6 +137,18 @@ fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<
     if let Some(name) = &options.spa {
         found("--spa", name)?;
         files = files.spa(name);
+    }
+    if let Some(name) = &options.upload {
+        let place = folder.join(name);
+        if !place.is_dir() {
+            let text = format!("--upload: files are taken by a folder, and {} is none", place.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+        }
+        let uploads = Uploads::new().below(name).room(room::left);
+        files = files.uploads(match options.upload_limit {
+            Some(limit) => uploads.limit(limit),
+            None => uploads,
+        });
     }
     for (status, name) in &options.error_pages {
         found("--error-page", name)?;

@@ -42,6 +42,16 @@ pub fn seconds_of(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of bytes; `k`, `M`, `G` and `T` are powers of 1024.
+pub fn size_of(text: &str) -> Result<u64, String> {
+    let (digits, power) = match text.char_indices().last() {
+        Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], "kMGT".find(unit).map(|power| power as u32 + 1)),
+        _ => (text, Some(0)),
+    };
+    let size = digits.parse::<u64>().ok().zip(power).and_then(|(size, power)| size.checked_mul(1024_u64.pow(power)));
+    size.ok_or_else(|| "a size is a number of bytes, or one with k, M, G or T behind it: 500M".into())
+}
+
 /// `glsl=text/plain` as the end of names and their type.
 pub fn type_of(text: &str) -> Result<(String, String), String> {
     let (extension, content_type) = text.split_once('=').ok_or("write it as EXT=TYPE: glsl=text/plain")?;
@@ -63,5 +73,27 @@ pub fn host_of(text: &str) -> Result<String, String> {
     match !name.is_empty() && name.chars().all(is_name) {
         true => Ok(text.trim_end_matches('.').to_ascii_lowercase()),
         false => Err("write example.org or *.example.org, without http:// and without a port".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_of;
+
+    #[test]
+    fn a_size_is_a_number_with_a_unit_or_without() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("512", Some(512)),
+            ("1k", Some(1024)),
+            ("500M", Some(500 << 20)),
+            ("2G", Some(2 << 30)),
+            ("3T", Some(3 << 40)),
+        ] {
+            assert_eq!(size_of(text).ok(), expected, "{text}");
+        }
+        for text in ["", "k", "-1", "1.5G", "1K", "1GB", "99999999999T", "1\u{e4}"] {
+            assert!(size_of(text).is_err(), "{text}");
+        }
     }
 }

@@ -103,6 +103,8 @@ struct Asked<'call> {
     page: usize,
     /// Whether the directory can be had as one archive.
     has_archive: bool,
+    /// Whether files may be sent to it.
+    takes_files: bool,
     /// The name and the beginning of the text that explains the directory.
     text: Option<(String, String)>,
 }
@@ -112,6 +114,7 @@ struct Asked<'call> {
 pub(super) struct Options {
     pub(super) is_on: bool,
     pub(super) has_archive: bool,
+    pub(super) takes_files: bool,
 }
 
 impl Entry {
@@ -180,9 +183,9 @@ pub(super) fn answer(
         Response::json(json::write(&entries))
     } else {
         let text = read_text(root, names, &entries);
-        let (mount, has_archive) = (environ.script_name(), options.has_archive);
+        let (mount, Options { has_archive, takes_files, .. }) = (environ.script_name(), options);
         let page = environ.query_value("page").and_then(|page| page.parse().ok()).unwrap_or(1);
-        page::answer(&entries, &Asked { mount, names, order, filter: &filter, page, has_archive, text })
+        page::answer(&entries, &Asked { mount, names, order, filter: &filter, page, has_archive, takes_files, text })
     };
     Ok(response.with_header("Vary", "Accept").with_header("X-Content-Type-Options", "nosniff"))
 }

@@ -32,7 +32,14 @@ section{margin-top:1.5rem;border:1px solid var(--l);border-radius:6px}\
 h2{font-size:.875rem;font-weight:600;margin:0;padding:.5rem;border-bottom:1px solid var(--l)}\
 pre{margin:0;padding:.75rem .5rem;white-space:pre-wrap;overflow-wrap:anywhere;font-size:.875rem}\
 .n{padding:0 .5rem}\
+button{font:inherit;color:var(--t);background:var(--h);border:1px solid var(--m);border-radius:4px;padding:.25rem .75rem}\
+body.over{outline:3px dashed var(--a);outline-offset:-6px}\
 @media(max-width:34rem){td:nth-child(3),th:nth-child(3){display:none}}";
+
+/// Works by itself; the script adds progress, a way to stop, and files that are dropped on the page.
+const FORM: &str = "<form class=\"bar\" id=\"upload\" method=\"post\" enctype=\"multipart/form-data\">\
+    <input type=\"file\" name=\"file\" multiple required aria-label=\"Files to upload\"><button>Upload</button>\
+    <progress max=\"1\" value=\"0\" hidden></progress><button type=\"button\" hidden>Stop</button><output></output></form>\n";
 
 const SCRIPT: &str = include_str!("page.js");
 
@@ -48,6 +55,9 @@ fn write(entries: &Entries, asked: &Asked<'_>) -> String {
     let mut page = begin(&title);
     push_trail(&mount, &place, &place, &mut page);
     push_bar(asked, entries, &mut page);
+    if asked.takes_files {
+        page.push_str(FORM);
+    }
     // A caption stands before the rows in HTML; the style puts it below them.
     page.push_str("<table>\n<caption>");
     page.push_str(&summary(entries));
@@ -137,8 +147,9 @@ fn push_trail(mount: &str, place: &[String], above: &[String], page: &mut String
     let top = format!("{mount}/");
     let steps = std::iter::once(top.as_str()).chain(place.iter().map(String::as_str));
     for (index, step) in steps.enumerate() {
-        let slash = if index == 0 { "" } else { "<span>/</span>" };
         let is_here = index == place.len();
+        // A file has none behind it.
+        let slash = if index == 0 || (is_here && above.len() < place.len()) { "" } else { "<span>/</span>" };
         let _ = match above.len().checked_sub(index) {
             Some(up) if !is_here => {
                 let up = if up == 0 { "./".to_owned() } else { "../".repeat(up) };
@@ -260,7 +271,7 @@ mod tests {
 
     fn asked<'a>(mount: &'a [u8], names: &'a [&'a [u8]]) -> Asked<'a> {
         let order = Order { key: Key::Name, is_descending: false };
-        Asked { mount, names, order, filter: "", page: 1, has_archive: true, text: None }
+        Asked { mount, names, order, filter: "", page: 1, has_archive: true, takes_files: true, text: None }
     }
 
     fn page(names: &[&[u8]], mount: &[u8], place: &[&[u8]]) -> String {
@@ -302,9 +313,9 @@ mod tests {
     }
 
     #[test]
-    fn beside_the_names_a_page_is_below_6_kb() {
+    fn beside_the_names_a_page_is_below_7_kb() {
         let one = page(&[b"a"], b"", &[]);
-        assert!(one.len() < 6 * 1024, "{} bytes", one.len());
+        assert!(one.len() < 7 * 1024, "{} bytes", one.len());
         let more = page(&[b"a", b"b"], b"", &[]).len() - one.len();
         assert!(more < 200, "{more} bytes an entry");
         assert!(!one.contains("http://") && !one.contains("https://") && one.matches("<script").count() == 1);
