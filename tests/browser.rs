@@ -3,8 +3,6 @@
 mod browsing;
 mod serving;
 
-use std::time::Duration;
-
 use browsing::{Browser, quoted, text_of};
 use serving::{Folder, Serving};
 

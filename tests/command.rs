@@ -338,6 +338,36 @@ fn a_qr_code_leads_a_telephone_to_the_address() {
 }
 
 #[test]
+fn thirteen_kinds_of_project_files_are_shown_and_not_downloaded() {
+    let folder = Folder::new(&[]);
+    let serving = Serving::folder(folder.path(), &[]);
+    let names = "Cargo.toml ci.yaml main.rs main.go app.ts app.py run.sh table.csv server.log setup.ini NOTES.md README Makefile";
+    for name in names.split(' ') {
+        folder.write(name, "text\n");
+        let response = serving.get(&format!("/{name}"));
+        let shown = ["text/plain; charset=utf-8", "text/markdown; charset=utf-8"];
+        assert!(shown.iter().any(|shown| response.contains(&format!("\r\nContent-Type: {shown}\r\n"))), "{response}");
+        assert!(!response.contains("Content-Disposition"), "{response}");
+    }
+    assert_eq!(names.split(' ').count(), 13);
+}
+
+#[test]
+fn every_cell_of_the_comparison_with_servers_for_local_work_has_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/comparison.md")).unwrap();
+    let section = text.split("\n## Servers for local work\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 13, "{rows:?}");
+    for row in rows {
+        let test = row.trim_end_matches(" |").rsplit(" | ").next().unwrap().trim_matches('`');
+        let (file, name) = test.split_once("::").unwrap();
+        let source = std::fs::read_to_string(root.join(file)).unwrap();
+        assert!(source.contains(&format!("fn {name}(")), "{row}");
+    }
+}
+
+#[test]
 fn a_type_that_is_given_stands_before_those_that_are_known() {
     let folder = Folder::new(&[("a.glsl", "void"), ("b.html", "<p>")]);
     let serving = Serving::folder(folder.path(), &["--type", "glsl=text/x-shader", "--type=.HTML=text/plain"]);
