@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &["server", "door", "gateway"]),
     // Cookies, and heads and dates that were received, follow the rules of the public parser.
     ("web", &["http", "gateway", "cause"]),
-    // Middleware that answers builds whole responses.
+    // Credentials are in base64, and middleware that answers builds whole responses.
     ("middleware", &["web", "gateway", "cause"]),
     // app::Proxy asks another server, and the rules of the wire are those of the public parser.
     ("app", &["web", "http", "gateway", "cause"]),

@@ -184,6 +184,294 @@ fn on_loopback_only_names_of_this_machine_addresses_and_allowed_names_are_answer
 }
 
 #[test]
+fn a_proxied_server_gets_long_cookies_and_may_be_silent_for_as_long_as_the_flag_says() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("/=http://{}", upstream.local_addr().unwrap());
+    let serving = Serving::start(&["--port=0", "--proxy", &proxy, "--proxy-timeout", "1"]);
+    let line = format!("Cookie: {}", "c".repeat(16_384 - "Cookie: ".len()));
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+        .write_all(format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{line}\r\n\r\n").as_bytes())
+        .unwrap();
+    let (mut stream, _) = upstream.accept().unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut room = [0; 4096];
+        let length = stream.read(&mut room).unwrap();
+        assert!(length > 0);
+        head.extend_from_slice(&room[..length]);
+    }
+    assert!(String::from_utf8(head).unwrap().contains(&line));
+    // It has not said a word.
+    let mut response = String::new();
+    client.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 504 "), "{response}");
+}
+
+#[test]
+fn a_download_may_pause_for_as_long_as_the_flag_says() {
+    let folder = Folder::new(&[]);
+    std::fs::File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
+    let mut serving = Serving::folder(folder.path(), &["--stall", "1"]);
+    let mut lines = serving.requests();
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.write_all(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let begin = Instant::now();
+    let line = lines.find(|line| line.contains("stall")).unwrap();
+    assert!((Duration::from_millis(900)..Duration::from_secs(25)).contains(&begin.elapsed()), "{line}");
+    drop(client);
+}
+
+#[test]
+fn pages_have_clean_urls_and_404_html_is_the_error_page_unless_a_flag_says_otherwise() {
+    let folder = Folder::new(&[
+        ("about.html", "about"),
+        ("404.html", "gone"),
+        ("other.html", "other"),
+        ("docs/404.html", "no docs"),
+    ]);
+    let mount = format!("/docs={}/docs", folder.path().display());
+    let serving = Serving::folder(folder.path(), &["--mount", &mount]);
+    assert!(serving.get("/about").ends_with("\r\n\r\nabout"));
+    for (path, page) in [("/none", "gone"), ("/none/", "gone"), ("/docs/none", "no docs")] {
+        let response = serving.get(path);
+        assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with(page), "{path}: {response}");
+    }
+    // It comes and goes with the file.
+    std::fs::remove_file(folder.path().join("404.html")).unwrap();
+    assert!(serving.get("/none").ends_with("Not Found\n"));
+    folder.write("404.html", "gone");
+    let other = Serving::folder(folder.path(), &["--no-clean", "--error-page", "other.html"]);
+    for path in ["/about", "/none"] {
+        let response = other.get(path);
+        assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with("other"), "{path}: {response}");
+    }
+}
+
+#[test]
+fn one_file_is_served_at_the_root_and_by_its_name_and_nothing_else_of_its_folder() {
+    let folder =
+        Folder::new(&[("page.html", "<p>one"), ("other.html", "<p>two"), (".secret", "key"), ("404.html", "gone")]);
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    let serving = Serving::folder(&folder.path().join("page.html"), &[]);
+    for path in ["/", "/page.html"] {
+        let response = serving.get(path);
+        assert!(response.starts_with("HTTP/1.1 200 ") && response.ends_with("\r\n\r\n<p>one"), "{response}");
+    }
+    for path in ["/other.html", "/404.html", "/.secret", "/sub/", "/sub", "/page.html/", "/page", "/../page.html"] {
+        assert!(serving.get(path).starts_with("HTTP/1.1 404 "), "{path}");
+    }
+    // When it is gone there is no listing either.
+    std::fs::remove_file(folder.path().join("page.html")).unwrap();
+    let response = serving.get("/");
+    assert!(response.starts_with("HTTP/1.1 404 ") && !response.contains("other"), "{response}");
+    let hidden = Serving::folder(&folder.path().join(".secret"), &[]);
+    assert!(hidden.get("/").ends_with("key") && hidden.get("/.secret").ends_with("key"));
+    let (code, _, err) = run(&["--spa", folder.path().join("other.html").to_str().unwrap()]);
+    assert!(code == Some(1) && err.contains("--spa is about a folder"), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn one_file_that_is_a_link_is_what_the_link_leads_to_now_and_reload_sees_it_change() {
+    let folder = Folder::new(&[("r1.html", "one"), ("r2.html", "two")]);
+    let link = |to: &str| {
+        std::os::unix::fs::symlink(to, folder.path().join("new")).unwrap();
+        std::fs::rename(folder.path().join("new"), folder.path().join("page.html")).unwrap();
+    };
+    link("r1.html");
+    let serving = Serving::folder(&folder.path().join("page.html"), &["--reload"]);
+    let stamp = || serving.get("/.doorway/stamp").split_once("\r\n\r\n").unwrap().1.to_owned();
+    let first = stamp();
+    assert!(serving.get("/").ends_with("one"));
+    link("r2.html");
+    assert!(serving.get("/").ends_with("two"));
+    let begin = Instant::now();
+    while stamp() == first {
+        assert!(begin.elapsed() < PATIENCE);
+    }
+}
+
+#[test]
+fn host_without_an_address_is_all_of_them_and_what_follows_is_served() {
+    let folder = Folder::new(&[("a.txt", "text")]);
+    let serving = Serving::start(&["--port=0", "--host", folder.path().to_str().unwrap()]);
+    let (_, port) = serving.address().rsplit_once(':').unwrap();
+    assert!(ask(&format!("127.0.0.1:{port}"), "GET /a.txt HTTP/1.0\r\n\r\n").ends_with("text"));
+    if TcpListener::bind("[::1]:0").is_ok() {
+        assert!(ask(&format!("[::1]:{port}"), "GET /a.txt HTTP/1.0\r\n\r\n").ends_with("text"));
+    }
+    let (code, _, err) = run(&["--demo", "--port=0", "--host=127.0.0.1", "--host"]);
+    assert!(code == Some(1) && err.contains("stands alone"), "{err}");
+}
+
+#[test]
+fn a_qr_code_leads_a_telephone_to_the_address() {
+    let mut serving = Serving::start(&["--demo", "--port=0", "--host=0.0.0.0", "--qr"]);
+    let is_code = |line: &String| line.contains(['█', '▀', '▄']);
+    let lines: Vec<String> =
+        serving.log().lines().map(Result::unwrap).skip_while(|line| !is_code(line)).take_while(is_code).collect();
+    // Four dots a module, as `qr.rs` shows it.
+    let (width, height) = (4 * lines[0].chars().count(), 8 * lines.len());
+    let mut picture = format!("P5 {width} {height} 255\n").into_bytes();
+    for y in 0..height {
+        let line: Vec<char> = lines[y / 8].chars().collect();
+        picture.extend((0..width).map(|x| match (line[x / 4], y % 8 < 4) {
+            ('█', _) | ('▀', true) | ('▄', false) => 255,
+            _ => 0,
+        }));
+    }
+    let folder = Folder::new(&[]);
+    folder.write("code.pgm", picture);
+    match Command::new("zbarimg").args(["--raw", "--quiet"]).arg(folder.path().join("code.pgm")).output() {
+        Ok(output) => {
+            let read = String::from_utf8_lossy(&output.stdout).into_owned();
+            // A machine without a network has loopback alone.
+            let (_, port) = serving.address().rsplit_once(':').unwrap();
+            assert!(read.starts_with("http://") && read.ends_with(&format!(":{port}/\n")), "{read:?}");
+            let address = read.trim_end().trim_start_matches("http://").trim_end_matches('/');
+            assert!(ask(address, "GET /here HTTP/1.0\r\n\r\n").contains("PATH_INFO = \"/here\"\n"));
+        }
+        Err(_) => println!("skipped: zbarimg is not installed"),
+    }
+}
+
+#[test]
+fn thirteen_kinds_of_project_files_are_shown_and_not_downloaded() {
+    let folder = Folder::new(&[]);
+    let serving = Serving::folder(folder.path(), &[]);
+    let names = "Cargo.toml ci.yaml main.rs main.go app.ts app.py run.sh table.csv server.log setup.ini NOTES.md README Makefile";
+    for name in names.split(' ') {
+        folder.write(name, "text\n");
+        let response = serving.get(&format!("/{name}"));
+        let shown = ["text/plain; charset=utf-8", "text/markdown; charset=utf-8"];
+        assert!(shown.iter().any(|shown| response.contains(&format!("\r\nContent-Type: {shown}\r\n"))), "{response}");
+        assert!(!response.contains("Content-Disposition"), "{response}");
+    }
+    assert_eq!(names.split(' ').count(), 13);
+}
+
+#[test]
+fn every_cell_of_the_comparison_with_servers_for_local_work_has_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/comparison.md")).unwrap();
+    let section = text.split("\n## Servers for local work\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 13, "{rows:?}");
+    for row in rows {
+        let test = row.trim_end_matches(" |").rsplit(" | ").next().unwrap().trim_matches('`');
+        let (file, name) = test.split_once("::").unwrap();
+        let source = std::fs::read_to_string(root.join(file)).unwrap();
+        assert!(source.contains(&format!("fn {name}(")), "{row}");
+    }
+}
+
+#[test]
+fn a_type_that_is_given_stands_before_those_that_are_known() {
+    let folder = Folder::new(&[("a.glsl", "void"), ("b.html", "<p>")]);
+    let serving = Serving::folder(folder.path(), &["--type", "glsl=text/x-shader", "--type=.HTML=text/plain"]);
+    assert!(serving.get("/a.glsl").contains("\r\nContent-Type: text/x-shader\r\n"));
+    assert!(serving.get("/b.html").contains("\r\nContent-Type: text/plain\r\n"));
+}
+
+/// A file of users outside of what is served, for its owner alone.
+fn users(folder: &Folder) -> String {
+    folder.write("users", "Aladdin:open sesame\n");
+    let path = folder.path().join("users");
+    #[cfg(unix)]
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn with_auth_nothing_is_answered_without_a_password() {
+    let (folder, secrets) = (Folder::new(SITE), Folder::new(&[]));
+    let file = users(&secrets);
+    let upstream = Serving::start(&["--demo", "--port", "0"]);
+    let proxy = format!("/api={}", upstream.url());
+    let flags = ["--auth", &file, "--reload", "--log", "combined", "--proxy", &proxy];
+    let mut serving = Serving::folder(folder.path(), &flags);
+    let ask = |path: &str, fields: &str| {
+        serving.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n"))
+    };
+    let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    for (path, fields) in [
+        ("/", ""),
+        ("/a.txt", ""),
+        ("/none", ""),
+        ("/.doorway/stamp", ""),
+        ("/.doorway/reload.js", ""),
+        ("/api/x", ""),
+        ("/api/x", websocket),
+    ] {
+        let response = ask(path, fields);
+        assert!(response.starts_with("HTTP/1.1 401 "), "{path}: {response}");
+        assert!(
+            response.contains("\r\nWWW-Authenticate: Basic realm=\"doorway\", charset=\"UTF-8\"\r\n"),
+            "{response}"
+        );
+    }
+    let right = "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
+    assert!(ask("/a.txt", right).ends_with("\r\n\r\ntext"));
+    assert!(ask("/.doorway/stamp", right).starts_with("HTTP/1.1 200 "));
+    let passed = ask("/api/x", right);
+    assert!(
+        passed.starts_with("HTTP/1.1 200 ") && !passed.contains("AUTHORIZATION"),
+        "the password was passed on: {passed}"
+    );
+    assert!(ask("/a.txt", "Authorization: Basic QWxhZGRpbjpzZXNhbWU=\r\n").starts_with("HTTP/1.1 401 "));
+    // Who was turned away is in the log, and what live reload asks is not.
+    let lines: Vec<String> = serving.requests().take(5).collect();
+    assert!(lines[0].contains("\"GET / HTTP/1.1\" 401 "), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains(".doorway")), "{lines:?}");
+}
+
+#[test]
+fn a_head_of_ten_megabytes_is_cut_off_before_a_password_is_looked_for() {
+    let (folder, secrets) = (Folder::new(SITE), Folder::new(&[]));
+    let serving = Serving::folder(folder.path(), &["--auth", &users(&secrets)]);
+    let mut client = TcpStream::connect(serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic ");
+    // It answers as soon as the line is too long; what is sent from then on nobody reads.
+    for _ in 0..10 * 16 {
+        if client.write_all(&[b'A'; 64 * 1024]).is_err() {
+            break;
+        }
+    }
+    let mut response = Vec::new();
+    let _ = client.read_to_end(&mut response);
+    let response = String::from_utf8_lossy(&response);
+    assert!(response.is_empty() || response.starts_with("HTTP/1.1 431 "), "{response}");
+    assert!(serving.get("/").starts_with("HTTP/1.1 401 "));
+}
+
+#[test]
+fn a_file_of_users_that_cannot_be_used_is_one_line_that_says_what_to_do() {
+    let (folder, secrets) = (Folder::new(SITE), Folder::new(&[]));
+    let file = users(&secrets);
+    let run_with = |file: &str| {
+        let (code, out, err) = run(&["--port=0", "--auth", file, folder.path().to_str().unwrap()]);
+        assert_eq!((code, &*out, err.lines().count()), (Some(1), "", 1), "{err}");
+        err
+    };
+    assert!(run_with("/none/users").contains("--auth /none/users: "));
+    secrets.write("users", "# nobody yet\n");
+    assert!(run_with(&file).contains("there is no user in it"));
+    secrets.write("users", "a:b\nmistake\n");
+    assert!(run_with(&file).contains("line 2 is not user:password"));
+    let served = users(&folder);
+    assert!(run_with(&served).contains("which is served; put it elsewhere"));
+    #[cfg(unix)]
+    for mode in [0o640, 0o604, 0o620, 0o666] {
+        users(&secrets);
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        assert!(run_with(&file).contains("others can read it; chmod 600 "), "{mode:o}");
+    }
+}
+
+#[test]
 fn an_address_that_others_can_reach_is_shown_with_a_warning() {
     let mut serving = Serving::start(&["--demo", "--host", "0.0.0.0", "--port", "0"]);
     assert!(serving.address().starts_with("127.0.0.1:"), "{}", serving.first_line);
@@ -204,7 +492,6 @@ fn a_folder_that_cannot_be_served_is_one_line_that_says_what_to_do() {
     let root = path("");
     for (arguments, part) in [
         (vec![path("none")], "it is not there; give a folder that is"),
-        (vec![path("a.txt")], "it is a file; give the folder it is in"),
         (vec![format!("--mount=/x={}", path("none"))], "it is not there"),
         (vec!["--spa=app.html".into(), root.clone()], "--spa app.html: there is no such file in "),
         (vec!["--error-page=404.html".into(), root], "--error-page 404.html: there is no such file in "),
@@ -235,10 +522,39 @@ fn wrong_usage_says_what_is_wrong_and_exits_with_2() {
 fn help_and_version_go_to_standard_output_and_exit_with_0() {
     let (code, out, err) = run(&["--help"]);
     assert_eq!((code, &*err), (Some(0), ""));
-    assert!(out.starts_with("doorway [FLAGS] [DIR]") && out.lines().count() < 24, "{out}");
-    assert_eq!(run(&["-h"]).1, out);
+    assert!(out.starts_with("doorway [FLAGS] [DIR") && out.contains("\nExamples:\n"), "{out}");
+    let (code, brief, err) = run(&["-h"]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    assert!(brief.starts_with("doorway [FLAGS] [DIR") && brief.lines().count() <= 25, "{brief}");
     let version = concat!("doorway ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(run(&["--version"]), (Some(0), version.to_owned(), String::new()));
+}
+
+#[test]
+fn the_manual_page_is_shown_without_a_warning() {
+    let (code, page, err) = run(&["--man"]);
+    assert_eq!((code, &*err), (Some(0), ""));
+    let folder = Folder::new(&[("doorway.1", &page)]);
+    let file = folder.path().join("doorway.1");
+    let man = Command::new("man")
+        .arg("--warnings=w")
+        .arg("-l")
+        .arg(&file)
+        .env("MANPAGER", "cat")
+        .env("MANWIDTH", "80")
+        .output();
+    let groff = Command::new("groff").args(["-ww", "-man", "-Tutf8", "-rCHECKSTYLE=3"]).arg(&file).output();
+    for (program, output) in [("man", man), ("groff", groff)] {
+        match output {
+            // Without groff, man cannot format.
+            Ok(output) if output.status.success() && !output.stdout.is_empty() => {
+                assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{program}");
+                let shown = String::from_utf8_lossy(&output.stdout).replace('\u{8}', "");
+                assert!(shown.contains("serve a folder over HTTP"), "{program}: {shown}");
+            }
+            _ => println!("skipped: {program} is not installed, so it did not read the manual page"),
+        }
+    }
 }
 
 #[test]
@@ -254,12 +570,33 @@ fn completions_are_scripts_that_their_shells_understand() {
         child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success(), "{shell}: {script}");
     }
-    let complete = "source /dev/stdin; COMP_WORDS=(doorway --lo); COMP_CWORD=1; _doorway; echo \"${COMPREPLY[@]}\"";
-    if let Ok(mut child) =
-        Command::new("bash").args(["-c", complete]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
-    {
-        child.stdin.take().unwrap().write_all(run(&["--completions", "bash"]).1.as_bytes()).unwrap();
-        assert_eq!(child.wait_with_output().unwrap().stdout, b"--log\n");
+}
+
+#[test]
+fn bash_completes_names_of_flags_and_their_values() {
+    let script = run(&["--completions", "bash"]).1;
+    let folder = Folder::new(&[("site/a.html", ""), ("single.html", "")]);
+    // Words as bash splits them: an equals sign is one.
+    for (words, expected) in [
+        ("doorway --lo", "--log"),
+        ("doorway --log js", "json"),
+        ("doorway --log = sh", "short"),
+        ("doorway --completions = ", "bash fish zsh"),
+        ("doorway --mount /docs = si", "site"),
+        ("doorway si", "single.html site"),
+        ("doorway --error-page si", "single.html site"),
+        ("doorway --port 8", ""),
+    ] {
+        let complete = format!(
+            "source /dev/stdin; COMP_WORDS=({words}); [[ '{words}' == *' ' ]] && COMP_WORDS+=(''); \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _doorway; printf '%s\\n' \"${{COMPREPLY[@]}}\" | sort | xargs"
+        );
+        let mut command = Command::new("bash");
+        command.args(["-c", &complete]).current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let Ok(mut child) = command.spawn() else { return println!("skipped: bash is not installed") };
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected, "{words}");
     }
 }
 

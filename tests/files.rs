@@ -57,7 +57,12 @@ fn a_file_is_sent_with_type_length_validators_and_without_sniffing() {
 #[test]
 fn the_types_that_browsers_insist_on_are_right() {
     let tree = Tree::new();
-    let house = serve(files(&tree));
+    tree.write("program", "\x7fELF\0");
+    tree.write("stream.ts", [b"G".as_slice(), &[0; 187], b"G", &[0; 187]].concat());
+    let house = serve(files(&tree).content_type("glsl", "text/x-own"));
+    assert_eq!(get(&house, "/program", "").field("Content-Type"), Some("application/octet-stream"));
+    let part = get(&house, "/stream.ts", "Range: bytes=187-188\r\n");
+    assert_eq!((part.field("Content-Type"), part.text()), (Some("video/mp2t"), "\0G"));
     for (name, content_type) in [
         ("m.mjs", "text/javascript; charset=utf-8"),
         ("m.js", "text/javascript; charset=utf-8"),
@@ -66,7 +71,9 @@ fn the_types_that_browsers_insist_on_are_right() {
         ("m.CSS", "text/css; charset=utf-8"),
         ("m.woff2", "font/woff2"),
         ("m.unheard", "application/octet-stream"),
-        ("Makefile", "application/octet-stream"),
+        ("Makefile", "text/plain; charset=utf-8"),
+        ("app.ts", "text/plain; charset=utf-8"),
+        ("own.glsl", "text/x-own"),
     ] {
         tree.write(name, "x");
         assert_eq!(get(&house, &format!("/{name}"), "").field("Content-Type"), Some(content_type));
@@ -130,8 +137,9 @@ fn rfc9110_13_preconditions_give_304_and_412_over_the_wire() {
     }
     assert!(unchanged.field("Content-Type").is_none());
     for (fields, expected) in [
-        (format!("If-Modified-Since: {WRITTEN_DATE}\r\n"), 304),
-        ("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n".into(), 200),
+        // The file has an old date and is new all the same.
+        (format!("If-Modified-Since: {WRITTEN_DATE}\r\n"), 200),
+        ("If-Modified-Since: Sun, 06 Nov 1994 08:49:38 GMT\r\n".into(), 200),
         (format!("If-None-Match: \"x\"\r\nIf-Modified-Since: {WRITTEN_DATE}\r\n"), 200),
         ("If-None-Match: *\r\n".into(), 304),
         ("If-Unmodified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n".into(), 412),
@@ -146,7 +154,7 @@ fn rfc9110_13_preconditions_give_304_and_412_over_the_wire() {
     }
     assert_eq!(status(&house, "/none", "If-None-Match: *\r\n"), 404);
 
-    // A change of length or time is a change of the tag.
+    // A change of length or time is a change of the tag, and so is one that leaves both as they were.
     std::fs::write(&path, "xy").unwrap();
     date(&path, WRITTEN);
     assert_eq!(status(&house, "/a.txt", &format!("If-None-Match: {etag}\r\n")), 200);
@@ -154,6 +162,57 @@ fn rfc9110_13_preconditions_give_304_and_412_over_the_wire() {
     date(&path, WRITTEN + 1);
     let second = get(&house, "/a.txt", &format!("If-None-Match: {etag}\r\n"));
     assert_eq!((second.status, second.text()), (200, "y"));
+}
+
+#[cfg(unix)]
+#[test]
+fn rfc9110_8_8_3_other_bytes_of_the_same_length_and_date_have_another_tag() {
+    let tree = Tree::new();
+    let path = tree.write("a.txt", "one");
+    let house = serve(files(&tree));
+    let mut tag = get(&house, "/a.txt", "").field("ETag").unwrap().to_owned();
+    // As `tar -x`, `cp -p` and builds with SOURCE_DATE_EPOCH do it: in place, and with a new file under the old name.
+    let in_place = || std::fs::write(&path, "two").unwrap();
+    let renamed = || std::fs::rename(tree.write("new", "six"), &path).unwrap();
+    for (change, content) in [(&in_place as &dyn Fn(), "two"), (&renamed, "six")] {
+        change();
+        date(&path, WRITTEN);
+        for fields in [format!("If-None-Match: {tag}\r\n"), format!("If-Modified-Since: {WRITTEN_DATE}\r\n")] {
+            let response = get(&house, "/a.txt", &fields);
+            assert_eq!((response.status, response.text()), (200, content), "{fields}");
+        }
+        tag = get(&house, "/a.txt", "").field("ETag").unwrap().to_owned();
+    }
+}
+
+#[test]
+fn rfc9110_13_1_5_a_file_that_has_been_still_has_a_strong_tag_by_which_a_download_goes_on() {
+    let tree = Tree::new();
+    let path = tree.root().join("a.txt");
+    std::fs::write(&path, "0123456789").unwrap();
+    let house = serve(files(&tree));
+    let begin = std::time::Instant::now();
+    let etag = loop {
+        let etag = get(&house, "/a.txt", "").field("ETag").unwrap().to_owned();
+        if !etag.starts_with("W/") {
+            break etag;
+        }
+        assert!(begin.elapsed() < std::time::Duration::from_secs(10), "{etag} stays weak");
+    };
+    assert!(begin.elapsed() > std::time::Duration::from_secs(1), "strong at once");
+    let modified = get(&house, "/a.txt", "").field("Last-Modified").unwrap().to_owned();
+    for (fields, expected) in [
+        (format!("Range: bytes=4-\r\nIf-Range: {etag}\r\n"), 206),
+        (format!("Range: bytes=4-\r\nIf-Range: {modified}\r\n"), 206),
+        (format!("Range: bytes=4-\r\nIf-Range: W/{etag}\r\n"), 200),
+        (format!("If-Match: {etag}\r\n"), 200),
+        (format!("If-Match: W/{etag}\r\n"), 412),
+        (format!("If-None-Match: W/{etag}\r\n"), 304),
+        // The second in which it was written: it could have been written again within it.
+        (format!("If-Modified-Since: {modified}\r\n"), 200),
+    ] {
+        assert_eq!(status(&house, "/a.txt", &fields), expected, "{fields}");
+    }
 }
 
 #[test]
@@ -211,10 +270,9 @@ fn rfc9110_13_1_5_if_range_sends_the_part_of_what_the_client_has_or_everything()
     let house = serve(files(&tree));
     let etag = get(&house, "/a.txt", "").field("ETag").unwrap().to_owned();
     let with = |if_range: &str| status(&house, "/a.txt", &format!("Range: bytes=0-1\r\nIf-Range: {if_range}\r\n"));
-    assert_eq!(with(WRITTEN_DATE), 206);
-    assert_eq!(with("Sun, 06 Nov 1994 08:49:38 GMT"), 200);
-    // A weak tag never says that bytes are the same.
+    // A weak tag never says that bytes are the same, and neither does a date that was given to a file later.
     assert_eq!((with(&etag), with("\"x\""), with("yesterday")), (200, 200, 200));
+    assert_eq!((with(WRITTEN_DATE), with("Sun, 06 Nov 1994 08:49:38 GMT")), (200, 200));
     date(&path, WRITTEN + 60);
     assert_eq!(with(WRITTEN_DATE), 200);
 }
@@ -294,6 +352,40 @@ fn rfc9110_8_4_a_sibling_in_br_or_gzip_is_sent_to_those_who_take_it() {
 }
 
 #[test]
+fn what_is_coded_by_its_own_name_says_so_and_a_coded_form_stands_for_a_name_that_is_not_there() {
+    let tree = Tree::new();
+    for name in ["game.js.br", "game.wasm.gz", "game.data.br", "backup.tar.gz", "data.json.gz", "alone.css.gz"] {
+        tree.write(name, "coded");
+    }
+    for precompressed in [false, true] {
+        let house = serve(files(&tree).precompressed(precompressed));
+        for (target, content_type, coding) in [
+            ("/game.js.br", "text/javascript; charset=utf-8", Some("br")),
+            ("/game.wasm.gz", "application/wasm", Some("gzip")),
+            ("/game.data.br", "application/octet-stream", Some("br")),
+            ("/backup.tar.gz", "application/gzip", None),
+            ("/data.json.gz", "application/gzip", None),
+        ] {
+            let response = get(&house, target, "Accept-Encoding: gzip, br\r\n");
+            assert_eq!((response.status, response.text()), (200, "coded"), "{target}");
+            assert_eq!(
+                (response.field("Content-Type"), response.field("Content-Encoding")),
+                (Some(content_type), coding)
+            );
+        }
+        let alone = get(&house, "/alone.css", "Accept-Encoding: gzip\r\n");
+        match precompressed {
+            true => assert_eq!(
+                (alone.field("Content-Encoding"), alone.field("Vary")),
+                (Some("gzip"), Some("Accept-Encoding"))
+            ),
+            false => assert_eq!(alone.status, 404),
+        }
+        assert_eq!(status(&house, "/alone.css", ""), 404, "it does not take that coding");
+    }
+}
+
+#[test]
 fn a_directory_is_its_index_behind_a_redirect_to_its_slash() {
     let tree = Tree::new();
     tree.write("index.html", "top");
@@ -305,10 +397,12 @@ fn a_directory_is_its_index_behind_a_redirect_to_its_slash() {
         let response = get(&house, target, "");
         (response.status, response.field("Location").unwrap_or_default().to_owned())
     };
-    assert_eq!(location("/a%20b"), (302, "/a%20b/".into()));
-    assert_eq!(location("/a%20b?x=%20&y=/../"), (302, "/a%20b/?x=%20&y=/../".into()));
-    assert_eq!(location("/m"), (302, "/m/".into()));
-    assert_eq!(location("/m/a%20b?q"), (302, "/m/a%20b/?q".into()));
+    // Relative: a front server may have taken a prefix away.
+    assert_eq!(location("/a%20b"), (302, "./a%20b/".into()));
+    assert_eq!(location("/a%20b?x=%20&y=/../"), (302, "./a%20b/?x=%20&y=/../".into()));
+    assert_eq!(location("/m"), (302, "./m/".into()));
+    assert_eq!(location("/m/a%20b?q"), (302, "./a%20b/?q".into()));
+    assert_eq!(location("/m%2Fa%20b?q"), (302, "/m/a%20b/?q".into()));
     let index = get(&house, "/a%20b/?x", "");
     assert_eq!(
         (index.status, index.text(), index.field("Content-Type")),
@@ -349,8 +443,69 @@ fn a_route_of_a_single_page_application_is_its_page_and_a_missing_script_is_404(
         let response = get(&house, target, fields);
         assert_eq!((response.status, response.field("Vary")), (404, Some("Accept")), "{target} {fields}");
     }
+    // A name with a point is a route where a browser opens it, unless it ends as what pages load does.
+    let opened = "Sec-Fetch-Dest: document\r\n";
+    for (target, fields, expected) in [
+        ("/items/1.1", html.to_owned(), 200),
+        ("/u/jane@x.org", html.to_owned(), 200),
+        ("/u/jane@x.org", format!("{html}{opened}"), 200),
+        ("/u/jane@x.org", format!("{html}Sec-Fetch-Dest: empty\r\n"), 404),
+        ("/u/jane@x.org", format!("{html}HX-Request: true\r\n"), 404),
+        ("/items/1.1", "Accept: */*\r\n".into(), 404),
+        ("/main.js", format!("{html}{opened}"), 404),
+        ("/main.js", "Accept: */*\r\nSec-Fetch-Dest: script\r\n".into(), 404),
+    ] {
+        assert_eq!(status(&house, target, &fields), expected, "{target} {fields}");
+    }
     assert_eq!(ask(&house, "POST", "/users/7", html).status, 405);
     assert_eq!(get(&house, "/assets/app.js", html).text(), "js");
+}
+
+#[test]
+fn a_clean_url_is_its_page_where_nothing_else_has_that_name() {
+    let tree = Tree::new();
+    for name in
+        ["about.html", "both", "both.html", "dir/index.html", "dir.html", "v1.0.html", "sub/page.html", ".secret.html"]
+    {
+        tree.write(name, name);
+    }
+    let house = serve(files(&tree).clean_urls(true));
+    for (target, expected) in [
+        ("/about", "about.html"),
+        ("/about?x", "about.html"),
+        ("/about.html", "about.html"),
+        ("/both", "both"),
+        ("/dir/", "dir/index.html"),
+        ("/v1.0", "v1.0.html"),
+        ("/sub/page", "sub/page.html"),
+    ] {
+        let response = get(&house, target, "");
+        assert_eq!((response.status, response.text()), (200, expected), "{target}");
+    }
+    let response = get(&house, "/about", "");
+    assert_eq!(response.field("Content-Type"), Some("text/html; charset=utf-8"));
+    assert_eq!(status(&house, "/dir", ""), 302, "a directory is there");
+    for target in ["/about/", "/none", "/.secret", "/about.htm", "/sub/../about", "/about%00"] {
+        assert_ne!(status(&house, target, ""), 200, "{target}");
+    }
+    check_head(&house, "/about", "");
+    assert_eq!(status(&serve(files(&tree)), "/about", ""), 404, "unless it is wanted");
+}
+
+#[test]
+fn what_is_not_there_is_a_page_that_leads_up_for_a_browser_and_a_line_for_a_program() {
+    let tree = Tree::new();
+    let house = serve(files(&tree));
+    let page = get(&house, "/a%3Cb%3E/c", "Accept: text/html\r\n");
+    assert_eq!((page.status, page.field("Content-Type")), (404, Some("text/html; charset=utf-8")));
+    assert!(
+        page.text().contains("there is no <strong>/a&lt;b&gt;/c</strong> here")
+            && page.text().contains("<a href=\"./../\">To the top</a>")
+    );
+    assert_eq!(page.field("Content-Security-Policy"), Some(Files::LISTING_POLICY));
+    for fields in ["", "Accept: */*\r\n", "Accept: text/html\r\nHX-Request: true\r\n"] {
+        assert_eq!(get(&house, "/a", fields).text(), "Not Found\n", "{fields}");
+    }
 }
 
 #[test]

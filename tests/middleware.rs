@@ -16,7 +16,7 @@ use std::time::Duration;
 use doorway::log::Answer;
 use doorway::middleware::XForwarded::{For, Host, Port, Proto};
 use doorway::middleware::{
-    AccessLog, Buffered, Culprit, ErrorPages, HostAllowList, Level, Lint, Mount, Normalize, TrustProxy,
+    AccessLog, BasicAuth, Buffered, Culprit, ErrorPages, HostAllowList, Level, Lint, Mount, Normalize, TrustProxy,
 };
 use doorway::testing::Request;
 use doorway::{Application, Block, Body, Cause, Environ, Headers, StartResponse, Status, Transmit};
@@ -933,7 +933,7 @@ fn a_page_is_for_errors_only() {
 type Wrap = fn(Box<dyn Application>) -> Box<dyn Application>;
 
 /// Every middleware, in the state in which it lets requests through. The last column says whether changing bytes is its purpose.
-const EVERY: [(&str, Wrap, bool); 13] = [
+const EVERY: [(&str, Wrap, bool); 14] = [
     ("Mount", |inner| Box::new(Mount::new().at("/", inner)), false),
     ("Mount at a prefix", |inner| Box::new(Mount::new().at("/kit", inner)), false),
     ("AccessLog::common", |inner| Box::new(AccessLog::common(inner, io::sink())), false),
@@ -945,6 +945,7 @@ const EVERY: [(&str, Wrap, bool); 13] = [
         false,
     ),
     ("HostAllowList", |inner| Box::new(HostAllowList::new(inner, ["localhost"])), false),
+    ("BasicAuth", |inner| Box::new(with_password(BasicAuth::new(inner, "kit", [("a", "b")]))), false),
     ("Normalize", |inner| Box::new(Normalize::new(inner)), false),
     ("ErrorPages", |inner| Box::new(ErrorPages::new(inner).page(404..=404, "a/b", |_, _| "page".into())), false),
     ("Lint", |inner| Box::new(Lint::with(inner, |_| {})), false),
@@ -952,6 +953,15 @@ const EVERY: [(&str, Wrap, bool); 13] = [
     ("the example's timed", |inner| Box::new(example_middleware::timed(inner)), false),
     ("the example's shout", |inner| Box::new(example_middleware::shout(inner)), true),
 ];
+
+/// Asks by the credentials `a:b`.
+fn with_password(inner: impl Application) -> impl Application {
+    move |environ: &Environ, start_response: &mut StartResponse| {
+        let mut environ = environ.clone();
+        environ.set("HTTP_AUTHORIZATION", "Basic YTpi");
+        inner.call(&environ, start_response)
+    }
+}
 
 /// The ways to answer, by the query. Those from `panics` on need a server around them.
 const WAYS: [&str; 25] = [

@@ -310,6 +310,18 @@ fn the_answer_keeps_its_fields_but_those_of_the_connection() {
 }
 
 #[test]
+fn field_lines_of_16_kib_are_taken_from_an_upstream_and_longer_ones_are_a_502() {
+    let answer = |length: usize| {
+        let cookie = "c".repeat(length - "Set-Cookie: ".len());
+        (format!("HTTP/1.1 200 OK\r\nSet-Cookie: {cookie}\r\nContent-Length: 2\r\n\r\nok"), cookie)
+    };
+    let (said, cookie) = answer(16_384);
+    let response = get(&serve(proxy(saying(said))), "/");
+    assert_eq!((response.status, response.field("Set-Cookie")), (200, Some(&*cookie)));
+    assert_eq!(get(&serve(proxy(saying(answer(16_385).0))), "/").status, 502);
+}
+
+#[test]
 fn rfc9112_6_3_an_answer_that_could_be_read_in_two_ways_is_a_502_with_its_cause_in_the_log() {
     for (answer, cause) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "2002"),

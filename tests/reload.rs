@@ -16,6 +16,15 @@ fn site() -> (Folder, Serving) {
     (folder, serving)
 }
 
+/// What a browser gets that opens a page, over plain HTTP at an address of the network: there it does not say what for.
+fn opened(serving: &Serving, path: &str) -> String {
+    fetched(serving, path, "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n")
+}
+
+fn fetched(serving: &Serving, path: &str, fields: &str) -> String {
+    serving.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n"))
+}
+
 fn stamp(serving: &Serving) -> (String, String) {
     let response = serving.get("/.doorway/stamp");
     assert!(response.contains("\r\nCache-Control: no-store\r\n"), "{response}");
@@ -43,7 +52,7 @@ fn a_page_ends_in_the_script_and_is_as_long_as_it_says() {
     let (page, sheets) = stamp(&serving);
     for (path, begin) in [("/", "<p>one"), ("/big.html", "xxx")] {
         // By HTTP/1.0 a page whose length is not said ends with the connection.
-        let response = serving.ask(&format!("GET {path} HTTP/1.0\r\n\r\n"));
+        let response = serving.ask(&format!("GET {path} HTTP/1.0\r\nAccept: text/html\r\n\r\n"));
         let (head, content) = response.split_once("\r\n\r\n").unwrap();
         let end = format!("<script src=\"/.doorway/reload.js\" data-stamp=\"{page} {sheets}\"></script>\n");
         assert!(content.starts_with(begin) && content.ends_with(&end), "{path}");
@@ -59,25 +68,37 @@ fn a_page_ends_in_the_script_and_is_as_long_as_it_says() {
 #[test]
 fn what_a_script_fetches_and_what_is_no_page_stays_as_it_is() {
     let (_folder, serving) = site();
-    let fetched = |path: &str, what: &str| {
-        serving.ask(&format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nSec-Fetch-Dest: {what}\r\n\r\n"
-        ))
-    };
-    assert!(fetched("/", "empty").ends_with("\r\n\r\n<p>one"));
-    assert!(fetched("/", "document").ends_with("</script>\n"));
-    assert!(serving.get("/data.json").ends_with("\r\n\r\n{}"));
-    let missing = fetched("/missing.js", "script");
+    let html = "Accept: text/html, */*;q=0.5\r\n";
+    for fields in [
+        "Sec-Fetch-Dest: empty\r\n".to_owned(),
+        format!("Sec-Fetch-Dest: empty\r\n{html}"),
+        // Where browsers do not say: what fetch() and htmx send, and others that mark what they ask for.
+        "Accept: */*\r\n".to_owned(),
+        "Accept: */*\r\nHX-Request: true\r\n".to_owned(),
+        format!("{html}HX-Request: true\r\n"),
+        format!("{html}X-Requested-With: XMLHttpRequest\r\n"),
+        String::new(),
+    ] {
+        assert!(fetched(&serving, "/", &fields).ends_with("\r\n\r\n<p>one"), "{fields}");
+    }
+    for fields in ["Sec-Fetch-Dest: document\r\n", "Sec-Fetch-Dest: iframe\r\n", html] {
+        assert!(fetched(&serving, "/", fields).ends_with("</script>\n"), "{fields}");
+    }
+    assert!(opened(&serving, "/data.json").ends_with("\r\n\r\n{}"));
+    let missing = fetched(&serving, "/missing.js", "Sec-Fetch-Dest: script\r\n");
     assert!(missing.starts_with("HTTP/1.1 404 ") && !missing.contains("reload.js"), "{missing}");
 }
 
 #[test]
 fn a_page_that_is_missing_for_a_moment_has_the_script_too() {
     let (folder, serving) = site();
+    let own = "Not Found: there is no <strong>/missing.html</strong> here";
+    assert!(opened(&serving, "/missing.html").contains(own));
     folder.write("404.html", "<p>gone");
-    let with_page = Serving::folder(folder.path(), &["--reload", "--error-page", "404.html"]);
-    for (serving, text) in [(&serving, "<p>Not Found\n<script "), (&with_page, "<p>gone<script ")] {
-        let response = serving.get("/missing.html");
+    folder.write("other.html", "<p>other");
+    let with_page = Serving::folder(folder.path(), &["--reload", "--error-page", "other.html"]);
+    for (serving, text) in [(&serving, "<p>gone<script "), (&with_page, "<p>other<script ")] {
+        let response = opened(serving, "/missing.html");
         assert!(response.starts_with("HTTP/1.1 404 ") && response.ends_with("</script>\n"), "{response}");
         assert!(response.contains(text) && response.contains("\r\nContent-Type: text/html"), "{response}");
     }
@@ -87,14 +108,14 @@ fn a_page_that_is_missing_for_a_moment_has_the_script_too() {
 fn the_policy_of_a_listing_lets_the_script_in_and_that_of_a_page_stays() {
     let folder = Folder::new(&[("a.txt", "x"), ("own/index.html", "<p>one")]);
     let policy = |serving: &Serving, path: &str| {
-        let response = serving.get(path);
+        let response = opened(serving, path);
         assert!(response.ends_with("</script>\n"), "{response}");
         response.lines().find_map(|line| line.strip_prefix("Content-Security-Policy: ")).unwrap_or_default().to_owned()
     };
     let serving = Serving::folder(folder.path(), &["--reload"]);
     let listing = policy(&serving, "/");
     assert!(listing.starts_with("default-src 'none'; "), "{listing}");
-    assert!(listing.ends_with("; script-src 'self'; connect-src 'self'"), "{listing}");
+    assert!(listing.contains("; script-src 'self' 'sha256-") && listing.contains("; connect-src 'self';"), "{listing}");
     assert_eq!(policy(&serving, "/own/"), "");
     // A policy that somebody wrote means what it says.
     let own = "--header=Content-Security-Policy: default-src 'none'";
@@ -125,7 +146,36 @@ fn a_changed_stylesheet_changes_its_number_only_and_any_other_file_the_other_one
     let third = changed(&serving, &second);
     assert_eq!((third.0 == second.0, &third.1), (false, &second.1));
     folder.write("deep/down/new.js", "1");
-    changed(&serving, &third);
+    let fourth = changed(&serving, &third);
+    // Other bytes of the same length under the same date, as builds with SOURCE_DATE_EPOCH write them.
+    let page = folder.path().join("index.html");
+    let date = std::fs::metadata(&page).unwrap().modified().unwrap();
+    folder.write("index.html", "<p>tomorrow".get(..10).unwrap());
+    std::fs::File::options().write(true).open(&page).unwrap().set_modified(date).unwrap();
+    if cfg!(unix) {
+        changed(&serving, &fourth);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_behind_a_link_is_watched_where_the_link_leads_now() {
+    let folder = Folder::new(&[("r1/index.html", "one"), ("r2/index.html", "two")]);
+    let link = |to: &str| {
+        let _ = std::fs::remove_file(folder.path().join("new"));
+        std::os::unix::fs::symlink(to, folder.path().join("new")).unwrap();
+        std::fs::rename(folder.path().join("new"), folder.path().join("current")).unwrap();
+    };
+    link("r1");
+    let serving = Serving::folder(&folder.path().join("current"), &["--reload"]);
+    let first = stamp(&serving);
+    assert!(serving.get("/").ends_with("\r\n\r\none"));
+    link("r2");
+    let second = changed(&serving, &first);
+    std::fs::remove_dir_all(folder.path().join("r1")).unwrap();
+    assert!(serving.get("/").ends_with("\r\n\r\ntwo"));
+    folder.write("r2/index.html", "three");
+    changed(&serving, &second);
 }
 
 #[test]
@@ -153,7 +203,7 @@ fn questions_hold_no_thread_and_do_not_fill_the_log() {
             answer.extend_from_slice(&room[..length]);
         }
     }
-    assert!(serving.get("/").ends_with("</script>\n"));
+    assert!(opened(&serving, "/").ends_with("</script>\n"));
     let line = lines.next().unwrap();
     assert!(line.contains("\"GET / HTTP/1.1\" 200 "), "{line}");
 }

@@ -14,6 +14,6 @@ mod script;
 #[cfg(unix)]
 pub use cgi::Cgi;
 pub use demo::demo;
-pub use files::Files;
+pub use files::{Files, Uploads};
 pub use pass::Pass;
 pub use proxy::{Proxy, UpstreamError};

@@ -8,6 +8,7 @@
 
 use std::ffi::OsStr;
 
+use crate::gateway::percent_decode;
 use crate::web::percent_encode;
 
 /// A path, taken apart.
@@ -87,12 +88,22 @@ pub(super) fn bytes_of(name: &OsStr) -> Option<&[u8]> {
     name.to_str().map(str::as_bytes)
 }
 
-/// Where a directory is that was asked for without its slash: an absolute path that cannot be taken for a host, because it is made anew from
-/// names that are not empty (`//evil.example/..` is an open redirect in other servers, CVE-2021-28861).
-pub(super) fn location(script_name: &[u8], names: &[&[u8]], query: &str) -> String {
-    let mut location = String::from("/");
+/// Where a directory is that was asked for without its slash: beside itself, because a front server may have taken a prefix away that the client
+/// still sees. `target` is what the client asked for, whose last name counts.
+///
+/// It cannot be taken for another host: the relative form begins with `./` and holds one name; the absolute one, for a target whose last name is no
+/// name here (`%2F`), is made anew from names that are not empty (`//evil.example/..` is an open redirect in other servers, CVE-2021-28861).
+pub(super) fn location(target: &[u8], script_name: &[u8], names: &[&[u8]], query: &str) -> String {
     let mount = script_name.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-    for name in mount.chain(names.iter().copied()) {
+    let names: Vec<&[u8]> = mount.chain(names.iter().copied()).collect();
+    let asked = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let mut name = Vec::new();
+    percent_decode(asked.rsplit(|byte| *byte == b'/').next().unwrap_or_default(), &mut name);
+    let (mut location, shown) = match names.last().filter(|last| name == **last) {
+        Some(_) => (String::from("./"), names.split_at(names.len() - 1).1),
+        None => (String::from("/"), names.as_slice()),
+    };
+    for name in shown {
         percent_encode(name, b"", &mut location);
         location.push('/');
     }
@@ -223,17 +234,35 @@ mod tests {
                 let is_well_known = depth == 0 && *name == b".well-known";
                 assert!(hidden || is_well_known || !name.starts_with(b"."), "{}", path.escape_ascii());
             }
-            let location = location(b"", &names, "");
+            let location = location(b"", b"", &names, "");
             assert!(location.starts_with('/') && !location.starts_with("//") && location.ends_with('/'), "{location}");
             assert!(location.bytes().all(|byte| byte.is_ascii_graphic()) && !location.contains('\\'), "{location}");
         }
     }
 
     #[test]
-    fn a_redirect_keeps_mount_and_query_and_names_no_host() {
-        assert_eq!(location(b"", &[b"sub"], ""), "/sub/");
-        assert_eq!(location(b"/docs", &[b"a b", b"\xe4%"], "x=%20&y"), "/docs/a%20b/%E4%25/?x=%20&y");
-        assert_eq!(location(b"//evil.example", &[], ""), "/evil.example/");
-        assert_eq!(location(b"", &[b"evil.example", b"a:b"], ""), "/evil.example/a%3Ab/");
+    fn a_redirect_is_relative_to_what_the_client_asked_for_and_keeps_the_query() {
+        for (target, script_name, names, expected) in [
+            ("/sub", "", &["sub"][..], "./sub/"),
+            // In front of it somebody has taken a prefix away, or has put one there.
+            ("/prefix/sub", "", &["sub"], "./sub/"),
+            ("/docs", "/docs", &[], "./docs/"),
+            ("/docs/a%20b?c/d", "/docs", &["a b"], "./a%20b/"),
+            ("/a:b", "", &["a:b"], "./a%3Ab/"),
+            ("http://localhost/sub", "", &["sub"], "./sub/"),
+            // What a client sees as one name is two here, or was rewritten.
+            ("/a%2Fb", "", &["a", "b"], "/a/b/"),
+            ("/elsewhere", "/docs", &["sub"], "/docs/sub/"),
+            ("", "//evil.example", &[], "/evil.example/"),
+            ("//evil.example", "", &["evil.example"], "./evil.example/"),
+            ("/%2Fevil.example", "", &["evil.example"], "/evil.example/"),
+        ] {
+            let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+            for (query, end) in [("", ""), ("x=%20&y", "?x=%20&y")] {
+                let location = location(target.as_bytes(), script_name.as_bytes(), &names, query);
+                assert_eq!(location, format!("{expected}{end}"), "{target}");
+            }
+        }
+        assert_eq!(location(b"/\xe4%25", b"", &[b"\xe4%"], ""), "./%E4%25/");
     }
 }

@@ -78,7 +78,8 @@ impl Scripts {
         }
         if !rest.starts_with(b"/") {
             let names: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-            return Found::Folder(path::location(environ.script_name(), &names, environ.query_string()));
+            let target = environ.bytes("REQUEST_URI").unwrap_or_default();
+            return Found::Folder(path::location(target, environ.script_name(), &names, environ.query_string()));
         }
         name.push(b'/');
         name.extend_from_slice(index.as_bytes());

@@ -9,7 +9,6 @@
 //! by itself never gets here.
 
 mod line;
-mod user;
 
 use std::error::Error;
 use std::io::{self, Write};

@@ -4,6 +4,7 @@
 //! to the application it is the server, and it keeps the rules of both sides. Whoever does not use them pays nothing for them.
 
 mod access_log;
+mod basic_auth;
 mod blocks;
 mod buffered;
 mod conditional_get;
@@ -16,6 +17,7 @@ mod normalize;
 mod trust_proxy;
 
 pub use access_log::AccessLog;
+pub use basic_auth::BasicAuth;
 pub use buffered::Buffered;
 pub use conditional_get::ConditionalGet;
 pub use cors::Cors;

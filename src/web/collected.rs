@@ -4,7 +4,6 @@
 //! wrong call, a response that was never started and an `Err` are a [`Response`] whose body is that failure, which the server logs and
 //! answers once it is started. Nothing is asked of a body before somebody asks here, so what streams goes on streaming.
 
-use std::any::Any;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -133,10 +132,6 @@ impl Transmit for Written {
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
         self.lock().push(block.to_vec().into());
         Ok(())
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
     }
 }
 

@@ -6,6 +6,7 @@
 //! | for | here |
 //! |---|---|
 //! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs), [`Environ::form`](crate::Environ::form) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies), [`multipart`] for forms with files, [`Environ::content`](crate::Environ::content) |
+//! | what it is for, and from whom | [`is_navigation`], [`base64_decode`] |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
 //! | the response | [`Response`] and [`simple`], [`SetCookie`], [`random_token`], [`escape_html`], [`json_string`] |
 //! | that of another application, for middleware | [`Response::of`], [`Response::content`] |
@@ -16,7 +17,9 @@ pub mod date;
 pub(crate) mod entity_tags;
 pub mod multipart;
 pub mod response_head;
+pub(crate) mod weights;
 
+mod base64;
 mod collected;
 mod content;
 mod cookie;
@@ -24,15 +27,18 @@ mod form;
 mod headers;
 mod html;
 mod json;
+mod navigation;
 mod percent;
 mod response;
 mod token;
 mod url;
 
+pub use base64::base64_decode;
 pub use cookie::{CookieError, SameSite, SetCookie};
 pub use form::{form_bytes, form_pairs};
 pub use html::escape_html;
 pub use json::json_string;
+pub use navigation::is_navigation;
 pub use percent::percent_encode;
 pub use response::{Response, simple};
 pub use token::random_token;

@@ -3,6 +3,9 @@
 //! Nothing but a regular file is ever read. A path is looked at before it is opened, and the open handle once more: the first spares devices
 //! from being opened at all, the second decides. The open itself cannot wait (`O_NONBLOCK`): one FIFO in the tree stops most servers.
 //!
+//! Where the root is, is looked up for each request, because it may be behind a link that is put on another release (`ln -sfn r2 current`), or
+//! have been made anew. A request keeps to the place it found, whatever is exchanged meanwhile.
+//!
 //! Links are served while they lead to something inside the root, by every name on the way. Who may write in the tree can still exchange a
 //! name between the look and the open; `std` has no `openat`. A tree is the operator's, and so is who writes to it.
 
@@ -11,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::app::os;
-use crate::app::path::os_name;
+use crate::app::path::{bytes_of, is_plain, os_name};
 
 /// Why there is no file to send.
 #[derive(Debug)]
@@ -41,13 +44,23 @@ impl From<io::Error> for Refused {
     }
 }
 
-/// The directory that is served.
+/// The directory that is served, by the name that it was given.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// Absolute; may lead over links, which lead elsewhere tomorrow.
+    path: PathBuf,
+    /// Whether links may lead out of it.
+    pub(super) follow: bool,
+    /// The one name in it that is served, where it is one.
+    pub(super) only: Option<Vec<u8>>,
+}
+
+/// Where the directory is, for one request.
 #[derive(Debug)]
 pub(super) struct Root {
     /// Without links.
     path: PathBuf,
-    /// Whether links may lead out of it.
-    pub(super) follow: bool,
+    follow: bool,
 }
 
 /// Something below the root that is there.
@@ -57,15 +70,40 @@ pub(super) struct Place {
     pub(super) metadata: Metadata,
 }
 
-impl Root {
-    pub(super) fn new(path: &Path) -> io::Result<Root> {
-        let path = path.canonicalize()?;
+impl Served {
+    pub(super) fn new(path: &Path) -> io::Result<Served> {
         if !path.metadata()?.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a directory", path.display())));
         }
-        Ok(Root { path, follow: false })
+        Ok(Served { path: std::path::absolute(path)?, follow: false, only: None })
     }
 
+    /// One file, in the directory it is in. A link is followed, since nothing but what was named can be asked for.
+    pub(super) fn of_file(path: &Path) -> io::Result<Served> {
+        let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{} {why}", path.display()));
+        if !path.metadata()?.is_file() {
+            return Err(wrong("is not a file"));
+        }
+        let path = std::path::absolute(path)?;
+        let name = path.file_name().and_then(bytes_of).filter(|name| is_plain(name, cfg!(windows)));
+        let (Some(name), Some(directory)) = (name, path.parent()) else {
+            return Err(wrong("has a name that no URL has"));
+        };
+        Ok(Served { path: directory.to_owned(), follow: true, only: Some(name.to_vec()) })
+    }
+
+    /// Whether names may be asked for: the directory itself stands for the only file in it.
+    pub(super) fn has(&self, names: &[&[u8]]) -> bool {
+        self.only.as_ref().is_none_or(|only| names.is_empty() || names == [only.as_slice()])
+    }
+
+    /// Where it is now.
+    pub(super) fn root(&self) -> Result<Root, Refused> {
+        Ok(Root { path: self.path.canonicalize()?, follow: self.follow })
+    }
+}
+
+impl Root {
     /// What the names lead to.
     pub(super) fn locate(&self, names: &[&[u8]]) -> Result<Place, Refused> {
         let mut path = self.path.clone();
@@ -84,6 +122,18 @@ impl Root {
             Some(metadata) => Ok(Place { path, metadata }),
             None => fs::metadata(&path).map(|metadata| Place { path, metadata }).map_err(Refused::from),
         }
+    }
+
+    /// The directory that the names lead to without a link on the way.
+    pub(super) fn locate_directory(&self, names: &[&[u8]]) -> Result<PathBuf, Refused> {
+        let mut path = self.path.clone();
+        for name in names {
+            path.push(os_name(name).ok_or(Refused::NotFound)?);
+            if !fs::symlink_metadata(&path)?.is_dir() {
+                return Err(Refused::NotFound);
+            }
+        }
+        Ok(path)
     }
 
     /// What an entry of a directory below the root is, or what a link there leads to.

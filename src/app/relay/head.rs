@@ -15,6 +15,10 @@ use crate::web::response_head::{self, Content, Parsed, ResponseHead};
 /// How many interim responses (1xx) may come before the answer.
 const MAX_INTERIM: usize = 16;
 
+/// What an upstream's head may be: a field line as long as servers of applications send them (16 KiB is what Node.js takes for a whole head), for
+/// cookies and policies; for the rest as a request.
+const LIMITS: Limits = Limits { target: 0, field_line: 16_384, fields: 100, head: 65_536 };
+
 /// Where a redirect leads that is to be rewritten; `None` leaves it as it is.
 type Rewrite<'call> = Box<dyn Fn(&[u8]) -> Option<String> + 'call>;
 
@@ -41,7 +45,7 @@ impl TakeHead for HttpHead<'_> {
     fn take(&mut self, received: &mut Vec<u8>) -> Result<Option<Answer>, Failure> {
         let mut spans = Spans::new();
         loop {
-            let (length, answer) = match response_head::parse(received, &Limits::default(), &mut spans) {
+            let (length, answer) = match response_head::parse(received, &LIMITS, &mut spans) {
                 Parsed::Incomplete => return Ok(None),
                 Parsed::Invalid(cause) => return Err(invalid(cause)),
                 Parsed::Complete(head) if head.status() == 101 => {
@@ -165,14 +169,14 @@ impl TakeHead for CgiHead {
         if LINE.starts_with(beginning) {
             return Ok(None);
         }
-        let most = Limits::default().head;
+        let most = LIMITS.head;
         let Some(end) = self.end(received).filter(|end| *end <= most) else {
             return if received.len() < most { Ok(None) } else { Err(invalid(Cause::HeadLong)) };
         };
         let (head, _) = received.split_at(end);
         let as_http = self.as_http(head)?;
         let mut spans = Spans::new();
-        let limits = Limits { head: as_http.len(), ..Limits::default() };
+        let limits = Limits { head: as_http.len(), ..LIMITS };
         let taken = match response_head::parse(&as_http, &limits, &mut spans) {
             Parsed::Invalid(cause) => return Err(invalid(cause)),
             Parsed::Incomplete => return Err(invalid("it has no head")),

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use doorway::app::{Files, Pass, Proxy};
 use doorway::{Application, Body, Environ, StartResponse};
@@ -11,6 +12,9 @@ use doorway::{Application, Body, Environ, StartResponse};
 use crate::options::Options;
 use crate::values::placed;
 use crate::wsgi::Workers;
+
+/// How long a server or a program may be silent.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// One thing behind, which takes the place of a folder.
 #[derive(Clone, Debug)]
@@ -102,13 +106,23 @@ impl Behind {
         }
     }
 
+    /// The folder whose files it shows.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Behind::Php(_, root) => Some(root),
+            Behind::Proxy(_) | Behind::Pass(_) | Behind::Cgi(_) | Behind::Wsgi(_) => None,
+        }
+    }
+
     /// The application that answers for it. Workers that are started for it are added to those there are.
     pub fn open(&self, options: &Options, workers: &mut Vec<Workers>) -> io::Result<Box<dyn Application>> {
+        let silence = options.proxy_timeout.unwrap_or(SILENCE);
+        let patient = |pass: &Pass| pass.clone().first_byte_deadline(silence).progress_deadline(silence);
         Ok(match self {
-            Behind::Proxy(proxy) => Box::new(proxy.clone()),
-            Behind::Pass(pass) => Box::new(pass.clone()),
-            Behind::Php(pass, root) => Box::new(Php::new(pass.clone(), root)?),
-            Behind::Cgi(path) => cgi(path)?,
+            Behind::Proxy(proxy) => Box::new(proxy.clone().first_byte_deadline(silence).progress_deadline(silence)),
+            Behind::Pass(pass) => Box::new(patient(pass)),
+            Behind::Php(pass, root) => Box::new(Php::new(patient(pass), root)?),
+            Behind::Cgi(path) => cgi(path, silence)?,
             Behind::Wsgi(application) => {
                 let started = Workers::start(options.plan(application, workers.len()))?;
                 let application = started.application();
@@ -128,15 +142,15 @@ fn named(flag: &str, path: &Path, error: io::Error) -> io::Error {
 }
 
 #[cfg(unix)]
-fn cgi(path: &Path) -> io::Result<Box<dyn Application>> {
+fn cgi(path: &Path, silence: Duration) -> io::Result<Box<dyn Application>> {
     use doorway::app::Cgi;
 
     let cgi = if path.is_dir() { Cgi::directory(path) } else { Cgi::program(path) };
-    Ok(Box::new(cgi.map_err(|error| named("--cgi", path, error))?))
+    Ok(Box::new(cgi.map_err(|error| named("--cgi", path, error))?.silent_deadline(silence)))
 }
 
 #[cfg(not(unix))]
-fn cgi(path: &Path) -> io::Result<Box<dyn Application>> {
+fn cgi(path: &Path, _silence: Duration) -> io::Result<Box<dyn Application>> {
     Err(named("--cgi", path, io::Error::new(io::ErrorKind::Unsupported, "CGI programs need a Unix system")))
 }
 

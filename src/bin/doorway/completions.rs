@@ -18,8 +18,7 @@ pub fn script(shell: &str) -> String {
 
 fn bash() -> String {
     let mut words = String::new();
-    let mut choices = String::new();
-    let mut free = Vec::new();
+    let (mut choices, mut files, mut free) = (String::new(), Vec::new(), Vec::new());
     for flag in FLAGS {
         let _ = write!(words, " --{}", flag.long);
         if let Some(short) = flag.short {
@@ -32,16 +31,22 @@ fn bash() -> String {
                     writeln!(choices, "    --{}) COMPREPLY=($(compgen -W '{all}' -- \"$word\")); return ;;", flag.long);
             }
             Value::Text(_) => free.push(format!("--{}", flag.long)),
-            Value::None | Value::Path(_) | Value::Optional(_) => {}
+            Value::File(_) | Value::Optional(_) => files.push(format!("--{}", flag.long)),
+            // A folder stands behind a prefix and an equals sign, where bash sees a word of its own.
+            Value::None | Value::Folder(_) | Value::Address(_) => {}
         }
     }
     format!(
-        "_doorway() {{\n    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}\n    COMPREPLY=()\n    \
-         case $before in\n{choices}    {}) return ;;\n    esac\n    \
-         case $word in\n    -*) COMPREPLY=($(compgen -W '{}' -- \"$word\")) ;;\n    \
+        "_doorway() {{\n    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} equals=\n    COMPREPLY=()\n    \
+         if [ \"$word\" = = ]; then word= equals=1\n    \
+         elif [ \"$before\" = = ]; then before=${{COMP_WORDS[COMP_CWORD-2]}} equals=1; fi\n    \
+         case $before in\n{choices}    {}) return ;;\n    {}) COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n    esac\n    \
+         case $equals$word in\n    -*) COMPREPLY=($(compgen -W '{}' -- \"$word\")) ;;\n    \
+         1*) COMPREPLY=($(compgen -d -- \"$word\")) ;;\n    \
          *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n}}\n\
          complete -o filenames -F _doorway doorway\n",
         free.join("|"),
+        files.join("|"),
         words.trim_start()
     )
 }
@@ -53,9 +58,11 @@ fn zsh() -> String {
         let (behind, action) = match flag.value {
             Value::None => ("", String::new()),
             Value::Text(name) => ("=", format!(":{}: ", plain(name))),
-            Value::Path(name) => ("=", format!(":{}:_files", plain(name))),
+            Value::File(name) => ("=", format!(":{}:_files", plain(name))),
+            Value::Folder(name) => ("=", format!(":{}:{{compset -P \"*=\"; _files -/}}", plain(name))),
             Value::Choice(name, all) => ("=", format!(":{}:({})", plain(name), all.join(" "))),
             Value::Optional(name) => ("=-", format!("::{}:_files", plain(name))),
+            Value::Address(name) => ("=-", format!("::{}: ", plain(name))),
         };
         let _ = writeln!(script, "  '*--{}{behind}[{help}]{action}' \\", flag.long);
         if let Some(short) = flag.short {
@@ -63,18 +70,23 @@ fn zsh() -> String {
             let _ = writeln!(script, "  '*-{short}{behind}[{help}]{action}' \\");
         }
     }
-    script.push_str("  '*:folder:_files -/'\n");
+    script.push_str("  '*:folder or file:_files'\n");
     script
 }
+
+/// Folders behind what has been written up to the equals sign.
+const FISH_FOLDERS: &str = "(set -l begin (string match -r \"^.*=\" -- (commandline -ct)); \
+    __fish_complete_directories (string replace -r \"^.*=\" \"\" -- (commandline -ct)) | string replace -r \"^\" -- \"$begin\")";
 
 fn fish() -> String {
     let mut script = String::new();
     for flag in FLAGS {
         let short = flag.short.map_or(String::new(), |short| format!(" -s {short}"));
         let value = match flag.value {
-            Value::None | Value::Optional(_) => String::new(),
+            Value::None | Value::Optional(_) | Value::Address(_) => String::new(),
             Value::Text(_) => " -x".into(),
-            Value::Path(_) => " -r -F".into(),
+            Value::File(_) => " -r -F".into(),
+            Value::Folder(_) => format!(" -x -a '{FISH_FOLDERS}'"),
             Value::Choice(_, all) => format!(" -x -a '{}'", all.join(" ")),
         };
         let _ = writeln!(script, "complete -c doorway -l {}{short}{value} -d '{}'", flag.long, quoted(flag));
@@ -89,7 +101,7 @@ fn quoted(flag: &Flag) -> String {
 
 /// The name of a value without what zsh would read as syntax.
 fn plain(name: &str) -> String {
-    name.replace(['\'', ':'], "")
+    name.replace(['\'', ':', '[', ']'], "")
 }
 
 #[cfg(test)]

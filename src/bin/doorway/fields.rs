@@ -14,6 +14,8 @@ impl<A: Application> Fields<A> {
         let mut fields = Headers::new();
         if cors {
             fields.add("Access-Control-Allow-Origin", "*");
+            // Of the rest a script sees a handful of fields only, without those by which it fetches the parts of a file.
+            fields.add("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag, Location");
         }
         if coi {
             fields.add("Cross-Origin-Opener-Policy", "same-origin");
@@ -67,6 +69,7 @@ mod tests {
         let headers = Request::get("/").call(&Fields::new(demo, &own, true, true)).headers;
         for (name, value) in [
             ("Access-Control-Allow-Origin", "*"),
+            ("Access-Control-Expose-Headers", "Accept-Ranges, Content-Length, Content-Range, ETag, Location"),
             ("Cross-Origin-Opener-Policy", "same-origin"),
             ("Cross-Origin-Embedder-Policy", "require-corp"),
             ("Cross-Origin-Resource-Policy", "same-site"),

@@ -1,10 +1,7 @@
-//! The flags of the command: one table from which parsing, help and completions are made.
+//! The flags of the command: one table from which parsing, help, manual page and completions are made.
 //!
-//! `--flag value`, `--flag=value`, `-f value`; an optional value only behind `=`; `--` ends the flags; one folder may stand anywhere.
-//! What is not understood is an error that says what to write instead, because a command that guesses serves the wrong folder to
-//! the wrong people. Nothing here looks at the system: whether a folder is there is found out later.
+//! They stand in groups, in the order in which they are explained. Each has one line; nothing here is about one use of them.
 
-use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,17 +10,19 @@ use doorway::Door;
 use crate::behind::Behind;
 use crate::doors;
 use crate::options::{Colour, Format, Options};
-use crate::values::{WITH_PAGE, distance, host_of, page_of, placed, prefix_of};
+use crate::values::{WITH_PAGE, host_of, page_of, placed, prefix_of, seconds_of, size_of, type_of};
 
 /// What one flag is.
 pub struct Flag {
     pub long: &'static str,
     pub short: Option<char>,
     pub value: Value,
-    /// One short sentence; that of a flag which shares a line stands behind that of the flag before it.
+    /// What it does, in a few words that fit its line.
     pub help: &'static str,
-    /// Whether it stands on the line of the flag before it in the help.
-    pub shares_line: bool,
+    /// The title of the group that begins with it.
+    pub group: Option<&'static str>,
+    /// Whether `-h` shows it.
+    pub is_often_used: bool,
     pub apply: Apply,
 }
 
@@ -33,12 +32,16 @@ pub enum Value {
     None,
     /// Anything, with its name in the help.
     Text(&'static str),
-    /// A file or a folder, with its name in the help.
-    Path(&'static str),
+    /// A file, with its name in the help.
+    File(&'static str),
+    /// A folder behind an equals sign.
+    Folder(&'static str),
     /// One of these.
     Choice(&'static str, &'static [&'static str]),
-    /// May be left out.
+    /// May be left out; stands behind an equals sign.
     Optional(&'static str),
+    /// May be left out; the next argument is meant where it is an address.
+    Address(&'static str),
 }
 
 /// What a flag does.
@@ -53,19 +56,12 @@ pub enum Apply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     Help,
+    Manual,
     Version,
 }
 
-/// What the arguments come to.
-#[derive(Debug)]
-pub enum Parsed {
-    Serve(Box<Options>),
-    Completions(String),
-    Asked(Asked),
-}
-
 const fn flag(long: &'static str, value: Value, help: &'static str, apply: Apply) -> Flag {
-    Flag { long, short: None, value, help, shares_line: false, apply }
+    Flag { long, short: None, value, help, group: None, is_often_used: false, apply }
 }
 
 const fn with_short(mut flag: Flag, short: char) -> Flag {
@@ -73,17 +69,23 @@ const fn with_short(mut flag: Flag, short: char) -> Flag {
     flag
 }
 
-const fn beside(mut flag: Flag) -> Flag {
-    flag.shares_line = true;
+const fn often(mut flag: Flag) -> Flag {
+    flag.is_often_used = true;
     flag
 }
 
-const fn door(long: &'static str, help: &'static str, apply: Apply) -> Flag {
-    flag(long, Value::Text("A"), help, apply)
+const fn group(title: &'static str, mut flag: Flag) -> Flag {
+    flag.group = Some(title);
+    flag
 }
 
 fn add_door(options: &mut Options, door: Door, address: &str) -> Result<(), String> {
     options.doors.push(doors::read(door, address)?);
+    Ok(())
+}
+
+fn add_behind(options: &mut Options, read: Result<(String, Behind), String>) -> Result<(), String> {
+    options.behind.push(read?);
     Ok(())
 }
 
@@ -92,144 +94,133 @@ fn up_to(text: &str, most: usize, what: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("{what} are a number from 1 to {most}"))
 }
 
-fn add_behind(options: &mut Options, read: Result<(String, Behind), String>) -> Result<(), String> {
-    options.behind.push(read?);
-    Ok(())
-}
-
 use Apply::{Ask, Set, Take};
-use Value::{Choice, Optional, Path, Text};
+use Value::{Address, Choice, File, Folder, Optional, Text};
 
 /// Every flag, in the order of the help.
 pub const FLAGS: &[Flag] = &[
-    with_short(
-        flag(
-            "port",
-            Text("PORT"),
-            "port; 0 takes any (default 8000 or the next free)",
+    group(
+        "What is served",
+        often(flag(
+            "mount",
+            Folder("/P=DIR"),
+            "another folder, under /P; may be repeated",
             Take(|options, text| {
-                options.port = Some(text.parse().map_err(|_| "a port is a number from 0 to 65535")?);
+                let (prefix, folder) = placed(text, "/docs=DIR")?;
+                options.mounts.push((prefix, PathBuf::from(folder)));
                 Ok(())
             }),
-        ),
-        'p',
+        )),
     ),
-    flag(
-        "host",
-        Text("ADDR"),
-        "address (default: this machine only); 0.0.0.0: all",
-        Take(|options, text| {
-            options.hosts.push(text.to_owned());
-            Ok(())
-        }),
-    ),
-    flag(
-        "mount",
-        Path("/P=DIR"),
-        "serve another folder under /P; may be repeated",
-        Take(|options, text| {
-            let (prefix, folder) = placed(text, "/docs=DIR")?;
-            options.mounts.push((prefix, PathBuf::from(folder)));
-            Ok(())
-        }),
-    ),
-    flag(
+    often(flag(
         "proxy",
         Text("/P=URL"),
         "pass /P on to the server at URL; may be repeated",
         Take(|options, text| add_behind(options, Behind::proxy(text))),
-    ),
+    )),
     flag(
         "pass",
         Text("/P=PROTO:A"),
-        "by uwsgi, scgi or fastcgi",
+        "the same by uwsgi, scgi or fastcgi, to address A",
         Take(|options, text| add_behind(options, Behind::pass(text))),
     ),
-    beside(flag("cgi", Path("/P=X"), "CGI programs", Take(|options, text| add_behind(options, Behind::cgi(text))))),
     flag(
-        "wsgi",
-        Text("M:F"),
-        "application F of Python module M",
-        Take(|options, text| add_behind(options, Behind::wsgi(text))),
+        "cgi",
+        Folder("/P=DIR"),
+        "CGI programs of DIR, or a program; may be repeated",
+        Take(|options, text| add_behind(options, Behind::cgi(text))),
     ),
-    beside(flag(
+    flag(
+        "proxy-timeout",
+        Text("SEC"),
+        "silence of these three (default 60; 0: no limit)",
+        Take(|options, text| {
+            options.proxy_timeout = Some(seconds_of(text)?);
+            Ok(())
+        }),
+    ),
+    flag(
+        "prefix",
+        Text("/P"),
+        "all of it under /P",
+        Take(|options, text| {
+            options.prefix = Some(prefix_of(text)?);
+            Ok(())
+        }),
+    ),
+    flag("demo", Value::None, "a page that shows the request, and no folder", Set(|options| options.demo = true)),
+    group(
+        "Applications in Python",
+        often(flag(
+            "wsgi",
+            Text("[/P=]M:F"),
+            "application F of module M, at / or under /P",
+            Take(|options, text| add_behind(options, Behind::wsgi(text))),
+        )),
+    ),
+    flag(
         "python",
-        Path("PATH"),
-        "by this Python",
+        File("PATH"),
+        "by this Python (default: that of the environment)",
         Take(|options, text| {
             options.python = Some(PathBuf::from(text));
             Ok(())
         }),
-    )),
+    ),
     flag(
         "workers",
         Text("N"),
-        "its processes (1)",
+        "processes of each application (default 1)",
         Take(|options, text| {
             options.workers = up_to(text, 256, "workers")?;
             Ok(())
         }),
     ),
-    beside(flag(
+    flag(
         "worker-threads",
         Text("N"),
-        "threads of each (4)",
+        "calls that a process answers at once (default 4)",
         Take(|options, text| {
             options.worker_threads = up_to(text, 256, "threads of a worker")?;
             Ok(())
         }),
-    )),
+    ),
     flag(
         "worker-timeout",
-        Text("S"),
-        "for a call (30)",
+        Text("SEC"),
+        "how long a call may last (default 30)",
         Take(|options, text| {
             let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
             options.worker_timeout = Duration::from_secs_f64(seconds.ok_or("a timeout is seconds, from 0.1 to 86400")?);
             Ok(())
         }),
     ),
-    beside(flag(
+    flag(
         "max-requests",
         Text("N"),
-        "then a new process",
+        "requests until a process is replaced (default: none)",
         Take(|options, text| {
             let most = text.parse().ok().filter(|most| *most > 0);
             options.max_requests = Some(most.ok_or("requests are a number from 1 on")?);
             Ok(())
         }),
-    )),
-    flag(
-        "prefix",
-        Text("/P"),
-        "serve all under /P",
-        Take(|options, text| {
-            options.prefix = Some(prefix_of(text)?);
-            Ok(())
-        }),
     ),
-    beside(flag(
-        "allow-host",
-        Text("NAME"),
-        "answer to NAME too",
-        Take(|options, text| {
-            options.allowed_hosts.push(host_of(text)?);
-            Ok(())
-        }),
-    )),
-    flag(
-        "spa",
-        Optional("FILE"),
-        "answer unknown routes with FILE",
-        Take(|options, text| {
-            options.spa = Some(page_of(if text.is_empty() { "index.html" } else { text })?);
-            Ok(())
-        }),
+    group(
+        "How a folder is served",
+        often(flag(
+            "spa",
+            Optional("FILE"),
+            "answer unknown routes with FILE (default index.html)",
+            Take(|options, text| {
+                options.spa = Some(page_of(if text.is_empty() { "index.html" } else { text })?);
+                Ok(())
+            }),
+        )),
     ),
-    beside(flag(
+    flag(
         "index",
         Text("FILE"),
-        "for a folder",
+        "FILE stands for its folder (default index.html)",
         Take(|options, text| {
             if text.is_empty() || text.contains(['/', '\\']) {
                 return Err("an index is the name of a file, without a path".into());
@@ -237,10 +228,10 @@ pub const FLAGS: &[Flag] = &[
             options.index.push(text.to_owned());
             Ok(())
         }),
-    )),
+    ),
     flag(
         "error-page",
-        Path("FILE"),
+        File("FILE"),
         "page for 404; or 403=, 405=, 412=, 416=, 503=FILE",
         Take(|options, text| {
             let (status, file) = match text.split_once('=') {
@@ -252,10 +243,104 @@ pub const FLAGS: &[Flag] = &[
             Ok(())
         }),
     ),
+    often(flag(
+        "upload",
+        Optional("DIR"),
+        "take files in the listings, or below DIR in them",
+        Take(|options, text| {
+            options.upload = Some(if text.is_empty() { String::new() } else { page_of(text)? });
+            Ok(())
+        }),
+    )),
+    flag(
+        "upload-limit",
+        Text("SIZE"),
+        "bytes of one upload, as 500M or 2G (default: none)",
+        Take(|options, text| {
+            options.upload_limit = Some(size_of(text)?);
+            Ok(())
+        }),
+    ),
+    often(flag("no-list", Value::None, "no listings of folders", Set(|options| options.list = false))),
+    flag("no-clean", Value::None, "/about is not about.html", Set(|options| options.clean = false)),
+    often(flag("dotfiles", Value::None, "names that begin with a dot, too", Set(|options| options.dotfiles = true))),
+    flag("follow", Value::None, "follow links that lead out of the folder", Set(|options| options.follow = true)),
+    flag("gz", Value::None, "FILE.br or .gz in place of FILE, if clients take it", Set(|options| options.gz = true)),
+    flag(
+        "type",
+        Text("EXT=TYPE"),
+        "the type of files that end in .EXT; may be repeated",
+        Take(|options, text| {
+            options.types.push(type_of(text)?);
+            Ok(())
+        }),
+    ),
+    often(flag("reload", Value::None, "load pages anew when a file changes", Set(|options| options.reload = true))),
+    group(
+        "Where",
+        often(with_short(
+            flag(
+                "port",
+                Text("PORT"),
+                "0 takes any (default 8000, or the next free)",
+                Take(|options, text| {
+                    options.port = Some(text.parse().map_err(|_| "a port is a number from 0 to 65535")?);
+                    Ok(())
+                }),
+            ),
+            'p',
+        )),
+    ),
+    often(flag(
+        "host",
+        Address("[ADDR]"),
+        "an address of this machine; without ADDR all",
+        Take(|options, text| {
+            options.hosts.push(text.to_owned());
+            Ok(())
+        }),
+    )),
+    flag(
+        "uwsgi",
+        Text("ADDRESS"),
+        "for a front server; HOST:PORT or unix:PATH",
+        Take(|options, text| add_door(options, Door::Uwsgi, text)),
+    ),
+    flag("scgi", Text("ADDRESS"), "the same, by SCGI", Take(|options, text| add_door(options, Door::Scgi, text))),
+    flag(
+        "fastcgi",
+        Text("ADDRESS"),
+        "the same, by FastCGI",
+        Take(|options, text| add_door(options, Door::FastCgi, text)),
+    ),
+    flag("stdin", Value::None, "standard input is the socket (inetd, systemd)", Set(|options| options.stdin = true)),
+    group(
+        "For whom",
+        flag(
+            "allow-host",
+            Text("NAME"),
+            "answer to NAME, or *.NAME, too; may be repeated",
+            Take(|options, text| {
+                options.allowed_hosts.push(host_of(text)?);
+                Ok(())
+            }),
+        ),
+    ),
+    often(flag(
+        "auth",
+        File("FILE"),
+        "ask for a password; FILE has user:password lines",
+        Take(|options, text| {
+            options.auth = Some(PathBuf::from(text));
+            Ok(())
+        }),
+    )),
+    often(flag("cors", Value::None, "let any site read what is served", Set(|options| options.cors = true))),
+    flag("coi", Value::None, "isolate pages, for SharedArrayBuffer and threads", Set(|options| options.coi = true)),
     flag(
         "header",
         Text("'K: V'"),
-        "add a field to every response; may be repeated",
+        "a field for every response; may be repeated",
         Take(|options, text| {
             let (name, value) = text.split_once(':').ok_or("a field is 'Name: value'")?;
             let mut one = doorway::Headers::new();
@@ -268,14 +353,11 @@ pub const FLAGS: &[Flag] = &[
             Ok(())
         }),
     ),
-    flag("cors", Value::None, "let any site read", Set(|options| options.cors = true)),
-    beside(flag("coi", Value::None, "isolate", Set(|options| options.coi = true))),
-    beside(flag("gz", Value::None, "send FILE.br, FILE.gz", Set(|options| options.gz = true))),
-    flag("dotfiles", Value::None, "serve .names", Set(|options| options.dotfiles = true)),
-    beside(flag("follow", Value::None, "follow links out", Set(|options| options.follow = true))),
-    beside(flag("no-list", Value::None, "no listings", Set(|options| options.list = false))),
-    with_short(flag("open", Value::None, "open a browser", Set(|options| options.open = true)), 'o'),
-    beside(flag("reload", Value::None, "reload when a file changes", Set(|options| options.reload = true))),
+    group(
+        "How it shows",
+        often(with_short(flag("open", Value::None, "open a browser", Set(|options| options.open = true)), 'o')),
+    ),
+    flag("qr", Value::None, "a QR code of the address, also without a terminal", Set(|options| options.qr = true)),
     flag(
         "log",
         Choice("FORMAT", &["auto", "off", "short", "common", "combined", "json"]),
@@ -293,8 +375,8 @@ pub const FLAGS: &[Flag] = &[
             Ok(())
         }),
     ),
-    with_short(flag("quiet", Value::None, "errors only", Set(|options| options.quiet = true)), 'q'),
-    beside(flag(
+    often(with_short(flag("quiet", Value::None, "say nothing but errors", Set(|options| options.quiet = true)), 'q')),
+    flag(
         "color",
         Choice("WHEN", &["auto", "always", "never"]),
         "auto, always or never",
@@ -307,26 +389,33 @@ pub const FLAGS: &[Flag] = &[
             };
             Ok(())
         }),
-    )),
+    ),
+    group(
+        "More",
+        flag(
+            "threads",
+            Text("N"),
+            "threads that answer (default 4 a core, at least 16)",
+            Take(|options, text| {
+                options.threads = Some(up_to(text, 1024, "threads")?);
+                Ok(())
+            }),
+        ),
+    ),
     flag(
-        "threads",
-        Text("N"),
-        "threads",
+        "stall",
+        Text("SEC"),
+        "pause of a transfer (default 30; 0: no limit)",
         Take(|options, text| {
-            options.threads = Some(up_to(text, 1024, "threads")?);
+            options.stall = Some(seconds_of(text)?);
             Ok(())
         }),
     ),
-    beside(flag("stdin", Value::None, "at its socket", Set(|options| options.stdin = true))),
-    beside(flag("until-eof", Value::None, "stop with it", Set(|options| options.until_eof = true))),
-    door("uwsgi", "for front servers", Take(|options, text| add_door(options, Door::Uwsgi, text))),
-    beside(door("scgi", "A: host:port", Take(|options, text| add_door(options, Door::Scgi, text)))),
-    beside(door("fastcgi", "unix:path", Take(|options, text| add_door(options, Door::FastCgi, text)))),
-    flag("demo", Value::None, "show the request", Set(|options| options.demo = true)),
-    beside(flag(
+    flag("until-eof", Value::None, "stop when standard input ends", Set(|options| options.until_eof = true)),
+    flag(
         "completions",
         Choice("SHELL", crate::completions::SHELLS),
-        "for bash, zsh or fish",
+        "print the completions for bash, zsh or fish",
         Take(|options, text| {
             if !crate::completions::SHELLS.contains(&text) {
                 return Err("a shell is bash, zsh or fish".into());
@@ -334,239 +423,33 @@ pub const FLAGS: &[Flag] = &[
             options.completions = Some(text.to_owned());
             Ok(())
         }),
-    )),
-    with_short(flag("help", Value::None, "this text", Ask(Asked::Help)), 'h'),
-    beside(with_short(flag("version", Value::None, "the version", Ask(Asked::Version)), 'V')),
+    ),
+    flag("man", Value::None, "print the manual page: doorway --man | man -l -", Ask(Asked::Manual)),
+    often(with_short(flag("help", Value::None, "-h: the most used flags; --help: all of them", Ask(Asked::Help)), 'h')),
+    with_short(flag("version", Value::None, "print the version", Ask(Asked::Version)), 'V'),
 ];
 
-/// Reads the arguments.
-pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
-    let mut options = Options::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        if argument == "--" {
-            rest.try_for_each(|argument| take_folder(&mut options, argument))?;
-            break;
-        }
-        if argument == "-" || !argument.as_encoded_bytes().starts_with(b"-") {
-            take_folder(&mut options, argument)?;
-            continue;
-        }
-        let argument = argument.to_str().ok_or_else(|| format!("{} is not text", argument.to_string_lossy()))?;
-        let (name, mut value) = match argument.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (argument, None),
-        };
-        let flag = FLAGS.iter().find(|flag| flag.is_called(name)).ok_or_else(|| unknown(name))?;
-        if value.is_none() && !matches!(flag.value, Value::None | Optional(_)) {
-            value = rest.next().and_then(|value| value.to_str());
-        }
-        match (&flag.apply, value) {
-            (Ask(asked), None) => return Ok(Parsed::Asked(*asked)),
-            (Set(set), None) => set(&mut options),
-            (Ask(_) | Set(_), Some(_)) => return Err(format!("--{} takes no value", flag.long)),
-            (Take(take), _) => {
-                let optional = matches!(flag.value, Optional(_)).then_some("");
-                let text = value.or(optional).ok_or_else(|| format!("--{} needs a value", flag.long))?;
-                take(&mut options, text).map_err(|wrong| format!("--{} {text}: {wrong}", flag.long))?;
-            }
-        }
-    }
-    match options.completions.take() {
-        Some(shell) => Ok(Parsed::Completions(shell)),
-        None => options.settle().map(|()| Parsed::Serve(Box::new(options))),
-    }
-}
-
-fn take_folder(options: &mut Options, argument: &OsStr) -> Result<(), String> {
-    match &options.folder {
-        None => {
-            options.folder = Some(PathBuf::from(argument));
-            Ok(())
-        }
-        Some(first) => Err(format!(
-            "one folder is served at /, and there are two: {} and {}; use --mount /name=DIR for another",
-            first.display(),
-            argument.to_string_lossy()
-        )),
-    }
-}
-
-/// The text of `--help`. It fits a screen of 80 columns and 24 lines.
-pub fn help() -> String {
-    let mut text = String::from("doorway [FLAGS] [DIR] serves a folder (default: this one) over HTTP.\n\n");
-    let mut flags = FLAGS.iter().peekable();
-    while let Some(flag) = flags.next() {
-        let (mut names, mut helps) = (flag.names(), flag.help.to_owned());
-        while let Some(next) = flags.next_if(|next| next.shares_line) {
-            names.push_str(&format!(", {}", next.names().trim_start()));
-            helps.push_str(&format!("; {}", next.help));
-        }
-        text.push_str(&format!("{names:<26} {helps}\n"));
-    }
-    text
-}
-
 impl Flag {
-    fn is_called(&self, name: &str) -> bool {
+    pub fn is_called(&self, name: &str) -> bool {
         let short = self.short.is_some_and(|short| name.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])));
         short || name.strip_prefix("--") == Some(self.long)
     }
 
-    fn names(&self) -> String {
+    /// `-p, --port PORT`, with room for the short name where there is none.
+    pub fn names(&self) -> String {
         let short = self.short.map_or("    ".into(), |short| format!("-{short}, "));
         let value = match self.value {
             Value::None => String::new(),
-            Text(name) | Path(name) | Choice(name, _) => format!(" {name}"),
+            Text(name) | File(name) | Folder(name) | Address(name) | Choice(name, _) => format!(" {name}"),
             Optional(name) => format!("[={name}]"),
         };
         format!("{short}--{}{value}", self.long)
     }
 }
 
-fn unknown(name: &str) -> String {
-    let bare = name.trim_start_matches('-');
-    let nearest = FLAGS.iter().map(|flag| (distance(flag.long, bare), flag.long)).min();
-    match nearest.filter(|(distance, long)| *distance * 2 <= long.len()) {
-        Some((_, long)) => format!("unknown flag {name}; did you mean --{long}?"),
-        None => format!("unknown flag {name}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn parsed(arguments: &[&str]) -> Result<Parsed, String> {
-        parse(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
-    }
-
-    fn options(arguments: &[&str]) -> Options {
-        match parsed(arguments) {
-            Ok(Parsed::Serve(options)) => *options,
-            other => panic!("{arguments:?}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn flags_take_their_value_behind_a_space_or_an_equals_sign() {
-        for arguments in
-            [&["--port", "80", "--host", "::1", "--threads", "2"][..], &["-p=80", "--host=::1", "--threads=2"]]
-        {
-            let options = options(arguments);
-            assert_eq!((options.port, options.threads), (Some(80), Some(2)));
-            assert_eq!(options.hosts, ["::1"]);
-        }
-        assert!(matches!(parsed(&["-h"]), Ok(Parsed::Asked(Asked::Help))));
-        assert!(matches!(parsed(&["x", "--version"]), Ok(Parsed::Asked(Asked::Version))));
-        assert!(matches!(parsed(&["--completions", "fish"]), Ok(Parsed::Completions(shell)) if shell == "fish"));
-    }
-
-    #[test]
-    fn a_folder_stands_anywhere_and_behind_two_hyphens_it_may_begin_with_one() {
-        let folder = |arguments: &[&str]| options(arguments).folder.unwrap();
-        assert_eq!(folder(&["site", "-q"]).to_str(), Some("site"));
-        assert_eq!(folder(&["-q", "site"]).to_str(), Some("site"));
-        assert_eq!(folder(&["--", "--version"]).to_str(), Some("--version"));
-        assert!(parsed(&["a", "b"]).unwrap_err().contains("--mount /name=DIR"));
-    }
-
-    #[test]
-    fn an_optional_value_stands_only_behind_an_equals_sign() {
-        let both = options(&["--spa", "site"]);
-        assert_eq!((both.spa.as_deref(), both.folder.unwrap().to_str()), (Some("index.html"), Some("site")));
-        assert_eq!(options(&["--spa=app.html"]).spa.as_deref(), Some("app.html"));
-    }
-
-    #[test]
-    fn what_may_be_repeated_is_kept_in_its_order() {
-        let options = options(&[
-            "--mount=/a=x",
-            "--mount",
-            "/b/=y=z",
-            "--proxy",
-            "/api=http://127.0.0.1:3000",
-            "--header",
-            "A: b",
-            "--header=A:c",
-            "--error-page=404.html",
-            "--error-page",
-            "503=oops.html",
-        ]);
-        assert_eq!(options.mounts, [("/a".into(), PathBuf::from("x")), ("/b".into(), PathBuf::from("y=z"))]);
-        assert_eq!(options.behind.len(), 1);
-        assert_eq!(options.headers.get_all("a").collect::<Vec<_>>(), ["b", "c"]);
-        assert_eq!(options.error_pages, [(404, "404.html".to_owned()), (503, "oops.html".to_owned())]);
-    }
-
-    #[test]
-    fn wrong_usage_is_an_error_that_says_what_to_write_instead() {
-        for (arguments, part) in [
-            (&["--prot", "1"][..], "did you mean --port?"),
-            (&["--relaod"], "did you mean --reload?"),
-            (&["--port"], "--port needs a value"),
-            (&["--port", "65536"], "a port is a number"),
-            (&["--threads", "0"], "from 1 to 1024"),
-            (&["--help=yes"], "takes no value"),
-            (&["-x"], "unknown flag -x"),
-            (&["--mount", "docs"], "write it as /docs=DIR"),
-            (&["--mount", "docs=DIR"], "a prefix begins with one slash"),
-            (&["--proxy", "/api=https://localhost"], "there is no TLS here"),
-            (&["--proxy", "/api="], "write it as /api=http://"),
-            (&["--pass", "/api=http:x"], "a protocol is uwsgi, scgi or fastcgi"),
-            (&["--cgi", "/api="], "write it as /cgi-bin=DIR"),
-            (&["--wsgi", "app.py"], "write the module it is"),
-            (&["--wsgi", "app:app", "--demo"], "two things at /: --demo and --wsgi /"),
-            (&["--workers", "0"], "workers are a number from 1 to 256"),
-            (&["--worker-timeout", "0"], "from 0.1 to 86400"),
-            (&["--max-requests", "0"], "from 1 on"),
-            (&["--cgi", "/=x", "--pass", "/=scgi:localhost:1"], "two things at /: --cgi / and --pass /"),
-            (&["--header", "nothing"], "a field is 'Name: value'"),
-            (&["--header", "A: b\r\nC: d"], "a control character"),
-            (&["--header", "Connection: close"], "hop-by-hop"),
-            (&["--header", "Content-Length: 5"], "the length is the server's"),
-            (&["--log", "loud"], "off, short, common"),
-            (&["--color=blue"], "auto, always or never"),
-            (&["--index", "../x"], "without a path"),
-            (&["--allow-host", "http://example.org"], "without http:// and without a port"),
-            (&["--allow-host", "example.org:80"], "without a port"),
-            (&["--error-page", "200=x"], "403, 404, 405, 412, 416 or 503"),
-            (&["--error-page", "500=x"], "403, 404, 405, 412, 416 or 503"),
-            (&["--error-page", "../404.html"], "without .."),
-            (&["--error-page", "/404.html"], "from the folder"),
-            (&["--spa=pages/../../app.html"], "without .."),
-            (&["--spa", "--proxy", "/=http://localhost"], "there is no folder at /"),
-            (&["--error-page=404.html", "--proxy", "/=http://localhost"], "there is no folder at /"),
-            (&["--demo", "folder"], "--demo serves no folder"),
-            (&["--demo", "--error-page=404.html"], "--demo serves no folder"),
-            (&["--demo", "--mount", "/=site"], "two things at /: --demo and --mount /=site"),
-            (&["--demo", "--proxy", "/=http://localhost"], "two things at /: --demo and --proxy"),
-            (&["dist", "--proxy", "/=http://localhost"], "two things at /: the folder dist and --proxy"),
-            (&["dist", "--mount", "/=site"], "two things at /: the folder dist and --mount /=site; leave one out"),
-            (&["--mount=/a=x", "--mount", "/a/=y"], "two things at /a: --mount /a=x and --mount /a=y"),
-            (&["--mount=/a=x", "--proxy", "/a=http://localhost"], "give each a place of its own"),
-            (&["--stdin", "--port", "1"], "--stdin"),
-            (&["--uwsgi", "3031"], "HOST:PORT or unix:PATH"),
-            (&["--completions", "tcsh"], "bash, zsh or fish"),
-        ] {
-            let wrong = parsed(arguments).unwrap_err();
-            assert!(wrong.contains(part), "{arguments:?}: {wrong}");
-        }
-    }
-
-    #[test]
-    fn a_mount_at_the_root_is_the_folder() {
-        let options = options(&["--mount=/=site", "--spa", "--mount=/a=x"]);
-        assert_eq!(options.folder, Some(PathBuf::from("site")));
-        assert_eq!(options.mounts, [("/a".into(), PathBuf::from("x"))]);
-    }
-
-    #[test]
-    fn the_help_names_every_flag_and_fits_a_screen() {
-        let help = help();
-        assert!(FLAGS.iter().all(|flag| help.contains(&format!("--{}", flag.long))), "{help}");
-        assert!(help.lines().all(|line| line.len() < 80) && help.lines().count() < 24, "{help}");
-    }
+    use super::FLAGS;
 
     #[test]
     fn no_two_flags_have_the_same_name() {

@@ -53,6 +53,13 @@ fn bind(hosts: &[String], port: u16) -> io::Result<Server> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("--host {host}: {error}"));
         // Without its brackets, as a URL has them.
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            let all = bind_all(port)?;
+            server = Some(
+                server.map_or_else(|| Ok(all), |_| Err(io::Error::other("--host without an address stands alone")))?,
+            );
+            continue;
+        }
         let port = server.as_ref().and_then(|server| server.addrs().next()?.port()).unwrap_or(port);
         let addresses: Vec<SocketAddr> = (bare, port)
             .to_socket_addrs()
@@ -65,6 +72,17 @@ fn bind(hosts: &[String], port: u16) -> io::Result<Server> {
         });
     }
     server.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Listens at every address. Where a socket for IPv6 takes IPv4 too, one is all it needs; elsewhere the other one is free.
+fn bind_all(port: u16) -> io::Result<Server> {
+    let (v4, v6) = (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED));
+    let Ok(both) = Server::bind(SocketAddr::new(v6, port)) else { return Server::bind(SocketAddr::new(v4, port)) };
+    let port = both.addrs().next().and_then(Address::port).unwrap_or(port);
+    match Server::bind(SocketAddr::new(v4, port)) {
+        Ok(further) => Ok(both.and(further)),
+        Err(_) => Ok(both),
+    }
 }
 
 fn advise(error: io::Error, port: u16) -> io::Error {
@@ -112,6 +130,12 @@ pub fn urls<'a>(addresses: impl Iterator<Item = &'a Address>) -> Vec<String> {
     }
     urls.dedup();
     urls
+}
+
+/// Whether a URL of [`urls`] is one that only this machine can use.
+pub fn leads_to_loopback(url: &str) -> bool {
+    let authority = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix('/')).unwrap_or(url);
+    authority.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
 }
 
 /// Whether others than this machine can connect.

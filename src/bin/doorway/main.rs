@@ -11,20 +11,25 @@
 //! | 2 | the arguments are wrong |
 //! | 130, 143 | a second SIGINT or SIGTERM |
 //!
-//! `flags` (with `values`) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
+//! `arguments` (by the table in `flags`, with `values`; `help` and `completions` are made from it) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
 
+mod arguments;
 mod behind;
 mod completions;
 mod console;
 mod doors;
 mod fields;
 mod flags;
+mod help;
 mod hosts;
 mod listen;
 mod options;
+mod qr;
 mod reload;
+mod room;
 mod signals;
 mod site;
+mod users;
 mod values;
 mod wsgi;
 
@@ -35,12 +40,16 @@ use std::time::Duration;
 
 use doorway::{Address, Application, Server, Stopper, VERSION};
 
+use arguments::Parsed;
 use console::{Console, Requests};
-use flags::{Asked, Parsed};
+use flags::Asked;
 use hosts::Hosts;
 use options::{Colour, Format, Options};
 use signals::{HANGUP, Signals};
 use wsgi::Workers;
+
+/// Bytes of a field line that is passed on, as it is taken of an upstream.
+const PASSED_FIELD_LINE: usize = 16_384;
 
 /// How long what runs may take to end; a call to Python has the time that one may last.
 const GRACE: Duration = Duration::from_secs(3);
@@ -59,13 +68,15 @@ fn main() -> ExitCode {
         Err(error) => return complain(&error.to_string(), 1),
     }
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    match flags::parse(&arguments) {
+    match arguments::parse(&arguments) {
         Ok(Parsed::Serve(options)) => match serve(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), 1),
         },
         Ok(Parsed::Completions(shell)) => say(&completions::script(&shell)),
-        Ok(Parsed::Asked(Asked::Help)) => say(&flags::help()),
+        Ok(Parsed::Brief) => say(&help::brief()),
+        Ok(Parsed::Asked(Asked::Help)) => say(&help::whole()),
+        Ok(Parsed::Asked(Asked::Manual)) => say(&help::manual()),
         Ok(Parsed::Asked(Asked::Version)) => say(&format!("doorway {VERSION}\n")),
         Err(wrong) => complain(&format!("{wrong}\nTry 'doorway --help'."), 2),
     }
@@ -98,9 +109,17 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
         // A request to Python holds a thread here for as long as one there.
         let for_python = if options.has_python() { 2 * options.workers * options.worker_threads + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
-        if !options.behind.is_empty() {
-            // How much it takes is its own affair.
+        if options.upload.is_some() {
             settings.max_content = None;
+        }
+        if !options.behind.is_empty() {
+            // How much it takes is its own affair; cookies and tokens of applications are long.
+            settings.max_content = None;
+            settings.max_field_line = settings.max_field_line.max(PASSED_FIELD_LINE);
+        }
+        if let Some(stall) = options.stall {
+            settings.content_stall = stall;
+            settings.response_stall = stall;
         }
     });
     // Before the URL is printed: who has read it may stop the server.
@@ -112,7 +131,7 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
     let urls = listen::urls(web.iter());
     print_lines(urls.iter().chain(&lines));
     if !options.quiet {
-        introduce(&web, &served, taken);
+        introduce(options, &web, &served, taken, &urls);
     }
     if let (true, Some(url)) = (options.open, urls.first()) {
         open_browser(url);
@@ -137,13 +156,16 @@ fn console(options: &Options) -> Console<io::Stderr> {
         // Written by middleware that knows these formats.
         Format::Combined | Format::Json | Format::Off => Requests::Off,
     };
-    let colour = match options.colour {
+    Console { requests, colour: has_colour(options), place: Mutex::new(io::stderr()) }
+}
+
+fn has_colour(options: &Options) -> bool {
+    match options.colour {
         Colour::Always => true,
         Colour::Never => false,
         // https://no-color.org: set and not empty.
-        Colour::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    };
-    Console { requests, colour, place: Mutex::new(io::stderr()) }
+        Colour::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
 }
 
 fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
@@ -152,18 +174,30 @@ fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
 }
 
-fn introduce(web: &[Address], served: &str, taken: Option<u16>) {
+fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16>, urls: &[String]) {
     let mut text = String::new();
     if let Some(port) = taken {
         text.push_str(&format!("doorway: port {port} is taken, so this is the next free one; --port chooses\n"));
     }
     text.push_str(&format!("doorway: serving {served}; Ctrl-C stops\n"));
     if listen::is_public(web.iter()) {
-        text.push_str("doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can\n");
+        text.push_str(match options.auth {
+            None => "doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can, and --auth FILE asks for a password\n",
+            Some(_) => "doorway: whoever can reach this machine is asked for a password, which travels without encryption, as all of it does\n",
+        });
+        if options.upload.is_some() && options.auth.is_none() {
+            text.push_str("doorway: whoever can reach this machine can put files there, too, of any size that fits unless --upload-limit says otherwise; --auth FILE asks for a password\n");
+        }
         let port = web.iter().find_map(Address::port).unwrap_or_default();
         text.push_str(&format!(
             "doorway: for TLS, --allow-host example.org in place of --host, and: caddy reverse-proxy --from example.org --to 127.0.0.1:{port}\n"
         ));
+    }
+    // For a telephone beside the screen: the first address that it can reach.
+    let lan = urls.iter().find(|url| !listen::leads_to_loopback(url));
+    let shown = if options.qr { lan.or(urls.first()) } else { lan.filter(|_| io::stderr().is_terminal()) };
+    if let Some((url, code)) = shown.and_then(|url| Some((url, qr::Code::of(url.as_bytes())?))) {
+        text.push_str(&format!("{}doorway: {url}\n", code.show(has_colour(options))));
     }
     let _ = io::stderr().write_all(text.as_bytes());
 }

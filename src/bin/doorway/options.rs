@@ -17,37 +17,50 @@ pub struct Options {
     pub folder: Option<PathBuf>,
     /// `None`: 8000, or the next free one.
     pub port: Option<u16>,
-    /// Empty: both loopback addresses.
+    /// Empty: both loopback addresses; an empty one in it: all addresses.
     pub hosts: Vec<String>,
     /// Names that are answered to besides `localhost` and addresses.
     pub allowed_hosts: Vec<String>,
+    /// The file of users who may ask; everybody where there is none.
+    pub auth: Option<PathBuf>,
     pub mounts: Vec<(String, PathBuf)>,
     /// What takes the place of a folder: other servers and programs.
     pub behind: Vec<(String, Behind)>,
+    /// How long another server or program may be silent.
+    pub proxy_timeout: Option<Duration>,
     /// `None`: that of the virtual environment, or `python3`.
     pub python: Option<PathBuf>,
     pub workers: usize,
     pub worker_threads: usize,
     pub worker_timeout: Duration,
     pub max_requests: Option<u64>,
+    /// The folder below the served one that takes files; empty for all of it.
+    pub upload: Option<String>,
+    pub upload_limit: Option<u64>,
     pub prefix: Option<String>,
     pub spa: Option<String>,
     /// Empty: `index.html`.
     pub index: Vec<String>,
     pub error_pages: Vec<(u16, String)>,
+    /// Ends of names and their types.
+    pub types: Vec<(String, String)>,
     pub headers: Headers,
     pub cors: bool,
     pub coi: bool,
     pub dotfiles: bool,
     pub follow: bool,
     pub list: bool,
+    pub clean: bool,
     pub gz: bool,
     pub reload: bool,
     pub open: bool,
+    pub qr: bool,
     pub log: Format,
     pub quiet: bool,
     pub colour: Colour,
     pub threads: Option<usize>,
+    /// How long a download or an upload may pause.
+    pub stall: Option<Duration>,
     pub stdin: bool,
     pub until_eof: bool,
     pub demo: bool,
@@ -84,30 +97,38 @@ impl Default for Options {
             port: None,
             hosts: Vec::new(),
             allowed_hosts: Vec::new(),
+            auth: None,
             mounts: Vec::new(),
             behind: Vec::new(),
+            proxy_timeout: None,
             python: None,
             workers: 1,
             worker_threads: 4,
             worker_timeout: Duration::from_secs(30),
             max_requests: None,
+            upload: None,
+            upload_limit: None,
             prefix: None,
             spa: None,
             index: Vec::new(),
             error_pages: Vec::new(),
+            types: Vec::new(),
             headers: Headers::new(),
             cors: false,
             coi: false,
             dotfiles: false,
             follow: false,
             list: true,
+            clean: true,
             gz: false,
             reload: false,
             open: false,
+            qr: false,
             log: Format::Auto,
             quiet: false,
             colour: Colour::Auto,
             threads: None,
+            stall: None,
             stdin: false,
             until_eof: false,
             demo: false,
@@ -125,9 +146,11 @@ impl Options {
 
     /// Makes one meaning of all of it: a mount at the root is the folder. What cannot be meant together is an error.
     pub fn settle(&mut self) -> Result<(), String> {
-        let has_pages = self.spa.is_some() || !self.error_pages.is_empty();
+        let has_pages = self.spa.is_some() || self.upload.is_some() || !self.error_pages.is_empty();
         if self.demo && (self.folder.is_some() || self.reload || has_pages) {
-            return Err("--demo serves no folder: leave out the folder, --reload, --spa and --error-page".into());
+            return Err(
+                "--demo serves no folder: leave out the folder, --reload, --spa, --upload and --error-page".into()
+            );
         }
         if self.stdin && (self.port.is_some() || !self.hosts.is_empty() || self.until_eof) {
             return Err("--stdin takes its address from the socket: leave out --port, --host and --until-eof".into());
@@ -138,8 +161,8 @@ impl Options {
         }
         if has_pages && self.behind_at_root().is_some() {
             return Err(
-                "there is no folder at /, which --spa and --error-page are about: leave them out, or give what is at / \
-                        another place"
+                "there is no folder at /, which --spa, --upload and --error-page are about: leave them out, or give what is \
+                        at / another place"
                     .into(),
             );
         }

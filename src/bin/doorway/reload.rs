@@ -5,8 +5,9 @@
 //! files, which are read when a page asks and not otherwise, by one thread at a time and for at most a tenth of the time. A hidden page
 //! does not ask. The page asks next when it has its answer, so nothing piles up.
 //!
-//! The script is added to the end of every 200 with `text/html` that a browser opens as a page, whether or not there is a `</body>`, and
-//! of every 404, so that a tab which asked in the middle of a build comes back; what a script fetches stays as it is. Such a response is not cached, and its length is exact.
+//! The script is added to the end of every 200 with `text/html` that a browser opens as a page or in a frame, whether or not there is a
+//! `</body>`, and of every 404, so that a tab which asked in the middle of a build comes back; what a script fetches stays as it is. Such a
+//! response is not cached, and its length is exact.
 //!
 //! What it does not do: see files behind links, in folders called `.name`, `node_modules` or `__pycache__`, in virtual environments of Python, or more
 //! than [`MAX_FILES`]; notice that a
@@ -22,13 +23,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use doorway::app::Files;
+use doorway::web::is_navigation;
 use doorway::{Application, Body, Environ, Headers, StartResponse};
 
 const STAMP: &[u8] = b"/.doorway/stamp";
 const SCRIPT: &[u8] = b"/.doorway/reload.js";
-
-/// What the script needs where a listing lets none in: to be loaded, and to ask.
-const FOR_SCRIPT: &str = "script-src 'self'; connect-src 'self'";
 
 /// How many files and folders are looked at.
 pub const MAX_FILES: usize = 20_000;
@@ -76,18 +75,13 @@ impl<A: Application> Application for Reload<A> {
 
 impl<A: Application> Reload<A> {
     fn page(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
-        let opened_as = environ.header("Sec-Fetch-Dest");
-        let may_be_page = opened_as.as_deref().is_none_or(|what| what == "document");
-        if !may_be_page || !matches!(environ.method(), "GET" | "HEAD") {
+        if !is_navigation(environ) || !matches!(environ.method(), "GET" | "HEAD") {
             return self.inner.call(environ, start_response);
         }
         let mut environ = environ.clone();
         // A 304 would leave the browser with a page that has no script, or an old one; a coded or partial page cannot get one.
-        for name in ["HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_ACCEPT_ENCODING"] {
+        for name in ["HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_ACCEPT_ENCODING", "HTTP_RANGE"] {
             environ.remove(name);
-        }
-        if opened_as.is_some() {
-            environ.remove("HTTP_RANGE");
         }
         // Taken before the page is read: what changes from now on is news to it.
         let stamp = self.watch.stamp(&environ);
@@ -130,7 +124,8 @@ fn adapt(headers: &mut Headers, length: u64) {
     headers.set("Cache-Control", "no-store");
     // Any other policy is that of whoever made the page, and means what it says.
     if headers.get("Content-Security-Policy").is_some_and(|policy| policy == Files::LISTING_POLICY) {
-        headers.set("Content-Security-Policy", format!("{}; {FOR_SCRIPT}", Files::LISTING_POLICY));
+        // It lets in one script, by its digest, and lets it ask.
+        headers.set("Content-Security-Policy", Files::LISTING_POLICY.replace("script-src ", "script-src 'self' "));
     }
 }
 
@@ -206,6 +201,9 @@ impl Sums {
     }
 
     pub fn add_folder(&mut self, folder: &Path) {
+        if let Some(metadata) = fs::metadata(folder).ok().filter(fs::Metadata::is_file) {
+            return self.add_file(folder, &metadata);
+        }
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
             // A folder that cannot be read has nothing to serve either.
@@ -236,12 +234,23 @@ impl Sums {
     fn add_file(&mut self, path: &Path, metadata: &fs::Metadata) {
         // Its keys are fixed, so that a restarted server does not make every page reload.
         let mut hasher = DefaultHasher::new();
-        (path, metadata.len(), metadata.modified().ok()).hash(&mut hasher);
+        (path, metadata.len(), metadata.modified().ok(), identity(metadata)).hash(&mut hasher);
         let is_sheet = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("css"));
         let sum = if is_sheet { &mut self.sheets } else { &mut self.others };
         *sum = sum.wrapping_add(hasher.finish());
     }
 }
+
+/// Which file it is and when anything about it last changed: two builds may leave the same date on files of the same length.
+#[cfg(unix)]
+fn identity(metadata: &fs::Metadata) -> impl Hash + use<> {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// What std says of it besides its date: nothing.
+#[cfg(not(unix))]
+fn identity(_metadata: &fs::Metadata) -> impl Hash + use<> {}
 
 #[cfg(test)]
 mod tests {
@@ -260,6 +269,10 @@ mod tests {
         Reload::new(application, Vec::new())
     }
 
+    fn opened() -> Request {
+        Request::get("/").header("Sec-Fetch-Dest", "document")
+    }
+
     const HTML: &[(&str, &str)] = &[("Content-Type", "text/html; charset=utf-8"), ("ETag", "\"1\"")];
 
     #[test]
@@ -267,7 +280,7 @@ mod tests {
         for body in
             [|| Body::from("<p>hi"), || Body::blocks([Ok(b"<p>".as_slice().into()), Ok(b"hi".as_slice().into())])]
         {
-            let response = Request::get("/").call(&site("200 OK", HTML, body));
+            let response = opened().call(&site("200 OK", HTML, body));
             assert!(
                 response.text().starts_with("<p>hi<script src=\"/.doorway/reload.js\" data-stamp=\""),
                 "{}",
@@ -278,7 +291,7 @@ mod tests {
         }
         let declared =
             site("200 OK", &[("Content-Type", "text/html"), ("Content-Length", "5")], || Body::from("<p>hi"));
-        let response = Request::get("/").call(&declared);
+        let response = opened().call(&declared);
         assert_eq!(response.headers.get("Content-Length").as_deref(), Some(&*response.body().len().to_string()));
     }
 
@@ -293,18 +306,18 @@ mod tests {
             ("500 Internal Server Error", HTML),
             ("206 Partial Content", HTML),
         ] {
-            let response = Request::get("/").call(&site(status, fields, page));
+            let response = opened().call(&site(status, fields, page));
             assert_eq!(
                 (response.text(), response.headers.len()),
                 ("<p>hi".into(), fields.len()),
                 "{status} {fields:?}"
             );
         }
-        for what in ["empty", "iframe", "script"] {
+        for what in ["empty", "image", "script"] {
             let response = Request::get("/").header("Sec-Fetch-Dest", what).call(&site("200 OK", HTML, page));
             assert_eq!(response.text(), "<p>hi", "{what}");
         }
-        let response = Request::post("/", "x").call(&site("200 OK", HTML, page));
+        let response = Request::post("/", "x").header("Accept", "text/html").call(&site("200 OK", HTML, page));
         assert_eq!(response.text(), "<p>hi");
     }
 
@@ -315,17 +328,15 @@ mod tests {
             let names = ["If-None-Match", "If-Modified-Since", "Accept-Encoding", "Range"];
             Body::from(names.map(|name| environ.header(name).is_some().to_string()).join(" "))
         }
-        let ask = |what: Option<&str>| {
-            let mut request = Request::get("/").header("If-None-Match", "\"1\"").header("Range", "bytes=0-1");
-            request = request.header("If-Modified-Since", "x").header("Accept-Encoding", "gzip");
-            if let Some(what) = what {
-                request = request.header("Sec-Fetch-Dest", what);
-            }
-            request.call(&Reload::new(seen, Vec::new())).text()
+        let ask = |name: &str, what: &str| {
+            let request = Request::get("/").header("If-None-Match", "\"1\"").header("Range", "bytes=0-1");
+            let request = request.header("If-Modified-Since", "x").header("Accept-Encoding", "gzip");
+            request.header(name, what).call(&Reload::new(seen, Vec::new())).text()
         };
-        assert_eq!(ask(Some("document")), "false false false false");
-        assert_eq!(ask(None), "false false false true");
-        assert_eq!(ask(Some("video")), "true true true true");
+        assert_eq!(ask("Sec-Fetch-Dest", "document"), "false false false false");
+        assert_eq!(ask("Accept", "text/html, */*;q=0.8"), "false false false false");
+        assert_eq!(ask("Sec-Fetch-Dest", "video"), "true true true true");
+        assert_eq!(ask("Accept", "*/*"), "true true true true");
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! The application that the flags describe: folders, other servers and programs at their places, and what is put around them.
 //!
-//! From the outside to the inside: fields of every response, live reload, the access log of the formats that are middleware, the
-//! prefix, the mounts. What is missing on the disk is found here, before a port is opened.
+//! From the outside to the inside: fields of every response, the access log of the formats that are middleware, the password, live reload,
+//! the prefix, the mounts. What is missing on the disk is found here, before a port is opened.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use doorway::Application;
-use doorway::app::{self, Files};
-use doorway::middleware::{AccessLog, ErrorPages, Mount};
+use doorway::app::{self, Files, Uploads};
+use doorway::middleware::{AccessLog, BasicAuth, Mount};
+use doorway::{Application, Environ, StartResponse};
 
 use crate::fields::Fields;
 use crate::options::{Format, Options};
-use crate::reload::Reload;
+use crate::reload::{self, Reload};
 use crate::wsgi::Workers;
+use crate::{room, users};
 
 /// Applications whose makeup is known only when the command runs.
 type Site = Box<dyn Application>;
@@ -24,11 +26,12 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
     let mut mounts = Mount::new();
     for (prefix, folder) in &options.mounts {
         let (folder, files) = open(folder, options)?;
-        mounts = mounts.at(prefix, reloadable(files, options, false));
+        mounts = mounts.at(prefix, files);
         folders.push(folder);
     }
     for (prefix, behind) in &options.behind {
         mounts = mounts.at(prefix, behind.open(options, workers)?);
+        folders.extend(behind.folder().map(Path::to_owned));
     }
     let served = if options.demo {
         mounts = mounts.at("/", app::demo);
@@ -37,8 +40,7 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
         behind.describe(options)
     } else {
         let (folder, files) = open(options.folder.as_deref().unwrap_or(Path::new(".")), options)?;
-        let has_own = options.error_pages.iter().any(|(status, _)| *status == 404);
-        mounts = mounts.at("/", reloadable(with_pages(files, &folder, options)?, options, has_own));
+        mounts = mounts.at("/", with_pages(files, &folder, options)?);
         let name = folder.display().to_string();
         folders.push(folder);
         name
@@ -47,22 +49,37 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
     if let Some(prefix) = &options.prefix {
         site = Box::new(Mount::new().at(prefix, site));
     }
-    site = match options.log {
-        _ if options.quiet => site,
-        Format::Combined => Box::new(AccessLog::combined(site, io::stderr())),
-        Format::Json => Box::new(AccessLog::json(site, io::stderr())),
-        Format::Auto | Format::Off | Format::Short | Format::Common => site,
-    };
+    let users = options.auth.as_ref().map(|path| users::read(path, &folders)).transpose()?;
     if options.has_python() {
         folders.push(".".into());
     }
     if options.reload {
         site = Box::new(Reload::new(site, folders));
     }
+    if let Some(users) = users {
+        // Around all there is: what asks for changes, too.
+        site = Box::new(BasicAuth::new(site, "doorway", users));
+    }
+    site = match options.log {
+        _ if options.quiet => site,
+        Format::Combined => logged(site, |site| AccessLog::combined(site, io::stderr())),
+        Format::Json => logged(site, |site| AccessLog::json(site, io::stderr())),
+        Format::Auto | Format::Off | Format::Short | Format::Common => site,
+    };
     if !options.headers.is_empty() || options.cors || options.coi {
         site = Box::new(Fields::new(site, &options.headers, options.cors, options.coi));
     }
     Ok((site, served))
+}
+
+/// With an access log of all but what live reload asks, which nobody wants in it.
+fn logged<L: Application>(site: Site, log: impl FnOnce(Arc<dyn Application>) -> L) -> Site {
+    let site: Arc<dyn Application> = Arc::from(site);
+    let with_log = log(Arc::clone(&site));
+    Box::new(move |environ: &Environ, start_response: &mut StartResponse| match reload::is_own(environ.path_info()) {
+        true => site.call(environ, start_response),
+        false => with_log.call(environ, start_response),
+    })
 }
 
 /// A folder as the flags want it served, and its absolute path; an error that says what to do where it cannot be.
@@ -71,44 +88,49 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => "it is not there; give a folder that is",
             io::ErrorKind::PermissionDenied => "it may not be read; give it to this user, or give another folder",
-            _ if folder.is_file() => "it is a file; give the folder it is in",
             _ => return io::Error::new(error.kind(), format!("cannot serve {}: {error}", folder.display())),
         };
         io::Error::new(error.kind(), format!("cannot serve {}: {advice}", folder.display()))
     };
-    let absolute = std::fs::canonicalize(folder).map_err(wrong)?;
-    let mut files = Files::new(&absolute)
+    // As it was named: where links lead may change while it is served.
+    let files = if folder.is_file() { Files::file(folder) } else { Files::new(folder) };
+    let mut files = files
         .map_err(wrong)?
         .listing(options.list)
+        .archive(true)
+        .clean_urls(options.clean)
         .hidden(options.dotfiles)
         .follow_symlinks(options.follow)
         .precompressed(options.gz)
         // Browsers ask each time and mostly hear 304: never a stale file.
         .cache_control("no-cache");
+    // Beside the one file nothing of its folder is served.
+    let is_found = |(status, _): &(u16, String)| *status == 404;
+    if !folder.is_file() && !options.error_pages.iter().any(is_found) {
+        files = files.error_page(404, "404.html");
+    }
+    for (extension, content_type) in &options.types {
+        files = files.content_type(extension, content_type);
+    }
     if !options.index.is_empty() {
         let names: Vec<&str> = options.index.iter().map(String::as_str).collect();
         files = files.index(&names);
     }
-    Ok((absolute, files))
+    Ok((std::path::absolute(folder)?, files))
 }
 
-/// A folder whose 404 is a page where pages are loaded anew: a line of text, which cannot ask, would stay for ever.
-fn reloadable(files: Files, options: &Options, has_own_page: bool) -> Site {
-    if !options.reload || has_own_page {
-        return Box::new(files);
-    }
-    let page = "<!doctype html>\n<title>Not Found</title>\n<p>Not Found\n";
-    Box::new(ErrorPages::new(files).page(404..=404, "text/html; charset=utf-8", |_, _| page.to_owned()))
-}
-
-/// The pages that take the place of others in the folder at `/`.
+/// What is about the folder at `/` alone: the pages that take the place of others, and uploads.
 fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<Files> {
     let found = |flag: &str, name: &str| {
+        if folder.is_file() {
+            let text = format!("{flag} is about a folder, and {} is a file; leave it out", folder.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let place = folder.display();
         let wrong = |text: String| io::Error::new(io::ErrorKind::NotFound, format!("{flag} {name}: {text}"));
         let page = std::fs::canonicalize(folder.join(name)).ok().filter(|page| page.is_file());
         let page = page.ok_or_else(|| wrong(format!("there is no such file in {place}; give its path from there")))?;
-        match options.follow || page.starts_with(folder) {
+        match options.follow || page.starts_with(std::fs::canonicalize(folder)?) {
             true => Ok(()),
             false => Err(wrong(format!("it leads out of {place}; put it there, or allow that with --follow"))),
         }
@@ -116,6 +138,18 @@ fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<
     if let Some(name) = &options.spa {
         found("--spa", name)?;
         files = files.spa(name);
+    }
+    if let Some(name) = &options.upload {
+        let place = folder.join(name);
+        if !place.is_dir() {
+            let text = format!("--upload: files are taken by a folder, and {} is none", place.display());
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+        }
+        let uploads = Uploads::new().below(name).room(room::left);
+        files = files.uploads(match options.upload_limit {
+            Some(limit) => uploads.limit(limit),
+            None => uploads,
+        });
     }
     for (status, name) in &options.error_pages {
         found("--error-page", name)?;

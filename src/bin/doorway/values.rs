@@ -1,5 +1,7 @@
 //! The values of flags, as text that is read: prefixes, names of pages, names of hosts. Each error says what to write instead.
 
+use std::time::Duration;
+
 /// `/docs=folder` as `/docs` and the rest.
 pub fn placed<'text>(text: &'text str, example: &str) -> Result<(String, &'text str), String> {
     let (prefix, rest) = text.split_once('=').ok_or_else(|| format!("write it as {example}"))?;
@@ -30,6 +32,40 @@ pub fn page_of(text: &str) -> Result<String, String> {
     }
 }
 
+/// A time in whole seconds; 0 for as long as it takes, which is a year here: no clock has to count further.
+pub fn seconds_of(text: &str) -> Result<Duration, String> {
+    const YEAR: u64 = 365 * 24 * 60 * 60;
+    match text.parse::<u64>() {
+        Ok(0) => Ok(Duration::from_secs(YEAR)),
+        Ok(seconds) if seconds <= YEAR => Ok(Duration::from_secs(seconds)),
+        _ => Err("a time is a whole number of seconds; 0 for as long as it takes".into()),
+    }
+}
+
+/// A number of bytes; `k`, `M`, `G` and `T` are powers of 1024.
+pub fn size_of(text: &str) -> Result<u64, String> {
+    let (digits, power) = match text.char_indices().last() {
+        Some((at, unit)) if !unit.is_ascii_digit() => (&text[..at], "kMGT".find(unit).map(|power| power as u32 + 1)),
+        _ => (text, Some(0)),
+    };
+    let size = digits.parse::<u64>().ok().zip(power).and_then(|(size, power)| size.checked_mul(1024_u64.pow(power)));
+    size.ok_or_else(|| "a size is a number of bytes, or one with k, M, G or T behind it: 500M".into())
+}
+
+/// `glsl=text/plain` as the end of names and their type.
+pub fn type_of(text: &str) -> Result<(String, String), String> {
+    let (extension, content_type) = text.split_once('=').ok_or("write it as EXT=TYPE: glsl=text/plain")?;
+    let is_end = |text: &str| !text.is_empty() && !text.contains(['/', '\\', '.']);
+    let is_type = content_type.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
+    let is_value = doorway::Headers::from(&[("Content-Type", content_type)]).check().is_ok();
+    match is_end(extension.trim_start_matches('.')) && is_type && is_value {
+        true => Ok((extension.to_owned(), content_type.to_owned())),
+        false => {
+            Err("write the end of the name without a point, and a type such as text/plain: glsl=text/plain".into())
+        }
+    }
+}
+
 /// A name that is answered to: `example.org`, or `*.example.org` for all names below it.
 pub fn host_of(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("*.").unwrap_or(text);
@@ -40,17 +76,24 @@ pub fn host_of(text: &str) -> Result<String, String> {
     }
 }
 
-/// How many letters have to be added, left out or replaced to make one word of the other (Levenshtein).
-pub fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = line;
-        row[0] = line + 1;
-        for (column, second) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(letter != second);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+#[cfg(test)]
+mod tests {
+    use super::size_of;
+
+    #[test]
+    fn a_size_is_a_number_with_a_unit_or_without() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("512", Some(512)),
+            ("1k", Some(1024)),
+            ("500M", Some(500 << 20)),
+            ("2G", Some(2 << 30)),
+            ("3T", Some(3 << 40)),
+        ] {
+            assert_eq!(size_of(text).ok(), expected, "{text}");
+        }
+        for text in ["", "k", "-1", "1.5G", "1K", "1GB", "99999999999T", "1\u{e4}"] {
+            assert!(size_of(text).is_err(), "{text}");
         }
     }
-    row[row.len() - 1]
 }

@@ -7,8 +7,8 @@ use std::fmt::{self, Display, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Served;
-use super::user::of_basic;
 use crate::gateway::Environ;
+use crate::middleware::basic_auth::credentials;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -71,7 +71,7 @@ fn beginning(served: &Served<'_>) -> String {
 /// Who asks, as far as somebody says so.
 fn user_of(environ: &Environ) -> Option<Vec<u8>> {
     let user = environ.bytes("REMOTE_USER").map(<[u8]>::to_vec);
-    let user = user.or_else(|| of_basic(environ.header_bytes("Authorization")?));
+    let user = user.or_else(|| Some(credentials(environ.header_bytes("Authorization")?)?.0));
     user.filter(|user| !user.is_empty())
 }
 

@@ -2,25 +2,35 @@
 //!
 //! The names are nobody's promise: a file can be called `<script>`, `javascript:alert(1)`, `#top` or something that is no text. So each is
 //! percent-encoded in a link that begins with `./`, and escaped as text; the policy of the page lets no script run even so. Listed
-//! is exactly what can be asked for: what is hidden, leads outside or is no file is left out. The page needs no script.
+//! is exactly what can be asked for: what is hidden, leads outside or is no file is left out. The page needs no script, and has one of a few
+//! lines, which the policy names by its digest.
 
 use std::fmt::Write;
 use std::fs::Metadata;
 use std::io;
+use std::io::Read;
 use std::time::UNIX_EPOCH;
 
-use super::open::{Place, Refused, Root};
-use super::weights::weight;
+use super::open::{Place, Refused, Root, open};
 use crate::app::path::{bytes_of, is_hidden, is_plain};
 use crate::gateway::Environ;
 use crate::http::date::civil;
+use crate::web::weights::weight;
 use crate::web::{Response, escape_html, percent_encode};
 
 mod json;
 mod page;
 
+pub(super) use page::missing;
+
 /// So many entries are listed at most; of more, those that the system names first.
 pub(super) const MOST: usize = 10_000;
+
+/// So much of a text that explains a directory is shown below it.
+const MOST_OF_TEXT: u64 = 64 * 1024;
+
+/// What a directory is explained by, the first that is there.
+const TEXTS: [&[u8]; 2] = [b"README.md", b"README.txt"];
 
 /// What a listing says of one file or directory.
 struct Entry {
@@ -31,11 +41,80 @@ struct Entry {
     modified: Option<u64>,
 }
 
-/// The entries of a directory: directories first, then by name.
+/// The entries of a directory: directories first, then in the order that was asked for.
 struct Entries {
     all: Vec<Entry>,
     /// Whether there are more.
     is_cut: bool,
+}
+
+/// What a listing is put in order by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Name,
+    Size,
+    Date,
+}
+
+/// An order: `?sort=size&order=desc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Order {
+    key: Key,
+    is_descending: bool,
+}
+
+impl Order {
+    /// What the query asks for; by name where it asks for nothing that is known.
+    fn of(environ: &Environ) -> Order {
+        let key = match environ.query_value("sort").as_deref() {
+            Some("size") => Key::Size,
+            Some("date") => Key::Date,
+            _ => Key::Name,
+        };
+        Order { key, is_descending: environ.query_value("order").as_deref() == Some("desc") }
+    }
+
+    fn sort(self, entries: &mut [Entry]) {
+        entries.sort_by_cached_key(|entry| (String::from_utf8_lossy(&entry.name).to_lowercase(), entry.name.clone()));
+        // Stable: what is the same by size or date stays in the order of names.
+        match self.key {
+            Key::Name => {}
+            Key::Size => entries.sort_by_key(|entry| entry.size),
+            Key::Date => entries.sort_by_key(|entry| entry.modified),
+        }
+        if self.is_descending {
+            entries.reverse();
+        }
+        entries.sort_by_key(|entry| !entry.is_directory);
+    }
+}
+
+/// So many entries stand on one page of a listing. A browser lays out a thousand in a tenth of a second, and ten thousand in some.
+const PAGE: usize = 1_000;
+
+/// What is asked for and where, beside the entries themselves.
+struct Asked<'call> {
+    mount: &'call [u8],
+    names: &'call [&'call [u8]],
+    order: Order,
+    /// What the names have to contain.
+    filter: &'call str,
+    /// Which page of them, from 1.
+    page: usize,
+    /// Whether the directory can be had as one archive.
+    has_archive: bool,
+    /// Whether files may be sent to it.
+    takes_files: bool,
+    /// The name and the beginning of the text that explains the directory.
+    text: Option<(String, String)>,
+}
+
+/// What of a listing the deployer chooses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    pub(super) is_on: bool,
+    pub(super) has_archive: bool,
+    pub(super) takes_files: bool,
 }
 
 impl Entry {
@@ -88,15 +167,26 @@ pub(super) fn answer(
     place: &Place,
     names: &[&[u8]],
     hidden: bool,
+    options: Options,
     environ: &Environ,
 ) -> Result<Response, Refused> {
-    let entries = read(root, place, hidden, MOST)?;
+    let mut entries = read(root, place, hidden, MOST)?;
+    let filter = environ.query_value("filter").unwrap_or_default().to_lowercase();
+    entries.all.retain(|entry| String::from_utf8_lossy(&entry.name).to_lowercase().contains(&filter));
+    let order = Order::of(environ);
+    order.sort(&mut entries.all);
     let accept = environ.header_bytes("accept").unwrap_or_default();
     // By name: programs that ask for JSON take anything else as well (`application/json, text/plain, */*`), and curl just anything.
     let json = weight(accept, &["application/json"]).unwrap_or_default();
     let html = weight(accept, &["text/html"]).unwrap_or_default();
-    let response =
-        if json > html { Response::json(json::write(&entries)) } else { page::answer(&entries, environ, names) };
+    let response = if json > html {
+        Response::json(json::write(&entries))
+    } else {
+        let text = read_text(root, names, &entries);
+        let (mount, Options { has_archive, takes_files, .. }) = (environ.script_name(), options);
+        let page = environ.query_value("page").and_then(|page| page.parse().ok()).unwrap_or(1);
+        page::answer(&entries, &Asked { mount, names, order, filter: &filter, page, has_archive, takes_files, text })
+    };
     Ok(response.with_header("Vary", "Accept").with_header("X-Content-Type-Options", "nosniff"))
 }
 
@@ -120,10 +210,19 @@ fn read(root: &Root, place: &Place, hidden: bool, most: usize) -> io::Result<Ent
         }
         entries.all.push(Entry::new(name, &metadata));
     }
-    entries.all.sort_by_cached_key(|entry| {
-        (!entry.is_directory, String::from_utf8_lossy(&entry.name).to_lowercase(), entry.name.clone())
-    });
     Ok(entries)
+}
+
+/// The beginning of the text that explains a directory, where one is listed and can be read.
+fn read_text(root: &Root, names: &[&[u8]], entries: &Entries) -> Option<(String, String)> {
+    let is_text = |entry: &&Entry, name: &[u8]| !entry.is_directory && entry.name.eq_ignore_ascii_case(name);
+    let entry = TEXTS.iter().find_map(|name| entries.all.iter().find(|entry| is_text(entry, name)))?;
+    let place = root.locate(&[names, &[entry.name.as_slice()]].concat()).ok()?;
+    let (file, _) = open(&place).ok()?;
+    let mut text = Vec::new();
+    file.take(MOST_OF_TEXT).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Some((entry.shown(), if entry.size > MOST_OF_TEXT { text + "\n…" } else { text }))
 }
 
 #[cfg(test)]
@@ -165,11 +264,44 @@ mod tests {
         for name in ["a", "b", "c", ".d"] {
             std::fs::write(directory.join(name), "").unwrap();
         }
-        let root = Root::new(&directory).unwrap();
+        let root = crate::app::files::open::Served::new(&directory).unwrap().root().unwrap();
         let place = root.locate(&[]).unwrap();
         let cut = |most| read(&root, &place, false, most).map(|entries| (entries.all.len(), entries.is_cut)).unwrap();
         assert_eq!((cut(2), cut(3), cut(4)), ((2, true), (3, false), (3, false)));
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn directories_come_first_in_any_order_and_equals_stay_by_name() {
+        let entry = |name: &str, is_directory, size, modified| Entry {
+            name: name.as_bytes().to_vec(),
+            is_directory,
+            size,
+            modified: Some(modified),
+        };
+        let order = |query: &str| {
+            let mut entries = [
+                entry("b", false, 2, 30),
+                entry("A", false, 3, 10),
+                entry("c", false, 2, 20),
+                entry("z", true, 9, 5),
+                entry("y", true, 1, 6),
+            ];
+            Order::of(&crate::testing::Request::get(&format!("/?{query}")).environ()).sort(&mut entries);
+            entries.map(|entry| String::from_utf8(entry.name).unwrap()).concat()
+        };
+        for (query, expected) in [
+            ("", "yzAbc"),
+            ("sort=name", "yzAbc"),
+            ("sort=name&order=desc", "zycbA"),
+            ("sort=size", "yzbcA"),
+            ("sort=size&order=desc", "zyAcb"),
+            ("sort=date&order=asc", "zyAcb"),
+            ("sort=date&order=desc", "yzbcA"),
+            ("sort=%00&order=x", "yzAbc"),
+        ] {
+            assert_eq!(order(query), expected, "{query}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 /// The weight from 0 to 1000 of the first of `names` that a field has; `None` where it has none of them.
 ///
 /// `names` stand from the exact one to the widest, as in `application/json`, `application/*`, `*/*`: the exact one counts (section 12.5.1).
-pub(super) fn weight(field: &[u8], names: &[&str]) -> Option<u16> {
+pub(crate) fn weight(field: &[u8], names: &[&str]) -> Option<u16> {
     names.iter().find_map(|name| {
         let is_named = |member: &&[u8]| first_part(member).eq_ignore_ascii_case(name.as_bytes());
         field.split(|byte| *byte == b',').find(is_named).map(weight_of)

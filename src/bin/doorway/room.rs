@@ -1,0 +1,49 @@
+//! How much may be written to a disk: what is free on it, less a part that is kept for everybody else.
+//!
+//! std cannot ask the system for that; `df`, which every Unix has, can. Where it is missing or says something else, nothing is kept, and a disk that is full
+//! is an error of the write, as it is anyway.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// So much of a disk is kept free: a twentieth, and no more than this.
+const KEPT: u64 = 1024 * 1024 * 1024;
+
+/// Bytes that may be written where a path is.
+pub fn left(path: &Path) -> Option<u64> {
+    let output = Command::new("df").arg("-Pk").arg(path).env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
+    of_df(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// From the output of `df -Pk`: a line of names, then `device total used available percent place`.
+fn of_df(text: &str) -> Option<u64> {
+    // A device may have a space in its name, so it is the four words before the percentage that count.
+    let words: Vec<&str> = text.lines().nth(1)?.split_whitespace().collect();
+    let percent = words.iter().position(|word| word.ends_with('%'))?;
+    let kibibytes = |before: usize| words.get(percent.checked_sub(before)?)?.parse::<u64>().ok()?.checked_mul(1024);
+    let (total, available) = (kibibytes(3)?, kibibytes(1)?);
+    Some(available.saturating_sub(KEPT.min(total / 20)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_twentieth_of_a_disk_is_kept_and_a_gibibyte_at_most() {
+        let head = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
+        for (line, expected) in [
+            ("tmpfs 10240 0 10240 0% /mnt/a b", Some((10240 - 512) * 1024)),
+            ("/dev/my disk 10240 10000 240 98% /", Some(0)),
+            ("/dev/vda 264000000 22000000 73000000 24% /", Some(73_000_000 * 1024 - KEPT)),
+            ("nonsense", None),
+            ("", None),
+        ] {
+            assert_eq!(of_df(&format!("{head}{line}\n")), expected, "{line}");
+        }
+        assert_eq!(of_df(""), None);
+        if cfg!(unix) && Command::new("df").arg("/").output().is_ok() {
+            assert!(left(Path::new("/")).is_some());
+        }
+    }
+}
