@@ -4,8 +4,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::bounds::{Places, Seats};
 use super::buffer::Reserve;
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub(super) held: Mutex<Vec<Arc<Mutex<Response>>>>,
     pub(super) monitor: Monitor,
     stopping: AtomicBool,
-    over: AtomicBool,
+    pub(super) over: AtomicBool,
 }
 
 impl Shared {
@@ -98,10 +98,6 @@ impl Shared {
         self.over.load(Ordering::SeqCst)
     }
 
-    pub(super) fn end_the_grace(&self) {
-        self.over.store(true, Ordering::SeqCst);
-    }
-
     /// The value of Date, for the rare responses of the server itself.
     pub(super) fn date(&self) -> [u8; 29] {
         imf_fixdate(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
@@ -111,4 +107,9 @@ impl Shared {
 /// Locks. A panic elsewhere does not make what is locked unusable: everything of ours stays whole at every step.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for a signal, at most for a time.
+pub(super) fn wait<'a, T>(signal: &Condvar, guard: MutexGuard<'a, T>, time: Option<Duration>) -> MutexGuard<'a, T> {
+    signal.wait_timeout(guard, time.unwrap_or(Duration::MAX)).unwrap_or_else(PoisonError::into_inner).0
 }
