@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn ask(engine: &Engine, path: &str) -> String {
-        let address = engine.acceptors[0].listener.address();
+        let address = &engine.acceptors[0].listener.address;
         let mut client = TcpStream::connect(address).unwrap();
         write!(client, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();

@@ -51,7 +51,7 @@ impl Engine {
         let shards = settings.shards.clamp(1, settings.threads.max(1));
         let gateway = Gateway { https: settings.https, multithread: settings.threads > 1, ..Gateway::default() };
         let acceptors = listeners.into_iter().map(|listener| {
-            let (name, port) = (settings.server_name.clone(), listener.address().port());
+            let (name, port) = (settings.server_name.clone(), listener.address.port());
             let origin = Origin::new(listener.door, gateway, name, port, variables.clone());
             Arc::new(Acceptor::new(listener, origin))
         });
@@ -146,7 +146,7 @@ impl Engine {
             return false;
         }
         if lock(&self.grace_until).is_some_and(|until| Instant::now() >= until) {
-            self.shared.over.store(true, Ordering::SeqCst);
+            self.shared.stop.fetch_max(2, Ordering::SeqCst);
         }
         let is_accepting = self.acceptors.iter().any(|acceptor| acceptor.is_accepting.load(Ordering::SeqCst));
         if is_accepting {

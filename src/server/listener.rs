@@ -25,11 +25,11 @@ use crate::door::{Door, Peer};
 /// A listening socket.
 pub struct Listener {
     socket: Kind,
-    address: Address,
+    pub(super) address: Address,
     /// What is spoken here.
     pub(super) door: Door,
     /// Who may connect; nobody named is everybody.
-    allowed: Vec<IpAddr>,
+    pub(super) allowed: Vec<IpAddr>,
     /// Opened by the server itself: what is changed about the socket concerns nobody else.
     pub(super) is_own: bool,
     /// What the server made at its path: device and number of the file.
@@ -150,15 +150,6 @@ impl Listener {
             #[cfg(unix)]
             made: None,
         }
-    }
-
-    pub(super) fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Names addresses that may connect, besides those named before.
-    pub(super) fn allow(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        self.allowed.extend(addresses.into_iter().map(|address| address.to_canonical()));
     }
 
     /// Whether a peer may connect. A Unix socket is guarded by its permissions.

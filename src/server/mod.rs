@@ -169,9 +169,9 @@ impl Server {
     /// # }
     /// ```
     pub fn allow(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Server {
-        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+        let addresses: Vec<IpAddr> = addresses.into_iter().map(|address| address.to_canonical()).collect();
         for listener in &mut self.listeners {
-            listener.allow(addresses.iter().copied());
+            listener.allowed.extend(&addresses);
         }
         self
     }
@@ -202,7 +202,7 @@ impl Server {
 
     /// Where it listens.
     pub fn addrs(&self) -> impl Iterator<Item = &Address> {
-        self.listeners.iter().map(Listener::address)
+        self.listeners.iter().map(|listener| &listener.address)
     }
 
     /// Serves until a [`Stopper`] ends it, which is for ever without one.
@@ -287,7 +287,7 @@ impl Server {
         let socket = Socket::accepted(stream)?;
         socket.set_wait(Wait::Slice)?;
         self.door = listener.door;
-        self.converse(socket, peer, listener.address().port(), true, application);
+        self.converse(socket, peer, listener.address.port(), true, application);
         Ok(())
     }
 
@@ -365,7 +365,7 @@ impl Handle {
 
     /// Every address it listens at.
     pub fn addrs(&self) -> impl Iterator<Item = &Address> {
-        self.engine.acceptors.iter().map(|acceptor| acceptor.listener.address())
+        self.engine.acceptors.iter().map(|acceptor| &acceptor.listener.address)
     }
 
     /// How many threads the server has in all: the pool, one for each address, the monitor.

@@ -104,33 +104,31 @@ pub(super) struct Worker<'a> {
 struct Attendance<'a> {
     engine: &'a Engine,
     shard: Arc<Shard>,
-    /// 0 while it is there.
-    absence: u64,
-    is_lost: bool,
+    /// 0 while the worker is there, `None` once the shard is another's.
+    absence: Option<u64>,
 }
 
 impl Attendance<'_> {
-    /// Goes away, to run a job or to block on the only connection, or from one absence into another. Tells whether the shard is still
-    /// its own.
+    /// Goes away, to run a job or to block on the only connection. Tells whether the shard is still its own.
     fn go_away(&mut self, blocks: bool) -> bool {
         self.turn(self.shard.next_absence(blocks))
     }
 
     /// Comes back. Tells whether the shard is still its own.
     fn come_back(&mut self) -> bool {
-        self.absence == 0 || self.turn(0)
+        self.turn(0)
     }
 
     fn turn(&mut self, next: u64) -> bool {
-        self.is_lost = self.is_lost || !self.shard.turn(self.absence, next);
-        self.absence = next;
-        !self.is_lost
+        let still = self.absence.is_some_and(|absence| self.shard.turn(absence, next));
+        self.absence = still.then_some(next);
+        still
     }
 }
 
 impl Drop for Attendance<'_> {
     fn drop(&mut self) {
-        if self.come_back() && !self.is_lost {
+        if self.come_back() {
             self.engine.unattended.push(&self.shard);
         }
     }
@@ -145,7 +143,7 @@ impl<'a> Worker<'a> {
     pub(super) fn run(mut self) {
         let engine = self.engine;
         while let Some(shard) = engine.unattended.take() {
-            self.attend(Attendance { engine, shard, absence: 0, is_lost: false });
+            self.attend(Attendance { engine, shard, absence: Some(0) });
         }
     }
 
@@ -220,8 +218,9 @@ impl<'a> Worker<'a> {
         shared.monitor.notice();
         // When the call is likely to last, the shard is given away before it, whether or not a thread is free to take it at once, so that
         // the first that becomes free does.
-        if own.go_away(false) && (average > SLOW_CALL || connection.last_call > LONG_CALL) {
-            self.engine.take_over(&own.shard, own.absence);
+        own.go_away(false);
+        if let Some(absence) = own.absence.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
+            self.engine.take_over(&own.shard, absence);
         }
         shared.counters.busy.fetch_add(1, Ordering::SeqCst);
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
@@ -252,7 +251,8 @@ impl<'a> Worker<'a> {
     ) -> Option<Box<Connection>> {
         let shared = &*self.engine.shared;
         let (mut slices, mut now) = (0, Instant::now());
-        // Whoever brings something looks whether the worker blocks, and this looks for mail after it has said so: one sees the other.
+        // Whoever brings something looks whether the worker blocks, and this looks for mail after it has said so: one sees the other. Mail is
+        // also how the worker is told that another shard waits for a thread.
         while slices < SLICES
             && !own.shard.has_mail()
             && !shared.is_stopping()

@@ -62,10 +62,11 @@ pub(super) struct State {
     streams: BTreeMap<usize, Box<Connection>>,
     /// How many were parked so far: none has the number of another.
     parked: usize,
-    /// Jobs that were found while no thread was free to run them.
+    /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
+    begun: VecDeque<Box<Connection>>,
     last_report: Option<Instant>,
-    /// How far a stop has come that every connection was looked at for: 1 when it began, 2 when its grace was over.
+    /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
 }
 
@@ -174,7 +175,7 @@ impl Shard {
         }
         let found = state.sweep(self, shared, now, scratch, most);
         self.waiting.store(state.hot.len() + state.cold.len() + state.streams.len(), Ordering::Relaxed);
-        self.queued.store(state.ready.len(), Ordering::Relaxed);
+        self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
         found
     }
 }
@@ -199,7 +200,8 @@ impl State {
         self.keep_within_memory(shared);
         self.refuse_late(shared, now);
         if most.is_none() {
-            if let Some(connection) = self.ready.pop_front() {
+            // What was begun first: it holds more, and there is an end to it.
+            if let Some(connection) = self.begun.pop_front().or_else(|| self.ready.pop_front()) {
                 return Found::Job(connection);
             }
         }
@@ -275,34 +277,32 @@ impl State {
 
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
     fn queue(&mut self, mut connection: Box<Connection>, most: usize, shared: &Shared, now: Instant) {
-        if connection.call.is_none() {
-            let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
-            let room = if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) };
-            if let Err(why) = examined.and(room) {
-                connection.put_off(why, shared, now);
-                return self.hot.push_back(connection);
-            }
-            connection.queued.get_or_insert(now);
+        connection.count_memory();
+        if connection.call.is_some() {
+            return self.begun.push_back(connection);
         }
+        let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
+        let room = if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) };
+        if let Err(why) = examined.and(room) {
+            connection.put_off(why, shared, now);
+            return self.hot.push_back(connection);
+        }
+        connection.queued.get_or_insert(now);
         self.ready.push_back(connection);
     }
 
-    /// Answers the requests that have waited for a thread for too long.
+    /// Answers those that have waited for a thread for too long.
     fn refuse_late(&mut self, shared: &Shared, now: Instant) {
-        while let Some((at, oldest)) = self.ready.iter().enumerate().find(|(_, job)| job.call.is_none()) {
-            if !oldest.has_waited_too_long(shared, now) {
-                break;
-            }
-            if let Some(mut late) = self.ready.remove(at) {
-                late.refuse(Cause::QueueTimeout, shared, now);
-                self.hot.push_back(late);
-            }
+        while self.ready.front().is_some_and(|connection| connection.has_waited_too_long(shared, now)) {
+            let Some(mut connection) = self.ready.pop_front() else { break };
+            connection.refuse(Cause::QueueTimeout, shared, now);
+            self.hot.push_back(connection);
         }
     }
 
     /// When a stop begins, and when its grace is over, every connection is looked at once more.
     fn note_stop(&mut self, shared: &Shared) {
-        let stop = u8::from(shared.is_stopping()) + u8::from(shared.is_over());
+        let stop = shared.stop.load(Ordering::SeqCst);
         if stop > self.stop_seen {
             self.stop_seen = stop;
             self.hot.extend(std::mem::take(&mut self.cold).into_values());
@@ -315,7 +315,7 @@ impl State {
     /// Everything that waits.
     pub(super) fn all(&self) -> impl Iterator<Item = &Connection> {
         let parked = self.cold.values().chain(self.streams.values());
-        self.hot.iter().chain(&self.ready).chain(parked).map(|connection| &**connection)
+        self.hot.iter().chain(&self.ready).chain(&self.begun).chain(parked).map(|connection| &**connection)
     }
 
     /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
@@ -350,13 +350,13 @@ impl State {
             closed.count_memory();
             // Whoever makes room need not wait until its body is closed.
             closed.place = None;
-            self.ready.push_back(closed);
+            self.begun.push_back(closed);
         }
         true
     }
 
     fn remove(&mut self, is_it: impl Fn(&Connection) -> bool) -> Option<Box<Connection>> {
-        for queue in [&mut self.hot, &mut self.ready] {
+        for queue in [&mut self.hot, &mut self.ready, &mut self.begun] {
             if let Some(at) = queue.iter().position(|connection| is_it(connection)) {
                 return queue.remove(at);
             }

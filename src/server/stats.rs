@@ -125,9 +125,4 @@ impl Counters {
             self.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
         }
     }
-
-    pub(super) fn count_answer(&self, content: u64) {
-        self.served.fetch_add(1, Ordering::Relaxed);
-        self.content.fetch_add(content, Ordering::Relaxed);
-    }
 }
