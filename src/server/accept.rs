@@ -73,16 +73,12 @@ impl Acceptor {
 
     /// Lets the workers accept, until too little comes, what comes stays, or the server stops.
     fn rush(&self, engine: &Engine) {
-        let open = engine.shared.places.open();
-        if self.set_rush(true).is_ok() {
-            loop {
-                // The workers accept meanwhile; there is nothing to be woken for but the end of the rush.
-                std::thread::sleep(RUSH_LOOK);
-                let goes_on = self.has_come.swap(0, Ordering::Relaxed) >= RUSH_BEGINS;
-                if !goes_on || engine.shared.places.open() > open + RUSH_BEGINS || engine.shared.is_stopping() {
-                    break;
-                }
-            }
+        let most = engine.shared.places.open() + RUSH_BEGINS;
+        let mut goes_on = self.set_rush(true).is_ok();
+        while goes_on && engine.shared.places.open() <= most && !engine.shared.is_stopping() {
+            // The workers accept meanwhile; there is nothing to be woken for but the end of the rush.
+            std::thread::sleep(RUSH_LOOK);
+            goes_on = self.has_come.swap(0, Ordering::Relaxed) >= RUSH_BEGINS;
         }
         // A socket that cannot be made to block again says at once that nothing is there, and is waited for like any other failure.
         let _ = self.set_rush(false);

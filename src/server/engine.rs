@@ -130,10 +130,9 @@ impl Engine {
     /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.
     pub(super) fn stop(&self, grace: Duration) {
         let until = Instant::now().checked_add(grace);
-        {
-            let mut current = lock(&self.grace_until);
-            *current = current.into_iter().chain(until).min();
-        }
+        let mut current = lock(&self.grace_until);
+        *current = current.into_iter().chain(until).min();
+        drop(current);
         self.shared.begin_to_stop();
         self.acceptors.iter().for_each(|acceptor| acceptor.wake());
         self.shared.monitor.wake();

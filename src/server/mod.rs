@@ -305,25 +305,16 @@ impl Server {
     fn converse(self, socket: Socket, peer: Peer, port: Option<u16>, once: bool, application: impl Application) {
         let log = self.log.unwrap_or_else(default_log);
         let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
-        let stands_alone = !self.door.protocol().has_addresses();
-        let gateway = Gateway {
-            https: shared.settings.https,
-            multithread: false,
-            multiprocess: stands_alone,
-            run_once: stands_alone,
-            ..Gateway::default()
-        };
+        let (https, alone) = (shared.settings.https, !self.door.protocol().has_addresses());
+        let gateway = Gateway { https, multithread: false, multiprocess: alone, run_once: alone, ..Gateway::default() };
         let origin = Origin::new(self.door, gateway, shared.settings.server_name.clone(), port, self.variables);
         let mut connection = Connection::new(socket, peer, Arc::new(origin), &shared, None, Instant::now());
         let mut calls = Calls::new(&shared);
         loop {
-            let now = Instant::now();
+            let (now, policy) = (Instant::now(), &shared.policy);
             match connection.step(&shared, now, &mut calls.scratch) {
                 Step::Job => {
-                    if once
-                        && connection.call.is_none()
-                        && connection.examine(&shared.policy, &mut Room::default()).is_ok()
-                    {
+                    if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
                         // As when a server stops: this response ends the connection.
                         shared.begin_to_stop();
                     }

@@ -214,11 +214,11 @@ impl<'a> Worker<'a> {
         now: Instant,
     ) -> Option<Box<Connection>> {
         let (shared, average) = (&self.engine.shared, own.shard.average_call());
-        // It looks after a call that lasts, and after a shard that no thread is free for.
-        shared.monitor.notice();
         // When the call is likely to last, the shard is given away before it, whether or not a thread is free to take it at once, so that
         // the first that becomes free does.
         own.go_away(false);
+        // It looks after a call that lasts, and after a shard that no thread is free for. Only now: it sleeps when it sees nobody away.
+        shared.monitor.notice();
         if let Some(absence) = own.absence.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
             self.engine.take_over(&own.shard, absence);
         }
