@@ -214,14 +214,14 @@ impl<'a> Worker<'a> {
         now: Instant,
     ) -> Option<Box<Connection>> {
         let (shared, average) = (&self.engine.shared, own.shard.average_call());
-        // When the call is likely to last, the shard is given away before it, whether or not a thread is free to take it at once, so that
+        // Done even if the shard is another's by now: nobody else would find the job again. When the call is likely to last, the shard is given away before it, whether or not a thread is free to take it at once, so that
         // the first that becomes free does.
         own.go_away(false);
-        // It looks after a call that lasts, and after a shard that no thread is free for. Only now: it sleeps when it sees nobody away.
-        shared.monitor.notice();
         if let Some(absence) = own.absence.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
             self.engine.take_over(&own.shard, absence);
         }
+        // It looks after a call that lasts, and after a shard that no thread is free for. Not before: it would see neither, and sleep.
+        shared.monitor.notice();
         shared.counters.busy.fetch_add(1, Ordering::SeqCst);
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
