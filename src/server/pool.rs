@@ -214,8 +214,8 @@ impl<'a> Worker<'a> {
         now: Instant,
     ) -> Option<Box<Connection>> {
         let (shared, average) = (&self.engine.shared, own.shard.average_call());
-        // Done even if the shard is another's by now: nobody else would find the job again. When the call is likely to last, the shard is given away before it, whether or not a thread is free to take it at once, so that
-        // the first that becomes free does.
+        // Run even if the shard is another's by now: nobody else would find the job again. When the call is likely to last, the shard is given
+        // away before it, whether or not a thread is free to take it at once, so that the first that becomes free does.
         own.go_away(false);
         if let Some(absence) = own.absence.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
             self.engine.take_over(&own.shard, absence);
