@@ -60,6 +60,10 @@ impl Calls {
     /// Answers one request. `None` where there is none, or where gathered answers must go out before it.
     fn answer(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Option<Duration> {
         let has_gathered = self.has_gathered();
+        if self.shared.is_over() {
+            // The grace of a stop is over: what is looked at next ends.
+            return None;
+        }
         let Calls { shared, call, room, .. } = self;
         let ready = connection.examine(&shared.policy, room).map(|(request, facts)| {
             let is_here = facts.is_all_here(connection.buffer.len());

@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::connection::Connection;
@@ -17,6 +17,7 @@ use super::reader::{Coding, ContentState, Reader};
 use super::refusal::reason_of;
 use super::response::{Response, WriteEnd, hold};
 use super::send::{Flushed, PIECE, TURN};
+use super::settings::after;
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::{Content, Facts, Request};
@@ -40,6 +41,7 @@ pub(super) struct Call {
     /// Whether the body has given a block that is not empty, and since when it has given nothing but empty ones.
     has_block: bool,
     empty_since: Option<Instant>,
+    rests_until: Instant,
     /// Whether anything was added to the response since it last waited.
     has_moved: bool,
     /// While the body is asked for more than its first block.
@@ -81,8 +83,9 @@ pub(super) struct After {
     pub(super) replies: Vec<u8>,
 }
 
-/// Empty blocks in a row before the others have their turn.
+/// Empty blocks in a row before the others have their turn, and how long that lasts at least.
 const EMPTY_BLOCKS: usize = 64;
+const EMPTY_PAUSE: Duration = Duration::from_millis(10);
 
 impl Call {
     pub(super) fn new(shared: &Arc<Shared>) -> Call {
@@ -103,6 +106,7 @@ impl Call {
             answered: now,
             has_block: false,
             empty_since: None,
+            rests_until: now,
             has_moved: false,
             seat: None,
             is_finished: false,
@@ -334,10 +338,13 @@ impl Call {
                 None => return Ok(Next::End),
             }
         }
-        let since = *self.empty_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.shared.settings.response_stall {
+        let now = Instant::now();
+        let since = *self.empty_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= self.shared.settings.response_stall {
             return Err(Failure::new(Cause::BodyFailed, "nothing but empty blocks"));
         }
+        // The answer will be the same in a moment.
+        self.rests_until = after(now, EMPTY_PAUSE);
         Ok(Next::Nothing)
     }
 
@@ -458,6 +465,7 @@ impl Call {
         match self.body.kind() {
             _ if self.is_finished || self.is_cut => true,
             Kind::Channel(receiver) => receiver.is_ready(),
+            _ if self.empty_since.is_some() && Instant::now() < self.rests_until => false,
             _ => self.take_seat(),
         }
     }

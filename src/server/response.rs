@@ -7,7 +7,7 @@
 //! 3 ms, sends what it finds. The first block of a response, and every one that took the application longer, is sent at once.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
@@ -180,11 +180,7 @@ impl Response {
         self.delimiter = Some(framing.delimiter);
         self.left = if let Delimiter::Length(length) = framing.delimiter { length } else { 0 };
         self.status = status.0;
-        let Some(front) = self.queue.front() else {
-            // Large blocks of an earlier response are never gathered with this one.
-            self.failure = Some(Cause::BodyFailed);
-            return;
-        };
+        let front = self.queue.end();
         let start = front.len();
         protocol.write_head(front, &reply);
         // G-09: nginx's first buffer has 4 KiB, and it answers 502 to a head that does not fit.
@@ -359,8 +355,16 @@ pub(super) fn hold(response: &mut Response, own: &Arc<Mutex<Response>>) {
 /// there was any.
 pub(super) fn send_held(shared: &Shared) -> bool {
     let listed = std::mem::take(&mut *lock(&shared.held));
-    for response in &listed {
-        let mut response = lock(response);
+    for listed in &listed {
+        let mut response = match listed.try_lock() {
+            Ok(response) => response,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // It is being sent just now, by a `Writer` that may wait for its client.
+            Err(TryLockError::WouldBlock) => {
+                lock(&shared.held).push(Arc::clone(listed));
+                continue;
+            }
+        };
         response.is_listed = false;
         if response.is_held {
             let _ = response.flush();
