@@ -760,7 +760,7 @@ fn p_len_06_statuses_without_content_have_none() {
 // ---------------------------------------------------------------------------------------------------------- errors
 
 #[test]
-fn p_err_01_a_panic_of_middleware_that_changes_the_blocks_of_a_channel_is_the_applications() {
+fn a_panic_of_middleware_that_changes_the_blocks_of_a_channel_is_the_applications() {
     let application = |_: &Environ, start_response: &mut StartResponse| {
         start_response.start("200 OK", &[]);
         let (sender, body) = Body::channel(1);
