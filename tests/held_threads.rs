@@ -331,6 +331,32 @@ fn a_request_waits_for_a_thread_and_a_seat_together_no_longer_than_it_may() {
     drop(first);
 }
 
+#[test]
+fn a_head_that_comes_in_pieces_is_answered_while_its_shard_goes_from_thread_to_thread() {
+    let house = serve_with(hello, |settings| {
+        settings.threads = 8;
+        settings.shards = 1;
+    });
+    std::thread::scope(|scope| {
+        // A worker that blocks on its only connection is relieved whenever another comes.
+        scope.spawn(|| {
+            for _ in 0..400 {
+                let mut client = house.client();
+                client.send(GET);
+                assert_eq!(client.response().text(), "hello");
+            }
+        });
+        let mut client = house.client();
+        for round in 0..300 {
+            let at = 1 + round % (GET.len() - 1);
+            client.send(&GET[..at]);
+            std::thread::yield_now();
+            client.send(&GET[at..]);
+            assert_eq!(client.response().text(), "hello", "{round}");
+        }
+    });
+}
+
 // ---------------------------------------------------------------------------------------------------------------- hooks
 
 #[test]

@@ -38,7 +38,7 @@ impl Calls {
 
     /// Does what a connection needs a thread for. Gives the time that the application took.
     pub(super) fn run(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Duration {
-        if let Some(call) = connection.take_call() {
+        if let Some(call) = connection.call.take() {
             self.spare = Some(std::mem::replace(&mut self.call, call));
             let produced = self.call.go_on(connection);
             let lasted = self.call.answered.saturating_duration_since(now);

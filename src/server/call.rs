@@ -140,7 +140,7 @@ impl Call {
         (self.begin, self.answered) = (now, now);
         (self.has_block, self.empty_since) = (false, None);
         (self.is_finished, self.is_reported, self.is_cut) = (false, false, false);
-        let gathers = gathers && matches!(facts.content, Content::None) && connection.has_more();
+        let gathers = gathers && matches!(facts.content, Content::None) && !connection.buffer.is_empty();
         let facts = self.open_input(connection, facts, seat);
         let is_asterisk = facts.is_options_asterisk;
         self.response().begin(&connection.socket, facts, self.content.clone(), gathers);
