@@ -26,6 +26,11 @@ macro_rules! causes {
             /// Every cause, in the order of the numbers.
             pub const ALL: &'static [Cause] = &[$(Cause::$variant,)+];
 
+            /// The stable number.
+            pub const fn number(self) -> u16 {
+                self as u16
+            }
+
             /// The place in [`Cause::ALL`].
             pub(crate) fn index(self) -> Option<usize> {
                 Cause::ALL.iter().position(|cause| *cause == self)
@@ -240,13 +245,6 @@ causes! {
     UpgradeRefused = 5006, "upgrade-refused", 501;
     /// the request has been through this proxy before.
     ProxyLoop = 5007, "proxy-loop", 508;
-}
-
-impl Cause {
-    /// The stable number.
-    pub const fn number(self) -> u16 {
-        self as u16
-    }
 }
 
 impl std::fmt::Display for Cause {

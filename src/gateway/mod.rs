@@ -42,7 +42,7 @@ pub use start_response::{StartError, StartResponse, Transmit, Writer};
 pub use status::Status;
 
 pub(crate) use body::{Kind, discard_panic};
-pub(crate) use channel::{Receiver, Told, Wake};
+pub(crate) use channel::{Receiver, Wake};
 pub(crate) use environ::variable_byte;
 pub(crate) use file_range::FileRange;
 pub(crate) use pairs::Pairs;

@@ -7,6 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
@@ -20,7 +21,7 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::{Content, Facts, Request};
-use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Headers, Kind, Receiver, StartResponse, Told};
+use crate::gateway::{Block, Body, Environ, Gateway, Headers, Kind, Receiver, StartResponse};
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -214,7 +215,7 @@ impl Call {
             return Err(Failure::new(cause, error_text(error)));
         }
         match self.body.known_len() {
-            Some(known) if !self.start_response.has_written() => self.begin_whole(known),
+            Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
             _ => Ok(()),
         }
     }
@@ -243,7 +244,6 @@ impl Call {
                     response.push(block);
                 }
             }
-            Kind::File(file) => *body = Kind::Range(FileRange::of(file, known).map_err(Failure::of_body)?),
             kind => *body = kind,
         }
         if let Kind::Range(range) = body {
@@ -310,11 +310,11 @@ impl Call {
             Kind::Empty => return Ok(Next::End),
             Kind::Range(range) if range.left == 0 => return Ok(Next::End),
             Kind::Channel(receiver) => {
-                return match receiver.take() {
-                    Told::Block(block) => Ok(Next::Block(block)),
-                    Told::Nothing => Ok(Next::Nothing),
-                    Told::End => Ok(Next::End),
-                    Told::Failed(error) => Err(Failure::of_body(error)),
+                // Middleware may change its blocks, and panic.
+                return match catch_unwind(AssertUnwindSafe(|| receiver.take())).map_err(Failure::of_panic)? {
+                    Poll::Pending => Ok(Next::Nothing),
+                    Poll::Ready(None) => Ok(Next::End),
+                    Poll::Ready(Some(block)) => block.map(Next::Block).map_err(Failure::of_body),
                 };
             }
             _ => {}

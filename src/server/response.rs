@@ -18,7 +18,7 @@ use super::shared::{Shared, lock};
 use super::socket::{Socket, Wait};
 use crate::cause::Cause;
 use crate::door::http::ALLOW;
-use crate::door::{Door, Facts, Persistence, Reply};
+use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
@@ -61,7 +61,7 @@ impl Response {
             shared: Arc::clone(shared),
             socket: None,
             queue: SendQueue::default(),
-            request: Facts::any_client(Door::Http),
+            request: Facts::default(),
             content_state: None,
             keep_alive: false,
             delimiter: None,
