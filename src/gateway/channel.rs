@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::sync::mpsc::{SendError, TrySendError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use super::{Block, Body, Kind};
 
@@ -24,15 +25,6 @@ pub(crate) struct Receiver {
 
 /// What middleware does to every block, or to the error that comes instead.
 pub(crate) type Change = Box<dyn FnMut(io::Result<Block>) -> io::Result<Block> + Send>;
-
-/// What a channel gives when it is asked.
-pub(crate) enum Told {
-    Block(Block),
-    /// Nothing for the moment.
-    Nothing,
-    End,
-    Failed(io::Error),
-}
 
 /// How a body that waits for a block is woken.
 pub(crate) trait Wake: Send + Sync {
@@ -162,32 +154,27 @@ impl fmt::Debug for Sender {
 
 impl Receiver {
     /// What is there.
-    pub(crate) fn take(&mut self) -> Told {
+    pub(crate) fn take(&mut self) -> Poll<Option<io::Result<Block>>> {
         let mut state = self.channel.lock();
         let block = match (state.blocks.pop_front(), &mut state.ended) {
             (Some(block), _) => Ok(block),
-            (None, None) => return Told::Nothing,
+            (None, None) => return Poll::Pending,
             (None, Some(error)) => match error.take() {
                 Some(error) => Err(io::Error::other(error)),
-                None => return Told::End,
+                None => return Poll::Ready(None),
             },
         };
         drop(state);
         self.channel.changed.notify_all();
-        match self.changes.iter_mut().fold(block, |block, change| change(block)) {
-            Ok(block) => Told::Block(block),
-            Err(error) => Told::Failed(error),
-        }
+        Poll::Ready(Some(self.changes.iter_mut().fold(block, |block, change| change(block))))
     }
 
     /// The next block, waiting for it; `None` at the end.
     pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
         loop {
             match self.take() {
-                Told::Block(block) => return Some(Ok(block)),
-                Told::Failed(error) => return Some(Err(error)),
-                Told::End => return None,
-                Told::Nothing => self.wait_here(),
+                Poll::Ready(block) => return block,
+                Poll::Pending => self.wait_here(),
             }
         }
     }

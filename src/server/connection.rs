@@ -18,15 +18,16 @@ use std::time::{Duration, Instant};
 use super::bounds::{Memory, Place};
 use super::buffer::Buffer;
 use super::call::{After, Call};
-use super::reader::{Coding, Found, Pace};
+use super::reader::{Coding, Pace};
 use super::refusal::refusal;
 use super::send::{Flushed, SendQueue, TURN};
 use super::settings::after;
 use super::shared::Shared;
-use super::socket::{Socket, Wait, is_not_yet};
+use super::socket::{Socket, is_not_yet};
 use crate::cause::Cause;
 use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
 use crate::gateway::Receiver;
+use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
 
 /// A client at the other end of a socket.
@@ -270,19 +271,19 @@ impl Connection {
             return None;
         };
         let skipped = match coding.find(&mut self.buffer) {
-            Found::Data(length) => length.min(usize::try_from(most).unwrap_or(length)),
-            Found::End => {
+            Content::Data { len } => len.min(usize::try_from(most).unwrap_or(len)),
+            Content::End => {
                 self.unread = None;
                 return None;
             }
-            Found::Nothing if now < self.deadline => {
+            Content::Incomplete if now < self.deadline => {
                 return match self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve) {
                     Ok(0) => Some(Step::End),
                     Ok(_) => Some(Step::More),
                     Err(error) => Some(wait_or_end(&error)),
                 };
             }
-            Found::Nothing | Found::Broken(_) => 0,
+            Content::Incomplete | Content::Invalid(_) => 0,
         };
         if skipped == 0 {
             // Too much, too slow or malformed: where the next request starts will never be known.
@@ -374,7 +375,9 @@ impl Connection {
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        let has_moved = call.wait();
+        call.leave_seats();
+        // Anything that was added to the response is progress.
+        let has_moved = call.answered > self.since;
         self.call = Some(call);
         if has_moved || self.phase != Phase::Sending {
             self.enter(Phase::Sending, shared.settings.response_stall, now);
@@ -405,7 +408,7 @@ impl Connection {
         match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled())) {
             (Some(status), Some(addressee)) => {
                 self.report(cause, Answer::Status(status), shared);
-                self.queue = refusal(status, addressee, shared);
+                self.queue.push_bytes(&refusal(status, addressee, shared));
                 self.buffer.consume(self.buffer.len());
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
             }
@@ -490,7 +493,7 @@ impl Connection {
 
     /// Among the others no read and no write may wait.
     pub(super) fn may_join_the_others(&self) -> bool {
-        self.socket.set_wait(Wait::No).is_ok()
+        self.socket.set_waiting(false).is_ok()
     }
 
     fn enter_after_response(&mut self, shared: &Shared, now: Instant) {

@@ -45,7 +45,7 @@ use answer::Calls;
 use connection::{Connection, Step};
 use engine::Engine;
 use shared::Shared;
-use socket::{Socket, Wait};
+use socket::Socket;
 
 /// A server that is listening and not yet serving.
 ///
@@ -287,7 +287,7 @@ impl Server {
             }
         };
         let socket = Socket::accepted(stream)?;
-        socket.set_wait(Wait::Slice)?;
+        socket.set_waiting(true)?;
         let client = Client { door: listener.door, peer, port: listener.address().port(), once: true };
         self.converse(socket, client, application);
         Ok(())

@@ -27,7 +27,6 @@ use super::engine::Engine;
 use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH, SHORTEST, SLICES, SLOW_CALL, TURNS};
 use super::shard::{Found, Shard, State};
 use super::shared::lock;
-use super::socket::Wait;
 use crate::gateway::discard_panic;
 
 /// Shards that need a worker, in the order in which they lost theirs, and the workers that wait for one.
@@ -284,7 +283,7 @@ impl<'a> Worker<'a> {
             && !shared.is_stopping()
             && due.is_none_or(|due| now < due)
             && connection.is_worth_waiting_for()
-            && connection.socket.set_wait(Wait::Slice).is_ok()
+            && connection.socket.set_waiting(true).is_ok()
         {
             // The reading of before the wait is good enough for a deadline; one call of the clock is spared.
             let step = connection.step(shared, now, &mut self.calls.scratch);
