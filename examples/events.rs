@@ -1,30 +1,33 @@
-//! Server-sent events: whoever has the page open sees what anybody posts, at once.
+//! Server-sent events: a clock that ticks for everybody, and a chat.
 //!
 //! Run: `cargo run --example events` (or `-- 8001` for another port)
 //! Try: a browser, or `curl -N http://127.0.0.1:8000/events` and, elsewhere, `curl -d hello http://127.0.0.1:8000/`
 //!
-//! Each open stream holds a thread of the pool until its client goes away, and a client that is gone is noticed when the next
-//! line is sent to it. So streams get three quarters of the threads and no more, and the next one 503. This is
-//! right for a tool with a few dozen watchers; thousands of them want an asynchronous server.
+//! A stream holds no thread: its body waits for what is sent to it, and one thread sends to all. What a client does not take waits for it in
+//! a queue of sixteen blocks; one that is so far behind is let go, and comes back by itself with the number of what it has seen. A stream costs
+//! about 7 KiB of memory, most of it the head of its request.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use doorway::{Application, Environ, Response, Server, simple};
+use doorway::{Application, Body, Environ, Response, Sender, Server, simple};
 
-const THREADS: usize = 64;
 /// So many events are kept for those who come back.
 const KEPT: usize = 100;
+/// So many blocks may wait for one client.
+const AHEAD: usize = 16;
 const LONGEST: u64 = 1024;
 
 const PAGE: &str = r#"<!DOCTYPE html>
 <title>Events</title>
+<p id="clock"></p>
 <form><input name="text" autofocus><button>Send</button></form>
 <ul></ul>
 <script>
-new EventSource("events").onmessage = event => {
+const events = new EventSource("events");
+events.addEventListener("clock", event => document.getElementById("clock").textContent = event.data);
+events.onmessage = event => {
     const line = document.createElement("li");
     line.textContent = event.data;
     document.querySelector("ul").prepend(line);
@@ -37,47 +40,65 @@ document.forms[0].onsubmit = event => {
 </script>
 "#;
 
-/// What was posted, and who is waiting for it.
+/// What was posted, and who watches.
 #[derive(Default)]
-pub struct Events {
-    /// How many there were in all, and the last of them.
-    lines: Mutex<(usize, Vec<String>)>,
-    more: Condvar,
-    streams: AtomicUsize,
+pub struct Events(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// How many events there were in all, and the last of them.
+    count: usize,
+    kept: Vec<String>,
+    watchers: Vec<Sender>,
 }
 
 impl Events {
-    fn lines(&self) -> MutexGuard<'_, (usize, Vec<String>)> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn post(&self, text: &str) {
-        let mut lines = self.lines();
+        let mut state = self.lock();
+        state.count += 1;
         // A line feed would end the event early.
-        lines.1.push(text.split(['\r', '\n']).collect::<Vec<_>>().join(" "));
-        lines.0 += 1;
-        if lines.1.len() > KEPT {
-            lines.1.remove(0);
+        let line = text.split(['\r', '\n']).collect::<Vec<_>>().join(" ");
+        let event = format!("id: {}\ndata: {line}\n\n", state.count);
+        state.send(&event);
+        state.kept.push(event);
+        if state.kept.len() > KEPT {
+            state.kept.remove(0);
         }
-        self.more.notify_all();
     }
 
-    /// The events behind the first `seen`, as soon as there are any; a comment where nothing happens for a while, which
-    /// tells the client that the server is there, and the server whether the client is.
-    fn next(&self, seen: &mut usize, patience: Duration) -> String {
-        let nothing_new = |lines: &mut (usize, Vec<String>)| lines.0 == *seen;
-        let waited = self.more.wait_timeout_while(self.lines(), patience, nothing_new);
-        let (lines, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let first = lines.0 - lines.1.len();
-        let new = lines.1.iter().enumerate().skip(seen.saturating_sub(first));
-        let text: String = new.map(|(at, line)| format!("id: {}\ndata: {line}\n\n", first + at + 1)).collect();
-        *seen = lines.0;
-        if text.is_empty() { ":\n\n".into() } else { text }
+    /// Tells everybody the time. It also tells the server which clients are still there.
+    pub fn tick(&self, seconds: u64) {
+        self.lock().send(&format!("event: clock\ndata: {seconds}\n\n"));
+    }
+
+    /// A body that begins behind the event with this number, where that is one of ours, and gets whatever comes from now on.
+    fn watch(&self, last: Option<usize>) -> Body {
+        let mut state = self.lock();
+        let (sender, body) = Body::channel(AHEAD);
+        let first = state.count - state.kept.len();
+        let seen = last.filter(|last| *last <= state.count).unwrap_or(state.count).saturating_sub(first);
+        let missed: String = state.kept.iter().skip(seen).map(String::as_str).collect();
+        // The first block at once, so that the client sees the head. The body is new, so there is room for it.
+        if sender.try_send(format!("retry: 1000\n\n{missed}").into_bytes()).is_ok() {
+            state.watchers.push(sender);
+        }
+        body
     }
 }
 
-/// The page, what is posted to it, and the stream of events, for at most so many clients at a time.
-pub fn application(events: Arc<Events>, most: usize, patience: Duration) -> impl Application {
+impl State {
+    /// Sends to all, and lets those go who have left or are too far behind.
+    fn send(&mut self, event: &str) {
+        self.watchers.retain(|watcher| watcher.try_send(event.as_bytes().to_vec()).is_ok());
+    }
+}
+
+/// The page, what is posted to it, and the stream of events.
+pub fn application(events: Arc<Events>) -> impl Application {
     simple(move |environ: &Environ| -> io::Result<Response> {
         let path = environ.path();
         Ok(match (environ.method(), &*path) {
@@ -88,49 +109,33 @@ pub fn application(events: Arc<Events>, most: usize, patience: Duration) -> impl
                 events.post(&String::from_utf8_lossy(&text));
                 Response::new("204 No Content", ())
             }
-            ("GET" | "HEAD", "/events") => stream(environ, &events, most, patience),
+            ("GET" | "HEAD", "/events") => {
+                // A browser that was cut off says what it has seen last.
+                let last = environ.header("last-event-id").and_then(|id| id.parse().ok());
+                Response::new("200 OK", events.watch(last))
+                    .with_header("Content-Type", "text/event-stream")
+                    .with_header("Cache-Control", "no-store")
+                    // nginx would gather the events otherwise.
+                    .with_header("X-Accel-Buffering", "no")
+            }
             _ => Response::text("Nothing is here.\n").with_status("404 Not Found"),
         })
     })
 }
 
-fn stream(environ: &Environ, events: &Arc<Events>, most: usize, patience: Duration) -> Response {
-    let place = Place(Arc::clone(events));
-    // The place is given back when it is dropped: here, or with the body.
-    if events.streams.fetch_add(1, Ordering::SeqCst) >= most {
-        drop(place);
-        return Response::text("Too many are watching.\n")
-            .with_status("503 Service Unavailable")
-            .with_header("Retry-After", "10");
-    }
-    // A browser that was cut off says what it has seen last. A number that is not ours begins with what is new.
-    let count = events.lines().0;
-    let last = environ.header("last-event-id").and_then(|id| id.parse().ok());
-    let mut seen = last.filter(|last| *last <= count).unwrap_or(count);
-    // The first block at once, so that the client sees the head.
-    let begin = std::iter::once(String::from("retry: 1000\n\n"));
-    let blocks = begin.chain(std::iter::repeat_with(move || place.0.next(&mut seen, patience)));
-    Response::new("200 OK", doorway::Body::blocks(blocks.map(|text| Ok(text.into_bytes().into()))))
-        .with_header("Content-Type", "text/event-stream")
-        .with_header("Cache-Control", "no-store")
-        // nginx would gather the events otherwise.
-        .with_header("X-Accel-Buffering", "no")
-}
-
-/// The place of one stream.
-struct Place(Arc<Events>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 fn main() -> io::Result<()> {
     let port = std::env::args().nth(1);
-    let server = Server::bind(format!("127.0.0.1:{}", port.as_deref().unwrap_or("8000")))?.threads(THREADS);
+    let server = Server::bind(format!("127.0.0.1:{}", port.as_deref().unwrap_or("8000")))?;
     for address in server.addrs() {
         println!("{}", address.url());
     }
-    server.serve(application(Arc::default(), THREADS * 3 / 4, Duration::from_secs(15)))
+    let events = Arc::<Events>::default();
+    let clock = Arc::clone(&events);
+    std::thread::spawn(move || {
+        for seconds in 0.. {
+            clock.tick(seconds);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    });
+    server.serve(application(events))
 }

@@ -183,7 +183,7 @@ causes! {
     ClientGone = 3012, "client-gone", 0;
     /// the system refused a new connection (descriptors or memory).
     AcceptFailed = 3013, "accept-failed", 0;
-    /// cut because slow clients held their whole share of the threads, and this was the slowest.
+    /// cut because clients that are waited for had all their seats, and this was the slowest.
     CrowdedOut = 3014, "crowded-out", 408;
     /// a connection from an address that is not on the list.
     PeerRefused = 3015, "peer-refused", 0;

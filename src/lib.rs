@@ -50,22 +50,44 @@
 //!
 //! Arrows point one way: `server → door → http`, `door → gateway`, `server → log`, `app → web → gateway`, and so on as the table says.
 //! Every room may name a [`Cause`]. From `web` on they are leaves: no server needs them, and they can be taken out of a copy. Tests
-//! keep all of this so. To read the whole in an evening: `gateway`, then `http`, then `server/connection.rs` and `server/exchange.rs`.
+//! keep all of this so. The core is `gateway`, `http`, `door` for HTTP, and `server`.
+//!
+//! # The server, file by file
+//! In the order in which a request meets them:
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `listener`, `accept` | opens addresses; brings connections in, and makes room for them |
+//! | `shard` | where connections wait, and who attends them: the sweep |
+//! | `connection` | one connection's life as phases and deadlines: `step` says wait, more, job or end |
+//! | `pool` | the worker's loop: lock, take mail, sweep, a job?, run it, come back |
+//! | `answer`, `call` | one request and its response: start, go on, finish |
+//! | `reader` | content as the application reads it: pace, `100 Continue` |
+//! | `response`, `send` | head and framing; what is unsent |
+//! | `engine`, `monitor` | starts and ends the threads; looks after calls that last |
+//! | `bounds`, `settings`, `stats` | places, memory, seats; every limit; every count |
+//! | `socket`, `buffer`, `shared` | what the others stand on |
 //!
 //! # How a connection lives
-//! A connection is one state machine that no thread owns while it waits. It belongs to a shard, one a core. A thread of the pool drives
-//! a shard: it looks at the connections in turn, at hot ones in every sweep and at cold ones after a time proportional to how long they
-//! have been quiet, and when a request is whole (head, and content up to 16 KiB) it calls the application itself. So a fast
-//! application costs no hand-over between threads. When a call lasts longer than 3 ms, a monitor gives the shard to another thread of the
-//! pool; where calls are slow as a rule, or the last one for the same connection was, the shard is given away before the call. What a slow
-//! client does not take of an answer that is all there waits in the shard with the connection, without a thread. `docs/performance.md` says
-//! what that costs beside other servers, and what was given up for it.
+//! A connection is one state machine that no thread owns while it waits. It belongs to a shard, one a core. A worker attends the shard: it holds
+//! its lock and looks at the connections in turn, at hot ones in every sweep and at cold ones after a time proportional to how long they have
+//! been quiet. A sweep calls no application and reads no file. What needs a thread is a job: a request that is whole (head, and content up to
+//! 16 KiB), or a response of which everything so far was taken and more is to be made. The worker lets go of the lock, runs the job itself, so
+//! that a fast application costs no hand-over between threads, and comes back by one compare-and-swap of the shard's one word. When a call lasts
+//! longer than 3 ms, the monitor takes the shard over by the same compare-and-swap and an idle worker goes on with it; where calls are slow as
+//! a rule, or the last one for the same connection was, that is done before the call. `docs/performance.md` says what this costs beside other
+//! servers, and what was given up for it.
 //!
-//! Three things run in a thread of the pool for as long as they last: the application, content above 16 KiB that it reads, and a
-//! body that it makes block by block. The last two are held to a minimum pace by [`Settings`].
+//! When the client does not take what was sent, the whole call moves into the connection: body, unsent bytes, environ, input. It waits there
+//! without a thread, and goes on in whichever worker finds that everything was taken; so `on_close` and the rest of a body may run in another thread
+//! than the call. A body of [`Body::channel`] waits for its sender in the same way.
+//!
+//! So a thread is held only by an application that runs: in its call, in its iterator, in [`Environ::input`] or [`Writer`]. Where it has to wait
+//! for a client there (content above 16 KiB, a `Writer`), and while an iterator or a file is asked for more than its first block, it has one of the
+//! seats, which are three quarters of the pool; a quarter always answers requests.
 //!
 //! # Five doors
-//! The exchange (environ, application, framing, clean-up, logging) exists once; a protocol is a file in `door` that says where a request head
+//! A call (environ, application, framing, clean-up, logging) exists once; a protocol is a file in `door` that says where a request head
 //! ends, what it says, and how a response head is written. At the gateway doors a front server has read the request; what it passes on is
 //! brought to one form, so that an application sees the same request at every door:
 //!

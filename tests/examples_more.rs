@@ -278,15 +278,13 @@ fn say(handle: &Handle, text: &str) {
 
 #[test]
 fn events_reach_everybody_who_watches() {
-    let handle = serve(events::application(Arc::default(), 3, Duration::from_millis(20)));
+    let handle = serve(events::application(Arc::default()));
     let mut watchers = [watch(&handle, ""), watch(&handle, "")];
     for watcher in &mut watchers {
         let head: Vec<_> = watcher.take_while(|line| line != "retry: 1000").collect();
         assert_eq!(head[0], "HTTP/1.1 200 OK");
         assert!(head.contains(&"Content-Type: text/event-stream".to_owned()), "{head:?}");
     }
-    // Without the signs of life.
-    let mut watchers = watchers.map(|watcher| watcher.filter(|line| line != ":"));
     for (number, text, expected) in [(1, "one", "one"), (2, "two\r\nlines\n\nid: 9", "two  lines  id: 9")] {
         say(&handle, text);
         for watcher in &mut watchers {
@@ -300,16 +298,22 @@ fn events_reach_everybody_who_watches() {
 }
 
 #[test]
-fn events_leave_room_for_everything_else_and_free_the_place_of_who_is_gone() {
-    let handle = serve(events::application(Arc::default(), 1, Duration::from_millis(5)));
-    let mut watcher = watch(&handle, "");
-    assert!(watcher.any(|line| line == ":"), "a sign of life");
-    assert_eq!(watch(&handle, "").next().as_deref(), Some("HTTP/1.1 503 Service Unavailable"));
+fn events_hold_no_thread_however_many_watch_and_the_clock_ticks_for_all() {
+    let events = Arc::<events::Events>::default();
+    let handle = serve(events::application(Arc::clone(&events)));
+    let mut watchers: Vec<_> = (0..100).map(|_| watch(&handle, "")).collect();
+    for watcher in &mut watchers {
+        assert!(watcher.any(|line| line == "retry: 1000"));
+    }
     assert!(exchange(connect(&handle), "GET / HTTP/1.0\r\n\r\n").contains("new EventSource"));
-    drop(watcher);
-    // The next sign of life finds nobody.
-    while watch(&handle, "").next().as_deref() != Some("HTTP/1.1 200 OK") {
-        std::thread::yield_now();
+    // Who has left is let go, and costs the others nothing.
+    drop(watchers.split_off(50));
+    for second in 0..3 {
+        events.tick(second);
+        for watcher in &mut watchers {
+            assert_eq!(watcher.next().as_deref(), Some("event: clock"));
+            assert_eq!(watcher.next(), Some(format!("data: {second}")));
+        }
     }
 }
 

@@ -59,6 +59,10 @@ impl Calls {
         gathers: bool,
         has_gathered: bool,
     ) -> Option<(Duration, bool)> {
+        if self.shared.is_over() {
+            // The grace of a stop is over: what is looked at next ends.
+            return None;
+        }
         let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
         let Calls { shared, room, .. } = self;
         let ready = connection.examine(&shared.policy, room).map(|(request, facts)| {

@@ -9,7 +9,7 @@ use std::io::BufRead;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::connection::Connection;
@@ -18,6 +18,7 @@ use super::reader::{Coding, ContentState, Reader};
 use super::refusal::reason_of;
 use super::response::{Response, WriteEnd, hold};
 use super::send::{Flushed, PIECE, TURN};
+use super::settings::after;
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::{Content, Facts, Request};
@@ -39,9 +40,9 @@ pub(super) struct Call {
     begin: Instant,
     /// When the application gave what was asked for last.
     pub(super) answered: Instant,
-    /// Whether the body has given a block that is not empty, and since when it has given nothing but empty ones.
+    /// Whether the body has given a block that is not empty; since when it has given nothing but empty ones, and until when it rests.
     has_block: bool,
-    empty_since: Option<Instant>,
+    empty: Option<(Instant, Instant)>,
     /// While the body is asked for more than its first block.
     seat: Option<Seat>,
     /// Everything that will be sent is in the queue.
@@ -68,8 +69,9 @@ pub(super) struct After {
     pub(super) replies: Vec<u8>,
 }
 
-/// Empty blocks in a row before the others have their turn.
+/// Empty blocks in a row before the others have their turn, and how long that lasts at least.
 const EMPTY_BLOCKS: usize = 64;
+const EMPTY_PAUSE: Duration = Duration::from_millis(10);
 
 impl Call {
     pub(super) fn new(shared: &Arc<Shared>) -> Call {
@@ -89,7 +91,7 @@ impl Call {
             begin: now,
             answered: now,
             has_block: false,
-            empty_since: None,
+            empty: None,
             seat: None,
             is_finished: false,
         }
@@ -117,7 +119,7 @@ impl Call {
     ) -> Produced {
         connection.buffer.consume(facts.head_len);
         (self.begin, self.answered) = (now, now);
-        (self.has_block, self.empty_since, self.is_finished) = (false, None, facts.is_options_asterisk);
+        (self.has_block, self.empty, self.is_finished) = (false, None, facts.is_options_asterisk);
         let content = std::mem::replace(&mut facts.content, Content::None);
         let gathers = gathers && matches!(content, Content::None) && connection.has_more();
         self.open_input(connection, content, facts.expects_continue, seat);
@@ -242,7 +244,7 @@ impl Call {
                 }
                 Poll::Ready(Some(block)) => {
                     self.answered = Instant::now();
-                    (self.has_block, self.empty_since) = (true, None);
+                    (self.has_block, self.empty) = (true, None);
                     moved += block.len();
                     self.make_head(&mut response, None)?;
                     response.push(block);
@@ -294,10 +296,13 @@ impl Call {
                 next => return Ok(Poll::Ready(next)),
             }
         }
-        let since = *self.empty_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.shared.settings.response_stall {
+        let now = Instant::now();
+        let since = self.empty.map_or(now, |(since, _)| since);
+        if now.saturating_duration_since(since) >= self.shared.settings.response_stall {
             return Err(Failure::new(Cause::BodyFailed, "nothing but empty blocks"));
         }
+        // The answer will be the same in a moment.
+        self.empty = Some((since, after(now, EMPTY_PAUSE)));
         Ok(Poll::Pending)
     }
 
@@ -403,6 +408,7 @@ impl Call {
         match self.body.kind() {
             _ if self.is_finished => true,
             Kind::Channel(receiver) => receiver.is_ready(),
+            _ if self.empty.is_some_and(|(_, rests_until)| Instant::now() < rests_until) => false,
             _ => self.take_seat(),
         }
     }

@@ -292,9 +292,8 @@ impl<'a> Worker<'a> {
                 Step::End => return None,
                 Step::Wait | Step::More => slices += 1,
                 Step::Job => {
-                    if !own.stay_away(false) {
-                        break;
-                    }
+                    // A job that was found is run, whoever has the shard by now: nobody else would find it again.
+                    own.stay_away(false);
                     own.give_away_if_slow(&connection);
                     connection = self.run_job(shard, connection, now)?;
                     slices = 0;

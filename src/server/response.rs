@@ -162,11 +162,7 @@ impl Response {
         let reply = Reply { status, headers, framing, persistence, date, server };
         let protocol = request.door.protocol();
         (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
-        let Some(front) = self.queue.front() else {
-            // Large blocks of an earlier response are never gathered with this one.
-            self.failure = Some(Cause::BodyFailed);
-            return;
-        };
+        let front = self.queue.end();
         let start = front.len();
         protocol.write_head(front, &reply);
         // G-09: nginx's first buffer has 4 KiB, and it answers 502 to a head that does not fit.

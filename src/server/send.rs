@@ -65,25 +65,30 @@ impl SendQueue {
         self.blocks.is_empty()
     }
 
-    /// The run of memory to write a head to, behind what is there, as long as all of that stands in it.
-    pub(super) fn front(&mut self) -> Option<&mut Vec<u8>> {
-        self.blocks.is_empty().then_some(&mut self.front)
+    /// The run of memory to write a head to: what is there stands in it.
+    pub(super) fn end(&mut self) -> &mut Vec<u8> {
+        // Larger blocks are rare before a head: an earlier response that goes out with this one has none.
+        for block in self.blocks.drain(..) {
+            self.front.extend_from_slice(&block);
+        }
+        &mut self.front
     }
 
     /// Puts a block behind everything; a small one is copied as long as all stands in one run of memory.
     pub(super) fn push(&mut self, block: Block) {
-        match self.front() {
-            Some(front) if block.len() <= COPIED => front.extend_from_slice(&block),
-            _ if block.is_empty() => {}
-            _ => self.blocks.push_back(block),
+        if block.len() <= COPIED && self.is_flat() {
+            self.front.extend_from_slice(&block);
+        } else if !block.is_empty() {
+            self.blocks.push_back(block);
         }
     }
 
     /// Puts a copy of some bytes behind everything.
     pub(super) fn push_bytes(&mut self, bytes: &[u8]) {
-        match self.front() {
-            Some(front) => front.extend_from_slice(bytes),
-            None => self.push(Block::Owned(bytes.to_vec())),
+        if self.is_flat() {
+            self.front.extend_from_slice(bytes);
+        } else {
+            self.push(Block::Owned(bytes.to_vec()));
         }
     }
 

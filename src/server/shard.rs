@@ -59,8 +59,9 @@ pub(super) struct State {
     /// Those that wait for a block from another thread, and the places that are free.
     streams: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
-    /// Jobs that were found while no thread was free to run them.
+    /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
+    begun: VecDeque<Box<Connection>>,
     mail: (Vec<Box<Connection>>, Vec<usize>),
     start: Instant,
     last_report: Option<Instant>,
@@ -93,6 +94,7 @@ impl Default for Shard {
             streams: Vec::new(),
             free: Vec::new(),
             ready: VecDeque::with_capacity(64),
+            begun: VecDeque::new(),
             mail: (Vec::with_capacity(64), Vec::new()),
             start: Instant::now(),
             last_report: None,
@@ -238,7 +240,7 @@ impl Shard {
     pub(super) fn publish(&self, state: &State) {
         let streams = state.streams.len() - state.free.len();
         self.waiting.store(state.hot.len() + state.cold.len() + streams, Ordering::Relaxed);
-        self.queued.store(state.ready.len(), Ordering::Relaxed);
+        self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
     }
 
     /// Looks at every hot connection once and at the cold ones that are due, until one needs a thread. While no thread is free (`most`
@@ -255,7 +257,8 @@ impl Shard {
         state.keep_within_memory(shared);
         state.refuse_late(shared, now);
         if most.is_none() {
-            if let Some(connection) = state.ready.pop_front() {
+            // What was begun first: it holds more, and there is an end to it.
+            if let Some(connection) = state.begun.pop_front().or_else(|| state.ready.pop_front()) {
                 return Found::Job(connection);
             }
         }
@@ -351,7 +354,10 @@ impl State {
 
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
     fn queue(&mut self, mut connection: Box<Connection>, most: usize, shared: &Shared, now: Instant) {
-        if !connection.has_call() {
+        connection.count_memory();
+        if connection.has_call() {
+            self.begun.push_back(connection);
+        } else {
             let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
             let ready = examined
                 .and_then(|()| if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) });
@@ -360,8 +366,8 @@ impl State {
                 return self.hot.push_back(connection);
             }
             connection.queued.get_or_insert(now);
+            self.ready.push_back(connection);
         }
-        self.ready.push_back(connection);
     }
 
     /// Answers those that have waited for a thread for too long.
@@ -396,7 +402,7 @@ impl State {
     fn all(&self) -> impl Iterator<Item = &Connection> {
         let cold = self.cold.iter().map(|parked| &parked.connection);
         let streams = self.streams.iter().flatten();
-        self.hot.iter().chain(cold).chain(streams).chain(&self.ready).map(|connection| &**connection)
+        self.hot.iter().chain(cold).chain(streams).chain(&self.ready).chain(&self.begun).map(|connection| &**connection)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -452,13 +458,13 @@ impl State {
             closed.count_memory();
             // Whoever makes room need not wait until its body is closed.
             closed.place = None;
-            self.ready.push_back(closed);
+            self.begun.push_back(closed);
         }
         true
     }
 
     fn remove(&mut self, is_it: impl Fn(&Connection) -> bool) -> Option<Box<Connection>> {
-        for queue in [&mut self.hot, &mut self.ready] {
+        for queue in [&mut self.hot, &mut self.ready, &mut self.begun] {
             if let Some(at) = queue.iter().position(|connection| is_it(connection)) {
                 return queue.remove(at);
             }

@@ -1,0 +1,677 @@
+//! Promise: a thread is held by an application that runs, never by a client that waits, and no setting, no client and no stop makes the
+//! server lose what it holds: threads, seats, memory, or requests that had arrived.
+
+mod support;
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, TrySendError};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use doorway::log::Answer;
+use doorway::{Block, Body, Cause, Environ, Handle, Server, StartResponse};
+use support::{Client, House, PATIENCE, locked, serve, serve_with};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn hello(_: &Environ, start_response: &mut StartResponse) -> Body {
+    start_response.start("200 OK", &[]);
+    Body::from("hello")
+}
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
+}
+
+/// A shutdown that returns.
+#[track_caller]
+fn ends(handle: Handle, grace: Duration) {
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        handle.shutdown(grace);
+        // The test has given up if nobody hears it.
+        let _ = sender.send(());
+    });
+    ended.recv_timeout(PATIENCE).expect("the server ends");
+}
+
+/// Something that lasts until the test says so.
+#[derive(Clone, Default)]
+struct Told(Arc<(Mutex<bool>, Condvar)>);
+
+impl Told {
+    fn wait(&self) {
+        let (told, signal) = &*self.0;
+        drop(signal.wait_while(locked(told), |told| !*told));
+    }
+
+    fn tell(&self) {
+        *locked(&self.0.0) = true;
+        self.0.1.notify_all();
+    }
+}
+
+// ------------------------------------------------------------------------------------------------- settings and sockets
+
+#[test]
+fn a_deadline_beyond_the_clock_is_none_and_costs_no_thread() {
+    let house = serve_with(hello, |settings| {
+        for time in [
+            &mut settings.first_byte_deadline,
+            &mut settings.head_deadline,
+            &mut settings.idle_deadline,
+            &mut settings.content_stall,
+            &mut settings.content_rate_after,
+            &mut settings.response_stall,
+            &mut settings.drain_deadline,
+            &mut settings.linger_deadline,
+            &mut settings.queue_timeout,
+            &mut settings.grace,
+        ] {
+            *time = Duration::MAX;
+        }
+    });
+    for _ in 0..3 {
+        let mut client = house.client();
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n");
+        client.send(&[b'x'; 30_000]);
+        assert_eq!(client.response().text(), "hello");
+    }
+    ends(house.handle, Duration::from_secs(1));
+}
+
+#[test]
+fn limits_beyond_the_address_space_overflow_nothing() {
+    let house = serve_with(hello, |settings| {
+        settings.gathered_content = usize::MAX;
+        settings.max_head = usize::MAX;
+        settings.held = usize::MAX;
+        settings.max_content = Some(u64::MAX);
+        settings.drain = u64::MAX;
+        settings.linger = u64::MAX;
+        settings.queue = usize::MAX;
+        settings.max_connections = usize::MAX;
+    });
+    for _ in 0..3 {
+        let mut client = house.client();
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n");
+        client.send(&[b'x'; 300]);
+        assert_eq!(client.response().text(), "hello");
+    }
+    assert_eq!(house.log.causes(), []);
+    ends(house.handle, Duration::from_secs(1));
+}
+
+#[test]
+fn a_server_ends_though_another_takes_the_connections_of_their_listener() {
+    for first in [0, 1] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let one = Server::from_listener(listener.try_clone().unwrap()).spawn(hello).unwrap();
+        let other = Server::from_listener(listener).spawn(hello).unwrap();
+        let address = one.addr().clone();
+        let mut both = vec![one, other];
+        ends(both.remove(first), Duration::from_secs(1));
+        // The one that is left serves.
+        let mut client = Client::over(TcpStream::connect(address).unwrap());
+        client.send(GET);
+        assert_eq!(client.response().text(), "hello");
+        drop(client);
+        ends(both.remove(0), Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_listener_that_was_handed_over_without_blocking_costs_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let log = support::Collected::default();
+    let handle = Server::from_listener(listener).log(log.clone()).spawn(hello).unwrap();
+    let mut kept = Client::over(TcpStream::connect(handle.addr()).unwrap());
+    for _ in 0..5 {
+        let mut client = Client::over(TcpStream::connect(handle.addr()).unwrap());
+        client.send(GET);
+        assert_eq!(client.response().text(), "hello");
+    }
+    kept.send(GET);
+    assert_eq!(kept.response().text(), "hello");
+    assert_eq!(log.causes(), []);
+    ends(handle, Duration::from_secs(1));
+}
+
+#[test]
+fn a_stopper_that_is_kept_keeps_nothing_of_a_server_that_has_ended() {
+    let state = Arc::new(());
+    let kept = Arc::clone(&state);
+    let handle = Server::bind("127.0.0.1:0")
+        .unwrap()
+        .spawn(move |_: &Environ, start_response: &mut StartResponse| {
+            let _state = &kept;
+            start_response.start("200 OK", &[]);
+            ""
+        })
+        .unwrap();
+    let (address, stopper) = (handle.addr().clone(), handle.stopper());
+    handle.shutdown(Duration::from_secs(1));
+    assert_eq!(Arc::strong_count(&state), 1);
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    stopper.stop();
+}
+
+#[test]
+#[cfg(unix)]
+fn a_unix_socket_is_taken_away_at_the_end_whoever_keeps_a_stopper() {
+    let place = std::env::temp_dir().join(format!("doorway-kept-{}", std::process::id()));
+    let handle = Server::bind_unix(&place).unwrap().spawn(hello).unwrap();
+    let stopper = handle.stopper();
+    stopper.stop();
+    handle.join();
+    assert!(!place.exists());
+    drop(stopper);
+}
+
+// ---------------------------------------------------------------------------------------------------------------- seats
+
+#[test]
+fn content_that_has_been_read_holds_no_seat_while_the_application_goes_on() {
+    const CONTENT: usize = 20_000;
+    let (told, told_too) = (Told::default(), Told::default());
+    let (wait, read) = (told.clone(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&read);
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut content = vec![0; CONTENT];
+            environ.input().read_exact(&mut content)?;
+            count.fetch_add(1, Ordering::SeqCst);
+            if environ.path() == "/wait" {
+                wait.wait();
+            }
+            start_response.start("200 OK", &[]);
+            Ok(Body::from("read"))
+        },
+        |settings| settings.threads = 4,
+    );
+    let post = |path: &str| {
+        let mut client = house.client();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").as_bytes());
+        client.send(&[b'x'; CONTENT]);
+        client
+    };
+    let mut waiting: Vec<_> = (0..3).map(|_| post("/wait")).collect();
+    house.until("three have read their content", |_| read.load(Ordering::SeqCst) == 3);
+    assert_eq!(post("/").response().text(), "read");
+    told.tell();
+    waiting.iter_mut().for_each(|client| assert_eq!(client.response().text(), "read"));
+    told_too.tell();
+}
+
+/// `/stall` yields for ever; `/sleep` gives a block and then waits until it is told; everything else is answered at once.
+fn streams(told: &Told) -> impl doorway::Application {
+    let told = told.clone();
+    move |environ: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        match &*environ.path() {
+            "/stall" => Body::blocks(std::iter::repeat_with(|| Ok(Block::Owned(vec![b'x'; 65_536])))),
+            "/sleep" => {
+                let (told, mut first) = (told.clone(), true);
+                Body::blocks(std::iter::from_fn(move || {
+                    if std::mem::take(&mut first) {
+                        return Some(Ok(b"begun"[..].into()));
+                    }
+                    told.wait();
+                    None
+                }))
+            }
+            _ => Body::from("hello"),
+        }
+    }
+}
+
+#[test]
+fn readers_that_stall_on_a_body_made_block_by_block_hold_no_thread() {
+    let house = serve_with(streams(&Told::default()), |settings| settings.threads = 2);
+    let stalled: Vec<_> = (0..12)
+        .map(|_| {
+            let mut client = house.client();
+            client.send(&get("/stall"));
+            client.until(b"\r\n\r\n");
+            client
+        })
+        .collect();
+    house.until("nobody works", |stats| stats.busy == 0);
+    for _ in 0..20 {
+        assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").text(), "hello");
+    }
+    drop(stalled);
+}
+
+#[test]
+fn bodies_that_sleep_between_their_blocks_never_have_more_than_three_quarters_of_the_pool() {
+    let told = Told::default();
+    let house = serve_with(streams(&told), |settings| settings.threads = 4);
+    let mut sleeping: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = house.client();
+            client.send(&get("/sleep"));
+            client.until(b"begun");
+            client
+        })
+        .collect();
+    house.until("three sleep", |stats| stats.busy == 3);
+    for _ in 0..20 {
+        assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").text(), "hello");
+        assert!(house.handle.stats().busy <= 4);
+    }
+    told.tell();
+    sleeping.iter_mut().for_each(|client| {
+        client.until(b"0\r\n\r\n");
+    });
+}
+
+#[test]
+fn a_body_of_nothing_but_empty_blocks_spins_no_thread_and_is_cut() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            if environ.path() != "/empty" {
+                return Body::from("hello");
+            }
+            let count = Arc::clone(&count);
+            Body::blocks(std::iter::repeat_with(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                Ok(Block::Borrowed(b""))
+            }))
+        },
+        |settings| {
+            settings.threads = 1;
+            settings.response_stall = Duration::from_millis(500);
+        },
+    );
+    let mut client = house.client();
+    client.send(&get("/empty"));
+    house.until("it is asked", |_| asked.load(Ordering::Relaxed) > 0);
+    assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").text(), "hello");
+    assert_eq!(client.response().status, 500);
+    assert_eq!(house.log.take(Cause::BodyFailed).answer, Answer::Status(500));
+    assert!(asked.load(Ordering::Relaxed) < 200_000, "{asked:?}");
+}
+
+#[test]
+fn a_request_waits_for_a_thread_and_a_seat_together_no_longer_than_it_may() {
+    let told = Told::default();
+    let wait = told.clone();
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            // The only seat is held by a content that does not come.
+            let mut content = Vec::new();
+            let read = environ.input().read_to_end(&mut content);
+            wait.wait();
+            read?;
+            start_response.start("200 OK", &[]);
+            Ok(Body::empty())
+        },
+        |settings| {
+            settings.threads = 1;
+            settings.queue_timeout = Duration::from_millis(300);
+        },
+    );
+    let long = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n";
+    let mut first = house.client();
+    first.send(long);
+    house.until("the seat is taken", |stats| stats.busy == 1);
+    let mut second = house.client();
+    let begin = Instant::now();
+    second.send(long);
+    assert_eq!(second.response().status, 503);
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    told.tell();
+    drop(first);
+}
+
+#[test]
+fn a_head_that_comes_in_pieces_is_answered_while_its_shard_goes_from_thread_to_thread() {
+    let house = serve_with(hello, |settings| {
+        settings.threads = 8;
+        settings.shards = 1;
+    });
+    std::thread::scope(|scope| {
+        // A worker that blocks on its only connection is relieved whenever another comes.
+        scope.spawn(|| {
+            for _ in 0..400 {
+                let mut client = house.client();
+                client.send(GET);
+                assert_eq!(client.response().text(), "hello");
+            }
+        });
+        let mut client = house.client();
+        for round in 0..300 {
+            let at = 1 + round % (GET.len() - 1);
+            client.send(&GET[..at]);
+            std::thread::yield_now();
+            client.send(&GET[at..]);
+            assert_eq!(client.response().text(), "hello", "{round}");
+        }
+    });
+}
+
+// ---------------------------------------------------------------------------------------------------------------- hooks
+
+#[test]
+fn what_a_hook_of_middleware_holds_ends_with_the_call() {
+    struct Guard(mpsc::Sender<String>, String);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            // Nobody listens at the end of the test.
+            let _ = self.0.send(self.1.clone());
+            assert!(self.1 != "/panics" || std::thread::panicking(), "on purpose, while dropped");
+        }
+    }
+    let (sender, dropped) = mpsc::channel();
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() != "/plain" {
+                let guard = Guard(sender.clone(), environ.path().into_owned());
+                start_response.on_start(move |_, _| assert!(!guard.1.is_empty()));
+            }
+            start_response.start("200 OK", &[]);
+            Body::from("hello")
+        },
+        |settings| settings.threads = 1,
+    );
+    let mut client = house.client();
+    client.send(&get("/held"));
+    assert_eq!(client.response().text(), "hello");
+    assert_eq!(dropped.recv_timeout(PATIENCE).as_deref(), Ok("/held"));
+    client.send(&get("/panics"));
+    assert_eq!(client.response().status, 500);
+    let mut innocent = house.client();
+    for _ in 0..3 {
+        innocent.send(&get("/plain"));
+        assert_eq!(innocent.response().text(), "hello");
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------------- stop
+
+#[test]
+fn p_conn_requests_that_had_arrived_before_a_stop_are_answered_on_kept_new_and_queued_connections() {
+    for round in 0..40 {
+        let house = serve(hello);
+        let mut clients: Vec<_> = (0..8).map(|_| house.client()).collect();
+        for client in clients.iter_mut().take(4) {
+            client.send(GET);
+            assert_eq!(client.response().text(), "hello");
+        }
+        // Some grow cold, some are new, and what connects now may still be in the system's queue.
+        clients.extend((0..8).map(|_| house.client()));
+        for client in &mut clients {
+            client.send(GET);
+        }
+        house.handle.stopper().stop_within(Duration::from_secs(10));
+        for (number, client) in clients.iter_mut().enumerate() {
+            // With Connection: close, unless it was out before the stop.
+            assert_eq!(client.response().status, 200, "{round} {number}");
+        }
+        ends(house.handle, Duration::from_secs(10));
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ what the log says
+
+#[test]
+fn the_access_log_says_what_was_sent_when_it_was_sent_and_not_what_was_promised() {
+    const LENGTH: usize = 60_000_000;
+    let house = serve(|_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        Body::from(vec![b'x'; LENGTH])
+    });
+    let mut client = house.client();
+    client.send(GET);
+    client.stream.read_exact(&mut [0; 1000]).unwrap();
+    drop(client);
+    let [(200, bytes)] = house.log.take_accesses(1)[..] else { panic!("one line") };
+    assert!((500..LENGTH as u64 / 2).contains(&bytes), "{bytes}");
+    assert_eq!(house.log.take(Cause::ClientGone).answer, Answer::Cut);
+}
+
+#[test]
+fn an_error_of_a_body_that_carries_a_cause_has_the_status_of_that() {
+    let house = serve(|environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+        let error = || io::Error::other(Cause::UpstreamTruncated);
+        if environ.path() == "/returned" {
+            return Err(error());
+        }
+        start_response.start("200 OK", &[]);
+        Ok(Body::blocks(std::iter::once_with(move || Err(error()))))
+    });
+    for path in ["/yielded", "/returned"] {
+        let mut client = house.client();
+        client.send(&get(path));
+        assert_eq!(client.response().status, 502, "{path}");
+        assert_eq!(house.log.take(Cause::UpstreamTruncated).answer, Answer::Status(502));
+    }
+}
+
+#[test]
+fn the_blocks_of_a_list_go_out_in_one_write_with_their_head() {
+    #[derive(Clone, Default)]
+    struct Counted(Arc<AtomicUsize>, Arc<Mutex<io::Cursor<Vec<u8>>>>);
+    impl Read for Counted {
+        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+            locked(&self.1).read(room)
+        }
+    }
+    impl Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(bytes.len())
+        }
+        fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+            self.write(&slices.iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let stream = Counted::default();
+    *locked(&stream.1) = io::Cursor::new(GET.to_vec());
+    doorway::serve_connection(stream.clone(), |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        Body::list((0..10).map(|_| vec![b'x'; 20_000]).collect::<Vec<_>>())
+    });
+    assert_eq!(stream.0.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn requests_that_wait_for_a_thread_are_shed_when_all_that_waits_holds_too_much() {
+    let told = Told::default();
+    let wait = told.clone();
+    let house = serve_with(
+        move |_: &Environ, start_response: &mut StartResponse| {
+            wait.wait();
+            start_response.start("200 OK", &[]);
+            ""
+        },
+        |settings| {
+            settings.threads = 1;
+            settings.held = 100_000;
+        },
+    );
+    let mut first = house.client();
+    first.send(GET);
+    house.until("the thread is held", |stats| stats.busy == 1);
+    let waiting: Vec<_> = (0..12)
+        .map(|_| {
+            let mut client = house.client();
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 15000\r\n\r\n");
+            client.send(&[b'x'; 15_000]);
+            client
+        })
+        .collect();
+    house.until("some are shed", |stats| stats.count(Cause::HeldLimit) >= 4);
+    told.tell();
+    drop((first, waiting));
+}
+
+// ------------------------------------------------------------------------------------------------------------- channels
+
+/// Keeps the senders of all streams.
+#[derive(Clone, Default)]
+struct Broadcast(Arc<Mutex<Vec<doorway::Sender>>>);
+
+impl Broadcast {
+    fn house(&self, threads: usize) -> House {
+        let senders = Arc::clone(&self.0);
+        serve_with(
+            move |environ: &Environ, start_response: &mut StartResponse| {
+                start_response.start("200 OK", &[("Content-Type", "text/event-stream")]);
+                if environ.path() != "/events" {
+                    return Body::from("hello");
+                }
+                let (sender, body) = Body::channel(4);
+                sender.send(&b":\n\n"[..]).expect("a new body");
+                locked(&senders).push(sender);
+                body
+            },
+            |settings| {
+                settings.threads = threads;
+                settings.response_stall = Duration::from_millis(700);
+            },
+        )
+    }
+
+    fn send(&self, event: usize) {
+        for sender in locked(&self.0).iter() {
+            sender.send(format!("data: {event}\n\n").into_bytes()).expect("a client that listens");
+        }
+    }
+}
+
+fn subscribe(house: &House) -> Client<TcpStream> {
+    let mut client = house.client();
+    client.send(&get("/events"));
+    client.until(b":\n\n");
+    client
+}
+
+#[test]
+fn a_hundred_event_streams_need_no_thread_and_every_event_arrives_in_order() {
+    const CLIENTS: usize = 100;
+    let broadcast = Broadcast::default();
+    let house = broadcast.house(2);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| subscribe(&house)).collect();
+    house.until("nobody works", |stats| stats.busy == 0);
+    for event in 0..20 {
+        broadcast.send(event);
+        assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").text(), "hello");
+    }
+    for client in &mut clients {
+        for event in 0..20 {
+            client.until(format!("data: {event}\n\n").as_bytes());
+        }
+    }
+    locked(&broadcast.0).clear();
+    clients.iter_mut().for_each(|client| {
+        client.until(b"0\r\n\r\n");
+    });
+}
+
+#[test]
+fn a_client_that_has_left_or_takes_nothing_is_an_error_of_send() {
+    let broadcast = Broadcast::default();
+    let house = broadcast.house(2);
+    let left = subscribe(&house);
+    drop(left);
+    let _stalled = subscribe(&house);
+    let (sends, begin) = (locked(&broadcast.0).drain(..).collect::<Vec<_>>(), Instant::now());
+    for sender in sends {
+        // Either sees it as an error in the end, and waits for no longer than a client may stall.
+        while sender.send(vec![b'x'; 100_000]).is_ok() {
+            assert!(begin.elapsed() < PATIENCE);
+        }
+        assert!(matches!(sender.try_send(&b"x"[..]), Err(TrySendError::Disconnected(_))));
+    }
+    house.until("both are gone", |stats| stats.open == 0);
+}
+
+#[test]
+fn a_stream_that_fails_is_cut_and_one_that_waits_ends_with_the_grace_of_a_stop() {
+    let broadcast = Broadcast::default();
+    let house = broadcast.house(2);
+    let mut failed = subscribe(&house);
+    locked(&broadcast.0).remove(0).fail("torn");
+    failed.until_end();
+    assert_eq!(house.log.take(Cause::BodyFailed).answer, Answer::Cut);
+    let mut waiting = subscribe(&house);
+    ends(house.handle, Duration::from_millis(100));
+    waiting.until_end();
+    let sender = locked(&broadcast.0).remove(0);
+    assert!(sender.send(&b"x"[..]).is_err());
+}
+
+#[test]
+fn a_body_is_closed_once_whichever_thread_ends_it() {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let (count, (give, senders)) = (Arc::clone(&closed), mpsc::channel());
+    let house = serve(move |environ: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        let (sender, body) = Body::channel(1);
+        sender.send(environ.path().into_owned().into_bytes()).expect("a new body");
+        give.send(sender).expect("a test that goes on");
+        let count = Arc::clone(&count);
+        body.map_blocks(Ok).on_close(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+    });
+    let mut client = house.client();
+    // The connection stays.
+    for round in 0..3 {
+        let path = format!("/{round}");
+        client.send(&get(&path));
+        client.until(path.as_bytes());
+        assert_eq!(closed.load(Ordering::SeqCst), round);
+        drop(senders.recv_timeout(PATIENCE).expect("the call's sender"));
+        house.until("it is closed", |_| closed.load(Ordering::SeqCst) == round + 1);
+    }
+}
+
+#[test]
+fn streams_of_one_connection_over_any_stream_wait_in_their_own_thread() {
+    let (client, server) = (Arc::new(AtomicBool::new(false)), Arc::new(Barrier::new(2)));
+    let meet = Arc::clone(&server);
+    let thread = std::thread::spawn(move || {
+        let request = io::Cursor::new(b"GET / HTTP/1.0\r\n\r\n".to_vec());
+        struct Wire(io::Cursor<Vec<u8>>, Arc<AtomicBool>);
+        impl Read for Wire {
+            fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+                self.0.read(room)
+            }
+        }
+        impl Write for Wire {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.1.fetch_or(bytes.ends_with(b"later"), Ordering::SeqCst);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let wire = Wire(request, client.clone());
+        doorway::serve_connection(wire, move |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            let (sender, body) = Body::channel(1);
+            let meet = Arc::clone(&meet);
+            std::thread::spawn(move || {
+                meet.wait();
+                sender.send(&b"later"[..]).expect("somebody who waits");
+            });
+            body
+        });
+        assert!(client.load(Ordering::SeqCst));
+    });
+    server.wait();
+    thread.join().unwrap();
+}
