@@ -262,6 +262,29 @@ fn a_writer_whose_client_takes_nothing_does_not_keep_the_monitor_from_its_work()
     assert!(lasted < Duration::from_secs(1), "{lasted:?}");
 }
 
+/// Everything that was promised is written, the client takes only a part of it, and then the application fails: nothing may follow that part.
+#[test]
+fn no_response_follows_one_that_stalled_before_its_end() {
+    let much = vec![b'y'; 16 << 20];
+    let application = move |environ: &Environ, start_response: &mut StartResponse| -> std::io::Result<Body> {
+        if environ.path() == "/much" {
+            let length = much.len().to_string();
+            let mut writer = start_response.start("200 OK", &[("Content-Length", &length)]);
+            writer.write_all(&much)?;
+            return Ok(Body::empty());
+        }
+        start_response.start("200 OK", &[]);
+        Ok(Body::from("z"))
+    };
+    let house = serve_with(application, |settings| settings.response_stall = Duration::from_millis(100));
+    let mut client = house.client();
+    client.send(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the call begins", |stats| stats.busy > 0);
+    house.until("the client is given up", |stats| stats.busy == 0);
+    let got = client.until_end();
+    assert_eq!(got.windows(9).filter(|part| part == b"HTTP/1.1 ").count(), 1);
+}
+
 #[test]
 fn every_refusal_is_counted_by_its_cause() {
     let house = house(2, 1, &Arc::default());
