@@ -232,7 +232,7 @@ mod tests {
                 }
                 assert_eq!(queue.len() + client.0.lock().unwrap().len(), expected.len());
                 while queue.flush(&socket).unwrap() != Flushed::Whole {}
-                assert!(queue.is_empty() && queue.len() == 0);
+                assert_eq!((queue.is_empty(), queue.len()), (true, 0));
             }
             assert!(*client.0.lock().unwrap() == expected, "{takes}");
         }
