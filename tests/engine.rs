@@ -6,7 +6,7 @@ mod support;
 use std::collections::HashSet;
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
@@ -283,6 +283,61 @@ fn no_response_follows_one_that_stalled_before_its_end() {
     house.until("the client is given up", |stats| stats.busy == 0);
     let got = client.until_end();
     assert_eq!(got.windows(9).filter(|part| part == b"HTTP/1.1 ").count(), 1);
+}
+
+#[test]
+fn one_busy_client_does_not_keep_the_last_thread_from_the_other_shards() {
+    let house = house(2, 2, &Arc::default());
+    // Connections go to the shards in turn.
+    let (mut slow, mut busy, mut other) = (house.client(), house.client(), house.client());
+    for client in [&mut slow, &mut busy, &mut other] {
+        ask(client, "/", 0, "");
+    }
+    slow.send(b"GET /slow?2000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the slow call runs", |stats| stats.busy > 0);
+    let (begin, is_answered) = (Instant::now(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_answered.load(Ordering::SeqCst) {
+                ask(&mut busy, "/busy", 0, "");
+            }
+        });
+        ask(&mut other, "/other", 0, "");
+        is_answered.store(true, Ordering::SeqCst);
+    });
+    // On an order of magnitude: it is answered long before the slow one is.
+    assert!(begin.elapsed() < Duration::from_millis(500));
+    assert_eq!(slow.response().text(), "/slow");
+}
+
+#[test]
+fn a_request_behind_a_body_that_waits_for_a_thread_is_refused_in_time() {
+    let application = |environ: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        if environ.path() == "/slow" {
+            // The application that is tested with is slow: this is no wait for something to happen.
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        let blocks = if environ.path() == "/large" { 64 } else { 1 };
+        Body::blocks((0..blocks).map(|_| Ok(vec![b'x'; 256 * 1024].into())))
+    };
+    let house = serve_with(application, |settings| {
+        settings.threads = 1;
+        settings.queue_timeout = Duration::from_millis(300);
+    });
+    let (mut large, mut slow, mut late) = (house.client(), house.client(), house.client());
+    large.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the body waits for its client", |stats| stats.parked == 3 && stats.busy == 0);
+    slow.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the slow call runs", |stats| stats.busy > 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(large.response().status, 200));
+        house.until("the body waits for a thread", |stats| stats.queued > 0);
+        let begin = Instant::now();
+        late.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(late.response().status, 503);
+        assert!(begin.elapsed() < Duration::from_secs(2));
+    });
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Call {
         (self.begin, self.answered) = (now, now);
         (self.has_block, self.empty, self.is_finished) = (false, None, facts.is_options_asterisk);
         let content = std::mem::replace(&mut facts.content, Content::None);
-        let gathers = gathers && matches!(content, Content::None) && connection.has_more();
+        let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
         self.open_input(connection, content, facts.expects_continue, seat);
         self.response().begin(&connection.socket, facts, self.content.clone(), gathers);
         if self.is_finished {
