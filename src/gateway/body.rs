@@ -235,7 +235,7 @@ fn read_block(reader: &mut impl Read) -> io::Result<Option<Block>> {
 }
 
 /// Reads again as long as a signal comes in between.
-pub(super) fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+pub(crate) fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match read() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::bounds::{Memory, Place};
 use super::buffer::Buffer;
 use super::call::{After, Call};
-use super::reader::{Coding, Found, Pace};
+use super::reader::{Coding, Pace};
 use super::refusal::refusal;
 use super::send::{Flushed, SendQueue, TURN};
 use super::settings::after;
@@ -27,6 +27,7 @@ use super::socket::{Socket, is_not_yet};
 use crate::cause::Cause;
 use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
 use crate::gateway::Receiver;
+use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
 
 /// A client at the other end of a socket.
@@ -260,22 +261,22 @@ impl Connection {
     }
 
     fn drain(&mut self, most: u64, shared: &Shared, now: Instant) -> Option<Step> {
-        let found = self.unread.as_mut().map_or(Found::End, |coding| coding.find(&mut self.buffer));
+        let found = self.unread.as_mut().map_or(Content::End, |coding| coding.find(&mut self.buffer));
         let skipped = match found {
-            Found::Data(length) => length.min(usize::try_from(most).unwrap_or(length)),
-            Found::End => {
+            Content::Data { len } => len.min(usize::try_from(most).unwrap_or(len)),
+            Content::End => {
                 self.unread = None;
                 self.enter_idle(shared, now);
                 return None;
             }
-            Found::Nothing if now < self.deadline => {
+            Content::Incomplete if now < self.deadline => {
                 return match self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve) {
                     Ok(0) => Some(Step::End),
                     Ok(_) => Some(Step::More),
                     Err(error) => Some(wait_or_end(&error)),
                 };
             }
-            Found::Nothing | Found::Broken(_) => 0,
+            Content::Incomplete | Content::Invalid(_) => 0,
         };
         if skipped == 0 {
             // Too much, too slow or malformed: where the next request starts will never be known.
@@ -351,7 +352,9 @@ impl Connection {
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        let has_moved = call.wait();
+        call.leave_seats();
+        // Anything that was added to the response is progress.
+        let has_moved = call.answered > self.since;
         self.call = Some(call);
         if has_moved || self.phase != Phase::Sending {
             self.enter(Phase::Sending, shared.settings.response_stall, now);
@@ -378,7 +381,7 @@ impl Connection {
         match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled())) {
             (Some(status), Some(addressee)) => {
                 self.report(cause, Answer::Status(status), shared);
-                self.queue = refusal(status, addressee, shared);
+                self.queue.push_bytes(&refusal(status, addressee, shared));
                 self.buffer.consume(self.buffer.len());
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
             }

@@ -47,7 +47,7 @@ use answer::Calls;
 use connection::{Connection, Step};
 use engine::Engine;
 use shared::Shared;
-use socket::{Socket, Wait};
+use socket::Socket;
 
 /// A server that is listening and not yet serving.
 ///
@@ -285,7 +285,7 @@ impl Server {
             (stream, peer) = listener.accept()?;
         }
         let socket = Socket::accepted(stream)?;
-        socket.set_wait(Wait::Slice)?;
+        socket.set_waiting(true)?;
         self.door = listener.door;
         self.converse(socket, peer, listener.address.port(), true, application);
         Ok(())

@@ -27,7 +27,6 @@ use super::engine::Engine;
 use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH_TURNS, SHORTEST, SLICES, SLOW_CALL, TURNS};
 use super::shard::{Found, Shard};
 use super::shared::{lock, wait};
-use super::socket::Wait;
 use crate::gateway::discard_panic;
 
 /// Shards that need a worker, in the order in which they lost theirs, and how many workers wait for one.
@@ -180,7 +179,7 @@ impl<'a> Worker<'a> {
                 }
             }
             // Among the others no read and no write may wait.
-            back = back.filter(|connection| connection.socket.set_wait(Wait::No).is_ok());
+            back = back.filter(|connection| connection.socket.set_waiting(false).is_ok());
             if !own.come_back() {
                 break;
             }
@@ -258,7 +257,7 @@ impl<'a> Worker<'a> {
             && !shared.is_stopping()
             && due.is_none_or(|due| now < due)
             && connection.is_worth_waiting_for()
-            && connection.socket.set_wait(Wait::Slice).is_ok()
+            && connection.socket.set_waiting(true).is_ok()
         {
             // The reading of before the wait is good enough for a deadline; one call of the clock is spared.
             let step = connection.step(shared, now, &mut self.calls.scratch);
