@@ -29,6 +29,11 @@ macro_rules! causes {
             /// Every cause, in the order of the numbers.
             pub const ALL: &'static [Cause] = &[$(Cause::$variant,)+];
 
+            /// The stable number.
+            pub const fn number(self) -> u16 {
+                self as u16
+            }
+
             /// The place in [`Cause::ALL`].
             pub(crate) fn index(self) -> Option<usize> {
                 Cause::ALL.iter().position(|cause| *cause == self)
@@ -256,11 +261,6 @@ causes! {
 }
 
 impl Cause {
-    /// The stable number.
-    pub const fn number(self) -> u16 {
-        self as u16
-    }
-
     /// The cause that an error is, or carries: `io::Error::new(kind, cause)`. A server answers an application's error with the status of the
     /// cause in it.
     ///

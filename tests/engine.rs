@@ -4,8 +4,9 @@
 mod support;
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
@@ -207,6 +208,136 @@ fn a_quick_request_does_not_wait_for_a_slow_one_on_its_shard() {
     // On an order of magnitude: all twenty are answered long before the slow one is.
     assert!(begin.elapsed() < Duration::from_millis(1_500));
     assert_eq!(slow.response().text(), "/slow");
+}
+
+/// Small blocks that follow each other are held back for the monitor, which must not wait for a client when it comes to send them.
+#[test]
+fn a_writer_whose_client_takes_nothing_does_not_keep_the_monitor_from_its_work() {
+    let much = vec![b'y'; 16 << 20];
+    let told = Arc::new(Barrier::new(2));
+    let waits = Arc::clone(&told);
+    let application = move |environ: &Environ, start_response: &mut StartResponse| -> std::io::Result<Body> {
+        let mut writer = start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+        match &*environ.path() {
+            "/much" => {
+                for _ in 0..200 {
+                    writer.write_all(b"x")?;
+                }
+                writer.write_all(&much)?;
+            }
+            "/wait" => {
+                waits.wait();
+                waits.wait();
+            }
+            "/nap" => std::thread::sleep(Duration::from_millis(20)),
+            _ => {}
+        }
+        Ok(Body::from("z"))
+    };
+    let house = serve_with(application, |settings| {
+        settings.threads = 8;
+        settings.shards = 1;
+        settings.response_stall = Duration::from_secs(3);
+    });
+    let ask = |client: &mut Client<TcpStream>, paths: &[&str]| {
+        let requests = paths.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.send(requests.collect::<String>().as_bytes());
+    };
+    // After a call that lasted, the connection is among the others, where its socket never waits; for one that does nothing is held back.
+    let mut stalled: Vec<_> = (0..5).map(|_| house.client()).collect();
+    for client in &mut stalled {
+        ask(client, &["/nap"]);
+        assert_eq!(client.response().text(), "z");
+        ask(client, &["/nap", "/much"]);
+        client.until(b"y");
+    }
+    let mut slow = house.client();
+    ask(&mut slow, &["/wait"]);
+    told.wait();
+    let begin = Instant::now();
+    assert_eq!(house.ask_one(b"GET /quick HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").text(), "z");
+    let lasted = begin.elapsed();
+    told.wait();
+    assert_eq!(slow.response().text(), "z");
+    assert!(lasted < Duration::from_secs(1), "{lasted:?}");
+}
+
+/// Everything that was promised is written, the client takes only a part of it, and then the application fails: nothing may follow that part.
+#[test]
+fn no_response_follows_one_that_stalled_before_its_end() {
+    let much = vec![b'y'; 16 << 20];
+    let application = move |environ: &Environ, start_response: &mut StartResponse| -> std::io::Result<Body> {
+        if environ.path() == "/much" {
+            let length = much.len().to_string();
+            let mut writer = start_response.start("200 OK", &[("Content-Length", &length)]);
+            writer.write_all(&much)?;
+            return Ok(Body::empty());
+        }
+        start_response.start("200 OK", &[]);
+        Ok(Body::from("z"))
+    };
+    let house = serve_with(application, |settings| settings.response_stall = Duration::from_millis(100));
+    let mut client = house.client();
+    client.send(b"GET /much HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the call begins", |stats| stats.busy > 0);
+    house.until("the client is given up", |stats| stats.busy == 0);
+    let got = client.until_end();
+    assert_eq!(got.windows(9).filter(|part| part == b"HTTP/1.1 ").count(), 1);
+}
+
+#[test]
+fn one_busy_client_does_not_keep_the_last_thread_from_the_other_shards() {
+    let house = house(2, 2, &Arc::default());
+    // Connections go to the shards in turn.
+    let (mut slow, mut busy, mut other) = (house.client(), house.client(), house.client());
+    for client in [&mut slow, &mut busy, &mut other] {
+        ask(client, "/", 0, "");
+    }
+    slow.send(b"GET /slow?2000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the slow call runs", |stats| stats.busy > 0);
+    let (begin, is_answered) = (Instant::now(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_answered.load(Ordering::SeqCst) {
+                ask(&mut busy, "/busy", 0, "");
+            }
+        });
+        ask(&mut other, "/other", 0, "");
+        is_answered.store(true, Ordering::SeqCst);
+    });
+    // On an order of magnitude: it is answered long before the slow one is.
+    assert!(begin.elapsed() < Duration::from_millis(500));
+    assert_eq!(slow.response().text(), "/slow");
+}
+
+#[test]
+fn a_request_behind_a_body_that_waits_for_a_thread_is_refused_in_time() {
+    let application = |environ: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        if environ.path() == "/slow" {
+            // The application that is tested with is slow: this is no wait for something to happen.
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        let blocks = if environ.path() == "/large" { 64 } else { 1 };
+        Body::blocks((0..blocks).map(|_| Ok(vec![b'x'; 256 * 1024].into())))
+    };
+    let house = serve_with(application, |settings| {
+        settings.threads = 1;
+        settings.queue_timeout = Duration::from_millis(300);
+    });
+    let (mut large, mut slow, mut late) = (house.client(), house.client(), house.client());
+    large.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the body waits for its client", |stats| stats.parked == 3 && stats.busy == 0);
+    slow.send(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    house.until("the slow call runs", |stats| stats.busy > 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(large.response().status, 200));
+        house.until("the body waits for a thread", |stats| stats.queued > 0);
+        let begin = Instant::now();
+        late.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(late.response().status, 503);
+        assert!(begin.elapsed() < Duration::from_secs(2));
+    });
 }
 
 #[test]

@@ -760,6 +760,17 @@ fn p_len_06_statuses_without_content_have_none() {
 // ---------------------------------------------------------------------------------------------------------- errors
 
 #[test]
+fn a_panic_of_middleware_that_changes_the_blocks_of_a_channel_is_the_applications() {
+    let application = |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        let (sender, body) = Body::channel(1);
+        sender.send(b"block").unwrap();
+        body.map_blocks(|_| panic!("middleware"))
+    };
+    is_500(app(application), Cause::ApplicationPanic);
+}
+
+#[test]
 fn p_err_01_02_a_panic_is_a_500_with_its_text_in_the_log_alone() {
     is_500(apps::panics, Cause::ApplicationPanic);
     let house = serve(apps::panics);

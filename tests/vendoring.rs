@@ -1,5 +1,5 @@
 //! The ways to vendor doorway that docs/vendoring.md describes, done exactly as it says: a program is made in a folder of its own,
-//! compiled and run, and asks its own server once. A copy without the leaves does the same.
+//! compiled and run, and asks its own server once. A copy without the leaves, and one without any door but HTTP, does the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,59 +115,102 @@ fn is_there(tool: &str, argument: &str) -> bool {
 
 #[test]
 fn src_copied_as_a_module_compiles_with_rustc_alone_and_serves() {
-    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
-    if !is_there(&rustc, "--version") || !is_there("sed", "--version") {
-        return;
-    }
     assert!(page().contains(DECLARATION));
-
-    let folder = Folder::new("module");
-    let program = folder.program();
-    fs::write(program.join("src/main.rs"), format!("{DECLARATION}\n{PROGRAM}")).unwrap();
-    run(Command::new("sh").arg("-ec").arg(block("sh", "src/doorway")).current_dir(&program));
-    assert!(!program.join("src/doorway/bin").exists());
-    compile(&rustc, &program);
-    assert_answered(&run(&mut Command::new(program.join("program"))));
+    let Some((rustc, folder)) = vendored("module", &[]) else { return };
+    assert!(!folder.program().join("src/doorway/bin").exists());
+    compile(&rustc, &folder.program());
+    assert_answered(&run(&mut Command::new(folder.program().join("program"))));
 }
 
-/// Takes the leaves out of a copy: their files, and the lines that declare them or give out what is theirs.
-fn remove_leaves(src: &Path) {
-    for leaf in ["app", "middleware", "web"] {
-        fs::remove_dir_all(src.join(leaf)).unwrap();
+/// The leaves, which no server needs.
+const LEAVES: [&str; 5] = ["app", "middleware", "web", "process.rs", "testing.rs"];
+
+/// The doors other than HTTP, with what cannot be there without them.
+const DOORS: [&[&str]; 4] =
+    [&["door/uwsgi.rs"], &["door/scgi.rs"], &["door/fastcgi", "process.rs"], &["door/cgi.rs", "process.rs"]];
+
+/// What only these doors need.
+const OF_ALL_DOORS: &str = "door/variables.rs";
+
+/// What is left where all of that is gone.
+const HTTP_ONLY: [&str; 9] =
+    ["cause.rs", "door/http.rs", "door/mistaken.rs", "door/mod.rs", "gateway", "http", "log", "mod.rs", "server"];
+
+/// Takes files and folders out of a copy, and the lines that declare them or give out what is theirs.
+fn remove(src: &Path, parts: &[&str]) {
+    let mut names = Vec::new();
+    for part in parts {
+        let place = src.join(part);
+        names.push(place.file_stem().unwrap().to_str().unwrap().to_owned());
+        if place.is_dir() { fs::remove_dir_all(place).unwrap() } else { fs::remove_file(place).unwrap() }
     }
-    for leaf in ["process.rs", "testing.rs"] {
-        fs::remove_file(src.join(leaf)).unwrap();
-    }
-    for file in ["mod.rs", "http/mod.rs", "http/date.rs"] {
+    for file in ["mod.rs", "door/mod.rs", "http/mod.rs", "http/date.rs"] {
         let text = fs::read_to_string(src.join(file)).unwrap();
         let mut kept = String::new();
-        let mut is_of_leaf = false;
+        let mut is_of_part = false;
         for line in text.lines() {
             let words: Vec<&str> = line.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-            let is_named = words.iter().any(|word| ["app", "middleware", "web", "process", "testing"].contains(word));
-            is_of_leaf |= is_named && !line.starts_with("//") && (words.contains(&"mod") || words.contains(&"use"));
-            if !is_of_leaf {
+            let is_named = words.iter().any(|word| names.iter().any(|name| name == word));
+            is_of_part |= is_named && !line.starts_with("//") && (words.contains(&"mod") || words.contains(&"use"));
+            if !is_of_part {
                 kept.extend([line, "\n"]);
             }
-            is_of_leaf &= !line.ends_with(';');
+            is_of_part &= !line.ends_with(';');
         }
         fs::write(src.join(file), kept).unwrap();
     }
 }
 
-#[test]
-fn the_core_without_its_leaves_compiles_with_rustc_alone_and_serves() {
+/// A program with a copy as a module, made as the page says, without some of it. Nothing where a tool is missing.
+fn vendored(name: &str, without: &[&str]) -> Option<(String, Folder)> {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     if !is_there(&rustc, "--version") || !is_there("sed", "--version") {
-        return;
+        return None;
     }
-    let folder = Folder::new("core");
+    let folder = Folder::new(name);
     let program = folder.program();
     fs::write(program.join("src/main.rs"), format!("{DECLARATION}\n{PROGRAM}")).unwrap();
     run(Command::new("sh").arg("-ec").arg(block("sh", "src/doorway")).current_dir(&program));
-    remove_leaves(&program.join("src/doorway"));
-    compile(&rustc, &program);
-    assert_answered(&run(&mut Command::new(program.join("program"))));
+    remove(&program.join("src/doorway"), without);
+    Some((rustc, folder))
+}
+
+#[test]
+fn the_core_without_its_leaves_compiles_with_rustc_alone_and_serves() {
+    let Some((rustc, folder)) = vendored("core", &LEAVES) else { return };
+    compile(&rustc, &folder.program());
+    assert_answered(&run(&mut Command::new(folder.program().join("program"))));
+}
+
+#[test]
+fn each_door_other_than_http_can_be_deleted_with_its_mod_line() {
+    for (number, door) in DOORS.iter().enumerate() {
+        let Some((rustc, folder)) = vendored(&format!("door-{number}"), door) else { return };
+        // That it compiles is all there is to know, so no machine code is made.
+        let options = ["--edition", "2024", "-D", "warnings", "--emit", "metadata", "src/main.rs"];
+        run(Command::new(rustc).args(options).current_dir(folder.program()));
+    }
+}
+
+#[test]
+fn the_core_that_speaks_http_alone_is_what_the_page_says_and_serves() {
+    let mut without: Vec<&str> = DOORS.concat();
+    without.extend(LEAVES.iter().chain([&OF_ALL_DOORS]));
+    without.sort_unstable();
+    without.dedup();
+    let Some((rustc, folder)) = vendored("http", &without) else { return };
+    let src = folder.program().join("src/doorway");
+    let entries = |part: &str| fs::read_dir(src.join(part)).unwrap().map(|entry| entry.unwrap().path());
+    let mut left: Vec<_> = entries("").chain(entries("door")).filter(|path| *path != src.join("door")).collect();
+    left.sort_unstable();
+    assert_eq!(left, HTTP_ONLY.map(|part| src.join(part)));
+    let page = page();
+    let section = page.split("## ").find(|section| section.starts_with("As a module")).unwrap();
+    for part in without.iter().chain(&HTTP_ONLY) {
+        assert!(section.contains(&format!("`{part}`")), "the page does not say what becomes of {part}");
+    }
+    compile(&rustc, &folder.program());
+    assert_answered(&run(&mut Command::new(folder.program().join("program"))));
 }
 
 #[test]

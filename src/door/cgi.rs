@@ -18,7 +18,7 @@ const MAX_ENVIRONMENT: usize = 8 * 1024 * 1024;
 #[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
 impl Door {
     /// CGI: the environment and the standard streams of the process. Not spoken at addresses; see [`Server::serve_cgi`](crate::Server::serve_cgi).
-    pub const Cgi: Door = Door::new("cgi", &Cgi);
+    pub const Cgi: Door = Door { name: "cgi", protocol: &Cgi };
 }
 
 impl Protocol for Cgi {

@@ -12,7 +12,7 @@ use super::{
     mistaken, push_decimal,
 };
 use crate::cause::Cause;
-use crate::gateway::{Pairs, percent_decode, variable_byte};
+use crate::gateway::{Pairs, is_hop_by_hop, percent_decode, variable_byte};
 use crate::http::framing;
 use crate::http::head::{self, Parsed};
 use crate::http::request::{self, Request};
@@ -24,7 +24,7 @@ pub(crate) struct Http;
 #[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
 impl Door {
     /// HTTP/1.1 and HTTP/1.0, for clients of every kind.
-    pub const Http: Door = Door::new("http", &Http);
+    pub const Http: Door = Door { name: "http", protocol: &Http };
 }
 
 impl Protocol for Http {
@@ -47,10 +47,7 @@ impl Protocol for Http {
             Parsed::Invalid(cause) => return Err(NotReady::Refused(cause)),
             Parsed::Complete(head) => head,
         };
-        let request = match request::read(head) {
-            Ok(request) => request,
-            Err(cause) => return Err(NotReady::Refused(cause)),
-        };
+        let request = request::read(head).map_err(NotReady::Refused)?;
         if matches!(request.target, Target::Absolute { https: true, .. }) && !policy.https {
             return Err(NotReady::Refused(Cause::TargetScheme));
         }
@@ -61,9 +58,8 @@ impl Protocol for Http {
             if policy.max_content.is_some_and(|most| length > most) {
                 return Err(NotReady::Refused(Cause::ContentLong));
             }
-            let gathered = usize::try_from(length).ok().filter(|length| *length <= policy.gathered_content);
-            if let (Some(length), false) = (gathered, request.expects_continue) {
-                let whole = head.len() + length;
+            if length <= policy.gathered_content as u64 && !request.expects_continue {
+                let whole = head.len().saturating_add(length as usize);
                 if bytes.len() < whole {
                     return Err(NotReady::Gather(whole));
                 }
@@ -75,18 +71,14 @@ impl Protocol for Http {
     /// Whatever is wrong with it, a client of HTTP reads a status.
     fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
         // Only what the parser skips may stand before it: bytes behind the fault have no say.
-        let is_head = [0, 2, 4].iter().any(|at| {
-            let (empty, line) = bytes.split_at_checked(*at).unwrap_or((b"-", b""));
-            b"\r\n\r\n".starts_with(empty) && line.starts_with(b"HEAD ")
-        });
-        Some(Facts { is_head, ..Facts::any_client(Door::Http) })
+        let is_head = [&b"HEAD "[..], b"\r\nHEAD ", b"\r\n\r\nHEAD "].iter().any(|start| bytes.starts_with(start));
+        Some(Facts { is_head, ..Facts::default() })
     }
 
     fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
-        let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-        let line = bytes.get(start..).unwrap_or_default();
-        let end = line.iter().take(200).position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len().min(200));
-        line.get(..end).unwrap_or_default().into()
+        let mut lines = bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
+        let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
+        line.get(..200).unwrap_or(line).into()
     }
 
     fn mistake(&self, bytes: &[u8]) -> Option<String> {
@@ -155,7 +147,7 @@ fn facts(request: &Request<'_>) -> Facts {
         keep_alive: request.keep_alive,
         keep_alive_named: request.keep_alive_named,
         is_options_asterisk: matches!(request.target, Target::Asterisk),
-        ..Facts::any_client(Door::Http)
+        ..Facts::default()
     }
 }
 
@@ -179,15 +171,11 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     variables.push(b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
     variables.push(b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
     variables.extend(&origin.variables);
-    variables.extend(&origin.local);
     variables.extend(&peer.variables);
     let dropped = fill_fields(request, variables);
     // Last, so that a name of the deployer's stands once, with the deployer's value: a client must not add to it.
     for (name, value) in origin.deployed.iter() {
-        match variables.position(|other| other == name) {
-            Some(index) => variables.replace(index, name, value),
-            None => variables.push(name, value),
-        }
+        variables.set(name, value);
     }
     dropped
 }
@@ -198,26 +186,29 @@ fn fill_fields(request: &Request<'_>, variables: &mut Pairs) -> u64 {
     let mut seen = 0u64;
     let mut dropped = 0;
     for (name, value) in request.head.fields() {
-        match kept_as(name) {
-            KeptAs::Nothing => {}
-            KeptAs::ContentType => variables.push(b"CONTENT_TYPE", value),
-            KeptAs::ContentLength => {
-                // A length is only said where it is the length (P-ENV-09).
-                if matches!(request.content, framing::Content::Length(_)) {
-                    variables.push(b"CONTENT_LENGTH", value);
-                }
-            }
-            KeptAs::Host => {
-                // An absolute target replaces the field (RFC 9112 section 3.2.2).
-                variables.push(b"HTTP_HOST", request.host.unwrap_or(value));
-            }
-            KeptAs::Field => {
-                let mut marks = Marks::default();
-                variables.push_with(|text| marks = push_variable(name, text), |text| text.extend_from_slice(value));
-                if marks.underscore || marks.point {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        // Lengths come first: this runs for every field of every request.
+        match name.len() {
+            // An absolute target replaces the field (RFC 9112 section 3.2.2).
+            4 if is(b"host") => variables.push(b"HTTP_HOST", request.host.unwrap_or(value)),
+            12 if is(b"content-type") => variables.push(b"CONTENT_TYPE", value),
+            // It is the length, or the request would have been refused (P-ENV-09).
+            14 if is(b"content-length") => variables.push(b"CONTENT_LENGTH", value),
+            // httpoxy: HTTP_PROXY would be taken for a setting of the environment.
+            5 if is(b"proxy") => {}
+            // P-ENV-16: of this connection, and acted on already. Longer names are credentials for a proxy.
+            6 if is(b"expect") => {}
+            2..=17 if is_hop_by_hop(name) => {}
+            _ => {
+                let (mut underscore, mut point) = (false, false);
+                variables.push_with(
+                    |text| (underscore, point) = push_variable(name, text),
+                    |text| text.extend_from_slice(value),
+                );
+                if underscore || point {
                     // A variable with a point in it is the gateway's own (P-ENV-30).
                     variables.pop();
-                    dropped += u64::from(marks.underscore);
+                    dropped += u64::from(underscore);
                     continue;
                 }
                 let bit = 1 << place_of(name);
@@ -228,20 +219,20 @@ fn fill_fields(request: &Request<'_>, variables: &mut Pairs) -> u64 {
             }
         }
     }
-    // An HTTP/1.0 request with an absolute target may come without the field.
-    if let (Target::Absolute { authority, .. }, None) =
-        (request.target, variables.position(|name| name == b"HTTP_HOST"))
-    {
-        variables.push(b"HTTP_HOST", authority);
+    if let Target::Absolute { authority, .. } = request.target {
+        // An HTTP/1.0 request with an absolute target may come without the field.
+        if variables.find(|name| name == b"HTTP_HOST").is_none() {
+            variables.push(b"HTTP_HOST", authority);
+        }
     }
     dropped
 }
 
 /// If the field that was appended last is there before, its value goes behind that one's.
 fn join_repeat(name: &[u8], value: &[u8], variables: &mut Pairs) {
-    let last = variables.len().saturating_sub(1);
-    let Some((variable, _)) = variables.get(last) else { return };
-    if let Some(first) = variables.position(|other| other == variable).filter(|first| *first < last) {
+    let Some((variable, _)) = variables.iter().next_back() else { return };
+    let first = variables.position(|other| other == variable);
+    if let Some(first) = first.filter(|first| first + 1 < variables.len()) {
         let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
         variables.pop();
         variables.join(first, separator, value);
@@ -255,65 +246,31 @@ fn place_of(name: &[u8]) -> usize {
     (name.len() + 7 * of(name.first()) + 13 * of(name.last()) + 29 * of(middle)) % 64
 }
 
-/// What was seen in a name while it was copied.
-#[derive(Default)]
-struct Marks {
-    underscore: bool,
-    point: bool,
-}
-
-/// Appends the variable of a field. Copied first and changed in place, in blocks whose size the compiler knows: the variables of
-/// a browser's request cost a quarter less than with a walk byte by byte, and than with eight bytes at once in a `u64`.
-fn push_variable(name: &[u8], text: &mut Vec<u8>) -> Marks {
+/// Appends the variable of a field, and tells whether an underscore or a point stands in the name. Copied first and changed in place, in
+/// blocks whose size the compiler knows: the variables of a browser's request cost a quarter less than with a walk byte by byte, and than
+/// with eight bytes at once in a `u64`.
+fn push_variable(name: &[u8], text: &mut Vec<u8>) -> (bool, bool) {
     text.extend_from_slice(b"HTTP_");
     let start = text.len();
     text.extend_from_slice(name);
     let end = text.len();
     text.resize(start + name.len().next_multiple_of(BLOCK), 0);
     let mut rest = text.get_mut(start..).unwrap_or_default();
-    let mut marks = Marks::default();
+    let (mut underscore, mut point) = (false, false);
     while let Some((block, behind)) = rest.split_first_chunk_mut::<BLOCK>() {
         for byte in block {
-            marks.underscore |= *byte == b'_';
-            marks.point |= *byte == b'.';
+            underscore |= *byte == b'_';
+            point |= *byte == b'.';
             *byte = variable_byte(*byte);
         }
         rest = behind;
     }
     text.truncate(end);
-    marks
+    (underscore, point)
 }
 
 /// How many bytes of a name are changed at once.
 const BLOCK: usize = 16;
-
-enum KeptAs {
-    Field,
-    Host,
-    ContentType,
-    ContentLength,
-    Nothing,
-}
-
-/// What becomes of a field. Lengths come first: this runs for every field of every request.
-fn kept_as(name: &[u8]) -> KeptAs {
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-    match name.len() {
-        4 if is(b"host") => KeptAs::Host,
-        12 if is(b"content-type") => KeptAs::ContentType,
-        14 if is(b"content-length") => KeptAs::ContentLength,
-        // httpoxy: HTTP_PROXY would be taken for a setting of the environment.
-        5 if is(b"proxy") => KeptAs::Nothing,
-        // P-ENV-16: of this connection, and acted on already.
-        2 if is(b"te") => KeptAs::Nothing,
-        6 if is(b"expect") => KeptAs::Nothing,
-        7 if is(b"trailer") || is(b"upgrade") => KeptAs::Nothing,
-        10 if is(b"connection") || is(b"keep-alive") => KeptAs::Nothing,
-        16 if is(b"proxy-connection") => KeptAs::Nothing,
-        17 if is(b"transfer-encoding") => KeptAs::Nothing,
-        _ => KeptAs::Field,
-    }
-}
 
 /// The host of an authority, without its port.
 pub(super) fn host_of(authority: &[u8]) -> &[u8] {

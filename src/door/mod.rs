@@ -79,10 +79,6 @@ pub(crate) trait Protocol: Sync {
 }
 
 impl Door {
-    pub(crate) const fn new(name: &'static str, protocol: &'static dyn Protocol) -> Door {
-        Door { name, protocol }
-    }
-
     /// The name, as in `doorway.door`.
     ///
     /// ```
@@ -191,7 +187,9 @@ impl Request<'_> {
 }
 
 /// How the content of a request is delimited.
+#[derive(Default)]
 pub(crate) enum Content {
+    #[default]
     None,
     Length(u64),
     /// The chunked coding of HTTP.
@@ -239,7 +237,9 @@ pub(crate) trait Framer: Send {
     fn end(&self, is_overloaded: bool) -> Vec<u8>;
 }
 
-/// What of a request outlives its head: the bytes go to the environ, these few facts to the call.
+/// What of a request outlives its head: the bytes go to the environ, these few facts to the call. By default somebody who is answered
+/// without having been understood.
+#[derive(Default)]
 pub(crate) struct Facts {
     pub(crate) door: Door,
     pub(crate) head_len: usize,
@@ -257,22 +257,6 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Somebody who is answered without having been understood.
-    pub(crate) fn any_client(door: Door) -> Facts {
-        Facts {
-            door,
-            head_len: 0,
-            version: Version::Http11,
-            is_head: false,
-            content: Content::None,
-            expects_continue: false,
-            keep_alive: false,
-            keep_alive_named: false,
-            is_options_asterisk: false,
-            framer: None,
-        }
-    }
-
     /// Whether so many received bytes hold the whole request. Of chunked content that is not known in advance.
     pub(crate) fn is_all_here(&self, received: usize) -> bool {
         match self.content {
@@ -313,14 +297,13 @@ pub(crate) enum Persistence {
 pub(crate) struct Origin {
     pub(crate) door: Door,
     pub(crate) gateway: Gateway,
-    /// The server's own variables with fixed values.
+    /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them.
     pub(crate) variables: Pairs,
-    /// Those that say how requests arrive where no front server says it: SERVER_PORT and HTTPS.
-    pub(crate) local: Pairs,
     /// Those of the deployer, which win over everything a client sends.
     pub(crate) deployed: Pairs,
-    /// SERVER_NAME where the request does not say one.
+    /// SERVER_NAME and SERVER_PORT where the request does not say them.
     pub(crate) server_name: String,
+    pub(crate) server_port: String,
 }
 
 impl Origin {
@@ -337,18 +320,14 @@ impl Origin {
         variables.push(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
         variables.push(b"SCRIPT_NAME", b"");
         // The local port, or that of the scheme on a Unix socket.
-        let port = server_port.unwrap_or(if gateway.https { 443 } else { 80 });
-        let mut local = Pairs::default();
-        local.push(b"SERVER_PORT", port.to_string().as_bytes());
-        if gateway.https {
-            local.push(b"HTTPS", b"on");
+        let server_port = server_port.unwrap_or(if gateway.https { 443 } else { 80 }).to_string();
+        if door == Door::Http {
+            variables.push(b"SERVER_PORT", server_port.as_bytes());
+            if gateway.https {
+                variables.push(b"HTTPS", b"on");
+            }
         }
-        Origin { door, gateway, variables, local, deployed, server_name }
-    }
-
-    /// SERVER_PORT where the request does not say one.
-    pub(crate) fn server_port(&self) -> &[u8] {
-        self.local.iter().find(|(name, _)| *name == b"SERVER_PORT").map_or(b"80", |(_, port)| port)
+        Origin { door, gateway, variables, deployed, server_name, server_port }
     }
 }
 
@@ -373,18 +352,10 @@ impl Peer {
 
 /// Appends a number in decimal digits without going through the formatter.
 pub(crate) fn push_decimal(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [b'0'; 20];
-    let mut rest = number;
-    let mut used = 0;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        rest /= 10;
-        used += 1;
-        if rest == 0 {
-            break;
-        }
+    if number > 9 {
+        push_decimal(out, number / 10);
     }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    out.push(b'0' + (number % 10) as u8);
 }
 
 #[cfg(test)]

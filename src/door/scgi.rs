@@ -22,7 +22,7 @@ const MAX_DIGITS: usize = 6;
 #[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
 impl Door {
     /// SCGI, for nginx (`scgi_pass`) and lighttpd.
-    pub const Scgi: Door = Door::new("scgi", &Scgi);
+    pub const Scgi: Door = Door { name: "scgi", protocol: &Scgi };
 }
 
 impl Protocol for Scgi {

@@ -20,7 +20,7 @@ const HEADER: usize = 4;
 #[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
 impl Door {
     /// uwsgi, for nginx (`uwsgi_pass`) and lighttpd.
-    pub const Uwsgi: Door = Door::new("uwsgi", &Uwsgi);
+    pub const Uwsgi: Door = Door { name: "uwsgi", protocol: &Uwsgi };
 }
 
 impl Protocol for Uwsgi {

@@ -116,7 +116,8 @@ impl<'buf> Request<'buf> {
             content: self.length.filter(|length| *length > 0).map_or(Content::None, Content::Length),
             is_options_asterisk: self.said.method == b"OPTIONS"
                 && matches!(self.path, Path::Decoded(b"", b"*") | Path::Encoded(b"*")),
-            ..Facts::any_client(self.door)
+            door: self.door,
+            ..Facts::default()
         }
     }
 
@@ -179,9 +180,7 @@ impl Variables for Request<'_> {
                 variables.push_with(|text| text.extend_from_slice(b"PATH_INFO"), |text| percent_decode(path, text));
             }
             Path::AsSent(script_name, path_info) => {
-                if let Some(index) = variables.position(|name| name == b"SCRIPT_NAME") {
-                    variables.replace(index, b"SCRIPT_NAME", script_name);
-                }
+                variables.set(b"SCRIPT_NAME", script_name);
                 variables.push(b"PATH_INFO", path_info);
             }
         }
@@ -189,7 +188,7 @@ impl Variables for Request<'_> {
         variables.push(b"SERVER_PROTOCOL", self.protocol());
         let name = [said.server_name, super::http::host_of(said.host), origin.server_name.as_bytes()];
         variables.push(b"SERVER_NAME", name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost"));
-        let port = if said.server_port.is_empty() { origin.server_port() } else { said.server_port };
+        let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
         variables.push(b"SERVER_PORT", port);
         if self.gateway(origin.gateway).https {
             variables.push(b"HTTPS", b"on");
@@ -202,10 +201,11 @@ impl Variables for Request<'_> {
             match kept_as(name) {
                 KeptAs::Nothing => {}
                 KeptAs::Foreign => dropped += 1,
-                KeptAs::Front => put(variables, b"doorway.front", value),
+                KeptAs::Front => variables.set(b"doorway.front", value),
+                // The last of one name wins, as a deployer's line behind an included file of parameters should.
                 // P-ENV-17: what does not apply is left out. Front servers fill it with nothing.
                 KeptAs::Variable if value.is_empty() => variables.retain(|other, _| other != name),
-                KeptAs::Variable => put(variables, name, value),
+                KeptAs::Variable => variables.set(name, value),
                 KeptAs::Field => match variables.position(|other| other == name) {
                     Some(index) if name == b"HTTP_HOST" => variables.replace(index, name, value),
                     Some(index) => {
@@ -217,7 +217,7 @@ impl Variables for Request<'_> {
             }
         }
         for (name, value) in origin.deployed.iter() {
-            put(variables, name, value);
+            variables.set(name, value);
         }
         dropped
     }
@@ -257,7 +257,7 @@ pub(super) fn request_line(block: Block<'_>) -> Vec<u8> {
 /// Whom a refusal answers: all that matters is whether it may have content.
 pub(super) fn addressee(door: Door, block: Block<'_>) -> Facts {
     let is_head = block.pairs().take(MAX_VARIABLES).any(|pair| pair == (b"REQUEST_METHOD", b"HEAD"));
-    Facts { is_head, ..Facts::any_client(door) }
+    Facts { door, is_head, ..Facts::default() }
 }
 
 impl<'buf> Said<'buf> {
@@ -411,14 +411,6 @@ fn kept_as(name: &[u8]) -> KeptAs {
         _ if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') => KeptAs::Foreign,
         _ if name.starts_with(b"HTTP_") => KeptAs::Field,
         _ => KeptAs::Variable,
-    }
-}
-
-/// Sets a variable: the last of one name wins, as a deployer's line behind an included file of parameters should.
-fn put(variables: &mut Pairs, name: &[u8], value: &[u8]) {
-    match variables.position(|other| other == name) {
-        Some(index) => variables.replace(index, name, value),
-        None => variables.push(name, value),
     }
 }
 

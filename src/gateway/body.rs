@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -58,8 +58,6 @@ pub(crate) enum Kind {
     Bytes(Block),
     List(std::vec::IntoIter<Block>),
     Blocks(Box<dyn Iterator<Item = io::Result<Block>> + Send>),
-    Reader(Box<dyn Read + Send>),
-    File(File),
     Range(FileRange),
     /// Blocks that another thread sends.
     Channel(Receiver),
@@ -87,8 +85,8 @@ impl Body {
     }
 
     /// Everything a reader gives, in blocks of at most 64 KiB, each sent as it is read.
-    pub fn reader(reader: impl Read + Send + 'static) -> Body {
-        Body::of_kind(Kind::Reader(Box::new(reader)))
+    pub fn reader(mut reader: impl Read + Send + 'static) -> Body {
+        Body::blocks(std::iter::from_fn(move || read_block(&mut reader).transpose()))
     }
 
     /// `length` bytes of a regular file from `position` on, whatever the position of the handle. Sent like a whole file: in large blocks, and
@@ -128,9 +126,8 @@ impl Body {
             Kind::Empty => Some(0),
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::List(blocks) => Some(blocks.as_slice().iter().map(|block| block.len() as u64).sum()),
-            Kind::File(file) => file_len(file),
             Kind::Range(range) => Some(range.left),
-            Kind::Blocks(_) | Kind::Reader(_) | Kind::Channel(_) | Kind::Deferred(_) | Kind::Failed(_) => None,
+            Kind::Blocks(_) | Kind::Channel(_) | Kind::Deferred(_) | Kind::Failed(_) => None,
         }
     }
 
@@ -173,12 +170,24 @@ impl Body {
             // Most bodies have been sent and have nothing left that could panic.
             return 0;
         }
-        let kind = std::mem::take(&mut self.kind);
-        let mut panics = usize::from(panics(|| drop(kind)));
-        for close in std::mem::take(&mut self.on_close) {
-            panics += usize::from(self::panics(close));
-        }
-        panics
+        let (kind, closes) = (std::mem::take(&mut self.kind), std::mem::take(&mut self.on_close));
+        usize::from(panics(|| drop(kind))) + closes.into_iter().map(panics).filter(|panics| *panics).count()
+    }
+
+    /// The next block; `None` at the end.
+    pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
+        let block = match &mut self.kind {
+            Kind::Empty => return None,
+            Kind::List(blocks) => return blocks.next().map(Ok),
+            Kind::Blocks(blocks) => return blocks.next(),
+            Kind::Range(range) => return range.next_block(),
+            Kind::Channel(receiver) => return receiver.next_block(),
+            Kind::Bytes(bytes) => Ok(std::mem::take(bytes)),
+            Kind::Deferred(_) => Err(io::Error::other("a deferred body has no blocks before it is resolved")),
+            Kind::Failed(error) => Err(io::Error::other(error.to_string())),
+        };
+        self.kind = Kind::Empty;
+        Some(block)
     }
 
     pub(crate) fn of_kind(kind: Kind) -> Body {
@@ -205,26 +214,6 @@ impl Iterator for Blocks {
     }
 }
 
-impl Body {
-    /// The next block; `None` at the end.
-    pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
-        let block = match &mut self.kind {
-            Kind::Empty => return None,
-            Kind::List(blocks) => return blocks.next().map(Ok),
-            Kind::Blocks(blocks) => return blocks.next(),
-            Kind::Reader(reader) => return read_block(reader).transpose(),
-            Kind::File(file) => return read_block(file).transpose(),
-            Kind::Range(range) => return range.next_block(),
-            Kind::Channel(receiver) => return receiver.next_block(),
-            Kind::Bytes(bytes) => Ok(std::mem::take(bytes)),
-            Kind::Deferred(_) => Err(io::Error::other("a deferred body has no blocks before it is resolved")),
-            Kind::Failed(error) => Err(io::Error::other(error.to_string())),
-        };
-        self.kind = Kind::Empty;
-        Some(block)
-    }
-}
-
 /// Whether a function of the application's panics.
 fn panics(run: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(run)).map_err(discard_panic).is_err()
@@ -246,22 +235,13 @@ fn read_block(reader: &mut impl Read) -> io::Result<Option<Block>> {
 }
 
 /// Reads again as long as a signal comes in between.
-pub(super) fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+pub(crate) fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match read() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
     }
-}
-
-/// From the position of the handle to the end of a regular file (P-FILE-05). Anything else (a pipe, a device) has no length.
-fn file_len(mut file: &File) -> Option<u64> {
-    let metadata = file.metadata().ok()?;
-    if !metadata.is_file() {
-        return None;
-    }
-    Some(metadata.len().saturating_sub(file.stream_position().ok()?))
 }
 
 impl From<()> for Body {
@@ -315,9 +295,14 @@ impl From<Cow<'static, str>> for Body {
     }
 }
 
+/// From the position of the handle to the end of a regular file (P-FILE-05). Anything else (a pipe, a device) has no length.
 impl From<File> for Body {
-    fn from(file: File) -> Body {
-        Body::of_kind(Kind::File(file))
+    fn from(mut file: File) -> Body {
+        let length = file.metadata().ok().filter(Metadata::is_file).map(|metadata| metadata.len());
+        match length.zip(file.stream_position().ok()) {
+            Some((length, position)) => Body::file_range(file, position, length.saturating_sub(position)),
+            None => Body::reader(file),
+        }
     }
 }
 

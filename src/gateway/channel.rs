@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::sync::mpsc::{SendError, TrySendError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use super::{Block, Body, Kind};
 
@@ -24,15 +25,6 @@ pub(crate) struct Receiver {
 
 /// What middleware does to every block, or to the error that comes instead.
 pub(crate) type Change = Box<dyn FnMut(io::Result<Block>) -> io::Result<Block> + Send>;
-
-/// What a channel gives when it is asked.
-pub(crate) enum Told {
-    Block(Block),
-    /// Nothing for the moment.
-    Nothing,
-    End,
-    Failed(io::Error),
-}
 
 /// How a body that waits for a block is woken.
 pub(crate) trait Wake: Send + Sync {
@@ -50,10 +42,23 @@ struct Channel {
 struct State {
     blocks: VecDeque<Block>,
     bound: usize,
-    /// The sender is gone, and with which error.
-    ended: Option<Option<Box<dyn Error + Send + Sync>>>,
+    /// What comes behind the last block.
+    failure: Option<Box<dyn Error + Send + Sync>>,
+    sender_is_gone: bool,
     body_is_gone: bool,
     waiter: Option<(Arc<dyn Wake>, usize)>,
+}
+
+impl State {
+    /// Whether the receiver has nothing to give for the moment.
+    fn is_quiet(&self) -> bool {
+        self.blocks.is_empty() && !self.sender_is_gone
+    }
+
+    /// Whether the sender has to wait.
+    fn is_full(&self) -> bool {
+        self.blocks.len() >= self.bound && !self.body_is_gone
+    }
 }
 
 impl Channel {
@@ -61,7 +66,23 @@ impl Channel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the other side that something has changed.
+    /// Waits as long as the state is so.
+    fn wait_while(&self, is_so: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        self.changed.wait_while(self.lock(), |state| is_so(state)).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a block into the queue, unless it is full or the body is gone.
+    fn push(&self, mut state: MutexGuard<'_, State>, block: Block) -> Result<(), TrySendError<Block>> {
+        match *state {
+            State { body_is_gone: true, .. } => return Err(TrySendError::Disconnected(block)),
+            _ if state.is_full() => return Err(TrySendError::Full(block)),
+            _ => state.blocks.push_back(block),
+        }
+        self.tell(state);
+        Ok(())
+    }
+
+    /// Tells the receiver that something has come.
     fn tell(&self, mut state: MutexGuard<'_, State>) {
         let waiter = state.waiter.take();
         drop(state);
@@ -111,16 +132,9 @@ impl Sender {
     /// # Errors
     /// The body is gone, with the client or the server; the block comes back.
     pub fn send(&self, block: impl Into<Block>) -> Result<(), SendError<Block>> {
-        let (mut state, block) = (self.0.lock(), block.into());
-        while !state.body_is_gone && state.blocks.len() >= state.bound {
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.body_is_gone {
-            return Err(SendError(block));
-        }
-        state.blocks.push_back(block);
-        self.0.tell(state);
-        Ok(())
+        let block = block.into();
+        let sent = self.0.push(self.0.wait_while(State::is_full), block);
+        sent.map_err(|(TrySendError::Full(block) | TrySendError::Disconnected(block))| SendError(block))
     }
 
     /// Puts a block into the queue if there is room in it.
@@ -128,28 +142,20 @@ impl Sender {
     /// # Errors
     /// The queue is full, or the body is gone; the block comes back.
     pub fn try_send(&self, block: impl Into<Block>) -> Result<(), TrySendError<Block>> {
-        let (mut state, block) = (self.0.lock(), block.into());
-        if state.body_is_gone {
-            return Err(TrySendError::Disconnected(block));
-        }
-        if state.blocks.len() >= state.bound {
-            return Err(TrySendError::Full(block));
-        }
-        state.blocks.push_back(block);
-        self.0.tell(state);
-        Ok(())
+        let block = block.into();
+        self.0.push(self.0.lock(), block)
     }
 
     /// Ends the body with an error, which is logged: 500 if nothing was sent, otherwise a visible abort.
     pub fn fail(self, error: impl Into<Box<dyn Error + Send + Sync>>) {
-        self.0.lock().ended = Some(Some(error.into()));
+        self.0.lock().failure = Some(error.into());
     }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.ended.get_or_insert(None);
+        state.sender_is_gone = true;
         self.0.tell(state);
     }
 }
@@ -161,41 +167,31 @@ impl fmt::Debug for Sender {
 }
 
 impl Receiver {
-    /// What is there.
-    pub(crate) fn take(&mut self) -> Told {
+    /// What is there: a block, an error, `None` at the end, or nothing for the moment.
+    pub(crate) fn take(&mut self) -> Poll<Option<io::Result<Block>>> {
         let mut state = self.channel.lock();
-        let block = match (state.blocks.pop_front(), &mut state.ended) {
-            (Some(block), _) => Ok(block),
-            (None, None) => return Told::Nothing,
-            (None, Some(error)) => match error.take() {
-                Some(error) => Err(io::Error::other(error)),
-                None => return Told::End,
-            },
+        let block = state.blocks.pop_front().map(Ok);
+        let Some(block) = block.or_else(|| state.failure.take().map(|error| Err(io::Error::other(error)))) else {
+            return if state.sender_is_gone { Poll::Ready(None) } else { Poll::Pending };
         };
         drop(state);
         self.channel.changed.notify_all();
-        match self.changes.iter_mut().fold(block, |block, change| change(block)) {
-            Ok(block) => Told::Block(block),
-            Err(error) => Told::Failed(error),
-        }
+        Poll::Ready(Some(self.changes.iter_mut().fold(block, |block, change| change(block))))
     }
 
     /// The next block, waiting for it; `None` at the end.
     pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
         loop {
-            match self.take() {
-                Told::Block(block) => return Some(Ok(block)),
-                Told::Failed(error) => return Some(Err(error)),
-                Told::End => return None,
-                Told::Nothing => self.wait_here(),
+            if let Poll::Ready(block) = self.take() {
+                return block;
             }
+            self.wait_here();
         }
     }
 
     /// Waits until it would give something.
     pub(crate) fn wait_here(&self) {
-        let is_quiet = |state: &mut State| state.blocks.is_empty() && state.ended.is_none();
-        drop(self.channel.changed.wait_while(self.channel.lock(), is_quiet));
+        drop(self.channel.wait_while(State::is_quiet));
     }
 
     /// Has every block changed that comes.
@@ -206,29 +202,24 @@ impl Receiver {
 
     /// Whether it would give something.
     pub(crate) fn is_ready(&self) -> bool {
-        let state = self.channel.lock();
-        !state.blocks.is_empty() || state.ended.is_some()
+        !self.channel.lock().is_quiet()
     }
 
     /// Has `waiter` woken when something comes. Tells whether it must wait for that.
     pub(crate) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: usize) -> bool {
         let mut state = self.channel.lock();
-        if !state.blocks.is_empty() || state.ended.is_some() {
-            return false;
+        let is_quiet = state.is_quiet();
+        if is_quiet {
+            state.waiter = Some((Arc::clone(waiter) as Arc<dyn Wake>, place));
         }
-        state.waiter = Some((Arc::clone(waiter) as Arc<dyn Wake>, place));
-        true
+        is_quiet
     }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
         let mut state = self.channel.lock();
-        state.body_is_gone = true;
-        state.waiter = None;
-        let blocks = std::mem::take(&mut state.blocks);
-        drop(state);
-        drop(blocks);
+        *state = State { body_is_gone: true, ..State::default() };
         self.channel.changed.notify_all();
     }
 }

@@ -7,9 +7,9 @@
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::fmt;
-use std::io::BufRead;
+use std::io::{self, BufRead};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::Silent;
 use super::input::{Input, Slot};
@@ -85,15 +85,14 @@ impl Environ {
     pub fn new(gateway: Gateway) -> Environ {
         Environ {
             vars: Arc::new(Vars { gateway, ..Vars::default() }),
-            input: Arc::new(Mutex::new(Slot::Empty)),
+            input: Arc::new(Mutex::new(Slot::Empty(io::empty()))),
             errors: Errors::new(Arc::new(Silent)),
         }
     }
 
     /// The value of a variable, byte for byte.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        let index = self.vars.pairs.position(|other| other == name.as_bytes())?;
-        self.vars.pairs.get(index).map(|(_, value)| value)
+        self.vars.pairs.find(|other| other == name.as_bytes())
     }
 
     /// The value of a variable as text: borrowed when it is UTF-8, with U+FFFD for bytes that are not.
@@ -171,12 +170,9 @@ impl Environ {
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
         let bare = ["content-type", "content-length"].iter().any(|other| other.eq_ignore_ascii_case(name));
         let prefix: &[u8] = if bare { b"" } else { b"HTTP_" };
-        let index = self.vars.pairs.position(|variable| {
-            variable.strip_prefix(prefix).is_some_and(|rest| {
-                rest.len() == name.len() && rest.iter().zip(name.bytes()).all(|(a, b)| *a == variable_byte(b))
-            })
-        })?;
-        self.vars.pairs.get(index).map(|(_, value)| value)
+        self.vars.pairs.find(|variable| {
+            variable.strip_prefix(prefix).is_some_and(|rest| rest.iter().copied().eq(name.bytes().map(variable_byte)))
+        })
     }
 
     /// The content of the request. Only one reader may be alive at a time.
@@ -262,11 +258,7 @@ impl Environ {
     /// environ.set("REMOTE_PORT", 8000); // P-ENV-19
     /// ```
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        let pairs = &mut Arc::make_mut(&mut self.vars).pairs;
-        match pairs.position(|other| other == name.as_bytes()) {
-            Some(index) => pairs.replace(index, name.as_bytes(), value.as_ref()),
-            None => pairs.push(name.as_bytes(), value.as_ref()),
-        }
+        Arc::make_mut(&mut self.vars).pairs.set(name.as_bytes(), value.as_ref());
     }
 
     /// Removes a variable; no error when it is not there.
@@ -301,7 +293,7 @@ impl Environ {
 
     /// Lays out the content of the next request.
     pub(crate) fn open_input(&mut self, content: Option<Box<dyn BufRead + Send>>) {
-        let slot = content.map_or(Slot::Empty, Slot::Open);
+        let slot = content.map_or(Slot::Empty(io::empty()), Slot::Open);
         match Arc::get_mut(&mut self.input) {
             Some(place) => *place.get_mut().unwrap_or_else(PoisonError::into_inner) = slot,
             None => self.input = Arc::new(Mutex::new(slot)),
@@ -311,10 +303,8 @@ impl Environ {
     /// Ends the call: what was laid out is dropped, unless a reader is still alive somewhere, and clones that the application has kept read
     /// an error from now on.
     pub(crate) fn close_input(&self) {
-        match self.input.try_lock() {
-            Ok(mut slot) => *slot = Slot::Over,
-            Err(TryLockError::Poisoned(poisoned)) => *poisoned.into_inner() = Slot::Over,
-            Err(TryLockError::WouldBlock) => {}
+        if let Some(mut slot) = self.input().slot {
+            *slot = Slot::Over;
         }
     }
 

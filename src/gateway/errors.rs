@@ -55,10 +55,7 @@ impl Errors {
 
     /// What `write!` calls: the whole text goes out in one piece.
     pub fn write_fmt(&self, text: fmt::Arguments<'_>) {
-        match text.as_str() {
-            Some(text) => self.stream.write(text),
-            None => self.stream.write(&text.to_string()),
-        }
+        self.stream.write(&text.to_string());
     }
 
     /// Does nothing: every write is handed over before it returns (P-EL-03).

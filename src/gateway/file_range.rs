@@ -5,7 +5,7 @@
 //! so that a response is never padded; what a file grew by meanwhile is not read.
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 
 use super::Block;
 use super::body::{READ_BLOCK, uninterrupted};
@@ -18,18 +18,10 @@ pub(crate) struct FileRange {
 }
 
 impl FileRange {
-    /// From the position of the handle on.
-    pub(crate) fn of(mut file: File, left: u64) -> io::Result<FileRange> {
-        Ok(FileRange { position: file.stream_position()?, file, left })
-    }
-
     /// The next block; `None` at the end of the range.
     pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
-        if self.left == 0 {
-            return None;
-        }
         let length = usize::try_from(self.left).unwrap_or(READ_BLOCK).min(READ_BLOCK);
-        Some(self.read(vec![0; length]).map(Block::Owned))
+        (length > 0).then(|| self.read(vec![0; length]).map(Block::Owned))
     }
 
     /// The next bytes, as many as fit into `piece` at most.

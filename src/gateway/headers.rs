@@ -71,8 +71,7 @@ impl Headers {
 
     /// The first value of this name.
     pub fn get_bytes(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let name = name.as_ref();
-        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        self.pairs.find(|other| other.eq_ignore_ascii_case(name.as_ref()))
     }
 
     /// Every value of this name as text, in order.
@@ -115,23 +114,21 @@ impl Headers {
         let mut lengths = 0;
         for (name, value) in self.iter() {
             // Folded without a way out in between, so that the compiler judges many bytes at once.
-            let cause = if name.is_empty() || !name.iter().fold(true, |all, byte| all & is_tchar(*byte)) {
-                Cause::HeaderName
-            } else if !value.iter().fold(true, |all, byte| all & is_value_byte(*byte)) {
-                Cause::HeaderValue
-            } else if is_hop_by_hop(name) {
-                Cause::HopByHop
-            } else if name.len() == 6 && name.eq_ignore_ascii_case(b"status") {
+            let cause = match name.len() {
+                0 => Cause::HeaderName,
+                _ if !name.iter().fold(true, |all, byte| all & is_tchar(*byte)) => Cause::HeaderName,
+                _ if !value.iter().fold(true, |all, byte| all & is_value_byte(*byte)) => Cause::HeaderValue,
+                _ if is_hop_by_hop(name) => Cause::HopByHop,
                 // At the CGI-shaped doors this field would change the status of the response.
-                Cause::StatusHeader
-            } else if name.len() == 14 && name.eq_ignore_ascii_case(b"content-length") {
-                lengths += 1;
-                if lengths == 1 && length_of(value).is_some() {
-                    continue;
+                6 if name.eq_ignore_ascii_case(b"status") => Cause::StatusHeader,
+                14 if name.eq_ignore_ascii_case(b"content-length") => {
+                    lengths += 1;
+                    if lengths == 1 && length_of(value).is_some() {
+                        continue;
+                    }
+                    Cause::HeaderLength
                 }
-                Cause::HeaderLength
-            } else {
-                continue;
+                _ => continue,
             };
             return Err((cause, String::from_utf8_lossy(name).into_owned()));
         }

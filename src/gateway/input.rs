@@ -42,13 +42,14 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 /// }
 /// ```
 pub struct Input<'environ> {
-    slot: Option<MutexGuard<'environ, Slot>>,
+    /// Nothing while another reader is alive.
+    pub(super) slot: Option<MutexGuard<'environ, Slot>>,
 }
 
 /// The place in an environ where the server lays the content.
 pub(crate) enum Slot {
     /// A request without content.
-    Empty,
+    Empty(io::Empty),
     /// Content to read.
     Open(Box<dyn BufRead + Send>),
     /// The call is over: what is still on the connection belongs to the next request.
@@ -66,10 +67,10 @@ impl<'environ> Input<'environ> {
         Input { slot }
     }
 
-    fn source(&mut self) -> io::Result<Option<&mut (dyn BufRead + Send)>> {
+    fn source(&mut self) -> io::Result<&mut dyn BufRead> {
         match self.slot.as_deref_mut() {
-            Some(Slot::Open(content)) => Ok(Some(&mut **content)),
-            Some(Slot::Empty) => Ok(None),
+            Some(Slot::Open(content)) => Ok(content),
+            Some(Slot::Empty(nothing)) => Ok(nothing),
             Some(Slot::Over) => Err(io::Error::other("the call that this input belongs to has ended")),
             None => Err(io::Error::new(io::ErrorKind::ResourceBusy, "another reader of this input is alive")),
         }
@@ -78,31 +79,22 @@ impl<'environ> Input<'environ> {
 
 impl Read for Input<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.source()? {
-            Some(content) => content.read(buffer),
-            None => Ok(0),
-        }
+        self.source()?.read(buffer)
     }
 
     // The server knows how much is to come.
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
-        match self.source()? {
-            Some(content) => content.read_to_end(out),
-            None => Ok(0),
-        }
+        self.source()?.read_to_end(out)
     }
 }
 
 impl BufRead for Input<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        match self.source()? {
-            Some(content) => content.fill_buf(),
-            None => Ok(&[]),
-        }
+        self.source()?.fill_buf()
     }
 
     fn consume(&mut self, amount: usize) {
-        if let Ok(Some(content)) = self.source() {
+        if let Ok(content) = self.source() {
             content.consume(amount);
         }
     }

@@ -41,8 +41,8 @@ pub use percent::percent_decode;
 pub use start_response::{StartError, StartResponse, Transmit, Writer};
 pub use status::Status;
 
-pub(crate) use body::{Kind, discard_panic};
-pub(crate) use channel::{Receiver, Told, Wake};
+pub(crate) use body::{Kind, discard_panic, uninterrupted};
+pub(crate) use channel::{Receiver, Wake};
 pub(crate) use environ::variable_byte;
 pub(crate) use file_range::FileRange;
 pub(crate) use pairs::Pairs;

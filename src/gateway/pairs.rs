@@ -42,8 +42,11 @@ impl Pairs {
     /// Appends a pair whose name and value are written straight into the text.
     #[inline]
     pub(crate) fn push_with(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
-        let entry = self.write(name, value);
-        self.entries.push(entry);
+        let start = self.text.len();
+        name(&mut self.text);
+        let middle = self.text.len();
+        value(&mut self.text);
+        self.entries.push(Entry { name: start, value: middle, end: self.text.len() });
     }
 
     /// Removes the pair that was appended last, bytes and all.
@@ -53,11 +56,19 @@ impl Pairs {
         }
     }
 
+    /// Replaces the value of the first pair of this name, or appends the pair.
+    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
+        match self.position(|other| other == name) {
+            Some(index) => self.replace(index, name, value),
+            None => self.push(name, value),
+        }
+    }
+
     /// Replaces the pair at `index`; the bytes of the old one stay in the text.
     pub(crate) fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) {
-        let entry = self.write(|text| text.extend_from_slice(name), |text| text.extend_from_slice(value));
-        if let Some(place) = self.entries.get_mut(index) {
-            *place = entry;
+        if index < self.len() {
+            self.push(name, value);
+            self.entries.swap_remove(index);
         }
     }
 
@@ -82,7 +93,10 @@ impl Pairs {
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         let text = &self.text;
-        self.entries.retain(|entry| keep(entry.name(text), entry.value(text)));
+        self.entries.retain(|entry| {
+            let (name, value) = entry.pair(text);
+            keep(name, value)
+        });
     }
 
     /// Appends every pair of `other`.
@@ -93,24 +107,16 @@ impl Pairs {
     }
 
     pub(crate) fn position(&self, mut is: impl FnMut(&[u8]) -> bool) -> Option<usize> {
-        self.entries.iter().position(|entry| is(entry.name(&self.text)))
+        self.iter().position(|(name, _)| is(name))
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<(&[u8], &[u8])> {
-        self.entries.get(index).map(|entry| (entry.name(&self.text), entry.value(&self.text)))
+    /// The value of the first pair with such a name.
+    pub(crate) fn find(&self, mut is: impl FnMut(&[u8]) -> bool) -> Option<&[u8]> {
+        self.iter().find(|(name, _)| is(name)).map(|(_, value)| value)
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
-        self.entries.iter().map(|entry| (entry.name(&self.text), entry.value(&self.text)))
-    }
-
-    #[inline]
-    fn write(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) -> Entry {
-        let start = self.text.len();
-        name(&mut self.text);
-        let middle = self.text.len();
-        value(&mut self.text);
-        Entry { name: start, value: middle, end: self.text.len() }
+        self.entries.iter().map(|entry| entry.pair(&self.text))
     }
 }
 
@@ -120,12 +126,9 @@ impl Entry {
         Entry { name: self.name + by, value: self.value + by, end: self.end + by }
     }
 
-    fn name<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        text.get(self.name..self.value).unwrap_or_default()
-    }
-
-    fn value<'a>(&self, text: &'a [u8]) -> &'a [u8] {
-        text.get(self.value..self.end).unwrap_or_default()
+    fn pair<'a>(&self, text: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let part = |from, to| text.get(from..to).unwrap_or_default();
+        (part(self.name, self.value), part(self.value, self.end))
     }
 }
 

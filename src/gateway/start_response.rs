@@ -4,6 +4,7 @@
 //! P-WR-06). `start` checks and stores a head and sends nothing; the head goes out with the first non-empty block. A wrong call
 //! is recorded with its cause and never panics: the server logs it and answers 500.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -44,21 +45,24 @@ pub struct StartResponse {
     status: Status,
     headers: Headers,
     state: State,
-    written: bool,
     misuse: Option<StartError>,
     replaced: Option<String>,
-    on_start: Vec<StartHook>,
-    on_write: Vec<WriteHook>,
-    on_refused: Vec<RefusedHook>,
+    hooks: Hooks,
 }
 
-type StartHook = Box<dyn FnMut(&mut Status, &mut Headers) + Send>;
-type WriteHook = Box<dyn FnMut(Block) -> io::Result<Block> + Send>;
-type RefusedHook = Box<dyn FnMut(&StartError, &Headers) + Send>;
+/// What middleware does, the innermost last.
+#[derive(Default)]
+#[expect(clippy::type_complexity, reason = "each is said once, where its name is")]
+struct Hooks {
+    on_start: Vec<Box<dyn FnMut(&mut Status, &mut Headers) + Send>>,
+    on_write: Vec<Box<dyn FnMut(Block) -> io::Result<Block> + Send>>,
+    on_refused: Vec<Box<dyn FnMut(&StartError, &Headers) + Send>>,
+}
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
     /// Not called yet.
+    #[default]
     Idle,
     /// Called in the wrong way: only `restart` can mend it (P-SR-07).
     Failed,
@@ -79,12 +83,9 @@ impl StartResponse {
             status: Status::default(),
             headers: Headers::new(),
             state: State::Idle,
-            written: false,
             misuse: None,
             replaced: None,
-            on_start: Vec::new(),
-            on_write: Vec::new(),
-            on_refused: Vec::new(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -221,19 +222,19 @@ impl StartResponse {
     /// # assert_eq!(response.headers.get("cache-control").as_deref(), Some("no-store"));
     /// ```
     pub fn on_start(&mut self, change: impl FnMut(&mut Status, &mut Headers) + Send + 'static) {
-        self.on_start.push(Box::new(change));
+        self.hooks.on_start.push(Box::new(change));
     }
 
     /// Lets middleware change every block that the application sends through [`Writer`]. What is returned as a body is changed with
     /// [`Body::map_blocks`](crate::Body::map_blocks) instead.
     pub fn on_write(&mut self, change: impl FnMut(Block) -> io::Result<Block> + Send + 'static) {
-        self.on_write.push(Box::new(change));
+        self.hooks.on_write.push(Box::new(change));
     }
 
     /// Shows middleware every wrong call of `start` and `restart` with the fields that it was about, also one that a later `restart`
     /// mends. What a hook of [`on_start`](StartResponse::on_start) spoils is no wrong call: the hooks outside of it see that themselves.
     pub(crate) fn on_refused(&mut self, look: impl FnMut(&StartError, &Headers) + Send + 'static) {
-        self.on_refused.push(Box::new(look));
+        self.hooks.on_refused.push(Box::new(look));
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -243,22 +244,12 @@ impl StartResponse {
     /// Makes it ready for a request, keeping its memory.
     pub(crate) fn reset(&mut self) {
         self.headers.clear();
-        self.state = State::Idle;
-        self.written = false;
-        self.misuse = None;
-        self.replaced = None;
+        (self.state, self.misuse, self.replaced) = Default::default();
     }
 
     /// The call is over, and with it what the hooks of middleware hold.
     pub(crate) fn end(&mut self) {
-        self.on_start.clear();
-        self.on_write.clear();
-        self.on_refused.clear();
-    }
-
-    /// Whether `write` sent something, which turns the automatic Content-Length off (P-WR-06).
-    pub(crate) fn has_written(&self) -> bool {
-        self.written
+        self.hooks = Hooks::default();
     }
 
     /// The first wrong call that no `restart` has mended.
@@ -282,24 +273,22 @@ impl StartResponse {
     }
 
     fn first(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<(), StartError> {
-        match self.state {
-            State::Idle => self.store(status, headers),
-            // The first call counts even if it failed (P-SR-07), and its cause is the one worth reading.
-            State::Failed | State::Started | State::Sent => Err(self.refuse(Cause::StartedTwice, status.to_owned())),
+        if self.state == State::Idle {
+            return self.store(status, headers);
         }
+        // The first call counts even if it failed (P-SR-07), and its cause is the one worth reading.
+        Err(self.refuse(Cause::StartedTwice, status.to_owned()))
     }
 
     fn store(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<(), StartError> {
         self.state = State::Failed;
-        if let Err(cause) = self.status.set(status) {
-            return Err(self.refuse(cause, format!("{status:?}")));
-        }
+        self.status.set(status).map_err(|cause| self.refuse(cause, format!("{status:?}")))?;
         self.headers.clear();
         headers(&mut self.headers);
         // Checked before the hooks, so that a wrong call of the application is never mended silently, and after them.
         self.headers.check().map_err(|(cause, name)| self.refuse(cause, format!("{name:?}")))?;
-        if !self.on_start.is_empty() {
-            for change in self.on_start.iter_mut().rev() {
+        if !self.hooks.on_start.is_empty() {
+            for change in self.hooks.on_start.iter_mut().rev() {
                 change(&mut self.status, &mut self.headers);
             }
             self.headers.check().map_err(|(cause, name)| self.record(cause, format!("{name:?}")))?;
@@ -311,7 +300,7 @@ impl StartResponse {
     /// Records a wrong call and shows it to whoever looks, the innermost first.
     fn refuse(&mut self, cause: Cause, detail: String) -> StartError {
         let error = self.record(cause, detail);
-        for look in self.on_refused.iter_mut().rev() {
+        for look in self.hooks.on_refused.iter_mut().rev() {
             look(&error, &self.headers);
         }
         error
@@ -328,25 +317,16 @@ impl StartResponse {
         if let Some(error) = &self.misuse {
             return Err(io::Error::other(error.clone()));
         }
-        let changed;
-        let mut block = block;
-        if !self.on_write.is_empty() {
-            let mut owned = Block::Owned(block.to_vec());
-            for change in self.on_write.iter_mut().rev() {
-                owned = change(owned)?;
-            }
-            changed = owned;
-            block = &changed;
+        let mut block = Cow::Borrowed(block);
+        for change in self.hooks.on_write.iter_mut().rev() {
+            block = change(Block::Owned(block.into_owned()))?;
         }
         if block.is_empty() {
             return Ok(());
         }
-        self.written = true;
-        if self.state == State::Sent {
-            self.transmit.block(block)
-        } else {
-            self.state = State::Sent;
-            self.transmit.head(&self.status, &self.headers, block)
+        match std::mem::replace(&mut self.state, State::Sent) {
+            State::Sent => self.transmit.block(&block),
+            _ => self.transmit.head(&self.status, &self.headers, &block),
         }
     }
 }
@@ -416,10 +396,7 @@ impl io::Write for Writer<'_> {
 
     /// Formats first, so that a `write!` is one block on the wire and not one for each of its pieces.
     fn write_fmt(&mut self, text: fmt::Arguments<'_>) -> io::Result<()> {
-        match text.as_str() {
-            Some(text) => self.write_all(text.as_bytes()),
-            None => self.write_all(text.to_string().as_bytes()),
-        }
+        self.write_all(text.to_string().as_bytes())
     }
 }
 

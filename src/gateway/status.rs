@@ -35,17 +35,12 @@ impl Status {
 
     /// The same, into a status whose memory is used again.
     pub(crate) fn set(&mut self, text: &str) -> Result<(), Cause> {
-        let (code, reason) = text.split_at_checked(4).ok_or(Cause::StatusInvalid)?;
-        let code = code.strip_suffix(' ').ok_or(Cause::StatusInvalid)?;
-        if !code.bytes().all(|byte| byte.is_ascii_digit()) || reason.chars().any(char::is_control) {
-            return Err(Cause::StatusInvalid);
-        }
-        self.code = code.parse().map_err(|_| Cause::StatusInvalid)?;
-        if !(200..=599).contains(&self.code) {
-            return Err(Cause::StatusInvalid);
-        }
-        self.reason.clear();
-        self.reason.push_str(reason);
+        let parts = text.split_at_checked(4).filter(|(_, reason)| !reason.chars().any(char::is_control));
+        let (code, reason) = parts.ok_or(Cause::StatusInvalid)?;
+        let digits = code.strip_suffix(' ').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let code = digits.and_then(|digits| digits.parse().ok()).filter(|code| (200..=599).contains(code));
+        self.code = code.ok_or(Cause::StatusInvalid)?;
+        reason.clone_into(&mut self.reason);
         Ok(())
     }
 

@@ -136,10 +136,7 @@ impl Decoder {
 
     /// How many bytes of data of the present chunk are still to come; 0 outside of data.
     pub const fn remaining(&self) -> u64 {
-        match self.state {
-            State::Data => self.remaining,
-            _ => 0,
-        }
+        if let State::Data = self.state { self.remaining } else { 0 }
     }
 
     /// The sum of all chunk sizes so far, so that a content over a limit is refused before its data arrives.
@@ -164,31 +161,23 @@ impl Decoder {
 
     /// Consumes everything up to the next data byte, the end or a fault; returns how many bytes that were.
     pub fn step(&mut self, bytes: &[u8]) -> (usize, Step) {
-        for (at, &byte) in bytes.iter().enumerate() {
-            match self.state {
-                State::Data => {
+        let mut at = 0;
+        loop {
+            match (self.state, bytes.get(at)) {
+                (State::End, _) => return (at, Step::End),
+                (State::Broken(cause), _) => return (at, Step::Invalid(cause)),
+                (_, None) => return (at, Step::Incomplete),
+                (State::Data, _) => {
                     let given = bytes.len() - at;
                     let len = usize::try_from(self.remaining).map_or(given, |remaining| remaining.min(given));
                     return (at, Step::Data { len });
                 }
-                State::End => return (at, Step::End),
-                State::Broken(cause) => return (at, Step::Invalid(cause)),
-                _ => {}
-            }
-            match self.next(byte) {
-                Ok(state) => self.state = state,
-                Err(cause) => {
-                    self.state = State::Broken(cause);
-                    return (at, Step::Invalid(cause));
-                }
+                (_, Some(&byte)) => match self.next(byte) {
+                    Ok(state) => (self.state, at) = (state, at + 1),
+                    Err(cause) => self.state = State::Broken(cause),
+                },
             }
         }
-        let step = match self.state {
-            State::End => Step::End,
-            State::Broken(cause) => Step::Invalid(cause),
-            _ => Step::Incomplete,
-        };
-        (bytes.len(), step)
     }
 
     // chunked-body = *chunk last-chunk trailer-section CRLF
@@ -233,9 +222,6 @@ impl Decoder {
     fn count_digit(&mut self, byte: u8) -> Result<State, Cause> {
         if self.digits >= MAX_SIZE_DIGITS {
             return Err(Cause::ChunkSize);
-        }
-        if self.digits == 0 {
-            self.remaining = 0;
         }
         self.digits += 1;
         self.remaining = (self.remaining << 4) | u64::from(hex(byte).unwrap_or(0));
@@ -336,18 +322,14 @@ fn next_in_trailers(state: State, byte: u8) -> Result<State, Cause> {
 /// ```
 pub fn size_line(len: usize, room: &mut [u8; 18]) -> &[u8] {
     let mut rest = len;
-    let mut start = 18;
-    for (place, slot) in room.iter_mut().enumerate().rev() {
-        *slot = match (place, rest & 15) {
-            (17, _) => b'\n',
-            (16, _) => b'\r',
-            (_, 0) if rest == 0 => break,
-            (_, digit) => {
-                rest >>= 4;
-                b"0123456789abcdef".get(digit).copied().unwrap_or(b'0')
-            }
-        };
-        start = place;
+    let mut start = 16;
+    *room = *b"0000000000000000\r\n";
+    for digit in room.iter_mut().take(16).rev() {
+        if rest == 0 {
+            break;
+        }
+        *digit = b"0123456789abcdef".get(rest & 15).copied().unwrap_or(b'0');
+        (rest, start) = (rest >> 4, start - 1);
     }
     if len == 0 { &[] } else { room.get(start..).unwrap_or(&[]) }
 }

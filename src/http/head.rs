@@ -6,6 +6,8 @@
 //! [`Limits::head`] alone comes before everything. Nothing is repaired: bare LF, bare CR, folding and white space before
 //! a colon are refused. It does not say what a field or a target means; [`request`](super::request) does.
 
+use std::ops::Range;
+
 use super::scan;
 use crate::cause::Cause;
 
@@ -37,11 +39,12 @@ impl Default for Limits {
 
 /// The version in a request line, as far as it matters: a minor version above 1 is answered as 1.1
 /// (RFC 9110 section 2.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1 and any later 1.x.
+    #[default]
     Http11,
 }
 
@@ -66,20 +69,14 @@ struct Span {
 
 /// Room for the positions of the fields, used again for head after head so that parsing allocates nothing.
 ///
-/// It is made for the default limit of fields; a higher limit makes it grow once, never past that limit.
-#[derive(Debug)]
+/// A new one is made for the default limit of fields; the default is empty and grows with what it holds, never past the limit of that.
+#[derive(Debug, Default)]
 pub struct Spans(Vec<Span>);
 
 impl Spans {
     /// Makes the room: the only allocation.
     pub fn new() -> Spans {
         Spans(Vec::with_capacity(Limits::default().fields))
-    }
-}
-
-impl Default for Spans {
-    fn default() -> Spans {
-        Spans::new()
     }
 }
 
@@ -196,10 +193,17 @@ pub fn parse<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -
 // HTTP-message = start-line CRLF *( field-line CRLF ) CRLF [ message-body ]
 fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Result<Head<'buf>, Stop> {
     let start = skip_empty_lines(bytes)?;
-    // request-line = method SP request-target SP HTTP-version
-    let method_end = parse_method(bytes, start)?;
+    // request-line   = method SP request-target SP HTTP-version
+    // method         = token
+    // request-target = origin-form / absolute-form / authority-form / asterisk-form
+    let method_end = scan::token_end(bytes, start);
+    expect_space(bytes, start..method_end, (MAX_METHOD, Cause::MethodLong), |byte| match byte {
+        b' ' | b'\t' => Cause::RequestLine,
+        _ => Cause::Method,
+    })?;
     let target = method_end + 1;
-    let target_end = parse_target(bytes, target, limits)?;
+    let target_end = scan::target_end(bytes, target);
+    expect_space(bytes, target..target_end, (limits.target, Cause::TargetLong), |_| Cause::TargetByte)?;
     let (version, line) = parse_version(bytes, target_end + 1)?;
     let end = parse_fields(bytes, line, limits, spans)?;
     let bytes = bytes.get(..end).ok_or(Stop::Incomplete)?;
@@ -260,32 +264,15 @@ fn skip_empty_lines(bytes: &[u8]) -> Result<usize, Stop> {
     Ok(at)
 }
 
-// method = token
-fn parse_method(bytes: &[u8], start: usize) -> Result<usize, Stop> {
-    let end = scan::token_end(bytes, start);
-    if end - start > MAX_METHOD {
-        return Err(Stop::Invalid(Cause::MethodLong));
+/// The method or target must have a byte, no more than the limit, and a space behind it.
+#[inline]
+fn expect_space(bytes: &[u8], part: Range<usize>, most: (usize, Cause), other: fn(u8) -> Cause) -> Result<(), Stop> {
+    match bytes.get(part.end) {
+        _ if part.len() > most.0 => Err(Stop::Invalid(most.1)),
+        Some(b' ') if !part.is_empty() => Ok(()),
+        // A CRLF behind the target is the simple request of HTTP/0.9, which has no version.
+        _ => Err(fault(bytes, part.end, Cause::RequestLine, other)),
     }
-    if end > start && bytes.get(end) == Some(&b' ') {
-        return Ok(end);
-    }
-    Err(fault(bytes, end, Cause::RequestLine, |byte| match byte {
-        b' ' | b'\t' => Cause::RequestLine,
-        _ => Cause::Method,
-    }))
-}
-
-// request-target = origin-form / absolute-form / authority-form / asterisk-form
-fn parse_target(bytes: &[u8], start: usize, limits: &Limits) -> Result<usize, Stop> {
-    let end = scan::target_end(bytes, start);
-    if end - start > limits.target {
-        return Err(Stop::Invalid(Cause::TargetLong));
-    }
-    if end > start && bytes.get(end) == Some(&b' ') {
-        return Ok(end);
-    }
-    // A CRLF here is the simple request of HTTP/0.9, which has no version.
-    Err(fault(bytes, end, Cause::RequestLine, |_| Cause::TargetByte))
 }
 
 // HTTP-version = HTTP-name "/" DIGIT "." DIGIT

@@ -12,16 +12,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::bounds::Place;
 use super::connection::Connection;
 use super::engine::Engine;
 use super::listener::Listener;
-use super::settings::RUSH;
+use super::settings::{RUSH_BEGINS, RUSH_GAP, RUSH_LOOK};
 use super::shared::lock;
 use super::socket::{Socket, Stream};
 use crate::cause::Cause;
@@ -32,14 +31,13 @@ use crate::log::{Answer, Report};
 pub(super) struct Acceptor {
     pub(super) listener: Listener,
     origin: Arc<Origin>,
-    /// Whether workers may accept; the socket does not block then.
-    rush: Mutex<bool>,
-    /// The same, to be looked at without the lock.
+    /// Whether workers may accept; the socket does not block then. Changed under the lock, under which they accept.
     is_rush: AtomicBool,
+    lock: Mutex<()>,
     /// How many connections workers have accepted since the thread last looked.
     has_come: AtomicUsize,
-    /// Whether its thread is still to be woken, and how often it was.
-    is_accepting: AtomicBool,
+    /// Whether its thread runs, and how often it was woken to end.
+    pub(super) is_accepting: AtomicBool,
     woken: AtomicUsize,
 }
 
@@ -56,10 +54,10 @@ impl Acceptor {
         Acceptor {
             listener,
             origin: Arc::new(origin),
-            rush: Mutex::new(false),
             is_rush: AtomicBool::new(false),
+            lock: Mutex::default(),
             has_come: AtomicUsize::new(0),
-            is_accepting: AtomicBool::new(true),
+            is_accepting: AtomicBool::new(false),
             woken: AtomicUsize::new(0),
         }
     }
@@ -75,27 +73,21 @@ impl Acceptor {
 
     /// Lets the workers accept, until too little comes, what comes stays, or the server stops.
     fn rush(&self, engine: &Engine) {
-        let open = engine.shared.places.open();
-        if self.set_rush(true).is_ok() {
-            loop {
-                // The workers accept meanwhile; there is nothing to be woken for but the end of the rush.
-                std::thread::sleep(RUSH.look);
-                let goes_on = self.has_come.swap(0, Ordering::Relaxed) >= RUSH.begins;
-                if !goes_on || engine.shared.places.open() > open + RUSH.begins || engine.shared.is_stopping() {
-                    break;
-                }
-            }
+        let most = engine.shared.places.open() + RUSH_BEGINS;
+        let mut goes_on = self.set_rush(true).is_ok();
+        while goes_on && engine.shared.places.open() <= most && !engine.shared.is_stopping() {
+            // The workers accept meanwhile; there is nothing to be woken for but the end of the rush.
+            std::thread::sleep(RUSH_LOOK);
+            goes_on = self.has_come.swap(0, Ordering::Relaxed) >= RUSH_BEGINS;
         }
         // A socket that cannot be made to block again says at once that nothing is there, and is waited for like any other failure.
         let _ = self.set_rush(false);
     }
 
     fn set_rush(&self, begins: bool) -> io::Result<()> {
-        let mut rush = lock(&self.rush);
-        *rush = false;
+        let _alone = lock(&self.lock);
         self.is_rush.store(false, Ordering::Relaxed);
         self.listener.set_nonblocking(begins)?;
-        *rush = begins;
         self.is_rush.store(begins, Ordering::Relaxed);
         Ok(())
     }
@@ -114,8 +106,8 @@ impl Engine {
                 Ok(accepted) => {
                     patience = PATIENCE.0;
                     let now = Instant::now();
-                    self.let_in(acceptor, accepted, None, now);
-                    if self.is_in_a_rush(&mut succession, now) && acceptor.listener.is_own() {
+                    self.let_in(acceptor, accepted, self.shared.places.take(), now);
+                    if self.is_in_a_rush(&mut succession, now) && acceptor.listener.is_own {
                         acceptor.rush(self);
                     }
                 }
@@ -136,29 +128,26 @@ impl Engine {
                 }
             }
         }
-        acceptor.is_accepting.store(false, Ordering::SeqCst);
-        self.drain(acceptor);
-    }
-
-    /// Brings in what the system had accepted when the stop began. Of a socket that others have too, they do.
-    fn drain(&self, acceptor: &Acceptor) {
-        if acceptor.listener.is_own() && acceptor.listener.set_nonblocking(true).is_ok() {
+        // What the system had accepted when the stop began. Of a socket that others have too, they do.
+        if acceptor.listener.is_own && acceptor.listener.set_nonblocking(true).is_ok() {
             while let Ok(accepted) = acceptor.listener.accept() {
-                self.let_in(acceptor, accepted, None, Instant::now());
+                self.let_in(acceptor, accepted, self.shared.places.take(), Instant::now());
             }
         }
+        acceptor.is_accepting.store(false, Ordering::SeqCst);
+        self.shared.monitor.wake();
     }
 
     /// Whether many connections have come in quick succession, and half of them have ended.
     fn is_in_a_rush(&self, succession: &mut Succession, now: Instant) -> bool {
-        let is_quick = now.saturating_duration_since(succession.last) < RUSH.gap;
+        let is_quick = now.saturating_duration_since(succession.last) < RUSH_GAP;
         succession.last = now;
-        succession.quick = if is_quick { succession.quick + 1 } else { 0 };
-        let open = self.shared.places.open();
-        if succession.quick > 0 && succession.quick < RUSH.begins {
+        if is_quick && succession.quick + 1 < RUSH_BEGINS {
+            succession.quick += 1;
             return false;
         }
-        let is_rush = succession.quick > 0 && open <= succession.open + RUSH.begins / 2;
+        let open = self.shared.places.open();
+        let is_rush = is_quick && open <= succession.open + RUSH_BEGINS / 2;
         (succession.quick, succession.open) = (0, open);
         is_rush
     }
@@ -172,26 +161,25 @@ impl Engine {
     pub(super) fn accept_in_rush(&self) -> bool {
         self.acceptors.iter().filter(|acceptor| acceptor.is_rush.load(Ordering::Relaxed)).any(|acceptor| {
             // Another worker accepts, or the thread takes over: it sees to what is there.
-            let Ok(rush) = acceptor.rush.try_lock() else { return false };
+            let Ok(alone) = acceptor.lock.try_lock() else { return false };
             let place = self.shared.places.take();
-            if !*rush || self.shared.is_stopping() || self.is_crowded() {
+            if !acceptor.is_rush.load(Ordering::Relaxed) || self.shared.is_stopping() || self.is_crowded() {
                 return false;
             }
             let Ok(accepted) = acceptor.listener.accept() else { return false };
-            drop(rush);
+            drop(alone);
             acceptor.has_come.fetch_add(1, Ordering::Relaxed);
-            self.let_in(acceptor, accepted, Some(place), Instant::now());
+            self.let_in(acceptor, accepted, place, Instant::now());
             true
         })
     }
 
     /// Brings an accepted connection to a shard, if it may come in. Its place is made by closing another if need be.
-    fn let_in(&self, acceptor: &Acceptor, (stream, peer): (Stream, Peer), place: Option<Place>, now: Instant) {
+    fn let_in(&self, acceptor: &Acceptor, (stream, peer): (Stream, Peer), place: Place, now: Instant) {
         if !acceptor.listener.allows(&peer) {
             let (cause, answer) = (Cause::PeerRefused, Answer::Closed);
             return self.shared.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
         }
-        let place = place.unwrap_or_else(|| self.shared.places.take());
         while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
                 self.shared.places.wait(Duration::from_millis(20));
@@ -200,21 +188,31 @@ impl Engine {
         self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
         let Ok(socket) = Socket::accepted(stream) else { return };
         let origin = Arc::clone(&acceptor.origin);
-        self.bring(Box::new(Connection::new(socket, peer, origin, &self.shared, Some(place), now)));
+        let connection = Connection::new(socket, peer, origin, &self.shared, Some(place), now);
+        // The shards have their turns.
+        if let Some(shard) = self.shards.get(self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()) {
+            self.deliver(shard, Box::new(connection));
+        }
     }
 
     /// Closes the connection that has waited longest of the address that has most waiting. Tells whether there was one.
     fn make_room(&self) -> bool {
-        let mut counts = HashMap::new();
+        // How many each address has, since when the oldest of them waits, and where.
+        let mut waiting = HashMap::new();
         for shard in &self.shards {
-            shard.lock().count_addresses(&mut counts);
+            for connection in shard.lock().all() {
+                let (count, oldest) = waiting.entry(connection.address()).or_insert((0, (connection.since, shard)));
+                *count += 1;
+                if connection.since < oldest.0 {
+                    *oldest = (connection.since, shard);
+                }
+            }
         }
-        let Some((busiest, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else { return false };
-        let oldest = self.shards.iter().filter_map(|shard| Some((shard.lock().oldest_of(busiest)?, shard)));
-        match oldest.min_by_key(|(since, _)| *since) {
-            Some((since, shard)) => shard.lock().close_oldest(busiest, since, &self.shared),
-            None => false,
-        }
+        let busiest = waiting.into_iter().max_by_key(|(_, (count, _))| *count);
+        busiest.is_some_and(|(address, (_, (since, shard)))| {
+            let is_it = |connection: &Connection| connection.address() == address && connection.since == since;
+            shard.lock().close_one(Cause::ConnectionLimit, is_it, &self.shared)
+        })
     }
 
     /// Whether more connections are open than may be.
@@ -244,7 +242,7 @@ mod tests {
     }
 
     fn ask(engine: &Engine, path: &str) -> String {
-        let address = engine.acceptors[0].listener.address();
+        let address = &engine.acceptors[0].listener.address;
         let mut client = TcpStream::connect(address).unwrap();
         write!(client, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();

@@ -18,8 +18,7 @@ const GATHERED: usize = 32;
 /// The calls of one thread, one after the other.
 pub(super) struct Calls {
     shared: Arc<Shared>,
-    call: Box<Call>,
-    /// One that is done with, for when the present one waits in its connection.
+    /// The call that was done with last, for the next request; gathered answers are in it.
     spare: Option<Box<Call>>,
     room: Room,
     pub(super) scratch: Vec<u8>,
@@ -27,49 +26,50 @@ pub(super) struct Calls {
 
 impl Calls {
     pub(super) fn new(shared: &Arc<Shared>) -> Calls {
-        Calls {
-            shared: Arc::clone(shared),
-            call: Box::new(Call::new(shared)),
-            spare: None,
-            room: Room::default(),
-            scratch: Vec::new(),
-        }
+        Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), scratch: Vec::new() }
     }
 
     /// Does what a connection needs a thread for. Gives the time that the application took.
     pub(super) fn run(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Duration {
-        if let Some(call) = connection.take_call() {
-            self.spare = Some(std::mem::replace(&mut self.call, call));
-            let produced = self.call.go_on(connection);
-            let lasted = self.call.answered.saturating_duration_since(now);
-            self.settle(produced, connection);
-            return lasted;
+        if let Some(mut call) = connection.call.take() {
+            let produced = call.go_on(connection);
+            return self.settle(call, produced, connection, now).0;
         }
-        let mut lasted = Duration::ZERO;
+        let (mut lasted, mut has_gathered) = (Duration::ZERO, false);
         for _ in 0..GATHERED {
-            let Some(took) = self.answer(connection, now + lasted, gathers) else { break };
+            let Some((took, is_gathered)) = self.answer(connection, now + lasted, gathers, has_gathered) else { break };
             lasted += took;
-            if !self.has_gathered() {
+            if !is_gathered {
                 return lasted;
             }
+            has_gathered = true;
         }
-        self.send_gathered(connection);
+        if has_gathered {
+            self.send_gathered(connection);
+        }
         lasted
     }
 
-    /// Answers one request. `None` where there is none, or where gathered answers must go out before it.
-    fn answer(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Option<Duration> {
-        let has_gathered = self.has_gathered();
+    /// Answers one request. Gives the time that it took, and whether the answer is gathered; `None` where there is no request, or where
+    /// gathered answers must go out before it.
+    fn answer(
+        &mut self,
+        connection: &mut Connection,
+        now: Instant,
+        gathers: bool,
+        has_gathered: bool,
+    ) -> Option<(Duration, bool)> {
         if self.shared.is_over() {
             // The grace of a stop is over: what is looked at next ends.
             return None;
         }
-        let Calls { shared, call, room, .. } = self;
+        let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
+        let Calls { shared, room, .. } = self;
         let ready = connection.examine(&shared.policy, room).map(|(request, facts)| {
             let is_here = facts.is_all_here(connection.buffer.len());
             // It waits without a thread for its turn to be waited for in one.
-            let seat = if is_here { None } else { shared.seats.try_take() };
-            let begins = if has_gathered { is_here } else { is_here || seat.is_some() };
+            let seat = if is_here || has_gathered { None } else { shared.seats.try_take() };
+            let begins = is_here || seat.is_some();
             if begins {
                 call.fill(&request, connection);
             }
@@ -80,52 +80,46 @@ impl Calls {
                 connection.queued = None;
                 let gathers = gathers && seat.is_none();
                 let produced = call.start(connection, facts, seat, gathers, now);
-                let lasted = call.answered.saturating_duration_since(now);
-                self.settle(produced, connection);
-                return Some(lasted);
+                return Some(self.settle(call, produced, connection, now));
             }
             // The connection is looked at again when the gathered answers are out.
             _ if has_gathered => {}
-            Ok((_, _, false)) => connection.wait_in_line(now),
+            Ok(_) => connection.wait_in_line(now),
             Err(why) => connection.put_off(why, shared, now),
         }
+        self.spare = Some(call);
         None
     }
 
-    /// The call is done with, or waits in its connection.
-    fn settle(&mut self, produced: Produced, connection: &mut Connection) {
-        match produced {
-            Produced::All => {
-                let after = self.call.finish(connection);
-                connection.finish_call(after, &self.shared, self.call.answered);
-                if self.call.is_spoiled() {
-                    *self.call = Call::new(&self.shared);
-                }
-            }
-            Produced::Waits => {
-                let spare = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
-                let call = std::mem::replace(&mut self.call, spare);
-                let now = Instant::now();
-                connection.wait_with(call, &self.shared, now);
-            }
+    /// The call is done with, or waits in its connection. Gives the time that it took, and whether its answer is gathered.
+    fn settle(
+        &mut self,
+        mut call: Box<Call>,
+        produced: Produced,
+        connection: &mut Connection,
+        begin: Instant,
+    ) -> (Duration, bool) {
+        let lasted = call.answered.saturating_duration_since(begin);
+        if produced == Produced::Waits {
+            connection.wait_with(call, &self.shared, Instant::now());
+            return (lasted, false);
         }
-    }
-
-    /// Whether answers are gathered that have not been sent.
-    fn has_gathered(&self) -> bool {
-        !self.call.response().queue.is_empty()
+        let after = call.finish(connection);
+        let is_gathered = after.is_gathered;
+        connection.finish_call(after, &self.shared, call.answered);
+        if !call.is_spoiled() {
+            self.spare = Some(call);
+        }
+        (lasted, is_gathered)
     }
 
     /// Sends what was gathered; what the client does not take at once stays with the connection.
-    fn send_gathered(&mut self, connection: &mut Connection) {
-        let mut response = self.call.response();
+    fn send_gathered(&self, connection: &mut Connection) {
+        let Some(call) = &self.spare else { return };
+        let mut response = call.response();
         match response.queue.flush(&connection.socket) {
             Ok(Flushed::Whole) => {}
-            Ok(Flushed::Partly(_) | Flushed::Turn) => {
-                let queue = std::mem::take(&mut response.queue);
-                drop(response);
-                connection.send_first(queue, &self.shared, Instant::now());
-            }
+            Ok(_) => connection.send_first(std::mem::take(&mut response.queue), &self.shared, Instant::now()),
             Err(_) => {
                 response.queue.clear();
                 connection.socket.shutdown(std::net::Shutdown::Both);

@@ -65,17 +65,14 @@ impl Drop for Place {
 
 /// A connection's part in the memory that all connections hold while they wait.
 pub(super) struct Memory {
-    counted: usize,
+    /// The bytes that were counted last.
+    pub(super) counted: usize,
     sum: Arc<AtomicUsize>,
 }
 
 impl Memory {
     pub(super) fn new(sum: &Arc<AtomicUsize>) -> Memory {
         Memory { counted: 0, sum: Arc::clone(sum) }
-    }
-
-    pub(super) fn counted(&self) -> usize {
-        self.counted
     }
 
     /// Says how many bytes it is now.

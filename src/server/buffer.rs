@@ -42,8 +42,7 @@ impl Buffer {
     pub(super) fn consume(&mut self, amount: usize) {
         self.start = self.end.min(self.start + amount);
         if self.is_empty() {
-            self.start = 0;
-            self.end = 0;
+            (self.start, self.end) = (0, 0);
         }
     }
 
@@ -70,8 +69,7 @@ impl Buffer {
         }
         if self.start > 0 {
             self.memory.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+            (self.start, self.end) = (0, self.len());
         } else if self.memory.len() < most {
             // Doubled, so that a client which sends byte by byte does not have its bytes copied at each.
             self.memory.resize((self.memory.len() * 2).min(most), 0);
@@ -87,27 +85,20 @@ impl Buffer {
 }
 
 /// Memory of buffers that nobody uses at the moment, kept so that the steady state allocates nothing.
-pub(super) struct Reserve {
-    free: Mutex<Vec<Vec<u8>>>,
-}
-
-impl Default for Reserve {
-    fn default() -> Reserve {
-        Reserve { free: Mutex::new(Vec::with_capacity(Reserve::MOST)) }
-    }
-}
+#[derive(Default)]
+pub(super) struct Reserve(Mutex<Vec<Vec<u8>>>);
 
 impl Reserve {
     /// More than this many are given back to the system.
     const MOST: usize = 64;
 
     fn take(&self) -> Vec<u8> {
-        let kept = lock(&self.free).pop();
+        let kept = lock(&self.0).pop();
         kept.unwrap_or_else(|| vec![0; START])
     }
 
     fn give(&self, memory: Vec<u8>) {
-        let mut free = lock(&self.free);
+        let mut free = lock(&self.0);
         // One that has grown would keep its size for ever.
         if memory.len() == START && free.len() < Reserve::MOST {
             free.push(memory);
@@ -142,13 +133,13 @@ mod tests {
         let mut buffer = Buffer::default();
         buffer.make_room(START, &reserve);
         buffer.release(&reserve);
-        assert_eq!((buffer.capacity(), reserve.free.lock().unwrap().len()), (0, 1));
+        assert_eq!((buffer.capacity(), reserve.0.lock().unwrap().len()), (0, 1));
         buffer.make_room(START, &reserve);
-        assert_eq!(reserve.free.lock().unwrap().len(), 0);
+        assert_eq!(reserve.0.lock().unwrap().len(), 0);
         buffer.end = START;
         buffer.make_room(2 * START, &reserve);
         buffer.consume(START);
         buffer.release(&reserve);
-        assert_eq!(reserve.free.lock().unwrap().len(), 0);
+        assert_eq!(reserve.0.lock().unwrap().len(), 0);
     }
 }

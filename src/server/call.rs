@@ -5,13 +5,15 @@
 //! was sent. The application runs under `catch_unwind`, and so does every step of its body: a panic is a 500 while nothing was sent, a visible
 //! abort after that, and never the end of the thread (with `panic = "abort"` it is the end of the process: that is what the setting says).
 
+use std::io::BufRead;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::connection::Connection;
-use super::failure::{Failure, error_text};
+use super::failure::Failure;
 use super::reader::{Coding, ContentState, Reader};
 use super::refusal::reason_of;
 use super::response::{Response, WriteEnd, hold};
@@ -20,7 +22,8 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::{Content, Facts, Request};
-use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Headers, Kind, Receiver, StartResponse, Told};
+use crate::gateway::{Block, Body, Environ, Gateway, Headers, Kind, Receiver, StartResponse};
+use crate::http::framing::Delimiter;
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -37,21 +40,13 @@ pub(super) struct Call {
     begin: Instant,
     /// When the application gave what was asked for last.
     pub(super) answered: Instant,
-    /// Whether the body has given a block that is not empty, and since when it has given nothing but empty ones.
+    /// Whether the body has given a block that is not empty; since when it has given nothing but empty ones, and until when it rests.
     has_block: bool,
-    empty_since: Option<Instant>,
-    rests_until: Instant,
-    /// Whether anything was added to the response since it last waited.
-    has_moved: bool,
+    empty: Option<(Instant, Instant)>,
     /// While the body is asked for more than its first block.
     seat: Option<Seat>,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
-    /// What went wrong stands in the log.
-    is_reported: bool,
-    /// The connection was given up while the call waited in it.
-    is_cut: bool,
-    request_line: Vec<u8>,
 }
 
 /// How far a response has come.
@@ -61,14 +56,6 @@ pub(super) enum Produced {
     All,
     /// The client, a sender of blocks, or other connections come first.
     Waits,
-}
-
-/// What a body gives.
-enum Next {
-    Block(Block),
-    /// Nothing for the moment.
-    Nothing,
-    End,
 }
 
 /// What a call leaves behind for its connection.
@@ -104,14 +91,9 @@ impl Call {
             begin: now,
             answered: now,
             has_block: false,
-            empty_since: None,
-            rests_until: now,
-            has_moved: false,
+            empty: None,
             seat: None,
             is_finished: false,
-            is_reported: false,
-            is_cut: false,
-            request_line: Vec::new(),
         }
     }
 
@@ -130,22 +112,20 @@ impl Call {
     pub(super) fn start(
         &mut self,
         connection: &mut Connection,
-        facts: Facts,
+        mut facts: Facts,
         seat: Option<Seat>,
         gathers: bool,
         now: Instant,
     ) -> Produced {
         connection.buffer.consume(facts.head_len);
         (self.begin, self.answered) = (now, now);
-        (self.has_block, self.empty_since) = (false, None);
-        (self.is_finished, self.is_reported, self.is_cut) = (false, false, false);
-        let gathers = gathers && matches!(facts.content, Content::None) && connection.has_more();
-        let facts = self.open_input(connection, facts, seat);
-        let is_asterisk = facts.is_options_asterisk;
+        (self.has_block, self.empty, self.is_finished) = (false, None, facts.is_options_asterisk);
+        let content = std::mem::replace(&mut facts.content, Content::None);
+        let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
+        self.open_input(connection, content, facts.expects_continue, seat);
         self.response().begin(&connection.socket, facts, self.content.clone(), gathers);
-        if is_asterisk {
+        if self.is_finished {
             self.response().answer_asterisk(now);
-            self.is_finished = true;
         } else if let Err(failure) = self.call() {
             return self.fail(failure, connection);
         }
@@ -154,33 +134,27 @@ impl Call {
 
     /// Goes on where the client, a sender or the others came first.
     pub(super) fn go_on(&mut self, connection: &Connection) -> Produced {
-        if self.is_cut {
-            let cause = self.response().failure.unwrap_or(Cause::ClientGone);
-            self.report(cause, Answer::Cut, "", connection);
-            self.response().keep_alive = false;
-            return Produced::All;
-        }
-        match self.produce() {
-            Ok(produced) => produced,
-            Err(failure) => self.fail(failure, connection),
-        }
+        self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
-    /// Puts the content of the request where the application reads it. Gives the facts that are left.
-    fn open_input(&mut self, connection: &mut Connection, mut facts: Facts, seat: Option<Seat>) -> Facts {
-        let content = std::mem::replace(&mut facts.content, Content::None);
-        let Some(coding) = Coding::of(content, &self.shared.policy) else {
-            self.environ.open_input(None);
-            self.content = None;
-            return facts;
-        };
-        let expects_continue = facts.expects_continue && connection.buffer.is_empty();
-        let state = Arc::new(Mutex::new(ContentState { expects_continue, seat, ..ContentState::default() }));
-        let buffer = std::mem::take(&mut connection.buffer);
-        let reader = Reader::new(&self.shared, &connection.socket, buffer, coding, &state);
-        self.environ.open_input(Some(Box::new(reader)));
-        self.content = Some(state);
-        facts
+    /// Puts the content of the request where the application reads it.
+    fn open_input(
+        &mut self,
+        connection: &mut Connection,
+        content: Content,
+        expects_continue: bool,
+        seat: Option<Seat>,
+    ) {
+        self.content = None;
+        let reader = Coding::of(content, &self.shared.policy).map(|coding| {
+            let expects_continue = expects_continue && connection.buffer.is_empty();
+            let state = Arc::new(Mutex::new(ContentState { expects_continue, seat, ..ContentState::default() }));
+            let buffer = std::mem::take(&mut connection.buffer);
+            let reader = Reader::new(&self.shared, &connection.socket, buffer, coding, &state);
+            self.content = Some(state);
+            Box::new(reader) as Box<dyn BufRead + Send>
+        });
+        self.environ.open_input(reader);
     }
 
     /// Ends the application's access to the content: what is left of it comes back, unless a reader outlives this.
@@ -199,9 +173,8 @@ impl Call {
         }));
         self.answered = Instant::now();
         called.map_err(Failure::of_panic)?;
-        if self.start_response.id() != self.own {
+        if self.is_spoiled() {
             // Nothing can be said on this connection any more.
-            self.response().failure = Some(Cause::NotStarted);
             return Err(Failure::new(Cause::NotStarted, "the start_response was exchanged for another"));
         }
         // What the hooks of middleware hold ends with the call, and so does a panic in it.
@@ -210,47 +183,45 @@ impl Call {
             return Err(Failure::new(misuse.cause(), misuse.detail()));
         }
         if let Kind::Failed(error) = self.body.kind() {
-            let cause = Failure::own_cause(&**error).unwrap_or(Cause::ApplicationError);
-            return Err(Failure::new(cause, error_text(error)));
+            return Err(Failure::of_error(&**error, Cause::ApplicationError));
         }
         match self.body.known_len() {
-            Some(known) if !self.start_response.has_written() => self.begin_whole(known),
+            Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
             _ => Ok(()),
         }
     }
 
     /// The head of a body whose length is known, and the body if it is in memory.
     fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
-        let stays = match self.close_input() {
-            None => true,
-            // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
-            Some(state) => match &lock(state).left {
-                None => false,
-                Some((buffer, coding)) => {
-                    !coding.exceeds(self.shared.settings.drain.saturating_add(buffer.len() as u64))
-                }
-            },
-        };
+        // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
+        let drain = self.shared.settings.drain;
+        let stays = self.close_input().is_none_or(|state| lock(state).is_soon_over(drain));
         let mut response = lock(&self.response);
         response.keep_alive &= stays;
-        make_head(&mut response, &self.start_response, Some(known), self.answered)?;
+        self.make_head(&mut response, Some(known))?;
         let body = self.body.kind();
         match std::mem::take(body) {
             _ if response.drops_content() => {}
             Kind::Bytes(block) => response.push(block),
-            Kind::List(blocks) => {
-                for block in blocks {
-                    response.push(block);
-                }
-            }
-            Kind::File(file) => *body = Kind::Range(FileRange::of(file, known).map_err(Failure::of_body)?),
+            Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
             kind => *body = kind,
         }
-        if let Kind::Range(range) = body {
-            if range.left > response.declared() {
+        if let (Kind::Range(range), Some(Delimiter::Length(declared))) = (body, response.delimiter) {
+            if range.left > declared {
                 response.failure = Some(Cause::BodyLong);
-                range.left = response.declared();
+                range.left = declared;
             }
+        }
+        Ok(())
+    }
+
+    fn make_head(&self, response: &mut Response, known: Option<u64>) -> Result<(), Failure> {
+        match (self.start_response.status(), self.start_response.headers()) {
+            _ if response.head_is_made() => {}
+            (Some(status), Some(headers)) => {
+                response.make_head((status.code(), status.reason()), headers, known, self.answered);
+            }
+            _ => return Err(Failure::new(Cause::NotStarted, "")),
         }
         Ok(())
     }
@@ -260,153 +231,136 @@ impl Call {
     fn produce(&mut self) -> Result<Produced, Failure> {
         let mut moved = 0;
         loop {
-            let next = if self.is_finished { Next::End } else { self.next()? };
+            let next = if self.is_finished { Poll::Pending } else { self.next()? };
+            let is_pending = next.is_pending();
             let mut response = lock(&self.response);
-            match next {
-                Next::Block(block) => {
+            let ends = match next {
+                Poll::Pending => false,
+                Poll::Ready(None) => {
+                    // No block at all is a body of length 0.
+                    self.make_head(&mut response, Some(0))?;
+                    true
+                }
+                Poll::Ready(Some(block)) => {
                     self.answered = Instant::now();
-                    (self.has_block, self.empty_since, self.has_moved) = (true, None, true);
+                    (self.has_block, self.empty) = (true, None);
                     moved += block.len();
-                    if !response.head_is_made() {
-                        make_head(&mut response, &self.start_response, None, self.answered)?;
-                    }
+                    self.make_head(&mut response, None)?;
                     response.push(block);
-                    if response.drops_content() || response.failure == Some(Cause::BodyLong) {
-                        response.finish();
-                        self.is_finished = true;
-                    } else if response.may_be_held(self.answered) {
+                    let ends = response.drops_content() || response.failure == Some(Cause::BodyLong);
+                    if !ends && response.may_be_held(self.answered) {
                         hold(&mut response, &self.response);
                         continue;
                     }
+                    ends
                 }
-                Next::Nothing => {
-                    response.flush().map_err(|error| Failure::new(Cause::ClientGone, error))?;
-                    return Ok(Produced::Waits);
-                }
-                Next::End if self.is_finished => {}
-                Next::End => {
-                    if !response.head_is_made() {
-                        // No block at all is a body of length 0.
-                        make_head(&mut response, &self.start_response, Some(0), self.answered)?;
-                    }
-                    response.finish();
-                    self.is_finished = true;
-                }
+            };
+            if ends {
+                response.finish();
+                self.is_finished = true;
             }
             if self.is_finished && response.is_gathering() {
                 return Ok(Produced::All);
             }
             match response.flush().map_err(|error| Failure::new(Cause::ClientGone, error))? {
                 Flushed::Whole if self.is_finished => return Ok(Produced::All),
-                Flushed::Whole if moved < TURN && !self.shared.seats.is_wanted() => {}
+                Flushed::Whole if !is_pending && moved < TURN && !self.shared.seats.is_wanted() => {}
                 Flushed::Whole | Flushed::Partly(_) | Flushed::Turn => return Ok(Produced::Waits),
             }
         }
     }
 
-    /// What the body gives next. To be asked for more than its first block it takes a seat: without one it waits for its turn.
-    fn next(&mut self) -> Result<Next, Failure> {
+    /// What the body gives next, if that is not waited for. To be asked for more than its first block it takes a seat: without one it waits
+    /// for its turn.
+    fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
         match self.body.kind() {
-            Kind::Empty => return Ok(Next::End),
-            Kind::Range(range) if range.left == 0 => return Ok(Next::End),
+            Kind::Empty => return Ok(Poll::Ready(None)),
+            Kind::Range(range) if range.left == 0 => return Ok(Poll::Ready(None)),
             Kind::Channel(receiver) => {
-                return match receiver.take() {
-                    Told::Block(block) => Ok(Next::Block(block)),
-                    Told::Nothing => Ok(Next::Nothing),
-                    Told::End => Ok(Next::End),
-                    Told::Failed(error) => Err(Failure::of_body(error)),
-                };
+                // Middleware may change its blocks, and panic.
+                let took = catch_unwind(AssertUnwindSafe(|| receiver.take())).map_err(Failure::of_panic)?;
+                return Ok(took.map_err(Failure::of_body)?);
             }
             _ => {}
         }
         if self.has_block && !self.take_seat() {
-            return Ok(Next::Nothing);
+            return Ok(Poll::Pending);
         }
         if let Kind::Range(range) = self.body.kind() {
             let length = usize::try_from(range.left).unwrap_or(PIECE).min(PIECE);
             let memory = lock(&self.response).queue.take_spare(length);
-            return match range.read(memory) {
-                Ok(piece) => Ok(Next::Block(piece.into())),
-                Err(error) => Err(Failure::new(Cause::BodyShort, error)),
-            };
+            let piece = range.read(memory).map_err(|error| Failure::new(Cause::BodyShort, error))?;
+            return Ok(Poll::Ready(Some(piece.into())));
         }
         for _ in 0..EMPTY_BLOCKS {
-            match catch_unwind(AssertUnwindSafe(|| self.body.next_block())).map_err(Failure::of_panic)? {
-                Some(Ok(block)) if block.is_empty() => {}
-                Some(Ok(block)) => return Ok(Next::Block(block)),
-                Some(Err(error)) => return Err(Failure::of_body(error)),
-                None => return Ok(Next::End),
+            let next = catch_unwind(AssertUnwindSafe(|| self.body.next_block())).map_err(Failure::of_panic)?;
+            match next.transpose().map_err(Failure::of_body)? {
+                Some(block) if block.is_empty() => {}
+                next => return Ok(Poll::Ready(next)),
             }
         }
         let now = Instant::now();
-        let since = *self.empty_since.get_or_insert(now);
+        let since = self.empty.map_or(now, |(since, _)| since);
         if now.saturating_duration_since(since) >= self.shared.settings.response_stall {
             return Err(Failure::new(Cause::BodyFailed, "nothing but empty blocks"));
         }
         // The answer will be the same in a moment.
-        self.rests_until = after(now, EMPTY_PAUSE);
-        Ok(Next::Nothing)
+        self.empty = Some((since, after(now, EMPTY_PAUSE)));
+        Ok(Poll::Pending)
     }
 
     fn take_seat(&mut self) -> bool {
-        if self.seat.is_none() {
-            self.seat = self.shared.seats.try_take();
-        }
+        self.seat = self.seat.take().or_else(|| self.shared.seats.try_take());
         self.seat.is_some()
     }
 
-    /// The response cannot go on: another status while nothing is out, a visible end otherwise.
-    fn fail(&mut self, failure: Failure, connection: &Connection) -> Produced {
-        let Failure { mut cause, mut detail } = failure;
+    /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
+    fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Produced {
         // An error of reading, passed on by the application, is the client's and not the application's.
         if let Some(of_input) = self.close_input().and_then(|state| lock(state).failure) {
-            cause = of_input;
-            detail.clear();
+            (cause, detail) = (of_input, String::new());
         }
         self.is_finished = true;
-        let own = Arc::clone(&self.response);
-        let mut response = lock(&own);
-        let is_sound = response.failure.is_none_or(|cause| cause.number() >= 4000);
-        let answer = if response.is_complete() && cause.number() >= 4000 {
+        let is_own = cause.number() >= 4000;
+        let mut response = lock(&self.response);
+        let answer = if !response.is_sound() {
+            response.cut(None);
+            Answer::Cut
+        } else if response.is_complete() && is_own {
             // The client gets all that was promised; only the application is not content.
             response.finish();
             Answer::Sent
-        } else if response.head_is_made() || self.start_response.id() != self.own {
+        } else if response.head_is_made() || self.is_spoiled() {
             // No last chunk, fewer bytes than promised: the client sees that the response is not whole (P-ERR-04).
             response.keep_alive = false;
             Answer::Cut
         } else {
             let status = cause.status().unwrap_or(500);
-            response.keep_alive &= cause.number() >= 4000;
+            response.keep_alive &= is_own;
             let (reason, headers) = (reason_of(status), Headers::from(&[("Content-Type", "text/plain")]));
             response.make_head((status, reason), &headers, Some(reason.len() as u64 + 1), self.answered);
             response.push(format!("{reason}\n").into_bytes().into());
             response.finish();
             Answer::Status(status)
         };
-        // What was produced before that goes out. The client may be gone as well.
-        let produced = match response.flush() {
-            Ok(Flushed::Partly(_) | Flushed::Turn) if is_sound => Produced::Waits,
-            Ok(_) => Produced::All,
-            Err(_) => {
-                response.keep_alive = false;
-                Produced::All
-            }
-        };
-        response.failure = Some(cause);
+        response.failure = None;
         drop(response);
         self.report(cause, answer, &detail, connection);
-        produced
+        // The client may be gone as well.
+        self.produce().unwrap_or_else(|_| {
+            self.response().cut(None);
+            Produced::All
+        })
     }
 
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
     pub(super) fn finish(&mut self, connection: &mut Connection) -> After {
-        let (failure, is_large, status) = {
+        let (failure, is_large, status, is_cut) = {
             let response = self.response();
-            (response.failure, response.head_is_large, response.status)
+            (response.failure, response.head_is_large, response.status, !response.is_sound() && !response.keep_alive)
         };
-        if let Some(cause) = failure.filter(|_| !self.is_reported) {
-            self.report(cause, Answer::Sent, "", connection);
+        if let Some(cause) = failure {
+            self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
         }
         if is_large {
             self.report(Cause::HeadLarge, Answer::Sent, "", connection);
@@ -423,35 +377,27 @@ impl Call {
         if closes_late {
             self.answered = Instant::now();
         }
-        let mut unread = None;
-        if let Some(state) = self.close_input() {
-            let mut response = lock(&self.response);
-            let mut state = lock(state);
-            match state.left.take() {
-                Some((buffer, coding)) => {
-                    connection.buffer = buffer;
-                    response.keep_alive &= state.failure.is_none();
-                    unread = Some(coding);
-                }
-                // A reader outlives the call. What it reads belongs to nobody now, so the connection ends.
-                None => response.keep_alive = false,
-            }
-        }
-        self.content = None;
+        self.close_input();
         let mut response = lock(&self.response);
+        let mut unread = self.content.take().and_then(|state| {
+            let mut state = lock(&state);
+            // Without what is left, a reader outlives the call. What it reads belongs to nobody now, so the connection ends.
+            response.keep_alive &= state.failure.is_none() && state.left.is_some();
+            let (buffer, coding) = state.left.take()?;
+            connection.buffer = buffer;
+            Some(coding)
+        });
         let (keep_alive, is_gathered) = (response.keep_alive, response.is_gathering() && self.is_finished);
         let bytes = response.end(is_gathered);
         drop(response);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin });
-        let replies = if let Some(Coding::Door(reader)) = &mut unread {
-            let replies = reader.replies();
+        let mut replies = Vec::new();
+        if let Some(Coding::Door(reader)) = &mut unread {
+            replies = reader.replies();
             if keep_alive {
                 reader.finish();
             }
-            replies
-        } else {
-            Vec::new()
-        };
+        }
         After { unread: unread.filter(|coding| !coding.is_end()), keep_alive, is_gathered, replies }
     }
 
@@ -463,9 +409,9 @@ impl Call {
     /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the application is to be asked for more.
     pub(super) fn may_go_on(&mut self) -> bool {
         match self.body.kind() {
-            _ if self.is_finished || self.is_cut => true,
+            _ if self.is_finished => true,
             Kind::Channel(receiver) => receiver.is_ready(),
-            _ if self.empty_since.is_some() && Instant::now() < self.rests_until => false,
+            _ if self.empty.is_some_and(|(_, rests_until)| Instant::now() < rests_until) => false,
             _ => self.take_seat(),
         }
     }
@@ -473,18 +419,17 @@ impl Call {
     /// Where its blocks come from, if another thread sends them.
     pub(super) fn receiver(&mut self) -> Option<&mut Receiver> {
         match self.body.kind() {
-            Kind::Channel(receiver) if !self.is_finished && !self.is_cut => Some(receiver),
+            Kind::Channel(receiver) if !self.is_finished => Some(receiver),
             _ => None,
         }
     }
 
-    /// Makes it ready to wait without a thread, for which no seat is needed. Tells whether anything was added to the response.
-    pub(super) fn wait(&mut self) -> bool {
+    /// Gives back what it needs only in a thread.
+    pub(super) fn leave_seats(&mut self) {
         self.seat = None;
         if let Some(state) = &self.content {
             lock(state).seat = None;
         }
-        std::mem::take(&mut self.has_moved)
     }
 
     /// Gives memory back while the client takes nothing: a piece of a file can be read again.
@@ -497,38 +442,14 @@ impl Call {
 
     /// Gives up what is unsent. Whichever thread finds it closes the body, and says in the log what happened.
     pub(super) fn cut(&mut self, cause: Cause) {
-        self.is_cut = true;
-        self.response().drop_unsent(cause);
+        self.is_finished = true;
+        self.response().cut(Some(cause));
     }
 
-    fn report(&mut self, cause: Cause, answer: Answer, detail: &str, connection: &Connection) {
-        self.is_reported = true;
-        self.request_line.clear();
-        for part in [self.environ.method().as_bytes(), b" ", self.environ.bytes("REQUEST_URI").unwrap_or_default()] {
-            self.request_line.extend_from_slice(part);
-        }
-        self.request_line.truncate(200);
-        self.shared.error(&Report {
-            cause,
-            peer: connection.peer.address,
-            request: &self.request_line,
-            answer,
-            detail,
-        });
-    }
-}
-
-fn make_head(
-    response: &mut Response,
-    start_response: &StartResponse,
-    known: Option<u64>,
-    now: Instant,
-) -> Result<(), Failure> {
-    match (start_response.status(), start_response.headers()) {
-        (Some(status), Some(headers)) => {
-            response.make_head((status.code(), status.reason()), headers, known, now);
-            Ok(())
-        }
-        _ => Err(Failure::new(Cause::NotStarted, "")),
+    fn report(&self, cause: Cause, answer: Answer, detail: &str, connection: &Connection) {
+        let target = self.environ.bytes("REQUEST_URI").unwrap_or_default();
+        let mut request = [self.environ.method().as_bytes(), target].join(&b' ');
+        request.truncate(200);
+        self.shared.error(&Report { cause, peer: connection.peer.address, request: &request, answer, detail });
     }
 }

@@ -18,15 +18,16 @@ use std::time::{Duration, Instant};
 use super::bounds::{Memory, Place};
 use super::buffer::Buffer;
 use super::call::{After, Call};
-use super::reader::{Coding, Found, Pace};
+use super::reader::{Coding, Pace};
 use super::refusal::refusal;
 use super::send::{Flushed, SendQueue, TURN};
 use super::settings::after;
 use super::shared::Shared;
-use super::socket::{Socket, Wait, is_not_yet};
+use super::socket::{Socket, is_not_yet};
 use crate::cause::Cause;
 use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
 use crate::gateway::Receiver;
+use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
 
 /// A client at the other end of a socket.
@@ -36,7 +37,7 @@ pub(super) struct Connection {
     pub(super) origin: Arc<Origin>,
     pub(super) buffer: Buffer,
     phase: Phase,
-    deadline: Instant,
+    pub(super) deadline: Instant,
     /// When it last made progress; what has waited longest is closed first.
     pub(super) since: Instant,
     /// How long the application took for it the last time: the next time is likely to be of the same kind.
@@ -47,14 +48,14 @@ pub(super) struct Connection {
     /// What the server itself says.
     queue: SendQueue,
     /// The call that waits until what it has sent is taken, or for a block to send.
-    call: Option<Box<Call>>,
+    pub(super) call: Option<Box<Call>>,
     /// Content of the answered request that has not been read.
     unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
     /// The client has stopped sending: what has arrived is all there will be.
     peer_closed: bool,
-    memory: Memory,
+    pub(super) memory: Memory,
     pub(super) place: Option<Place>,
 }
 
@@ -124,8 +125,7 @@ impl Connection {
     /// Goes on as far as it can without waiting. `scratch` is memory for what is thrown away.
     pub(super) fn step(&mut self, shared: &Shared, now: Instant, scratch: &mut Vec<u8>) -> Step {
         if shared.is_over() && self.call.is_none() {
-            self.note_closed(Cause::Stopping, shared);
-            return Step::End;
+            return self.end(Cause::Stopping, shared);
         }
         loop {
             let step = match self.phase {
@@ -143,24 +143,19 @@ impl Connection {
     }
 
     fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
-        let protocol = self.origin.door.protocol();
-        if protocol.has_begun(self.buffer.filled()) {
-            self.begin_head(shared, now);
-        }
-        if protocol.may_be_decided(self.buffer.filled(), &mut self.progress, &shared.policy) {
+        // It may have come with the request before it.
+        if self.may_be_decided(shared, now) {
             return Some(Step::Job);
         }
         if now >= self.deadline {
             return match self.phase {
                 Phase::Head => self.refuse(Cause::HeadDeadline, shared, now),
-                phase => {
-                    let cause = if phase == Phase::Fresh { Cause::FirstByteDeadline } else { Cause::IdleDeadline };
-                    self.note_closed(cause, shared);
-                    Some(Step::End)
-                }
+                Phase::Fresh => Some(self.end(Cause::FirstByteDeadline, shared)),
+                _ => Some(self.end(Cause::IdleDeadline, shared)),
             };
         }
         // A head and the content gathered with it share the buffer.
+        let protocol = self.origin.door.protocol();
         let most = protocol.longest_head(&shared.policy).saturating_add(shared.policy.gathered_content);
         match self.buffer.fill(&self.socket, most, &shared.reserve) {
             Ok(0) if !protocol.has_begun(self.buffer.filled()) => Some(Step::End),
@@ -169,26 +164,27 @@ impl Connection {
                 self.peer_closed = true;
                 Some(Step::Job)
             }
+            Ok(_) if self.may_be_decided(shared, now) => Some(Step::Job),
             // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
-            Ok(_) if protocol.may_be_decided(self.buffer.filled(), &mut self.progress, &shared.policy) => {
-                Some(Step::Job)
-            }
-            Ok(_) => {
-                if protocol.has_begun(self.buffer.filled()) {
-                    self.begin_head(shared, now);
-                }
-                Some(Step::More)
-            }
+            Ok(_) => Some(Step::More),
             // A stop ends it only now: what had arrived before it is answered.
             Err(error) if is_not_yet(&error) && self.phase != Phase::Head && shared.is_stopping() => {
-                self.note_closed(Cause::Stopping, shared);
-                Some(Step::End)
+                Some(self.end(Cause::Stopping, shared))
             }
             Err(error) => Some(wait_or_end(&error)),
         }
     }
 
-    /// The first bytes of a head have come, and with them its deadline.
+    /// Whether the head may be whole. With its first bytes comes its deadline.
+    fn may_be_decided(&mut self, shared: &Shared, now: Instant) -> bool {
+        let (protocol, bytes) = (self.origin.door.protocol(), self.buffer.filled());
+        let may_be = protocol.may_be_decided(bytes, &mut self.progress, &shared.policy);
+        if !may_be && protocol.has_begun(bytes) {
+            self.begin_head(shared, now);
+        }
+        may_be
+    }
+
     fn begin_head(&mut self, shared: &Shared, now: Instant) {
         if self.phase != Phase::Head {
             self.enter(Phase::Head, shared.settings.head_deadline, now);
@@ -232,57 +228,55 @@ impl Connection {
             Some(call) => call.response().flush(),
             None => self.queue.flush(&self.socket),
         };
-        match (flushed, &mut self.call) {
-            (Ok(Flushed::Whole), None) => {
-                self.queue = SendQueue::default();
-                self.enter_after_response(shared, now);
-                None
+        match flushed {
+            Ok(Flushed::Whole) => match &mut self.call {
+                Some(call) => Some(if call.may_go_on() { Step::Job } else { Step::Wait }),
+                None => {
+                    self.queue = SendQueue::default();
+                    self.enter_after_response(b"", shared, now);
+                    None
+                }
+            },
+            Ok(Flushed::Partly(0)) if now < self.deadline => Some(Step::Wait),
+            Ok(Flushed::Partly(0)) => {
+                if self.call.is_none() {
+                    self.report(Cause::ResponseStalled, Answer::Cut, shared);
+                }
+                Some(self.cut(Cause::ResponseStalled))
             }
-            (Ok(Flushed::Whole), Some(call)) => Some(if call.may_go_on() { Step::Job } else { Step::Wait }),
-            (Ok(Flushed::Partly(0)), None) if now >= self.deadline => {
-                self.report(Cause::ResponseStalled, Answer::Cut, shared);
-                Some(Step::End)
-            }
-            (Ok(Flushed::Partly(0)), Some(_)) if now >= self.deadline => Some(self.cut(Cause::ResponseStalled)),
-            (Ok(Flushed::Partly(0)), _) => Some(Step::Wait),
-            (Ok(flushed), _) => {
+            Ok(flushed) => {
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
                 Some(if flushed == Flushed::Turn { Step::More } else { Step::Wait })
             }
-            (Err(_), Some(_)) => Some(self.cut(Cause::ClientGone)),
-            (Err(_), None) => Some(Step::End),
+            Err(_) => Some(self.cut(Cause::ClientGone)),
         }
     }
 
     /// Gives the response up; a thread closes its body and says so in the log.
     pub(super) fn cut(&mut self, cause: Cause) -> Step {
         self.socket.shutdown(Shutdown::Both);
-        match &mut self.call {
-            Some(call) => call.cut(cause),
-            None => return Step::End,
-        }
+        let Some(call) = &mut self.call else { return Step::End };
+        call.cut(cause);
         Step::Job
     }
 
     fn drain(&mut self, most: u64, shared: &Shared, now: Instant) -> Option<Step> {
-        let Some(coding) = &mut self.unread else {
-            self.enter_idle(shared, now);
-            return None;
-        };
-        let skipped = match coding.find(&mut self.buffer) {
-            Found::Data(length) => length.min(usize::try_from(most).unwrap_or(length)),
-            Found::End => {
+        let found = self.unread.as_mut().map_or(Content::End, |coding| coding.find(&mut self.buffer));
+        let skipped = match found {
+            Content::Data { len } => len.min(usize::try_from(most).unwrap_or(len)),
+            Content::End => {
                 self.unread = None;
+                self.enter_idle(shared, now);
                 return None;
             }
-            Found::Nothing if now < self.deadline => {
+            Content::Incomplete if now < self.deadline => {
                 return match self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve) {
                     Ok(0) => Some(Step::End),
                     Ok(_) => Some(Step::More),
                     Err(error) => Some(wait_or_end(&error)),
                 };
             }
-            Found::Nothing | Found::Broken(_) => 0,
+            Content::Incomplete | Content::Invalid(_) => 0,
         };
         if skipped == 0 {
             // Too much, too slow or malformed: where the next request starts will never be known.
@@ -291,7 +285,7 @@ impl Connection {
             return None;
         }
         self.buffer.consume(skipped);
-        coding.advance(skipped as u64);
+        self.unread.iter_mut().for_each(|coding| coding.advance(skipped as u64));
         self.phase = Phase::Draining { most: most - skipped as u64 };
         None
     }
@@ -330,14 +324,8 @@ impl Connection {
             }
             NotReady::Answered { consumed, reply, ends } => {
                 self.buffer.consume(consumed);
-                self.progress = Progress::default();
                 self.close_after = ends;
-                if ends || !reply.is_empty() {
-                    self.queue.push_bytes(&reply);
-                    self.enter(Phase::Sending, shared.settings.response_stall, now);
-                } else if self.buffer.is_empty() {
-                    self.enter_idle(shared, now);
-                }
+                self.enter_after_response(&reply, shared, now);
             }
             NotReady::Refused(cause) => drop(self.refuse(cause, shared, now)),
         }
@@ -362,19 +350,11 @@ impl Connection {
         self.enter(Phase::Sending, shared.settings.response_stall, now);
     }
 
-    /// Whether bytes that were received already may hold the next request.
-    pub(super) fn has_more(&self) -> bool {
-        !self.buffer.is_empty()
-    }
-
-    /// The call that waits in it.
-    pub(super) fn take_call(&mut self) -> Option<Box<Call>> {
-        self.call.take()
-    }
-
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        let has_moved = call.wait();
+        call.leave_seats();
+        // Anything that was added to the response is progress.
+        let has_moved = call.answered > self.since;
         self.call = Some(call);
         if has_moved || self.phase != Phase::Sending {
             self.enter(Phase::Sending, shared.settings.response_stall, now);
@@ -383,17 +363,13 @@ impl Connection {
 
     /// A response is out, or gathered: what is left of the request, and of the connection.
     pub(super) fn finish_call(&mut self, after: After, shared: &Shared, now: Instant) {
-        self.progress = Progress::default();
         self.unread = after.unread;
         self.close_after = !after.keep_alive;
         if after.is_gathered {
             // Nothing may end the connection before it is out, not even a stop.
             self.enter_idle(shared, now);
-        } else if !after.replies.is_empty() {
-            self.queue.push_bytes(&after.replies);
-            self.enter(Phase::Sending, shared.settings.response_stall, now);
         } else {
-            self.enter_after_response(shared, now);
+            self.enter_after_response(&after.replies, shared, now);
         }
     }
 
@@ -405,7 +381,7 @@ impl Connection {
         match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled())) {
             (Some(status), Some(addressee)) => {
                 self.report(cause, Answer::Status(status), shared);
-                self.queue = refusal(status, addressee, shared);
+                self.queue.push_bytes(&refusal(status, addressee, shared));
                 self.buffer.consume(self.buffer.len());
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
             }
@@ -425,32 +401,16 @@ impl Connection {
         shared.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail: &detail });
     }
 
-    /// Tells the log that the connection ends as it should.
-    fn note_closed(&self, cause: Cause, shared: &Shared) {
+    /// Ends as it should, which the log is told.
+    fn end(&self, cause: Cause, shared: &Shared) -> Step {
         let (peer, answer) = (self.peer.address, Answer::Closed);
         shared.closed(&Report { cause, peer, request: b"", answer, detail: "" });
+        Step::End
     }
 
     /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
     pub(super) fn is_worth_waiting_for(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Idle | Phase::Head | Phase::Gathering { .. })
-    }
-
-    /// Whether a whole request is here that the application is to answer.
-    pub(super) fn is_answerable(&self, policy: &Policy) -> bool {
-        self.examine(policy, &mut Room::default()).is_ok()
-    }
-
-    /// Waits in this thread for the next block that another sends.
-    pub(super) fn wait_for_sender(&mut self) {
-        if let Some(receiver) = self.receiver() {
-            receiver.wait_here();
-        }
-    }
-
-    /// Whether a call waits in it.
-    pub(super) fn has_call(&self) -> bool {
-        self.call.is_some()
     }
 
     /// Where its next block comes from, if it waits for another thread to send it and for nothing else.
@@ -463,20 +423,11 @@ impl Connection {
         self.peer.address.map(|(address, _)| address)
     }
 
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
     /// Counts the memory that it holds at the moment: what has arrived of a request and what has not been taken of a response.
     pub(super) fn count_memory(&mut self) {
         let received = if self.buffer.is_empty() { 0 } else { self.buffer.capacity() };
         let unsent = self.call.as_ref().map_or(0, |call| call.response().queue.memory());
         self.memory.count(received + unsent + self.queue.memory());
-    }
-
-    /// The memory that was counted last.
-    pub(super) fn memory(&self) -> usize {
-        self.memory.counted()
     }
 
     /// Makes it ready to wait without a thread for longer than a moment.
@@ -488,19 +439,18 @@ impl Connection {
         self.count_memory();
     }
 
-    /// Among the others no read and no write may wait.
-    pub(super) fn may_join_the_others(&self) -> bool {
-        self.socket.set_wait(Wait::No).is_ok()
-    }
-
-    fn enter_after_response(&mut self, shared: &Shared, now: Instant) {
-        if self.close_after {
+    /// A response is out. The protocol may have more to say behind it.
+    fn enter_after_response(&mut self, reply: &[u8], shared: &Shared, now: Instant) {
+        if !reply.is_empty() {
+            self.queue.push_bytes(reply);
+            self.enter(Phase::Sending, shared.settings.response_stall, now);
+        } else if self.close_after {
             // Attack on the client's behalf: closing with unread bytes sends a reset that eats the response (P-CONN-03).
             // A client that had to be waited for, or was refused, may not expect the end and still be sending.
             if self.unread.is_some() || !self.buffer.is_empty() || self.phase == Phase::Sending {
                 self.enter_lingering(shared, now);
             } else {
-                self.enter(Phase::Lingering { most: 0 }, Duration::ZERO, now);
+                self.phase = Phase::Lingering { most: 0 };
             }
         } else if self.unread.is_some() {
             self.enter(Phase::Draining { most: shared.settings.drain }, shared.settings.drain_deadline, now);
@@ -511,11 +461,9 @@ impl Connection {
 
     fn enter_lingering(&mut self, shared: &Shared, now: Instant) {
         self.buffer.consume(self.buffer.len());
-        if !self.socket.shutdown(Shutdown::Write) {
-            // Without a half-close the client would wait for the end while this waits for the client.
-            return self.enter(Phase::Lingering { most: 0 }, Duration::ZERO, now);
-        }
-        self.enter(Phase::Lingering { most: shared.settings.linger }, shared.settings.linger_deadline, now);
+        // Without a half-close the client would wait for the end while this waits for the client.
+        let most = if self.socket.shutdown(Shutdown::Write) { shared.settings.linger } else { 0 };
+        self.enter(Phase::Lingering { most }, shared.settings.linger_deadline, now);
     }
 
     fn enter_idle(&mut self, shared: &Shared, now: Instant) {

@@ -27,22 +27,19 @@ impl Failure {
         Failure { cause: Cause::ApplicationPanic, detail: panic_text(panic) }
     }
 
+    /// An error of the application's. Some carry a cause that a client is told: that of an upstream, or of content over a limit.
+    pub(super) fn of_error(error: &(dyn Error + Send + Sync + 'static), otherwise: Cause) -> Failure {
+        let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref()).unwrap_or(error);
+        let own = inner.downcast_ref::<Cause>().filter(|cause| cause.status().is_some());
+        // Its `Display` may panic as everything of the application's may.
+        let detail = catch_unwind(AssertUnwindSafe(|| error.to_string())).unwrap_or_else(panic_text);
+        Failure { cause: *own.unwrap_or(&otherwise), detail }
+    }
+
     /// An error that came instead of a block.
     pub(super) fn of_body(error: io::Error) -> Failure {
-        Failure { cause: Failure::own_cause(&error).unwrap_or(Cause::BodyFailed), detail: error_text(&error) }
+        Failure::of_error(&error, Cause::BodyFailed)
     }
-
-    /// The cause that an error carries, if it is one that a client is told: that of an upstream, or of content over a limit.
-    pub(super) fn own_cause(error: &(dyn Error + Send + Sync + 'static)) -> Option<Cause> {
-        let inner = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-        let cause = inner.unwrap_or(error).downcast_ref::<Cause>()?;
-        cause.status().map(|_| *cause)
-    }
-}
-
-/// The text of an application's error, whose `Display` may panic as everything of the application's may.
-pub(super) fn error_text(error: &dyn Display) -> String {
-    catch_unwind(AssertUnwindSafe(|| error.to_string())).unwrap_or_else(panic_text)
 }
 
 fn panic_text(panic: Box<dyn Any + Send>) -> String {

@@ -12,7 +12,7 @@ use std::io;
 use std::net::Shutdown;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
@@ -25,13 +25,13 @@ use crate::door::{Door, Peer};
 /// A listening socket.
 pub struct Listener {
     socket: Kind,
-    address: Address,
+    pub(super) address: Address,
     /// What is spoken here.
     pub(super) door: Door,
     /// Who may connect; nobody named is everybody.
-    allowed: Vec<IpAddr>,
+    pub(super) allowed: Vec<IpAddr>,
     /// Opened by the server itself: what is changed about the socket concerns nobody else.
-    own: bool,
+    pub(super) is_own: bool,
     /// What the server made at its path: device and number of the file.
     #[cfg(unix)]
     made: Option<(u64, u64)>,
@@ -118,11 +118,7 @@ impl Listener {
                 Err(error) => return Err(explain(&error, &address)),
             }
         }
-        match (listeners.is_empty(), missing) {
-            (false, _) => Ok(listeners),
-            (true, Some(error)) => Err(error),
-            (true, None) => Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at")),
-        }
+        if listeners.is_empty() { Err(missing.unwrap_or_else(no_address)) } else { Ok(listeners) }
     }
 
     /// Opens a Unix socket that only the same user may connect to (mode 0600). A socket that nobody listens at any more is
@@ -144,25 +140,16 @@ impl Listener {
         Ok(listener)
     }
 
-    fn over(socket: Kind, address: Address, own: bool) -> Listener {
+    fn over(socket: Kind, address: Address, is_own: bool) -> Listener {
         Listener {
             socket,
             address,
             door: Door::Http,
             allowed: Vec::new(),
-            own,
+            is_own,
             #[cfg(unix)]
             made: None,
         }
-    }
-
-    pub(super) fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Names addresses that may connect, besides those named before.
-    pub(super) fn allow(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
-        self.allowed.extend(addresses.into_iter().map(|address| address.to_canonical()));
     }
 
     /// Whether a peer may connect. A Unix socket is guarded by its permissions.
@@ -175,30 +162,21 @@ impl Listener {
     /// # Errors
     /// The address and the door do not go together.
     pub(super) fn check(&self) -> io::Result<()> {
-        let (name, address) = (self.door.name(), &self.address);
-        let refused =
-            |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{name} at {address}: {reason}"));
-        match address {
-            _ if !self.door.protocol().has_addresses() => {
-                Err(refused("CGI is not spoken at an address: use Server::serve_cgi"))
-            }
-            Address::Tcp(socket)
-                if self.door.protocol().trusts_its_peer()
-                    && !socket.ip().to_canonical().is_loopback()
-                    && self.allowed.is_empty() =>
-            {
-                Err(refused(
-                    "whoever connects there is believed who its client is: listen at a loopback address or a Unix socket, \
-                     or name the front servers with Server::allow",
-                ))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether no other process has the socket: what is changed about it concerns nobody else.
-    pub(super) fn is_own(&self) -> bool {
-        self.own
+        let is_open = match self.address {
+            Address::Tcp(address) => !address.ip().to_canonical().is_loopback() && self.allowed.is_empty(),
+            #[cfg(unix)]
+            Address::Unix(_) => false,
+        };
+        let reason = if !self.door.protocol().has_addresses() {
+            "CGI is not spoken at an address: use Server::serve_cgi"
+        } else if is_open && self.door.protocol().trusts_its_peer() {
+            "whoever connects there is believed who its client is: listen at a loopback address or a Unix socket, \
+             or name the front servers with Server::allow"
+        } else {
+            return Ok(());
+        };
+        let message = format!("{} at {}: {reason}", self.door.name(), self.address);
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
     /// Whether accept returns at once when nobody is there.
@@ -222,18 +200,18 @@ impl Listener {
     /// system has accepted, so that is for when nothing else helps (`at_last`). Nothing of a socket that others have too is changed.
     pub(super) fn wake(&self, at_last: bool) {
         const TIME: Duration = Duration::from_millis(100);
-        match (&self.socket, &self.address) {
-            #[cfg(unix)]
-            (Kind::Unix(socket), _) if self.own => {
-                let _ =
-                    socket.try_clone().map(|socket| UnixStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both));
-            }
-            #[cfg(unix)]
-            (Kind::Tcp(socket), _) if self.own && at_last => {
-                let _ =
-                    socket.try_clone().map(|socket| TcpStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both));
-            }
-            (Kind::Tcp(_), Address::Tcp(address)) => {
+        #[cfg(unix)]
+        if self.is_own && (at_last || matches!(self.socket, Kind::Unix(_))) {
+            let socket = match &self.socket {
+                Kind::Tcp(socket) => socket.as_fd(),
+                Kind::Unix(socket) => socket.as_fd(),
+            };
+            // The call is the same for every kind of socket.
+            let _ = socket.try_clone_to_owned().map(|socket| UnixStream::from(socket).shutdown(Shutdown::Both));
+            return;
+        }
+        match &self.address {
+            Address::Tcp(address) => {
                 let ip = match address.ip() {
                     ip if !ip.is_unspecified() => ip,
                     IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -242,9 +220,7 @@ impl Listener {
                 let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME);
             }
             #[cfg(unix)]
-            (Kind::Unix(_), Address::Unix(Some(path))) => drop(UnixStream::connect(path)),
-            #[cfg(unix)]
-            _ => {}
+            Address::Unix(path) => drop(path.as_ref().map(UnixStream::connect)),
         }
     }
 }
@@ -283,6 +259,10 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
     let metadata = std::fs::symlink_metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+pub(super) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at")
 }
 
 /// Says which address could not be opened, and what to do about it.

@@ -1,6 +1,6 @@
 //! A server for an application: sockets, threads and time, from std alone.
 //!
-//! The way of a request: [`listener`] → `connection` (a state machine that no thread owns while it waits) → `exchange` (one
+//! The way of a request: [`listener`] → `connection` (a state machine that no thread owns while it waits) → `answer` and `call` (one
 //! request and its response, in a thread of the pool) → `connection` again. While a connection waits for its client it is in
 //! a `shard`, which a thread of the `pool` sweeps and the `monitor` looks after. `engine` starts and ends it all; every limit stands in [`settings`].
 
@@ -30,22 +30,24 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use listener::no_address;
 pub use listener::{Address, Listener};
 pub use settings::Settings;
 pub use stats::Stats;
 
-use crate::door::{Door, Origin, Peer};
+use crate::door::{Door, Origin, Peer, Room};
 use crate::gateway::{Application, Gateway, Pairs};
 use crate::log::{Lines, Log};
 use answer::Calls;
 use connection::{Connection, Step};
 use engine::Engine;
 use shared::Shared;
-use socket::{Socket, Wait};
+use socket::Socket;
 
 /// A server that is listening and not yet serving.
 ///
@@ -167,9 +169,9 @@ impl Server {
     /// # }
     /// ```
     pub fn allow(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Server {
-        let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+        let addresses: Vec<IpAddr> = addresses.into_iter().map(|address| address.to_canonical()).collect();
         for listener in &mut self.listeners {
-            listener.allow(addresses.iter().copied());
+            listener.allowed.extend(&addresses);
         }
         self
     }
@@ -200,7 +202,7 @@ impl Server {
 
     /// Where it listens.
     pub fn addrs(&self) -> impl Iterator<Item = &Address> {
-        self.listeners.iter().map(Listener::address)
+        self.listeners.iter().map(|listener| &listener.address)
     }
 
     /// Serves until a [`Stopper`] ends it, which is for ever without one.
@@ -235,9 +237,7 @@ impl Server {
     /// # }
     /// ```
     pub fn spawn(self, application: impl Application) -> io::Result<Handle> {
-        let Some(address) = self.addrs().next().cloned() else {
-            return Err(no_address());
-        };
+        let address = self.addrs().next().cloned().ok_or_else(no_address)?;
         self.listeners.iter().try_for_each(Listener::check)?;
         let log = self.log.unwrap_or_else(default_log);
         let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
@@ -278,18 +278,16 @@ impl Server {
     /// # }
     /// ```
     pub fn handle_one(mut self, application: impl Application) -> io::Result<()> {
-        let Some(listener) = self.listeners.drain(..).next() else { return Err(no_address()) };
+        let listener = self.listeners.drain(..).next().ok_or_else(no_address)?;
         listener.check()?;
-        let (stream, peer) = loop {
-            let (stream, peer) = listener.accept()?;
-            if listener.allows(&peer) {
-                break (stream, peer);
-            }
-        };
+        let (mut stream, mut peer) = listener.accept()?;
+        while !listener.allows(&peer) {
+            (stream, peer) = listener.accept()?;
+        }
         let socket = Socket::accepted(stream)?;
-        socket.set_wait(Wait::Slice)?;
-        let client = Client { door: listener.door, peer, port: listener.address().port(), once: true };
-        self.converse(socket, client, application);
+        socket.set_waiting(true)?;
+        self.door = listener.door;
+        self.converse(socket, peer, listener.address.port(), true, application);
         Ok(())
     }
 
@@ -300,38 +298,34 @@ impl Server {
     /// The rules and limits are those of every server, but for time: a stream that blocks for ever keeps this call for ever, so
     /// give the stream deadlines of its own.
     pub fn serve_connection(self, stream: impl Read + Write + Send + 'static, application: impl Application) {
-        let client = Client { door: self.door, ..Client::default() };
-        self.converse(Socket::over(stream), client, application);
+        self.converse(Socket::over(stream), Peer::default(), None, false, application);
     }
 
-    /// Serves one connection in the calling thread: to its end, or one request only.
-    fn converse(self, socket: Socket, client: Client, application: impl Application) {
-        let Client { door, peer, port, once } = client;
+    /// Serves one connection in the calling thread: to its end, or one request only (`once`).
+    fn converse(self, socket: Socket, peer: Peer, port: Option<u16>, once: bool, application: impl Application) {
         let log = self.log.unwrap_or_else(default_log);
         let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
-        let stands_alone = !door.protocol().has_addresses();
-        let gateway = Gateway {
-            https: shared.settings.https,
-            multithread: false,
-            multiprocess: stands_alone,
-            run_once: stands_alone,
-            ..Gateway::default()
-        };
-        let origin = Origin::new(door, gateway, shared.settings.server_name.clone(), port, self.variables);
+        let (https, alone) = (shared.settings.https, !self.door.protocol().has_addresses());
+        let gateway = Gateway { https, multithread: false, multiprocess: alone, run_once: alone, ..Gateway::default() };
+        let origin = Origin::new(self.door, gateway, shared.settings.server_name.clone(), port, self.variables);
         let mut connection = Connection::new(socket, peer, Arc::new(origin), &shared, None, Instant::now());
         let mut calls = Calls::new(&shared);
         loop {
-            let now = Instant::now();
+            let (now, policy) = (Instant::now(), &shared.policy);
             match connection.step(&shared, now, &mut calls.scratch) {
                 Step::Job => {
-                    if once && !connection.has_call() && connection.is_answerable(&shared.policy) {
+                    if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
                         // As when a server stops: this response ends the connection.
                         shared.begin_to_stop();
                     }
                     calls.run(&mut connection, now, false);
                 }
                 // A socket that waits has waited: its deadlines are looked at again. A sender of blocks is waited for here.
-                Step::Wait | Step::More => connection.wait_for_sender(),
+                Step::Wait | Step::More => {
+                    if let Some(receiver) = connection.receiver() {
+                        receiver.wait_here();
+                    }
+                }
                 Step::End => return,
             }
         }
@@ -340,20 +334,6 @@ impl Server {
     fn over(listeners: Vec<Listener>) -> Server {
         Server { listeners, door: Door::Http, settings: Settings::default(), variables: Pairs::default(), log: None }
     }
-}
-
-/// Who is at the other end of a connection that is served by itself.
-#[derive(Default)]
-struct Client {
-    door: Door,
-    peer: Peer,
-    port: Option<u16>,
-    /// One request, and the end.
-    once: bool,
-}
-
-fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "no address to listen at")
 }
 
 fn default_log() -> Arc<dyn Log> {
@@ -376,7 +356,7 @@ impl Handle {
 
     /// Every address it listens at.
     pub fn addrs(&self) -> impl Iterator<Item = &Address> {
-        self.engine.listeners().map(Listener::address)
+        self.engine.acceptors.iter().map(|acceptor| &acceptor.listener.address)
     }
 
     /// How many threads the server has in all: the pool, one for each address, the monitor.
@@ -387,8 +367,11 @@ impl Handle {
     /// What it does at the moment and has done so far.
     pub fn stats(&self) -> Stats {
         let shared = &self.engine.shared;
-        let counts = self.engine.shards.iter().map(|shard| shard.counts());
-        let (parked, queued) = counts.fold((0, 0), |sum, counts| (sum.0 + counts.0, sum.1 + counts.1));
+        let (mut parked, mut queued) = (0, 0);
+        for shard in &self.engine.shards {
+            parked += shard.waiting.load(Ordering::Relaxed);
+            queued += shard.queued.load(Ordering::Relaxed);
+        }
         shared.counters.read(shared.places.open(), parked, queued)
     }
 

@@ -4,14 +4,14 @@
 //! shard whose worker has been away for longer gets another (`docs/performance.md`, "How often the monitor looks").
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use super::engine::Engine;
+use super::engine::{Engine, is_in_call};
 use super::response::send_held;
 use super::settings::LOOK;
 use super::shard::Found;
-use super::shared::lock;
+use super::shared::{lock, wait};
 
 /// How the others reach the monitor.
 #[derive(Default)]
@@ -37,10 +37,7 @@ impl Monitor {
     fn sleep(&self, time: Option<Duration>) {
         let mut is_woken = lock(&self.is_woken);
         if !*is_woken {
-            is_woken = match time {
-                Some(time) => self.signal.wait_timeout(is_woken, time).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.signal.wait(is_woken).unwrap_or_else(PoisonError::into_inner),
-            };
+            is_woken = wait(&self.signal, is_woken, time);
         }
         *is_woken = false;
     }
@@ -51,7 +48,7 @@ pub(super) fn watch(engine: &Engine) {
     let monitor = &engine.shared.monitor;
     let mut scratch = Vec::new();
     let mut seen = vec![0; engine.shards.len()];
-    let mut quiet = 0;
+    let mut quiet = 0_u32;
     while !engine.ends() {
         // Seen twice without anything to look after, nothing is going on; then whoever begins something calls.
         let sleeps = quiet >= 2 && !engine.shared.is_stopping();
@@ -61,14 +58,12 @@ pub(super) fn watch(engine: &Engine) {
         monitor.sleep((!for_good).then_some(LOOK));
         monitor.is_asleep.store(false, Ordering::SeqCst);
 
-        quiet = if engine.has_work_to_watch() { 0 } else { quiet + 1 };
-        for (index, (shard, seen)) in engine.shards.iter().zip(&mut seen).enumerate() {
-            let absence = shard.absence();
-            // One that blocks on its only connection is relieved by whoever brings another.
-            if absence != 0 && absence % 2 == 0 && absence == *seen {
-                engine.take_over(index, absence);
+        quiet = if engine.has_work_to_watch() { 0 } else { quiet.saturating_add(1) };
+        for (shard, seen) in engine.shards.iter().zip(&mut seen) {
+            let last = std::mem::replace(seen, shard.absence());
+            if is_in_call(last) && last == *seen {
+                engine.take_over(shard, last);
             }
-            *seen = absence;
         }
         send_held(&engine.shared);
         sweep_unattended(engine, &mut scratch);
@@ -77,25 +72,21 @@ pub(super) fn watch(engine: &Engine) {
 
 /// Sweeps the shards that wait for a worker because no thread is free: only applications are not called.
 fn sweep_unattended(engine: &Engine, scratch: &mut Vec<u8>) {
-    for index in engine.unattended.shards() {
-        let Some(shard) = engine.shards.get(index) else { continue };
-        let mut state = shard.lock();
-        shard.take_mail(&mut state);
-        let most = Some(engine.queue_each());
-        if let Found::Alone(connection, _) = shard.sweep(&mut state, &engine.shared, Instant::now(), scratch, most) {
-            state.put(connection);
+    // Each has its part in the queue of requests that wait for a thread.
+    let most = (engine.shared.settings.queue / engine.shards.len()).max(1);
+    for shard in engine.shards.iter().filter(|shard| engine.unattended.contains(shard)) {
+        if let Found::Alone(connection, _) = shard.sweep(None, &engine.shared, Instant::now(), scratch, Some(most)) {
+            engine.deliver(shard, connection);
         }
-        shard.publish(&state);
-        drop(state);
         // A new worker may have found nothing a moment ago, and be about to sleep.
         shard.wake();
     }
-    if engine.has_work_waiting() {
+    if engine.unattended.have_work() {
         if !engine.unattended.has_idle() {
             // No thread is free: a slow client that holds one may have to go.
             engine.shared.seats.want();
         }
-        // The workers of other shards may have nothing to do.
+        // The workers of other shards may have nothing to do, or block on their only connection.
         engine.shards.iter().for_each(|shard| shard.wake());
     }
 }

@@ -17,52 +17,50 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::answer::Calls;
 use super::connection::{Connection, Step};
 use super::engine::Engine;
-use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH, SHORTEST, SLICES, SLOW_CALL, TURNS};
-use super::shard::{Found, Shard, State};
-use super::shared::lock;
-use super::socket::Wait;
+use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH_TURNS, SHORTEST, SLICES, SLOW_CALL, TURNS};
+use super::shard::{Found, Shard};
+use super::shared::{lock, wait};
 use crate::gateway::discard_panic;
 
-/// Shards that need a worker, in the order in which they lost theirs, and the workers that wait for one.
+/// Shards that need a worker, in the order in which they lost theirs, and how many workers wait for one.
 #[derive(Default)]
 pub(super) struct Unattended {
-    queue: Mutex<(VecDeque<usize>, bool)>,
+    shards: Mutex<VecDeque<Arc<Shard>>>,
     signal: Condvar,
     length: AtomicUsize,
     idle: AtomicUsize,
+    is_closed: AtomicBool,
 }
 
 impl Unattended {
-    pub(super) fn push(&self, shard: usize) {
-        let mut queue = lock(&self.queue);
-        queue.0.push_back(shard);
-        self.length.store(queue.0.len(), Ordering::SeqCst);
-        drop(queue);
+    pub(super) fn push(&self, shard: &Arc<Shard>) {
+        let mut shards = lock(&self.shards);
+        shards.push_back(Arc::clone(shard));
+        self.length.store(shards.len(), Ordering::SeqCst);
+        drop(shards);
         self.signal.notify_one();
     }
 
     /// Waits for a shard; `None` when the server has ended.
-    fn take(&self) -> Option<usize> {
-        let mut queue = lock(&self.queue);
-        loop {
-            if queue.1 {
-                return None;
-            }
-            if let Some(shard) = queue.0.pop_front() {
-                self.length.store(queue.0.len(), Ordering::SeqCst);
+    fn take(&self) -> Option<Arc<Shard>> {
+        let mut shards = lock(&self.shards);
+        while !self.is_closed() {
+            if let Some(shard) = shards.pop_front() {
+                self.length.store(shards.len(), Ordering::SeqCst);
                 return Some(shard);
             }
             self.idle.fetch_add(1, Ordering::SeqCst);
-            queue = self.signal.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            shards = wait(&self.signal, shards, None);
             self.idle.fetch_sub(1, Ordering::SeqCst);
         }
+        None
     }
 
     /// Whether a worker waits that no shard has called yet.
@@ -74,14 +72,24 @@ impl Unattended {
         self.length.load(Ordering::SeqCst) == 0
     }
 
-    pub(super) fn shards(&self) -> Vec<usize> {
-        lock(&self.queue).0.iter().copied().collect()
+    /// Whether jobs wait in one of them, because no thread is free.
+    pub(super) fn have_work(&self) -> bool {
+        !self.is_empty() && lock(&self.shards).iter().any(|shard| shard.queued.load(Ordering::Relaxed) > 0)
+    }
+
+    pub(super) fn contains(&self, shard: &Arc<Shard>) -> bool {
+        lock(&self.shards).iter().any(|other| Arc::ptr_eq(shard, other))
     }
 
     /// Sends every worker home.
     pub(super) fn close(&self) {
-        lock(&self.queue).1 = true;
+        let _shards = lock(&self.shards);
+        self.is_closed.store(true, Ordering::SeqCst);
         self.signal.notify_all();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
     }
 }
 
@@ -94,44 +102,33 @@ pub(super) struct Worker<'a> {
 /// A shard that a worker has. Whatever ends that hands it on, a panic of ours included, unless it is another's already.
 struct Attendance<'a> {
     engine: &'a Engine,
-    index: usize,
-    shard: &'a Arc<Shard>,
-    /// While it is away.
+    shard: Arc<Shard>,
+    /// 0 while the worker is there, `None` once the shard is another's.
     absence: Option<u64>,
-    is_lost: bool,
 }
 
 impl Attendance<'_> {
+    /// Goes away, to run a job or to block on the only connection. Tells whether the shard is still its own.
+    fn go_away(&mut self, blocks: bool) -> bool {
+        self.turn(self.shard.next_absence(blocks))
+    }
+
     /// Comes back. Tells whether the shard is still its own.
     fn come_back(&mut self) -> bool {
-        if let Some(absence) = self.absence.take() {
-            self.is_lost = !self.shard.end_absence(absence);
-        }
-        !self.is_lost
+        self.turn(0)
     }
 
-    /// Goes from one absence into another. Tells whether the shard is still its own.
-    fn stay_away(&mut self, blocks: bool) -> bool {
-        let next = self.absence.and_then(|absence| self.shard.stay_away(absence, blocks));
-        self.absence = next.or(self.absence);
-        next.is_some()
-    }
-
-    /// When the call for this connection is likely to last, the shard is given away before it, whether or not a thread is free to
-    /// take it at once, so that the first that becomes free does.
-    fn give_away_if_slow(&self, connection: &Connection) {
-        if let Some(absence) = self.absence {
-            if self.shard.average_call() > SLOW_CALL || connection.last_call > LONG_CALL {
-                self.engine.take_over(self.index, absence);
-            }
-        }
+    fn turn(&mut self, next: u64) -> bool {
+        let still = self.absence.is_some_and(|absence| self.shard.turn(absence, next));
+        self.absence = still.then_some(next);
+        still
     }
 }
 
 impl Drop for Attendance<'_> {
     fn drop(&mut self) {
-        if self.come_back() && !self.engine.has_ended() {
-            self.engine.unattended.push(self.index);
+        if self.come_back() {
+            self.engine.unattended.push(&self.shard);
         }
     }
 }
@@ -143,120 +140,96 @@ impl<'a> Worker<'a> {
 
     /// Attends one shard after the other until the server ends.
     pub(super) fn run(mut self) {
-        while let Some(index) = self.engine.unattended.take() {
-            let Some(shard) = self.engine.shards.get(index) else { continue };
-            let attendance = Attendance { engine: self.engine, index, shard, absence: None, is_lost: false };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.attend(attendance))) {
-                self.engine.report_fault(panic);
-                self.calls = Calls::new(&self.engine.shared);
-            }
+        let engine = self.engine;
+        while let Some(shard) = engine.unattended.take() {
+            self.attend(Attendance { engine, shard, absence: Some(0) });
         }
     }
 
     /// Attends a shard until it is another's, another needs a worker more, or the server ends.
     fn attend(&mut self, mut own: Attendance<'_>) {
-        let (engine, shard, shared) = (self.engine, own.shard, &*self.engine.shared);
-        let (mut fruitless, mut turns) = (0, 0_u32);
-        let mut state = shard.lock();
-        while !engine.has_ended() {
-            // Not before a sweep: two shards without a worker would be exchanged for each other by the one thread that is free, for ever.
-            if turns > 0 && engine.has_work_waiting() {
-                return drop(state);
-            }
+        let (engine, shard) = (self.engine, Arc::clone(&own.shard));
+        let (mut back, mut fruitless, mut turns) = (None, 0_u32, 0_u32);
+        // Not before a sweep: two shards without a worker would be exchanged for each other by the one thread that is free, for ever.
+        while turns == 0 || !engine.unattended.have_work() {
             turns = turns.wrapping_add(1);
-            if turns % RUSH.turns == 0 && (turns % TURNS == 0 || engine.is_rush()) {
-                state = self.look_up(shard, state, turns);
-                continue;
+            // Now and then: accepts in a rush, and lets clients and other workers have the core.
+            if turns % RUSH_TURNS == 0 {
+                engine.accept_in_rush();
             }
-            shard.take_mail(&mut state);
+            if turns % TURNS == 0 {
+                std::thread::yield_now();
+            }
             let now = Instant::now();
-            let found = shard.sweep(&mut state, shared, now, &mut self.calls.scratch, None);
-            shard.publish(&state);
-            let back = match found {
+            match shard.sweep(back.take(), &engine.shared, now, &mut self.calls.scratch, None) {
                 Found::Nothing(Some(Duration::ZERO)) => continue,
+                // Looked at after the sweep, which takes the mail: whoever closes wakes the worker after that.
+                Found::Nothing(_) if engine.unattended.is_closed() => break,
                 Found::Nothing(time) => {
-                    state = self.pause(shard, state, time, &mut fruitless);
+                    self.pause(&shard, time, &mut fruitless);
                     continue;
                 }
                 Found::Job(connection) => {
-                    own.absence = Some(shard.leave(false));
-                    drop(state);
                     fruitless = 0;
-                    own.give_away_if_slow(&connection);
-                    self.run_job(shard, connection, now)
+                    back = self.run_job(&mut own, connection, now);
                 }
                 Found::Alone(connection, due) => {
-                    own.absence = Some(shard.leave(true));
-                    drop(state);
-                    self.block_on(&mut own, connection, due)
+                    own.go_away(true);
+                    back = self.block_on(&mut own, connection, due);
                 }
-            };
-            let back = back.filter(|connection| connection.may_join_the_others());
+            }
+            // Among the others no read and no write may wait.
+            back = back.filter(|connection| connection.socket.set_waiting(false).is_ok());
             if !own.come_back() {
-                // The others have it by now.
-                if let Some(connection) = back {
-                    engine.deliver(own.index, connection);
-                }
-                return;
-            }
-            state = shard.lock();
-            if let Some(connection) = back {
-                state.put(connection);
+                break;
             }
         }
-    }
-
-    /// Now and then: accepts in a rush, and lets clients and other workers have the core.
-    fn look_up<'s>(&self, shard: &'s Shard, state: MutexGuard<'s, State>, turns: u32) -> MutexGuard<'s, State> {
-        drop(state);
-        self.engine.accept_in_rush();
-        if turns % TURNS == 0 {
-            std::thread::yield_now();
+        if let Some(connection) = back {
+            engine.deliver(&shard, connection);
         }
-        shard.lock()
     }
 
     /// Nothing is to be done in the shard: accepts what comes in a rush, yields, and sleeps when that has led to nothing for long.
-    fn pause<'s>(
-        &self,
-        shard: &'s Shard,
-        state: MutexGuard<'s, State>,
-        time: Option<Duration>,
-        fruitless: &mut u32,
-    ) -> MutexGuard<'s, State> {
-        *fruitless += 1;
-        let is_rush = self.engine.is_rush();
-        if *fruitless > IDLE_PASSES && !is_rush {
-            return shard.sleep(state, time);
-        }
-        drop(state);
-        if is_rush && self.engine.accept_in_rush() {
+    fn pause(&self, shard: &Shard, time: Option<Duration>, fruitless: &mut u32) {
+        *fruitless = fruitless.saturating_add(1);
+        if self.engine.accept_in_rush() {
             *fruitless = 0;
-        } else if *fruitless > IDLE_PASSES {
-            // Nobody wakes a worker for a connection that it is to accept itself.
-            return shard.sleep(shard.lock(), Some(time.map_or(SHORTEST, |time| time.min(SHORTEST))));
-        } else {
+        } else if *fruitless <= IDLE_PASSES {
             // Under load the next request or connection is a moment away, and a sleep would cost more than it.
             std::thread::yield_now();
+        } else if self.engine.is_rush() {
+            // Nobody wakes a worker for a connection that it is to accept itself.
+            shard.sleep(Some(time.map_or(SHORTEST, |time| time.min(SHORTEST))));
+        } else {
+            shard.sleep(time);
         }
-        shard.lock()
     }
 
     /// Runs what a connection has for a thread. Gives it back unless it has ended.
-    fn run_job(&mut self, shard: &Shard, mut connection: Box<Connection>, now: Instant) -> Option<Box<Connection>> {
-        let shared = &self.engine.shared;
-        // It looks after a call that lasts, and after a shard that no thread is free for.
+    fn run_job(
+        &mut self,
+        own: &mut Attendance<'_>,
+        mut connection: Box<Connection>,
+        now: Instant,
+    ) -> Option<Box<Connection>> {
+        let (shared, average) = (&self.engine.shared, own.shard.average_call());
+        // Run even if the shard is another's by now: nobody else would find the job again. When the call is likely to last, the shard is given
+        // away before it, whether or not a thread is free to take it at once, so that the first that becomes free does.
+        own.go_away(false);
+        if let Some(absence) = own.absence.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
+            self.engine.take_over(&own.shard, absence);
+        }
+        // It looks after a call that lasts, and after a shard that no thread is free for. Not before: it would see neither, and sleep.
         shared.monitor.notice();
-        let busy = shared.counters.busy();
-        let gathers = shard.average_call() < QUICK_CALL;
+        shared.counters.busy.fetch_add(1, Ordering::SeqCst);
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
-        let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now, gathers)));
-        drop(busy);
+        let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now, average < QUICK_CALL)));
+        shared.counters.busy.fetch_sub(1, Ordering::SeqCst);
         match run {
             Ok(lasted) => {
                 connection.last_call = lasted;
-                shard.note_call(lasted);
+                own.shard.note_call(lasted);
                 Some(connection)
             }
             Err(panic) => {
@@ -275,16 +248,16 @@ impl<'a> Worker<'a> {
         mut connection: Box<Connection>,
         due: Option<Instant>,
     ) -> Option<Box<Connection>> {
-        let (shard, shared) = (own.shard, &*self.engine.shared);
-        let mut slices = 0;
-        let mut now = Instant::now();
-        // Whoever brings something looks whether the worker blocks, and this looks for mail after it has said so: one sees the other.
+        let shared = &*self.engine.shared;
+        let (mut slices, mut now) = (0, Instant::now());
+        // Whoever brings something looks whether the worker blocks, and this looks for mail after it has said so: one sees the other. Mail is
+        // also how the worker is told that another shard waits for a thread.
         while slices < SLICES
-            && !shard.has_mail()
+            && !own.shard.has_mail()
             && !shared.is_stopping()
             && due.is_none_or(|due| now < due)
             && connection.is_worth_waiting_for()
-            && connection.socket.set_wait(Wait::Slice).is_ok()
+            && connection.socket.set_waiting(true).is_ok()
         {
             // The reading of before the wait is good enough for a deadline; one call of the clock is spared.
             let step = connection.step(shared, now, &mut self.calls.scratch);
@@ -293,12 +266,9 @@ impl<'a> Worker<'a> {
                 Step::End => return None,
                 Step::Wait | Step::More => slices += 1,
                 Step::Job => {
-                    // A job that was found is run, whoever has the shard by now: nobody else would find it again.
-                    own.stay_away(false);
-                    own.give_away_if_slow(&connection);
-                    connection = self.run_job(shard, connection, now)?;
+                    connection = self.run_job(own, connection, now)?;
                     slices = 0;
-                    if !own.stay_away(true) {
+                    if !own.go_away(true) {
                         break;
                     }
                 }

@@ -13,7 +13,7 @@ use super::bounds::Seat;
 use super::buffer::Buffer;
 use super::settings::Settings;
 use super::shared::{Shared, lock};
-use super::socket::{Socket, Wait, is_not_yet};
+use super::socket::{Socket, is_not_yet};
 use crate::cause::Cause;
 use crate::door::{Content, ContentReader, Policy};
 use crate::http::chunked::{Decoder, Step};
@@ -30,24 +30,11 @@ const AHEAD: usize = 256 * 1024;
 
 /// How much of a content is still to come.
 pub(super) enum Coding {
-    Length {
-        left: u64,
-    },
+    /// Of a known length, so much.
+    Length(u64),
     Chunked(Decoder),
     /// The protocol's own.
     Door(Box<dyn ContentReader>),
-}
-
-/// What stands next in a buffer, read by a [`Coding`].
-pub(super) enum Found {
-    /// This many bytes of data are in front.
-    Data(usize),
-    /// More bytes are needed.
-    Nothing,
-    /// The content is whole.
-    End,
-    /// The content is malformed.
-    Broken(Cause),
 }
 
 impl Coding {
@@ -55,36 +42,31 @@ impl Coding {
     pub(super) fn of(content: Content, policy: &Policy) -> Option<Coding> {
         match content {
             Content::None | Content::Length(0) => None,
-            Content::Length(left) => Some(Coding::Length { left }),
+            Content::Length(left) => Some(Coding::Length(left)),
             Content::Chunked => Some(Coding::Chunked(Decoder::new(policy.head))),
             Content::Door { reader, .. } => Some(Coding::Door(reader)),
         }
     }
 
-    /// Looks at the buffer, consuming what is not data.
-    pub(super) fn find(&mut self, buffer: &mut Buffer) -> Found {
+    /// Looks at the buffer, consuming what is not data. Asked again before data is taken, it gives the same data.
+    pub(super) fn find(&mut self, buffer: &mut Buffer) -> Step {
         let (consumed, step) = match self {
-            Coding::Length { left: 0 } => return Found::End,
-            Coding::Length { left } => match buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX)) {
-                0 => return Found::Nothing,
-                length => return Found::Data(length),
+            Coding::Length(0) => return Step::End,
+            Coding::Length(left) => match buffer.len().min(usize::try_from(*left).unwrap_or(usize::MAX)) {
+                0 => return Step::Incomplete,
+                len => return Step::Data { len },
             },
             Coding::Chunked(decoder) => decoder.step(buffer.filled()),
             Coding::Door(reader) => reader.step(buffer.filled()),
         };
         buffer.consume(consumed);
-        match step {
-            Step::Incomplete => Found::Nothing,
-            Step::Data { len } => Found::Data(len),
-            Step::End => Found::End,
-            Step::Invalid(cause) => Found::Broken(cause),
-        }
+        step
     }
 
     /// Notes that data was taken.
     pub(super) fn advance(&mut self, taken: u64) {
         match self {
-            Coding::Length { left } => *left = left.saturating_sub(taken),
+            Coding::Length(left) => *left = left.saturating_sub(taken),
             Coding::Chunked(decoder) => decoder.advance(taken),
             Coding::Door(reader) => reader.advance(taken),
         }
@@ -93,7 +75,7 @@ impl Coding {
     /// How many bytes of data are known to come next, so that they may be read straight into their place.
     fn announced(&self) -> u64 {
         match self {
-            Coding::Length { left } => *left,
+            Coding::Length(left) => *left,
             Coding::Chunked(decoder) => decoder.remaining(),
             Coding::Door(reader) => reader.remaining(),
         }
@@ -102,18 +84,9 @@ impl Coding {
     /// Whether everything was taken.
     pub(super) fn is_end(&self) -> bool {
         match self {
-            Coding::Length { left } => *left == 0,
+            Coding::Length(left) => *left == 0,
             Coding::Chunked(decoder) => decoder.is_end(),
             Coding::Door(reader) => reader.is_end(),
-        }
-    }
-
-    /// Whether more than `bytes` are certain to come.
-    pub(super) fn exceeds(&self, bytes: u64) -> bool {
-        match self {
-            Coding::Length { .. } | Coding::Chunked(_) => self.announced() > bytes,
-            // An answered request leaves nothing behind that must be waited for.
-            Coding::Door(_) => false,
         }
     }
 }
@@ -149,8 +122,6 @@ impl Pace {
 pub(super) struct ContentState {
     /// Whether the client waits for `100 Continue`.
     pub(super) expects_continue: bool,
-    /// The final head went out first: the client need not send its content any more.
-    pub(super) is_overtaken: bool,
     pub(super) failure: Option<Cause>,
     /// None where all of the content had arrived before the call, or has arrived since.
     pub(super) seat: Option<Seat>,
@@ -162,8 +133,15 @@ impl ContentState {
     /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client
     /// was never told to send it and may or may not do so.
     pub(super) fn ends_connection(&mut self) -> bool {
-        self.is_overtaken |= std::mem::take(&mut self.expects_continue);
-        self.is_overtaken || self.failure.is_some()
+        std::mem::take(&mut self.expects_continue) || self.failure.is_some()
+    }
+
+    /// Whether the reader is gone, and no more is certain to come than may be passed over. An answered request of a protocol with frames
+    /// leaves nothing behind that must be waited for.
+    pub(super) fn is_soon_over(&self, most: u64) -> bool {
+        self.left.as_ref().is_some_and(|(buffer, coding)| {
+            matches!(coding, Coding::Door(_)) || coding.announced() <= most.saturating_add(buffer.len() as u64)
+        })
     }
 }
 
@@ -175,8 +153,6 @@ pub(super) struct Reader {
     coding: Coding,
     state: Arc<Mutex<ContentState>>,
     failure: Option<Cause>,
-    /// Data bytes at the front of the buffer.
-    ready: usize,
     taken: u64,
     pace: Pace,
 }
@@ -190,27 +166,24 @@ impl Reader {
         state: &Arc<Mutex<ContentState>>,
     ) -> Reader {
         let (shared, socket, state) = (Arc::clone(shared), Arc::clone(socket), Arc::clone(state));
-        Reader { shared, socket, buffer, coding, state, failure: None, ready: 0, taken: 0, pace: Pace::default() }
+        Reader { shared, socket, buffer, coding, state, failure: None, taken: 0, pace: Pace::default() }
     }
 
     /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
     fn prepare(&mut self) -> io::Result<usize> {
-        while self.ready == 0 {
+        loop {
             let found = self.coding.find(&mut self.buffer);
             self.check_limit()?;
             match found {
-                Found::Data(length) => self.ready = length,
-                Found::End => {
-                    self.give_back_the_seat();
+                Step::Data { len } => return Ok(len),
+                Step::End => {
+                    lock(&self.state).seat = None;
                     return Ok(0);
                 }
-                Found::Broken(cause) => return Err(self.fail(cause)),
-                Found::Nothing => {
-                    self.receive(None)?;
-                }
-            }
+                Step::Invalid(cause) => return Err(self.fail(cause)),
+                Step::Incomplete => self.receive(None)?,
+            };
         }
-        Ok(self.ready)
     }
 
     /// Chunks have no length in advance: the limit counts what is announced, before it is received.
@@ -227,12 +200,8 @@ impl Reader {
         self.coding.advance(amount as u64);
         self.taken += amount as u64;
         if self.coding.is_end() {
-            self.give_back_the_seat();
+            lock(&self.state).seat = None;
         }
-    }
-
-    fn give_back_the_seat(&self) {
-        lock(&self.state).seat = None;
     }
 
     /// Waits for bytes, under the deadlines: into `direct`, or behind what is in the buffer.
@@ -248,10 +217,8 @@ impl Reader {
                 Some(place) => self.socket.read(place),
                 None => self.buffer.fill(&self.socket, RECEIVED, &self.shared.reserve),
             };
-            match (result, begin) {
-                // P-IN-07: never a quiet end.
-                (Ok(0), _) => return Err(self.fail(Cause::ContentTruncated)),
-                (Ok(received), begin) => {
+            match result {
+                Ok(received @ 1..) => {
                     self.pace.note(begin.map_or(Duration::ZERO, |begin| begin.elapsed()), received);
                     // A client that never lets a slice pass is held to the pace like any other.
                     if begin.is_some() {
@@ -259,14 +226,12 @@ impl Reader {
                     }
                     return Ok(received);
                 }
-                (Err(error), waits) if is_not_yet(&error) => {
-                    match waits {
-                        Some(begin) => self.go_on_waiting(begin.elapsed())?,
-                        None => begin = Some(Instant::now()),
-                    }
-                    self.socket.set_wait(Wait::Slice)?;
+                Err(error) if is_not_yet(&error) => {
+                    self.go_on_waiting(begin.get_or_insert_with(Instant::now).elapsed())?;
+                    self.socket.set_waiting(true)?;
                 }
-                (Err(_), _) => return Err(self.fail(Cause::ContentTruncated)),
+                // P-IN-07: never a quiet end.
+                Ok(_) | Err(_) => return Err(self.fail(Cause::ContentTruncated)),
             }
         }
     }
@@ -284,7 +249,7 @@ impl Reader {
             match self.socket.write(&[IoSlice::new(rest)]) {
                 Ok(written @ 1..) => rest = rest.split_at(written).1,
                 Err(error) if is_not_yet(&error) && begin.elapsed() < self.shared.settings.content_stall => {
-                    self.socket.set_wait(Wait::Slice)?;
+                    self.socket.set_waiting(true)?;
                 }
                 Ok(_) | Err(_) => {
                     drop(state);
@@ -297,17 +262,19 @@ impl Reader {
 
     /// Whether a client that has sent nothing for so long may go on.
     fn go_on_waiting(&mut self, waited: Duration) -> io::Result<()> {
-        let (allowance, cause) = self.pace.allowance(&self.shared.settings);
-        if waited >= allowance {
-            return Err(self.fail(cause));
-        }
-        let (waited, received) = (self.pace.waited.saturating_add(waited), self.pace.received);
-        let is_crowded = lock(&self.state).seat.as_ref().is_some_and(|seat| seat.must_go(waited, received));
-        match (is_crowded, self.shared.is_over()) {
-            (_, true) => Err(self.fail(Cause::ContentTruncated)),
-            (true, _) => Err(self.fail(Cause::CrowdedOut)),
-            _ => Ok(()),
-        }
+        let (allowance, too_slow) = self.pace.allowance(&self.shared.settings);
+        let total = self.pace.waited.saturating_add(waited);
+        let must_go = |seat: &Seat| seat.must_go(total, self.pace.received);
+        let cause = if waited >= allowance {
+            too_slow
+        } else if self.shared.is_over() {
+            Cause::ContentTruncated
+        } else if lock(&self.state).seat.as_ref().is_some_and(must_go) {
+            Cause::CrowdedOut
+        } else {
+            return Ok(());
+        };
+        Err(self.fail(cause))
     }
 
     fn fail(&mut self, cause: Cause) -> io::Error {
@@ -330,16 +297,13 @@ fn failed(cause: Cause) -> io::Error {
 
 impl Read for Reader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if let Some(cause) = self.failure {
-            return Err(failed(cause));
-        }
         if out.is_empty() {
             return Ok(0);
         }
         // A large read with nothing buffered goes straight to the application's memory.
-        if self.ready == 0 && self.buffer.is_empty() && out.len() >= DIRECT && self.coding.announced() > 0 {
-            let length = out.len().min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
-            let received = self.receive(Some(out.split_at_mut(length).0))?;
+        let direct = out.len().min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
+        if direct > 0 && out.len() >= DIRECT && self.buffer.is_empty() && self.failure.is_none() {
+            let received = self.receive(Some(out.split_at_mut(direct).0))?;
             self.note_taken(received);
             return Ok(received);
         }
@@ -382,16 +346,16 @@ impl BufRead for Reader {
     }
 
     fn consume(&mut self, amount: usize) {
-        let amount = amount.min(self.ready);
-        self.buffer.consume(amount);
-        self.ready -= amount;
-        self.note_taken(amount);
+        if let Step::Data { len } = self.coding.find(&mut self.buffer) {
+            self.buffer.consume(amount.min(len));
+            self.note_taken(amount.min(len));
+        }
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let coding = std::mem::replace(&mut self.coding, Coding::Length { left: 0 });
+        let coding = std::mem::replace(&mut self.coding, Coding::Length(0));
         let mut state = lock(&self.state);
         state.seat = None;
         state.left = Some((std::mem::take(&mut self.buffer), coding));
@@ -454,7 +418,7 @@ mod tests {
         let (reads, written) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<u8>>>::default());
         let client = Counting(io::Cursor::new(sent), Arc::clone(&reads), Arc::clone(&written));
         let (socket, state) = (Arc::new(Socket::over(client)), Arc::<Mutex<ContentState>>::default());
-        let coding = Coding::Length { left: announced };
+        let coding = Coding::Length(announced);
         let reader = Reader::new(&shared, &socket, Buffer::default(), coding, &state);
         Setup { reader, state, reads, written }
     }

@@ -2,7 +2,6 @@
 //!
 //! RFC 9110 section 15. Nothing of the request, of the application or of the machine goes into it.
 
-use super::send::SendQueue;
 use super::settings::RETRY_AFTER;
 use super::shared::Shared;
 use crate::door::http::ALLOW;
@@ -11,9 +10,8 @@ use crate::gateway::Headers;
 use crate::http::framing;
 
 /// A response of the server itself: the reason and nothing more.
-pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> SendQueue {
-    let mut headers = Headers::new();
-    headers.add("Content-Type", "text/plain");
+pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> Vec<u8> {
+    let mut headers = Headers::from(&[("Content-Type", "text/plain")]);
     match status {
         405 => headers.add("Allow", ALLOW),
         503 => headers.add("Retry-After", RETRY_AFTER),
@@ -41,9 +39,7 @@ pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> Sen
         framer.enclose(&mut out, 0);
         out.extend_from_slice(&framer.end(status == 503));
     }
-    let mut queue = SendQueue::default();
-    queue.push(out.into());
-    queue
+    out
 }
 
 /// The reasons of the statuses that the server gives by itself (RFC 9110 section 15).

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
 use super::reader::ContentState;
-use super::send::{COPIED, Flushed, SendQueue, shorten};
+use super::send::{COPIED, Flushed, SendQueue};
 use super::settings::QUICK_BLOCK;
 use super::shared::{Shared, lock};
-use super::socket::{Socket, Wait};
+use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::http::ALLOW;
-use crate::door::{Door, Facts, Persistence, Reply};
+use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
@@ -35,10 +35,8 @@ pub(super) struct Response {
     content_state: Option<Arc<Mutex<ContentState>>>,
     /// Whether the connection may stay, as far as is known.
     pub(super) keep_alive: bool,
-    /// Known once the head was made.
-    delimiter: Option<Delimiter>,
-    /// Of a declared length, what is still to come.
-    left: u64,
+    /// Known once the head was made. Of a declared length, it is what is still to come.
+    pub(super) delimiter: Option<Delimiter>,
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
     content: u64,
@@ -48,9 +46,8 @@ pub(super) struct Response {
     pub(super) head_is_large: bool,
     /// Whether it may wait for the next response of the connection, to be sent with it.
     gathers: bool,
-    /// When the last block was framed, whether some are held back, and whether the monitor will look.
+    /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
-    is_held: bool,
     is_listed: bool,
     date: Date,
 }
@@ -61,18 +58,16 @@ impl Response {
             shared: Arc::clone(shared),
             socket: None,
             queue: SendQueue::default(),
-            request: Facts::any_client(Door::Http),
+            request: Facts::default(),
             content_state: None,
             keep_alive: false,
             delimiter: None,
-            left: 0,
             status: 0,
             content: 0,
             failure: None,
             head_is_large: false,
             gathers: false,
             last_block: None,
-            is_held: false,
             is_listed: false,
             date: Date::default(),
         }
@@ -90,45 +85,39 @@ impl Response {
         self.keep_alive = request.keep_alive;
         self.request = request;
         self.content_state = content_state;
-        self.delimiter = None;
-        self.left = 0;
-        self.status = 0;
-        self.content = 0;
-        self.failure = None;
-        self.head_is_large = false;
+        (self.delimiter, self.status, self.content) = (None, 0, 0);
+        (self.failure, self.head_is_large, self.last_block) = (None, false, None);
         self.gathers = gathers && self.queue.len() < COPIED;
-        self.last_block = None;
-        self.is_held = false;
     }
 
     /// Lets go of the connection. Gives how much of the content was sent, or is gathered to be.
     pub(super) fn end(&mut self, is_gathered: bool) -> u64 {
-        self.socket = None;
-        self.content_state = None;
-        self.is_held = false;
+        (self.socket, self.content_state) = (None, None);
         if !is_gathered {
-            self.drop_unsent_content();
+            self.drop_unsent();
         }
         self.content
     }
 
-    /// Gives the rest of the response up.
-    pub(super) fn drop_unsent(&mut self, cause: Cause) {
-        self.failure = Some(cause);
-        self.drop_unsent_content();
+    /// Gives the rest of the response up, and with it the connection.
+    pub(super) fn cut(&mut self, cause: Option<Cause>) {
+        (self.failure, self.keep_alive) = (cause, false);
+        self.drop_unsent();
     }
 
-    fn drop_unsent_content(&mut self) {
+    fn drop_unsent(&mut self) {
         self.content = self.content.saturating_sub(self.queue.len() as u64);
         self.queue.clear();
     }
 
+    /// Whether nothing but the application, if that, is at fault: the client still takes what there is.
+    pub(super) fn is_sound(&self) -> bool {
+        self.failure.is_none_or(|cause| cause.number() >= 4000)
+    }
+
     /// Whether this response is to be sent with the next.
     pub(super) fn is_gathering(&self) -> bool {
-        self.gathers
-            && self.queue.is_flat()
-            && self.keep_alive
-            && self.failure.is_none_or(|cause| cause.number() >= 4000)
+        self.gathers && self.queue.is_flat() && self.keep_alive && self.is_sound()
     }
 
     pub(super) fn head_is_made(&self) -> bool {
@@ -137,7 +126,7 @@ impl Response {
 
     /// Whether everything that the head promised has been framed.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.delimiter, Some(Delimiter::Length(_) | Delimiter::None)) && self.left == 0
+        matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None))
     }
 
     /// Whether the body is dropped whatever it holds (HEAD, 204, 304).
@@ -145,17 +134,12 @@ impl Response {
         self.delimiter == Some(Delimiter::None)
     }
 
-    /// How many bytes of a declared length are still to come.
-    pub(super) fn declared(&self) -> u64 {
-        self.left
-    }
-
     /// Takes unsent content back, all but `keep` bytes.
     pub(super) fn take_back(&mut self, keep: usize) -> u64 {
         // Frames have promised what stands in them.
-        let is_plain = matches!(self.delimiter, Some(Delimiter::Length(_))) && self.request.framer.is_none();
-        let taken = if is_plain { self.queue.take_back(keep) as u64 } else { 0 };
-        self.left += taken;
+        let (Some(Delimiter::Length(left)), None) = (&mut self.delimiter, &self.request.framer) else { return 0 };
+        let taken = self.queue.take_back(keep) as u64;
+        *left += taken;
         self.content -= taken;
         taken
     }
@@ -177,9 +161,7 @@ impl Response {
         let server = shared.settings.server_field.as_deref();
         let reply = Reply { status, headers, framing, persistence, date, server };
         let protocol = request.door.protocol();
-        self.delimiter = Some(framing.delimiter);
-        self.left = if let Delimiter::Length(length) = framing.delimiter { length } else { 0 };
-        self.status = status.0;
+        (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
         let front = self.queue.end();
         let start = front.len();
         protocol.write_head(front, &reply);
@@ -192,7 +174,7 @@ impl Response {
 
     /// Frames a block behind what is unsent. What passes the declared length is cut off and noted (P-LEN-02).
     pub(super) fn push(&mut self, mut block: Block) {
-        match self.delimiter {
+        match &mut self.delimiter {
             None => return,
             // With HEAD there is nothing to say: the application answers as for GET.
             Some(Delimiter::None) => {
@@ -201,12 +183,12 @@ impl Response {
                 }
                 return;
             }
-            Some(Delimiter::Length(_)) => {
-                if block.len() as u64 > self.left {
+            Some(Delimiter::Length(left)) => {
+                if block.len() as u64 > *left {
                     self.failure.get_or_insert(Cause::BodyLong);
-                    shorten(&mut block, self.left);
+                    block.to_mut().truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 }
-                self.left -= block.len() as u64;
+                *left -= block.len() as u64;
             }
             Some(Delimiter::Close | Delimiter::Chunked) => {}
         }
@@ -217,16 +199,10 @@ impl Response {
                 self.queue.push(block);
                 self.queue.push(Block::Borrowed(CRLF));
             }
-            Some(framer) if block.len() <= framer.most() => {
-                if !block.is_empty() {
-                    self.queue.push_bytes(&framer.header(block.len()));
-                    self.queue.push(block);
-                }
-            }
             Some(framer) => {
                 for part in block.chunks(framer.most()) {
                     self.queue.push_bytes(&framer.header(part.len()));
-                    self.queue.push(Block::Owned(part.to_vec()));
+                    self.queue.push_bytes(part);
                 }
             }
             None => self.queue.push(block),
@@ -237,7 +213,7 @@ impl Response {
     pub(super) fn finish(&mut self) {
         match self.delimiter {
             Some(Delimiter::Chunked) => self.queue.push(Block::Borrowed(LAST_CHUNK)),
-            Some(Delimiter::Length(_)) if self.left > 0 => {
+            Some(Delimiter::Length(1..)) => {
                 self.failure.get_or_insert(Cause::BodyShort);
                 self.keep_alive = false;
                 return;
@@ -259,7 +235,6 @@ impl Response {
     /// Sends what the socket takes at once.
     pub(super) fn flush(&mut self) -> io::Result<Flushed> {
         let socket = self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?;
-        self.is_held = false;
         self.queue.flush(socket).inspect_err(|_| self.failure = Some(Cause::ClientGone))
     }
 
@@ -272,31 +247,32 @@ impl Response {
             && self.content_state.is_none()
             && self.queue.is_flat()
             && self.queue.len() <= COPIED
-            && self.socket.as_ref().is_some_and(|socket| !socket.waits())
+            && self.returns_at_once()
+    }
+
+    /// Whether nobody who flushes it can come to wait for the client.
+    fn returns_at_once(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| !socket.waits())
     }
 
     /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
     fn send_all(&mut self) -> io::Result<()> {
-        let (mut seat, mut waited, mut moved) = (None::<Seat>, Duration::ZERO, 0);
-        let mut last = Instant::now();
-        let mut progress = last;
+        let (begin, whole) = (Instant::now(), self.queue.len());
+        let (mut progress, mut left, mut seat) = (begin, whole, None::<Seat>);
         loop {
-            let gone = match self.flush()? {
+            match self.flush()? {
                 Flushed::Whole => return Ok(()),
                 Flushed::Turn => continue,
-                Flushed::Partly(gone) => gone,
-            };
-            let socket = self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?;
-            socket.set_wait(Wait::Slice)?;
+                Flushed::Partly(_) => {}
+            }
+            self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?.set_waiting(true)?;
             let now = Instant::now();
-            waited += now.saturating_duration_since(last);
-            moved += gone as u64;
-            last = now;
-            if gone > 0 {
-                progress = now;
+            if self.queue.len() < left {
+                (progress, left) = (now, self.queue.len());
             }
             let seat = seat.get_or_insert_with(|| self.shared.seats.take());
-            let cause = if seat.must_go(waited, moved) || self.shared.is_over() {
+            let must_go = seat.must_go(now.saturating_duration_since(begin), (whole - left) as u64);
+            let cause = if must_go || self.shared.is_over() {
                 Cause::CrowdedOut
             } else if now.saturating_duration_since(progress) >= self.shared.settings.response_stall {
                 Cause::ResponseStalled
@@ -314,12 +290,12 @@ pub(super) struct WriteEnd(pub(super) Arc<Mutex<Response>>);
 
 impl Transmit for WriteEnd {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
-        let mut response = lock(&self.0);
-        if response.socket.is_none() {
-            return Err(io::ErrorKind::NotConnected.into());
+        {
+            let mut response = lock(&self.0);
+            if response.socket.is_some() {
+                response.make_head((status.code(), status.reason()), headers, None, Instant::now());
+            }
         }
-        response.make_head((status.code(), status.reason()), headers, None, Instant::now());
-        drop(response);
         self.block(block)
     }
 
@@ -344,33 +320,30 @@ impl Transmit for WriteEnd {
 
 /// Has the monitor send what is unsent at its next look.
 pub(super) fn hold(response: &mut Response, own: &Arc<Mutex<Response>>) {
-    response.is_held = true;
     if !std::mem::replace(&mut response.is_listed, true) {
         lock(&response.shared.held).push(Arc::clone(own));
         response.shared.monitor.notice();
     }
 }
 
-/// Sends what is held back in all responses, as far as the clients take it. Errors are met again by whoever makes them. Tells whether
-/// there was any.
-pub(super) fn send_held(shared: &Shared) -> bool {
+/// Sends what is held back in all responses, as far as the clients take it. Errors are met again by whoever makes them. A response that is
+/// locked is being sent already, or added to, and looked at the next time: its `Writer` may be waiting for the client.
+pub(super) fn send_held(shared: &Shared) {
     let listed = std::mem::take(&mut *lock(&shared.held));
-    for listed in &listed {
-        let mut response = match listed.try_lock() {
+    for held in listed {
+        let mut response = match held.try_lock() {
             Ok(response) => response,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // It is being sent just now, by a `Writer` that may wait for its client.
             Err(TryLockError::WouldBlock) => {
-                lock(&shared.held).push(Arc::clone(listed));
+                lock(&shared.held).push(Arc::clone(&held));
                 continue;
             }
         };
         response.is_listed = false;
-        if response.is_held {
+        if response.returns_at_once() {
             let _ = response.flush();
         }
     }
-    !listed.is_empty()
 }
 
 /// Bytes of a head from which on a front server may refuse it.
@@ -378,15 +351,10 @@ const LARGE_HEAD: usize = 3_584;
 
 /// The value of Date, made anew once a second; in between the monotonic clock tells that the second is not over, which spares the
 /// reading of the other. A clock that was set shows within a second.
+#[derive(Default)]
 struct Date {
     text: [u8; 29],
     second: Option<Instant>,
-}
-
-impl Default for Date {
-    fn default() -> Date {
-        Date { text: imf_fixdate(0), second: None }
-    }
 }
 
 impl Date {

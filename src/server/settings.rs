@@ -123,8 +123,8 @@ pub(crate) const COOL: (Duration, Duration) = (Duration::from_millis(1), Duratio
 /// The shortest time between two looks at a cold connection, and the sleep of a driver that found nothing.
 pub(crate) const SHORTEST: Duration = Duration::from_micros(50);
 
-/// Looks further apart than this are put on a grid of it, so that one waking serves many connections.
-pub(crate) const GRID: Duration = Duration::from_millis(10);
+/// Looks further apart than this are put off by up to as much, so that one waking serves many connections.
+pub(crate) const TOGETHER: Duration = Duration::from_millis(10);
 
 /// The longest time between two looks at a connection: this for each cold one of the shard, within these bounds.
 pub(crate) const LONGEST_EACH: Duration = Duration::from_micros(100);
@@ -161,20 +161,12 @@ pub(crate) const LOOK: Duration = Duration::from_millis(3);
 
 /// When drivers accept themselves. With a connection for every request and 16 at a time, CPU a request beside an asynchronous server
 /// (hyper) in the same run: 1.07 when each is brought by the thread that accepts, 0.90 with this; a pool whose threads all block in accept: 0.91.
-pub(crate) const RUSH: Rush =
-    Rush { begins: 8, gap: Duration::from_millis(1), look: Duration::from_millis(2), turns: 8 };
-
-/// What makes a rush of connections.
-pub(crate) struct Rush {
-    /// So many connections in succession, each less than `gap` after the one before, begin it, if half of them have ended; it goes on as
-    /// long as so many come between two looks.
-    pub(crate) begins: usize,
-    pub(crate) gap: Duration,
-    /// How often the accept thread looks whether it goes on.
-    pub(crate) look: Duration,
-    /// A driver that has enough to do accepts at every so many turns.
-    pub(crate) turns: u32,
-}
+/// So many connections in succession, each less than the gap after the one before, begin it, if half of them have ended; it goes on as long as
+/// so many come between two looks of the accept thread. A driver that has enough to do accepts at every so many turns.
+pub(crate) const RUSH_BEGINS: usize = 8;
+pub(crate) const RUSH_GAP: Duration = Duration::from_millis(1);
+pub(crate) const RUSH_LOOK: Duration = Duration::from_millis(2);
+pub(crate) const RUSH_TURNS: u32 = 8;
 
 /// A moment later. A time beyond the clock's range is so far away that it is no deadline at all.
 pub(super) fn after(now: Instant, time: Duration) -> Instant {

@@ -12,67 +12,62 @@
 //! Invariant: a connection is at every moment in exactly one place: in one of the collections of a shard, in its inbox, or owned by one
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
 
-use std::cmp::Ordering as Order;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Step};
-use super::settings::{COOL, COOL_EACH, GRID, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL};
-use super::shared::{Shared, lock};
+use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL, TOGETHER};
+use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
 use crate::door::{NotReady, Room};
 use crate::gateway::Wake;
 use crate::log::Answer;
 
 /// The connections of one shard, and who has it.
+#[derive(Default)]
 pub(super) struct Shard {
     state: Mutex<State>,
     inbox: Mutex<Inbox>,
     signal: Condvar,
+    /// Whether the worker is to look around: something was brought, or somebody calls.
     has_mail: AtomicBool,
     /// The absence of its worker, or 0.
     away: AtomicU64,
     absences: AtomicU64,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicU64,
-    waiting: AtomicUsize,
-    queued: AtomicUsize,
+    /// How many connections waited for their clients, and how many jobs for a thread, at the last sweep.
+    pub(super) waiting: AtomicUsize,
+    pub(super) queued: AtomicUsize,
 }
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
-/// the places of those for which a block was sent.
+/// the numbers of those for which a block was sent.
 #[derive(Default)]
 struct Inbox {
-    arrived: Vec<Box<Connection>>,
+    arrived: VecDeque<Box<Connection>>,
     awake: Vec<usize>,
     is_asleep: bool,
-    is_woken: bool,
 }
 
 /// What is swept. In boxes, so that a connection goes from thread to thread without being copied.
+#[derive(Default)]
 pub(super) struct State {
     hot: VecDeque<Box<Connection>>,
-    cold: BinaryHeap<Parked>,
-    /// Those that wait for a block from another thread, and the places that are free.
-    streams: Vec<Option<Box<Connection>>>,
-    free: Vec<usize>,
+    /// By the time of the next look at them.
+    cold: BTreeMap<(Instant, usize), Box<Connection>>,
+    /// Those that wait for a block from another thread.
+    streams: BTreeMap<usize, Box<Connection>>,
+    /// How many were parked so far: none has the number of another.
+    parked: usize,
     /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
     begun: VecDeque<Box<Connection>>,
-    mail: (Vec<Box<Connection>>, Vec<usize>),
-    start: Instant,
     last_report: Option<Instant>,
-    /// How far a stop has come that every connection was looked at for: 1 when it began, 2 when its grace was over.
+    /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
-}
-
-/// A cold connection and when it is looked at next.
-struct Parked {
-    due: Instant,
-    connection: Box<Connection>,
 }
 
 /// What a sweep found.
@@ -85,56 +80,9 @@ pub(super) enum Found {
     Nothing(Option<Duration>),
 }
 
-impl Default for Shard {
-    fn default() -> Shard {
-        // Room for a usual crowd from the start, so that the steady state of a small server never allocates.
-        let state = State {
-            hot: VecDeque::with_capacity(256),
-            cold: BinaryHeap::with_capacity(256),
-            streams: Vec::new(),
-            free: Vec::new(),
-            ready: VecDeque::with_capacity(64),
-            begun: VecDeque::new(),
-            mail: (Vec::with_capacity(64), Vec::new()),
-            start: Instant::now(),
-            last_report: None,
-            stop_seen: 0,
-        };
-        Shard {
-            state: Mutex::new(state),
-            inbox: Mutex::new(Inbox { arrived: Vec::with_capacity(64), ..Inbox::default() }),
-            signal: Condvar::new(),
-            has_mail: AtomicBool::new(false),
-            away: AtomicU64::new(0),
-            absences: AtomicU64::new(0),
-            average: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
-            queued: AtomicUsize::new(0),
-        }
-    }
-}
-
 impl Shard {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-
-    /// Its worker goes away: to run a job, or to block on the only connection. It comes back with the number.
-    pub(super) fn leave(&self, blocks: bool) -> u64 {
-        let absence = self.next_absence(blocks);
-        self.away.store(absence, Ordering::SeqCst);
-        absence
-    }
-
-    /// Goes from one absence into another, without looking at the shard in between. `None` when the shard is another's now.
-    pub(super) fn stay_away(&self, absence: u64, blocks: bool) -> Option<u64> {
-        let next = self.next_absence(blocks);
-        self.away.compare_exchange(absence, next, Ordering::SeqCst, Ordering::SeqCst).is_ok().then_some(next)
-    }
-
-    /// Ends an absence. Whoever succeeds has the shard.
-    pub(super) fn end_absence(&self, absence: u64) -> bool {
-        self.away.compare_exchange(absence, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// The present absence, or 0.
@@ -142,29 +90,30 @@ impl Shard {
         self.away.load(Ordering::SeqCst)
     }
 
+    /// Turns an absence into another, or into none. Whoever succeeds has the shard.
+    pub(super) fn turn(&self, absence: u64, next: u64) -> bool {
+        self.away.compare_exchange(absence, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
     /// No number is used twice, so that none can be mistaken for another.
-    fn next_absence(&self, blocks: bool) -> u64 {
+    pub(super) fn next_absence(&self, blocks: bool) -> u64 {
         self.absences.fetch_add(2, Ordering::Relaxed) + 2 + u64::from(blocks)
     }
 
     /// Brings a connection. Gives the absence of a worker that blocks and would see it late.
     pub(super) fn deliver(&self, connection: Box<Connection>) -> Option<u64> {
-        let mut inbox = lock(&self.inbox);
-        inbox.arrived.push(connection);
-        self.ring(inbox);
-        let absence = self.absence();
-        (absence % 2 == 1).then_some(absence)
+        self.ring(|inbox| inbox.arrived.push_back(connection));
+        Some(self.absence()).filter(|absence| absence % 2 == 1)
     }
 
     /// Has the worker look around.
     pub(super) fn wake(&self) {
-        let mut inbox = lock(&self.inbox);
-        inbox.is_woken = true;
-        drop(inbox);
-        self.signal.notify_all();
+        self.ring(|_| {});
     }
 
-    fn ring(&self, inbox: MutexGuard<'_, Inbox>) {
+    fn ring(&self, bring: impl FnOnce(&mut Inbox)) {
+        let mut inbox = lock(&self.inbox);
+        bring(&mut inbox);
         self.has_mail.store(true, Ordering::SeqCst);
         let is_asleep = inbox.is_asleep;
         drop(inbox);
@@ -173,48 +122,19 @@ impl Shard {
         }
     }
 
-    /// Sleeps without the lock until the time is over or somebody brings something.
-    pub(super) fn sleep<'a>(&'a self, state: MutexGuard<'a, State>, time: Option<Duration>) -> MutexGuard<'a, State> {
-        drop(state);
+    /// Sleeps until the time is over or somebody brings something or calls. The caller holds no lock.
+    pub(super) fn sleep(&self, time: Option<Duration>) {
         let mut inbox = lock(&self.inbox);
-        if !self.has_mail() && !inbox.is_woken {
+        if !self.has_mail() {
             inbox.is_asleep = true;
-            inbox = match time {
-                Some(time) => self.signal.wait_timeout(inbox, time).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.signal.wait(inbox).unwrap_or_else(PoisonError::into_inner),
-            };
+            inbox = wait(&self.signal, inbox, time);
             inbox.is_asleep = false;
         }
-        inbox.is_woken = false;
-        drop(inbox);
-        self.lock()
     }
 
     /// Whether something was brought that the worker has not seen.
     pub(super) fn has_mail(&self) -> bool {
         self.has_mail.load(Ordering::SeqCst)
-    }
-
-    /// Takes what was brought.
-    pub(super) fn take_mail(&self, state: &mut State) {
-        if !self.has_mail() {
-            return;
-        }
-        {
-            let mut inbox = lock(&self.inbox);
-            std::mem::swap(&mut inbox.arrived, &mut state.mail.0);
-            std::mem::swap(&mut inbox.awake, &mut state.mail.1);
-            self.has_mail.store(false, Ordering::SeqCst);
-        }
-        let State { hot, streams, free, mail, .. } = state;
-        hot.extend(mail.0.drain(..));
-        for place in mail.1.drain(..) {
-            // One that has been moved meanwhile needs no waking, and one that has come to its place bears a look too many.
-            if let Some(connection) = streams.get_mut(place).and_then(Option::take) {
-                free.push(place);
-                hot.push_back(connection);
-            }
-        }
     }
 
     /// Notes how long a call lasted.
@@ -231,122 +151,125 @@ impl Shard {
         Duration::from_nanos(self.average.load(Ordering::Relaxed))
     }
 
-    /// How many connections wait for their clients, and how many for a thread, at the last sweep.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        (self.waiting.load(Ordering::Relaxed), self.queued.load(Ordering::Relaxed))
-    }
-
-    /// Publishes the counts.
-    pub(super) fn publish(&self, state: &State) {
-        let streams = state.streams.len() - state.free.len();
-        self.waiting.store(state.hot.len() + state.cold.len() + streams, Ordering::Relaxed);
-        self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
-    }
-
-    /// Looks at every hot connection once and at the cold ones that are due, until one needs a thread. While no thread is free (`most`
-    /// requests may wait for one), those that need one are queued instead, or refused when too many are.
+    /// Takes what was brought, `back` with it, and looks at every hot connection once and at the cold ones that are due, until one needs a
+    /// thread. While no thread is free (`most` requests may wait for one), those that need one are queued instead, or refused when too
+    /// many are.
     pub(super) fn sweep(
         self: &Arc<Shard>,
-        state: &mut State,
+        back: Option<Box<Connection>>,
         shared: &Shared,
         now: Instant,
         scratch: &mut Vec<u8>,
         most: Option<usize>,
     ) -> Found {
-        state.note_stop(shared);
-        state.keep_within_memory(shared);
-        state.refuse_late(shared, now);
+        let mut state = self.lock();
+        state.hot.extend(back);
+        if self.has_mail() {
+            let mut inbox = lock(&self.inbox);
+            self.has_mail.store(false, Ordering::SeqCst);
+            state.hot.append(&mut inbox.arrived);
+            for number in inbox.awake.drain(..) {
+                let woken = state.streams.remove(&number);
+                state.hot.extend(woken);
+            }
+        }
+        let found = state.sweep(self, shared, now, scratch, most);
+        self.waiting.store(state.hot.len() + state.cold.len() + state.streams.len(), Ordering::Relaxed);
+        self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
+        found
+    }
+}
+
+/// A block was sent for the connection with a number.
+impl Wake for Shard {
+    fn wake(&self, number: usize) {
+        self.ring(|inbox| inbox.awake.push(number));
+    }
+}
+
+impl State {
+    fn sweep(
+        &mut self,
+        shard: &Arc<Shard>,
+        shared: &Shared,
+        now: Instant,
+        scratch: &mut Vec<u8>,
+        most: Option<usize>,
+    ) -> Found {
+        self.note_stop(shared);
+        self.keep_within_memory(shared);
+        self.refuse_late(shared, now);
         if most.is_none() {
             // What was begun first: it holds more, and there is an end to it.
-            if let Some(connection) = state.begun.pop_front().or_else(|| state.ready.pop_front()) {
+            if let Some(connection) = self.begun.pop_front().or_else(|| self.ready.pop_front()) {
                 return Found::Job(connection);
             }
         }
         let mut more = false;
         // A turn over many takes longer: what waits for its own is not cold.
-        let cool = proportional(COOL_EACH, state.hot.len(), COOL);
-        let mut hot = state.hot.len();
-        while let Some(mut connection) = state.take_next(&mut hot, now) {
-            match connection.step(shared, now, scratch) {
-                Step::End => {}
-                Step::Job => match most {
-                    None => return Found::Job(connection),
-                    Some(most) => state.queue(connection, most, shared, now),
-                },
-                Step::More => {
-                    more = true;
-                    connection.count_memory();
-                    state.hot.push_back(connection);
+        let cool = proportional(COOL_EACH, self.hot.len(), COOL);
+        let mut hot = self.hot.len();
+        while let Some(mut connection) = self.take_next(&mut hot, now) {
+            match (connection.step(shared, now, scratch), most) {
+                (Step::End, _) => {}
+                (Step::Job, None) => return Found::Job(connection),
+                (Step::Job, Some(most)) => self.queue(connection, most, shared, now),
+                (Step::Wait, _)
+                    if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() =>
+                {
+                    self.park(connection, shard, shared, now);
                 }
-                Step::Wait => {
-                    if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() {
-                        self.park(state, connection, shared, now);
-                    } else {
-                        connection.count_memory();
-                        state.hot.push_back(connection);
-                    }
+                (step, _) => {
+                    more |= step == Step::More;
+                    connection.count_memory();
+                    self.hot.push_back(connection);
                 }
             }
         }
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
-        let due = state.cold.peek().map(|parked| parked.due);
-        if state.hot.len() == 1 && state.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
-            if let Some(connection) = state.hot.pop_front() {
+        let due = self.cold.first_key_value().map(|((due, _), _)| *due);
+        let may_block = self.hot.len() == 1 && !shared.is_stopping();
+        if may_block && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
+            if let Some(connection) = self.hot.pop_front() {
                 return Found::Alone(connection, due);
             }
         }
         let until_due = due.map(|due| due.saturating_duration_since(now));
-        Found::Nothing(if state.hot.is_empty() { until_due } else { Some(SHORTEST) })
+        Found::Nothing(if self.hot.is_empty() { until_due } else { Some(SHORTEST) })
     }
 
     /// Puts a connection where it waits for its client or, without being looked at, for a block.
-    fn park(self: &Arc<Shard>, state: &mut State, mut connection: Box<Connection>, shared: &Shared, now: Instant) {
+    fn park(&mut self, mut connection: Box<Connection>, shard: &Arc<Shard>, shared: &Shared, now: Instant) {
         connection.rest(shared);
-        if let Some(receiver) = connection.receiver() {
-            let place = state.free.pop().unwrap_or_else(|| {
-                state.streams.push(None);
-                state.streams.len() - 1
-            });
-            let must_wait = receiver.wait(self, place);
-            match state.streams.get_mut(place) {
-                Some(free) if must_wait => *free = Some(connection),
-                _ => {
-                    state.free.push(place);
-                    state.hot.push_back(connection);
+        self.parked = self.parked.wrapping_add(1);
+        match connection.receiver().map(|receiver| receiver.wait(shard, self.parked)) {
+            Some(true) => drop(self.streams.insert(self.parked, connection)),
+            // A block has come meanwhile.
+            Some(false) => self.hot.push_back(connection),
+            None => {
+                let longest = proportional(LONGEST_EACH, self.cold.len(), LONGEST);
+                let quiet = now.saturating_duration_since(connection.since);
+                let interval = (quiet / 16).clamp(SHORTEST, longest);
+                let mut due = now + interval;
+                if interval >= TOGETHER {
+                    // One waking serves many: it waits for the next that is due soon after.
+                    let soon = self.cold.range((due, 0)..(due + TOGETHER, 0)).next();
+                    due = soon.map_or(due, |((soon, _), _)| *soon);
                 }
+                if connection.deadline > now {
+                    due = due.min(connection.deadline);
+                }
+                self.cold.insert((due, self.parked), connection);
             }
-            return;
         }
-        let longest = proportional(LONGEST_EACH, state.cold.len(), LONGEST);
-        let quiet = now.saturating_duration_since(connection.since);
-        let interval = (quiet / 16).clamp(SHORTEST, longest);
-        let due = if interval < GRID { now + interval } else { state.next_on_grid(now + interval) };
-        let due = due.min(connection.deadline().max(now + SHORTEST));
-        state.cold.push(Parked { due, connection });
-    }
-}
-
-/// A block was sent for the connection at a place.
-impl Wake for Shard {
-    fn wake(&self, place: usize) {
-        let mut inbox = lock(&self.inbox);
-        inbox.awake.push(place);
-        self.ring(inbox);
-    }
-}
-
-impl State {
-    /// Puts a connection among the hot ones.
-    pub(super) fn put(&mut self, connection: Box<Connection>) {
-        self.hot.push_back(connection);
     }
 
     /// The next to look at: those that are due, then each of the hot ones once.
     fn take_next(&mut self, hot: &mut usize, now: Instant) -> Option<Box<Connection>> {
-        if self.cold.peek().is_some_and(|parked| parked.due <= now) {
-            return self.cold.pop().map(|parked| parked.connection);
+        if self.cold.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
+            return self.cold.pop_first().map(|(_, connection)| connection);
         }
         *hot = hot.checked_sub(1)?;
         self.hot.pop_front()
@@ -355,19 +278,17 @@ impl State {
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
     fn queue(&mut self, mut connection: Box<Connection>, most: usize, shared: &Shared, now: Instant) {
         connection.count_memory();
-        if connection.has_call() {
-            self.begun.push_back(connection);
-        } else {
-            let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
-            let ready = examined
-                .and_then(|()| if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) });
-            if let Err(why) = ready {
-                connection.put_off(why, shared, now);
-                return self.hot.push_back(connection);
-            }
-            connection.queued.get_or_insert(now);
-            self.ready.push_back(connection);
+        if connection.call.is_some() {
+            return self.begun.push_back(connection);
         }
+        let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
+        let room = if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) };
+        if let Err(why) = examined.and(room) {
+            connection.put_off(why, shared, now);
+            return self.hot.push_back(connection);
+        }
+        connection.queued.get_or_insert(now);
+        self.ready.push_back(connection);
     }
 
     /// Answers those that have waited for a thread for too long.
@@ -381,50 +302,20 @@ impl State {
 
     /// When a stop begins, and when its grace is over, every connection is looked at once more.
     fn note_stop(&mut self, shared: &Shared) {
-        let stop = u8::from(shared.is_stopping()) + u8::from(shared.is_over());
+        let stop = shared.stop.load(Ordering::SeqCst);
         if stop > self.stop_seen {
             self.stop_seen = stop;
-            self.hot.extend(self.cold.drain().map(|parked| parked.connection));
+            self.hot.extend(std::mem::take(&mut self.cold).into_values());
             if shared.is_over() {
-                self.free.clear();
-                self.hot.extend(self.streams.drain(..).flatten());
+                self.hot.extend(std::mem::take(&mut self.streams).into_values());
             }
         }
     }
 
-    fn next_on_grid(&self, time: Instant) -> Instant {
-        let grid = GRID.as_micros();
-        let past = time.duration_since(self.start).as_micros() % grid;
-        time + Duration::from_micros(u64::try_from(grid - past).unwrap_or(0))
-    }
-
     /// Everything that waits.
-    fn all(&self) -> impl Iterator<Item = &Connection> {
-        let cold = self.cold.iter().map(|parked| &parked.connection);
-        let streams = self.streams.iter().flatten();
-        self.hot.iter().chain(cold).chain(streams).chain(&self.ready).chain(&self.begun).map(|connection| &**connection)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.all().next().is_none()
-    }
-
-    /// Counts the waiting connections of each address.
-    pub(super) fn count_addresses(&self, counts: &mut HashMap<Option<IpAddr>, usize>) {
-        for connection in self.all() {
-            *counts.entry(connection.address()).or_default() += 1;
-        }
-    }
-
-    /// Since when the connection of an address has been waiting that has waited longest.
-    pub(super) fn oldest_of(&self, address: Option<IpAddr>) -> Option<Instant> {
-        self.all().filter(|connection| connection.address() == address).map(|connection| connection.since).min()
-    }
-
-    /// Closes the connection of an address that has been waiting since then.
-    pub(super) fn close_oldest(&mut self, address: Option<IpAddr>, since: Instant, shared: &Shared) -> bool {
-        let is_it = |connection: &Connection| connection.address() == address && connection.since == since;
-        self.close_one(Cause::ConnectionLimit, is_it, shared)
+    pub(super) fn all(&self) -> impl Iterator<Item = &Connection> {
+        let parked = self.cold.values().chain(self.streams.values());
+        self.hot.iter().chain(&self.ready).chain(&self.begun).chain(parked).map(|connection| &**connection)
     }
 
     /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
@@ -436,15 +327,16 @@ impl State {
         let _alone = lock(&shared.shedding);
         loop {
             let sum = shared.memory.load(Ordering::Relaxed);
-            let largest = self.all().map(Connection::memory).max().unwrap_or(0);
+            let largest = self.all().map(|connection| connection.memory.counted).max().unwrap_or(0);
             if sum <= shared.settings.held || largest == 0 || largest < sum / shared.places.open().max(1) {
                 return;
             }
-            self.close_one(Cause::HeldLimit, |connection| connection.memory() == largest, shared);
+            self.close_one(Cause::HeldLimit, |connection| connection.memory.counted == largest, shared);
         }
     }
 
-    fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, shared: &Shared) -> bool {
+    /// Closes the first such connection, and tells whether there is one.
+    pub(super) fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, shared: &Shared) -> bool {
         let Some(mut closed) = self.remove(is_it) else { return false };
         // A flood of connections must not become a flood of log lines: one a second.
         let now = Instant::now();
@@ -469,17 +361,11 @@ impl State {
                 return queue.remove(at);
             }
         }
-        for (place, stream) in self.streams.iter_mut().enumerate() {
-            if stream.as_deref().is_some_and(&is_it) {
-                self.free.push(place);
-                return stream.take();
-            }
+        if let Some(number) = self.streams.iter().find_map(|(number, stream)| is_it(stream).then_some(*number)) {
+            return self.streams.remove(&number);
         }
-        let mut all = std::mem::take(&mut self.cold).into_vec();
-        let found = all.iter().position(|parked| is_it(&parked.connection));
-        let removed = found.map(|at| all.swap_remove(at).connection);
-        self.cold = all.into();
-        removed
+        let key = self.cold.iter().find_map(|(key, connection)| is_it(connection).then_some(*key))?;
+        self.cold.remove(&key)
     }
 }
 
@@ -487,24 +373,3 @@ impl State {
 fn proportional(each: Duration, count: usize, (least, most): (Duration, Duration)) -> Duration {
     each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)).clamp(least, most)
 }
-
-/// The heap gives the earliest first.
-impl Ord for Parked {
-    fn cmp(&self, other: &Parked) -> Order {
-        other.due.cmp(&self.due)
-    }
-}
-
-impl PartialOrd for Parked {
-    fn partial_cmp(&self, other: &Parked) -> Option<Order> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Parked {
-    fn eq(&self, other: &Parked) -> bool {
-        self.due == other.due
-    }
-}
-
-impl Eq for Parked {}

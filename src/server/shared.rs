@@ -3,9 +3,9 @@
 //! Nothing here takes a lock on the way of a request, but for the log's own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::bounds::{Places, Seats};
 use super::buffer::Reserve;
@@ -36,8 +36,8 @@ pub(super) struct Shared {
     /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
     pub(super) held: Mutex<Vec<Arc<Mutex<Response>>>>,
     pub(super) monitor: Monitor,
-    stopping: AtomicBool,
-    over: AtomicBool,
+    /// How far a stop has come: 1 when it has begun, 2 when its grace is over.
+    pub(super) stop: AtomicU8,
 }
 
 impl Shared {
@@ -55,14 +55,14 @@ impl Shared {
             shedding: Mutex::default(),
             held: Mutex::default(),
             monitor: Monitor::default(),
-            stopping: AtomicBool::new(false),
-            over: AtomicBool::new(false),
+            stop: AtomicU8::new(0),
         }
     }
 
     /// Reports an answered request. A log that panics does not take a thread with it.
     pub(super) fn access(&self, access: &Access<'_>) {
-        self.counters.count_answer(access.bytes);
+        self.counters.served.fetch_add(1, Ordering::Relaxed);
+        self.counters.content.fetch_add(access.bytes, Ordering::Relaxed);
         catch_unwind(AssertUnwindSafe(|| self.log.access(access))).unwrap_or_else(discard_panic);
     }
 
@@ -85,21 +85,17 @@ impl Shared {
 
     /// Whether connections should end as soon as they decently can.
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        self.stop.load(Ordering::SeqCst) > 0
     }
 
     pub(super) fn begin_to_stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.stop.fetch_max(1, Ordering::SeqCst);
         self.places.notify();
     }
 
     /// Whether the grace of a stop is over, so that whatever waits for a client gives up.
     pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn end_the_grace(&self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.stop.load(Ordering::SeqCst) > 1
     }
 
     /// The value of Date, for the rare responses of the server itself.
@@ -111,4 +107,9 @@ impl Shared {
 /// Locks. A panic elsewhere does not make what is locked unusable: everything of ours stays whole at every step.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for a signal, at most for a time.
+pub(super) fn wait<'a, T>(signal: &Condvar, guard: MutexGuard<'a, T>, time: Option<Duration>) -> MutexGuard<'a, T> {
+    signal.wait_timeout(guard, time.unwrap_or(Duration::MAX)).unwrap_or_else(PoisonError::into_inner).0
 }

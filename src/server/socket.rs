@@ -9,15 +9,18 @@ use std::net::{Shutdown, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::settings::SLICE;
 use super::shared::lock;
+use crate::gateway::uninterrupted;
 
 /// What a connection reads from and writes to. Both sides of a call share it, so everything takes `&self`.
 pub(crate) struct Socket {
     stream: Stream,
-    mode: AtomicU8,
+    waits: AtomicBool,
+    /// Whether its timeouts have been set: most sockets never wait.
+    has_timeouts: AtomicBool,
 }
 
 pub(crate) enum Stream {
@@ -44,21 +47,7 @@ macro_rules! on_socket {
     };
 }
 
-/// How long a read or write may wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Not at all.
-    No,
-    /// One [`SLICE`].
-    Slice,
-}
-
 impl Socket {
-    const RETURNS: u8 = 0;
-    const WAITS: u8 = 1;
-    /// Returns at once, and its timeouts have never been set.
-    const FRESH: u8 = 2;
-
     /// Takes over an accepted socket: it returns at once, and small writes are not held back.
     pub(super) fn accepted(stream: Stream) -> io::Result<Socket> {
         on_socket!(&stream, socket => socket.set_nonblocking(true)?, Stream::Other(_) => ());
@@ -66,17 +55,18 @@ impl Socket {
             // Nagle's delay costs 44 ms where two writes follow each other. A socket that refuses it still works.
             let _ = socket.set_nodelay(true);
         }
-        Ok(Socket { stream, mode: AtomicU8::new(Socket::FRESH) })
+        Ok(Socket { stream, waits: AtomicBool::new(false), has_timeouts: AtomicBool::new(false) })
     }
 
     /// Takes over any stream.
     pub(crate) fn over(stream: impl Read + Write + Send + 'static) -> Socket {
-        Socket { stream: Stream::Other(Mutex::new(Box::new(stream))), mode: AtomicU8::new(Socket::WAITS) }
+        let stream = Stream::Other(Mutex::new(Box::new(stream)));
+        Socket { stream, waits: AtomicBool::new(true), has_timeouts: AtomicBool::new(true) }
     }
 
     /// Reads what is there. `WouldBlock` and `TimedOut` mean: nothing yet.
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        retry(|| {
+        uninterrupted(|| {
             on_socket!(&self.stream, socket => { let mut socket = socket; socket.read(buffer) },
             // No stream of somebody else's can say that it read more than there was room for.
             Stream::Other(stream) => {
@@ -88,7 +78,7 @@ impl Socket {
 
     /// Writes as much as is taken. `WouldBlock` and `TimedOut` mean: nothing taken.
     pub(super) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        retry(|| match (&self.stream, slices) {
+        uninterrupted(|| match (&self.stream, slices) {
             (Stream::Other(stream), slices) => {
                 let mut stream = lock(stream);
                 let written = stream.write_vectored(slices).map_err(past_its_own_deadline)?;
@@ -112,27 +102,26 @@ impl Socket {
         })
     }
 
-    /// Chooses whether reads and writes return at once or wait for at most one slice.
-    pub(super) fn set_wait(&self, wait: Wait) -> io::Result<()> {
-        let mode = self.mode.load(Ordering::Relaxed);
-        let waits = wait == Wait::Slice;
-        if waits == (mode == Socket::WAITS) {
+    /// Chooses whether reads and writes wait, for one slice at most, or return at once.
+    pub(super) fn set_waiting(&self, waits: bool) -> io::Result<()> {
+        if waits == self.waits() {
             return Ok(());
         }
         on_socket!(&self.stream, socket => {
-            if mode == Socket::FRESH {
+            if !self.has_timeouts.load(Ordering::Relaxed) {
                 socket.set_read_timeout(Some(SLICE))?;
                 socket.set_write_timeout(Some(SLICE))?;
+                self.has_timeouts.store(true, Ordering::Relaxed);
             }
             socket.set_nonblocking(!waits)?;
-            self.mode.store(if waits { Socket::WAITS } else { Socket::RETURNS }, Ordering::Relaxed);
+            self.waits.store(waits, Ordering::Relaxed);
         }, Stream::Other(_) => ());
         Ok(())
     }
 
     /// Whether reads and writes may wait.
     pub(super) fn waits(&self) -> bool {
-        self.mode.load(Ordering::Relaxed) == Socket::WAITS
+        self.waits.load(Ordering::Relaxed)
     }
 
     /// Ends one or both directions, and tells whether this stream can. Errors are ignored: the peer may have been first.
@@ -149,13 +138,4 @@ pub(super) fn is_not_yet(error: &io::Error) -> bool {
 /// A stream with a deadline of its own, which has passed, is not asked again.
 fn past_its_own_deadline(error: io::Error) -> io::Error {
     if is_not_yet(&error) { io::Error::new(io::ErrorKind::ConnectionAborted, error) } else { error }
-}
-
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::cause::Cause;
 
 /// What a server does at the moment and has done since it started.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections that are open.
@@ -30,7 +30,7 @@ pub struct Stats {
     pub content: u64,
     /// Request fields dropped because of an underscore in their name.
     pub fields_dropped: u64,
-    causes: [u64; Cause::ALL.len()],
+    causes: Counts<u64>,
 }
 
 impl Stats {
@@ -44,31 +44,36 @@ impl Stats {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn count(&self, cause: Cause) -> u64 {
-        cause.index().and_then(|index| self.causes.get(index)).copied().unwrap_or_default()
+        self.causes.of(cause).copied().unwrap_or_default()
     }
 
     /// The causes that were reported, each with how often.
     pub fn causes(&self) -> impl Iterator<Item = (Cause, u64)> {
-        Cause::ALL.iter().copied().zip(self.causes).filter(|(_, count)| *count > 0)
+        Cause::ALL.iter().copied().zip(self.causes.0).filter(|(_, count)| *count > 0)
     }
 }
 
-/// Counts and the causes that were met, by name.
-impl fmt::Debug for Stats {
+/// One count for each cause, in the order of [`Cause::ALL`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Counts<T>([T; Cause::ALL.len()]);
+
+impl<T> Counts<T> {
+    fn of(&self, cause: Cause) -> Option<&T> {
+        self.0.get(cause.index()?)
+    }
+}
+
+/// The causes that were met, by name.
+impl fmt::Debug for Counts<u64> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let causes: Vec<_> = self.causes().map(|(cause, count)| (cause.name(), count)).collect();
-        f.debug_struct("Stats")
-            .field("open", &self.open)
-            .field("parked", &self.parked)
-            .field("queued", &self.queued)
-            .field("busy", &self.busy)
-            .field("accepted", &self.accepted)
-            .field("served", &self.served)
-            .field("refused", &self.refused)
-            .field("content", &self.content)
-            .field("fields_dropped", &self.fields_dropped)
-            .field("causes", &causes)
-            .finish()
+        let met = Cause::ALL.iter().zip(self.0).filter(|(_, count)| *count > 0);
+        f.debug_list().entries(met.map(|(cause, count)| (cause.name(), count))).finish()
+    }
+}
+
+impl Default for Counts<AtomicU64> {
+    fn default() -> Self {
+        Counts([const { AtomicU64::new(0) }; Cause::ALL.len()])
     }
 }
 
@@ -81,34 +86,10 @@ pub(super) struct Counters {
     pub(super) content: AtomicU64,
     pub(super) fields_dropped: AtomicU64,
     pub(super) busy: AtomicUsize,
-    causes: Causes,
-}
-
-/// One counter for each cause, in the order of [`Cause::ALL`].
-struct Causes([AtomicU64; Cause::ALL.len()]);
-
-impl Default for Causes {
-    fn default() -> Causes {
-        Causes([const { AtomicU64::new(0) }; Cause::ALL.len()])
-    }
-}
-
-/// A thread that works with a connection.
-pub(super) struct Busy<'a>(&'a AtomicUsize);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
+    causes: Counts<AtomicU64>,
 }
 
 impl Counters {
-    /// Counts a thread as busy for as long as the value lives.
-    pub(super) fn busy(&self) -> Busy<'_> {
-        self.busy.fetch_add(1, Ordering::SeqCst);
-        Busy(&self.busy)
-    }
-
     /// What was counted, with what is known elsewhere.
     pub(super) fn read(&self, open: usize, parked: usize, queued: usize) -> Stats {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -122,15 +103,13 @@ impl Counters {
             refused: now(&self.refused),
             content: now(&self.content),
             fields_dropped: now(&self.fields_dropped),
-            causes: std::array::from_fn(|index| self.causes.0.get(index).map_or(0, now)),
+            causes: Counts(self.causes.0.each_ref().map(now)),
         }
     }
 
     /// Counts a cause.
     pub(super) fn note(&self, cause: Cause) {
-        if let Some(count) = cause.index().and_then(|index| self.causes.0.get(index)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.causes.of(cause).map(|count| count.fetch_add(1, Ordering::Relaxed));
     }
 
     pub(super) fn count(&self, cause: Cause) {
@@ -145,10 +124,5 @@ impl Counters {
         if dropped > 0 {
             self.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
         }
-    }
-
-    pub(super) fn count_answer(&self, content: u64) {
-        self.served.fetch_add(1, Ordering::Relaxed);
-        self.content.fetch_add(content, Ordering::Relaxed);
     }
 }

@@ -10,7 +10,9 @@ use doorway::Door;
 use crate::behind::Behind;
 use crate::doors;
 use crate::options::{Colour, Format, Options};
-use crate::values::{WITH_PAGE, host_of, page_of, placed, prefix_of, seconds_of, size_of, type_of};
+use crate::values::{
+    error_page_of, field_of, host_of, page_of, placed, prefix_of, seconds_of, size_of, type_of, up_to,
+};
 
 /// What one flag is.
 pub struct Flag {
@@ -87,11 +89,6 @@ fn add_door(options: &mut Options, door: Door, address: &str) -> Result<(), Stri
 fn add_behind(options: &mut Options, read: Result<(String, Behind), String>) -> Result<(), String> {
     options.behind.push(read?);
     Ok(())
-}
-
-fn up_to(text: &str, most: usize, what: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    number.ok_or_else(|| format!("{what} are a number from 1 to {most}"))
 }
 
 use Apply::{Ask, Set, Take};
@@ -234,12 +231,7 @@ pub const FLAGS: &[Flag] = &[
         File("FILE"),
         "page for 404; or 403=, 405=, 412=, 416=, 503=FILE",
         Take(|options, text| {
-            let (status, file) = match text.split_once('=') {
-                Some((status, file)) => (status.parse().ok().filter(|status| WITH_PAGE.contains(status)), file),
-                None => (Some(404), text),
-            };
-            let status = status.ok_or("a page is for 403, 404, 405, 412, 416 or 503")?;
-            options.error_pages.push((status, page_of(file)?));
+            options.error_pages.push(error_page_of(text)?);
             Ok(())
         }),
     ),
@@ -342,14 +334,7 @@ pub const FLAGS: &[Flag] = &[
         Text("'K: V'"),
         "a field for every response; may be repeated",
         Take(|options, text| {
-            let (name, value) = text.split_once(':').ok_or("a field is 'Name: value'")?;
-            let mut one = doorway::Headers::new();
-            one.add(name, value.trim());
-            one.check().map_err(|(cause, _)| format!("no response can have that:{}", cause.sentence()))?;
-            if one.contains("Content-Length") {
-                return Err("the length is the server's".into());
-            }
-            options.headers.extend(&one);
+            options.headers.extend(&field_of(text)?);
             Ok(())
         }),
     ),

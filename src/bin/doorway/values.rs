@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use doorway::Headers;
+
 /// `/docs=folder` as `/docs` and the rest.
 pub fn placed<'text>(text: &'text str, example: &str) -> Result<(String, &'text str), String> {
     let (prefix, rest) = text.split_once('=').ok_or_else(|| format!("write it as {example}"))?;
@@ -21,7 +23,7 @@ pub fn prefix_of(text: &str) -> Result<String, String> {
 }
 
 /// The errors that a folder answers, so that a page for another one would never be seen.
-pub const WITH_PAGE: &[u16] = &[403, 404, 405, 412, 416, 503];
+const WITH_PAGE: &[u16] = &[403, 404, 405, 412, 416, 503];
 
 /// The name of a page as the folder serves it: nothing that leads out of it, which would be accepted and never sent.
 pub fn page_of(text: &str) -> Result<String, String> {
@@ -30,6 +32,34 @@ pub fn page_of(text: &str) -> Result<String, String> {
         true => Err("write its path from the folder that is served on, with / and without ..".into()),
         false => Ok(text.to_owned()),
     }
+}
+
+/// `404.html`, or `503=oops.html` for another error.
+pub fn error_page_of(text: &str) -> Result<(u16, String), String> {
+    let (status, file) = match text.split_once('=') {
+        Some((status, file)) => (status.parse().ok().filter(|status| WITH_PAGE.contains(status)), file),
+        None => (Some(404), text),
+    };
+    let status = status.ok_or("a page is for 403, 404, 405, 412, 416 or 503")?;
+    Ok((status, page_of(file)?))
+}
+
+/// `Name: value` as a field that a response can have.
+pub fn field_of(text: &str) -> Result<Headers, String> {
+    let (name, value) = text.split_once(':').ok_or("a field is 'Name: value'")?;
+    let mut one = Headers::new();
+    one.add(name, value.trim());
+    one.check().map_err(|(cause, _)| format!("no response can have that:{}", cause.sentence()))?;
+    match one.contains("Content-Length") {
+        true => Err("the length is the server's".into()),
+        false => Ok(one),
+    }
+}
+
+/// A number of something, from 1 on.
+pub fn up_to(text: &str, most: usize, what: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| format!("{what} are a number from 1 to {most}"))
 }
 
 /// A time in whole seconds; 0 for as long as it takes, which is a year here: no clock has to count further.
@@ -57,7 +87,7 @@ pub fn type_of(text: &str) -> Result<(String, String), String> {
     let (extension, content_type) = text.split_once('=').ok_or("write it as EXT=TYPE: glsl=text/plain")?;
     let is_end = |text: &str| !text.is_empty() && !text.contains(['/', '\\', '.']);
     let is_type = content_type.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
-    let is_value = doorway::Headers::from(&[("Content-Type", content_type)]).check().is_ok();
+    let is_value = Headers::from(&[("Content-Type", content_type)]).check().is_ok();
     match is_end(extension.trim_start_matches('.')) && is_type && is_value {
         true => Ok((extension.to_owned(), content_type.to_owned())),
         false => {

@@ -38,7 +38,7 @@ const MAX_HEAD: usize = 4 * MAX_PARAMS;
 #[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
 impl Door {
     /// FastCGI, for nginx (`fastcgi_pass`), lighttpd, and servers that start their applications.
-    pub const FastCgi: Door = Door::new("fastcgi", &FastCgi);
+    pub const FastCgi: Door = Door { name: "fastcgi", protocol: &FastCgi };
 }
 
 impl Protocol for FastCgi {

@@ -7,7 +7,7 @@
 //! With a `Lint` on both sides of middleware, the outer one lays an [`Inside`] into the environ. The inner one reads there what was
 //! wrong before, and notes what it has found, so that the outer one knows what the middleware has done itself.
 
-use std::io::{self, Read};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -164,15 +164,6 @@ impl Watch {
             (Kind::Blocks(blocks), _) => {
                 watch.returned(1);
                 Kind::Blocks(Box::new(Looked { blocks, watch: looking }))
-            }
-            (Kind::Reader(reader), _) => {
-                watch.returned(1);
-                Kind::Reader(Box::new(LookedReader { reader, watch: looking }))
-            }
-            // A pipe: sent like any other reader.
-            (Kind::File(file), None) => {
-                watch.returned(1);
-                Kind::Reader(Box::new(LookedReader { reader: Box::new(file), watch: looking }))
             }
             (form, known) => {
                 watch.returned(u64::from(!matches!(form, Kind::Empty)));
@@ -412,24 +403,6 @@ impl Iterator for Looked {
             None => self.watch.ended(),
         }
         block
-    }
-}
-
-/// A reader, each read of which becomes a block.
-struct LookedReader {
-    reader: Box<dyn Read + Send>,
-    watch: Arc<Watch>,
-}
-
-impl Read for LookedReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = self.reader.read(buffer);
-        match result {
-            Ok(0) => self.watch.ended(),
-            Ok(length) => self.watch.block(length),
-            Err(_) => {}
-        }
-        result
     }
 }
 
