@@ -17,14 +17,29 @@
 //! No dependency, no `unsafe`, no async, no macros. An application is a blocking function; a fixed pool of threads calls it. A thread is
 //! held by an application that runs, never by a client that waits: idle, slow and lingering connections cost memory, not threads.
 //!
-//! # Where to begin
-//! - An application: [`Environ`] says what was asked, [`StartResponse`] begins the answer, [`Body`] is the answer.
-//! - Middleware: a function that takes an [`Application`] and gives another; it may clone and edit the [`Environ`], look at the head with
-//!   [`StartResponse::on_start`], and change a body with [`Body::map_blocks`].
-//! - A server: [`Server`] serves on sockets, in the background as a [`Handle`]; [`serve_connection`] serves one stream of any kind.
-//! - A front server: HTTP, uwsgi, SCGI or FastCGI by [`Server::door`], CGI by [`Server::serve_cgi`], for the same application.
-//! - A test: [`testing`] calls an application without a socket.
-//! - Everything refused or cut has a numbered [`Cause`], which stands in the log.
+//! # What do you want to do?
+//!
+//! | | |
+//! |---|---|
+//! | read what was asked | [`Environ::method`], [`Environ::path`], [`Environ::query_value`], [`Environ::header`], [`Environ::cookie`] |
+//! | read a form | [`Environ::form`]; with files: [`multipart::Parts`] |
+//! | read any other content | [`Environ::content`] when it is small, [`Environ::input`] as it arrives |
+//! | answer a page, text, JSON, a redirect | [`Response`], made an application by [`simple`]; [`escape_html`], [`json_string`] |
+//! | set a cookie, open a session | [`SetCookie`], [`random_token`] |
+//! | send a file, or a folder of them | [`Body`] is made from a `File`; [`app::Files`] |
+//! | stream | [`Body::blocks`], [`Body::reader`] |
+//! | say that something went wrong | return an `Err`: it is logged and answered 500, or as its [`Cause`] says |
+//! | do the same for every request | [`middleware`], or a function that calls [`Application::call`]; the whole response in hand: [`Response::of`] |
+//! | keep other sites away from a tool of your own | [`middleware::local_only`] |
+//! | test it | [`testing::Request`], without a socket |
+//! | serve it | [`Server::bind`] and [`Server::serve`], in the background [`Server::spawn`]; one request: [`Server::handle_one`] |
+//! | bound it | [`Settings`], by [`Server::configure`] |
+//! | deploy it | [`Server::door`] for uwsgi, SCGI and FastCGI, [`Server::serve_cgi`], [`Server::inherited`]; [`middleware::TrustProxy`] behind a front server |
+//! | bring a stream of your own (TLS, a serial line) | [`serve_connection`] |
+//! | know why a request was refused | the numbered [`Cause`] in the log |
+//!
+//! `docs/guide.md` goes the way from a socket that answers to a running site. Three objects carry everything: [`Environ`] says what was asked,
+//! [`StartResponse`] begins the answer, [`Body`] is the answer.
 //!
 //! # The house
 //! ```text
@@ -152,3 +167,11 @@ pub const VERSION: &str = "0.1.0";
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/front-servers.md")]
+struct FrontServers;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/small-systems.md")]
+struct SmallSystems;

@@ -1,7 +1,7 @@
-//! docs/guide.md, done as it says: every program is compiled, started, asked with the commands below it, and must print what stands there.
+//! docs/guide.md and docs/from-tiny-http.md, done as they say: every program is compiled, started, asked with the commands below it, and must print what stands there.
 //!
 //! A block `rust` is a program. `sh` behind it are commands for while it runs, `text` behind those is what they print; `text` right behind a program is
-//! what it prints itself. A block `rust,compile_fail,E...` fails with that error, and the compiler says the lines of the `text` behind it.
+//! what it prints itself. A block `rust,compile_fail,E...` fails with that error, and the compiler says the lines of the `text` behind it. `rust,ignore` is a program of another library.
 
 mod support;
 
@@ -64,20 +64,36 @@ const UNTIL_IT_LISTENS: &str = "curl() {
 
 /// What the commands print while the program runs.
 fn asked(program: &Path, commands: &str, port: u16) -> String {
-    let _running = Running(Command::new(program).stderr(Stdio::null()).spawn().unwrap());
+    let folder = program.parent().unwrap();
+    let _running = Running(Command::new(program).current_dir(folder).stderr(Stdio::null()).spawn().unwrap());
     let commands = commands.replace("127.0.0.1:8000", &format!("127.0.0.1:{port}"));
-    printed(Command::new("sh").arg("-ec").arg(format!("{UNTIL_IT_LISTENS}{commands}")))
+    printed(Command::new("sh").arg("-ec").arg(format!("{UNTIL_IT_LISTENS}{commands}")).current_dir(folder))
 }
 
 #[test]
 fn every_program_of_the_guide_compiles_runs_and_answers_as_it_says_there() {
-    let Some(library) = library() else { return };
+    if let Some((programs, mistakes)) = done("guide") {
+        assert!(programs >= 10 && mistakes >= 5, "{programs} programs, {mistakes} mistakes");
+    }
+}
+
+#[test]
+fn every_program_for_those_who_come_from_tiny_http_does_what_theirs_did() {
+    if let Some((programs, _)) = done("from-tiny-http") {
+        assert!(programs >= 6, "{programs} programs");
+    }
+}
+
+/// Does everything that a page says; gives the number of programs and of mistakes, or `None`, with a word about it, without a compiler.
+fn done(name: &str) -> Option<(usize, usize)> {
+    let library = library()?;
     let has_curl = Command::new("curl").arg("--version").output().is_ok();
     if !has_curl {
         println!("skipped: curl is not installed, so the programs are compiled and not asked");
     }
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/guide.md")).unwrap();
-    let folder = std::env::temp_dir().join(format!("doorway-guide-{}", std::process::id()));
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(name).with_extension("md");
+    let page = fs::read_to_string(page).unwrap();
+    let folder = std::env::temp_dir().join(format!("doorway-{name}-{}", std::process::id()));
     let blocks = blocks(&page);
     let mut rest = &blocks[..];
     let (mut programs, mut mistakes) = (0, 0);
@@ -85,7 +101,7 @@ fn every_program_of_the_guide_compiles_runs_and_answers_as_it_says_there() {
         let port = free_port();
         rest = match (&**language, behind) {
             ("rust", [(sh, commands), (printed, expected), behind @ ..]) if sh == "sh" && printed == "text" => {
-                let Some(program) = program(&library, &folder, programs, text, port) else { return };
+                let program = program(&library, &folder, programs, text, port)?;
                 if has_curl {
                     assert_eq!(asked(&program, commands, port), *expected, "{text}\n{commands}");
                 }
@@ -93,7 +109,7 @@ fn every_program_of_the_guide_compiles_runs_and_answers_as_it_says_there() {
                 behind
             }
             ("rust", [(kind, expected), behind @ ..]) if kind == "text" => {
-                let Some(program) = program(&library, &folder, programs, text, port) else { return };
+                let program = program(&library, &folder, programs, text, port)?;
                 assert_eq!(printed(&mut Command::new(program)), *expected, "{text}");
                 programs += 1;
                 behind
@@ -103,7 +119,7 @@ fn every_program_of_the_guide_compiles_runs_and_answers_as_it_says_there() {
             {
                 let number = language.rsplit(',').next().unwrap();
                 let errors = match compile(&library, &folder.join("mistake"), text, true) {
-                    None => return,
+                    None => return None,
                     Some(Compiled::Program(_)) => panic!("it compiles:\n{text}"),
                     Some(Compiled::Errors(errors)) => errors,
                 };
@@ -112,11 +128,12 @@ fn every_program_of_the_guide_compiles_runs_and_answers_as_it_says_there() {
                 mistakes += 1;
                 behind
             }
+            ("rust,ignore", behind) => behind,
             _ => panic!("a block of {language:?} that nobody runs:\n{text}"),
         };
     }
     fs::remove_dir_all(&folder).unwrap();
-    assert!(programs >= 10 && mistakes >= 5, "{programs} programs, {mistakes} mistakes");
+    Some((programs, mistakes))
 }
 
 #[test]

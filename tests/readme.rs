@@ -1,7 +1,7 @@
-//! Holds the README to its word: its code compiles, its commands run, its tables say what is so.
+//! Holds the README, and the pages that it sends to, to their word: code compiles, commands run, tables say what is so, links lead somewhere.
 //!
-//! Code is compiled by the doc tests of `lib.rs`, which include the README. A command is run here, or it stands in a table here
-//! with the place where it is run; one that does neither fails.
+//! Code is compiled by the doc tests of `lib.rs`, which include the README and two more pages; `guide.rs` runs the programs of the others. A command is run
+//! here, or it stands in a table here with the place where it is run; one that does neither fails.
 
 use std::fs;
 use std::path::Path;
@@ -15,14 +15,6 @@ const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("cargo run --release", ".ci/run", "'cargo run --release' readme_run"),
     ("cargo run --release -- --demo", ".ci/run", "cargo run --release --offline -- --demo"),
     ("cargo test", ".ci/run", "cargo test"),
-    (
-        "cargo test --test http_rules --test connection --test exchange --test pipelining --test response_side",
-        ".ci/run",
-        "cargo test --offline --no-fail-fast",
-    ),
-    ("cargo test --release --test randomised", ".ci/run", "cargo test --offline --release --test randomised"),
-    ("cargo test --test others --test fuzzed", ".ci/run", "cargo test --offline --no-fail-fast"),
-    ("cargo test --test limits", ".ci/run", "cargo test --offline --no-fail-fast"),
     ("cp -r ../doorway/src src/doorway", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
     ("rm -r src/doorway/bin", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
     ("mv src/doorway/lib.rs src/doorway/mod.rs", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
@@ -57,7 +49,12 @@ fn blocks(text: &str) -> Vec<(String, Vec<String>)> {
 #[test]
 fn every_block_of_code_is_compiled() {
     let lib = read("src/lib.rs");
-    assert!(lib.contains("include_str!(\"../README.md\")"), "lib.rs does not include the README in its doc tests");
+    for page in ["README.md", "docs/front-servers.md", "docs/small-systems.md"] {
+        assert!(
+            lib.contains(&format!("include_str!(\"../{page}\")")),
+            "lib.rs does not include {page} in its doc tests"
+        );
+    }
     let blocks = blocks(&read("README.md"));
     assert!(blocks.iter().filter(|(language, _)| language.starts_with("rust")).count() >= 3);
     for (language, block) in blocks {
@@ -70,18 +67,18 @@ fn every_block_of_code_is_compiled() {
 fn the_help_of_the_command_is_the_one_it_prints() {
     let output = Command::new(env!("CARGO_BIN_EXE_doorway")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
-    let blocks = blocks(&read("README.md"));
+    let blocks = blocks(&read("docs/command.md"));
     let text: Vec<_> = blocks.iter().filter(|(language, _)| language == "text").collect();
     assert_eq!(text.len(), 1);
-    assert!(text[0].1 == help.lines().collect::<Vec<_>>(), "README.md should have this block:\n```text\n{help}```");
+    assert!(text[0].1 == help.lines().collect::<Vec<_>>(), "docs/command.md should have:\n```text\n{help}```");
 }
 
 #[test]
 fn every_command_works() {
     let handle = Server::bind("127.0.0.1:0").unwrap().spawn(app::demo).unwrap();
-    let readme = blocks(&read("README.md"));
+    let pages = [blocks(&read("README.md")), blocks(&read("docs/vendoring.md"))].concat();
     let commands: Vec<&String> =
-        readme.iter().filter(|(language, _)| language == "sh").flat_map(|(_, lines)| lines).collect();
+        pages.iter().filter(|(language, _)| language == "sh").flat_map(|(_, lines)| lines).collect();
     assert!(commands.len() > 5, "{commands:?}");
     for command in commands {
         if let Some((_, file, part)) = RUN_ELSEWHERE.iter().find(|(other, _, _)| other == command) {
@@ -180,17 +177,17 @@ fn table(file: &str) -> Vec<String> {
 
 #[test]
 fn the_limits_are_those_of_the_library() {
-    let (rows, limits) = (table("README.md"), limits());
+    let (rows, limits) = (table("SECURITY.md"), limits());
     assert_eq!(rows.len(), limits.len());
     for (row, (names, default)) in rows.iter().zip(limits) {
         assert!(row.starts_with(&format!("| {names} | {default} | ")), "{row}\nis not\n| {names} | {default} |");
     }
-    assert_eq!(rows, table("SECURITY.md"));
+    assert!(table("README.md").is_empty(), "the limits stand once");
 }
 
 #[test]
 fn the_answers_to_a_breach_are_those_of_the_library() {
-    let rows = table("README.md");
+    let rows = table("SECURITY.md");
     for (name, cause) in [
         ("queue", Cause::QueueFull),
         ("queue_timeout", Cause::QueueTimeout),
@@ -211,7 +208,7 @@ fn the_answers_to_a_breach_are_those_of_the_library() {
 
 #[test]
 fn every_setting_that_bounds_something_has_a_row() {
-    let (rows, settings) = (table("README.md").concat(), read("src/server/settings.rs"));
+    let (rows, settings) = (table("SECURITY.md").concat(), read("src/server/settings.rs"));
     let structure = settings.split("pub struct Settings {").nth(1).unwrap().split("\n}").next().unwrap();
     let names = structure.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next());
     for name in names {
@@ -221,9 +218,8 @@ fn every_setting_that_bounds_something_has_a_row() {
 
 #[test]
 fn the_examples_are_those_that_are_there() {
-    let readme = read("README.md");
-    let section = readme.split("\n## Examples\n").nth(1).unwrap().split("\n## ").next().unwrap();
-    let mut listed: Vec<_> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let page = read("examples/README.md");
+    let mut listed: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     listed.sort_unstable();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut there: Vec<_> = fs::read_dir(folder)
@@ -235,7 +231,7 @@ fn the_examples_are_those_that_are_there() {
 }
 
 #[test]
-fn the_oldest_compiler_and_every_link_are_right() {
+fn the_oldest_compiler_and_the_licence_are_right() {
     let (readme, manifest) = (read("README.md"), read("Cargo.toml"));
     let value = |key: &str| {
         let line = manifest.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = \""));
@@ -243,9 +239,59 @@ fn the_oldest_compiler_and_every_link_are_right() {
     };
     assert!(readme.contains(&format!("Rust {}, edition {}.", value("rust-version"), value("edition"))));
     assert!(readme.contains(&format!("The licence is {};", value("license"))));
-    for file in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
-        for link in read(file).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{file}: {link}");
+}
+
+#[test]
+fn the_readme_is_read_in_a_few_minutes() {
+    let words = read("README.md").split_whitespace().count();
+    assert!(words <= 1_300, "{words} words");
+}
+
+/// Every page of the repository, by its path from the root.
+fn pages() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let in_folder = |folder: &str| {
+        let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = entries.filter_map(|name| name.to_str().map(str::to_owned)).filter(|name| name.ends_with(".md"));
+        names.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect::<Vec<_>>()
+    };
+    ["", "docs", "examples", "benches"].iter().flat_map(|folder| in_folder(folder)).collect()
+}
+
+/// The anchors of a page: its headings in lower case, with hyphens for spaces and without punctuation.
+fn anchors(page: &str) -> Vec<String> {
+    let headings =
+        page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_start_matches('#').trim());
+    headings
+        .map(|heading| {
+            let kept = heading.to_lowercase().replace(' ', "-");
+            kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_link_of_every_page_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut links = 0;
+    for page in pages() {
+        let text = read(&page);
+        let folder = Path::new(&page).parent().unwrap();
+        // Code may look like a link.
+        let prose: String = text.split("```").step_by(2).collect();
+        for link in prose.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            links += 1;
+            if link.starts_with("https://") || link.starts_with("http://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
+            let place = if path.is_empty() { page.clone().into() } else { folder.join(path) };
+            assert!(root.join(&place).exists(), "{page}: {link}");
+            if let Some(anchor) = anchor {
+                let there = anchors(&fs::read_to_string(root.join(&place)).unwrap());
+                assert!(there.iter().any(|other| other == anchor), "{page}: {link} is none of {there:?}");
+            }
         }
     }
+    assert!(links > 40, "{links} links");
 }

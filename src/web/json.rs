@@ -11,7 +11,7 @@ use std::fmt::Write;
 /// let title = "\"R&D\"\n";
 /// let response = Response::json(format!("{{\"title\":{}}}", json_string(title)));
 /// assert_eq!(json_string(title), r#""\"R\u0026D\"\u000a""#);
-/// # assert_eq!(response.body.known_len(), Some(33));
+/// # assert_eq!(response.body.known_len(), Some(30));
 /// ```
 pub fn json_string(text: &str) -> String {
     let mut json = String::with_capacity(text.len() + 2);
