@@ -261,8 +261,8 @@ causes! {
 }
 
 impl Cause {
-    /// The cause that an error is, or carries: `io::Error::new(kind, cause)`. A server answers an application's error with the status of the
-    /// cause in it.
+    /// The cause that an error is, or carries: `io::Error::new(kind, cause)`, or one that has it for its source. A server answers an
+    /// application's error with the status of the cause in it.
     ///
     /// ```
     /// use std::io;
@@ -273,11 +273,20 @@ impl Cause {
     /// assert_eq!(Cause::of(&io::Error::other("the disk is full")), None);
     /// ```
     pub fn of(error: &(dyn Error + 'static)) -> Option<Cause> {
-        let carried: Option<&(dyn Error + 'static)> = match error.downcast_ref::<io::Error>() {
-            Some(error) => error.get_ref().map(|inner| inner as _),
-            None => None,
-        };
-        carried.unwrap_or(error).downcast_ref().copied()
+        let mut next = Some(error);
+        // An error that is its own source is no reason to search for ever.
+        for _ in 0..16 {
+            let error = next?;
+            if let Some(cause) = error.downcast_ref::<Cause>() {
+                return Some(*cause);
+            }
+            next = match error.downcast_ref::<io::Error>() {
+                // Its source would be that of the error in it.
+                Some(outer) => outer.get_ref().map(|inner| inner as _),
+                None => error.source(),
+            };
+        }
+        None
     }
 }
 

@@ -29,10 +29,10 @@ impl Failure {
 
     /// An error of the application's. Some carry a cause that a client is told: that of an upstream, or of content over a limit.
     pub(super) fn of_error(error: &(dyn Error + Send + Sync + 'static), otherwise: Cause) -> Failure {
-        let own = Cause::of(error).filter(|cause| cause.status().is_some());
-        // Its `Display` may panic as everything of the application's may.
-        let detail = catch_unwind(AssertUnwindSafe(|| error.to_string())).unwrap_or_else(panic_text);
-        Failure { cause: own.unwrap_or(otherwise), detail }
+        // What it says of itself may panic as everything of the application's may.
+        let said = catch_unwind(AssertUnwindSafe(|| (Cause::of(error), error.to_string())));
+        let (own, detail) = said.unwrap_or_else(|panic| (None, panic_text(panic)));
+        Failure { cause: own.filter(|cause| cause.status().is_some()).unwrap_or(otherwise), detail }
     }
 
     /// An error that came instead of a block.
