@@ -136,6 +136,11 @@ impl Connection {
                 Phase::Draining { most } => self.drain(most, shared, now),
                 Phase::Lingering { most } => self.linger(most, now, scratch),
             };
+            if step == Some(Step::End) {
+                // Its memory is used for the next connection.
+                self.buffer.consume(self.buffer.len());
+                self.buffer.release(&shared.reserve);
+            }
             if let Some(step) = step {
                 return step;
             }
