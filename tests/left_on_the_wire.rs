@@ -67,8 +67,7 @@ fn to_miser(door: Door, pieces: &[&[u8]], most: usize, application: impl Applica
     let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
     let client = Miser { pieces, out: Arc::clone(&out), most, calls: 0 };
     Server::unbound().door(door).log(Collected::default()).serve_connection(client, application);
-    let out = std::mem::take(&mut *locked(&out));
-    out
+    std::mem::take(&mut *locked(&out))
 }
 
 // ------------------------------------------------------------------------------------------------- what is sent is whole
