@@ -114,7 +114,7 @@
 //! | response head | status line, Date, Server | status line | `Status:` | `Status:` | `Status:` |
 //! | response of unknown length | chunked | end of the connection | same | records | end of the stream |
 //! | connection stays | yes | no | no | as the front server asks | no |
-//! | a response that fails half-way is visible | yes | with a length | with a length | with a length, or no END_REQUEST | with a length |
+//! | a response that fails half-way is visible | yes, but with a length to HTTP/1.0 | with a length | with a length | with a length, or no END_REQUEST | with a length |
 //!
 //! # What doorway is not
 //! No TLS, no HTTP/2, no WebSockets, no async, no routing: a front server does the first two, an application the last. Of the system,

@@ -39,7 +39,7 @@ impl Protocol for Cgi {
         }
     }
 
-    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {
         let (variables, _) = split(bytes)?;
         Some(addressee(Door::Cgi, block(variables)))
     }

@@ -32,9 +32,9 @@ impl Protocol for Http {
         policy.head.head
     }
 
-    /// A stray empty line behind a request is the beginning of none (RFC 9112 section 2.2).
+    /// As many empty lines as may stand before a request are the beginning of none (RFC 9112 section 2.2).
     fn has_begun(&self, bytes: &[u8]) -> bool {
-        bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+        !b"\r\n\r\n\r".starts_with(bytes)
     }
 
     fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool {
@@ -69,7 +69,7 @@ impl Protocol for Http {
     }
 
     /// Whatever is wrong with it, a client of HTTP reads a status.
-    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {
         // Only what the parser skips may stand before it: bytes behind the fault have no say.
         let is_head = [&b"HEAD "[..], b"\r\nHEAD ", b"\r\n\r\nHEAD "].iter().any(|start| bytes.starts_with(start));
         Some(Facts { is_head, ..Facts::default() })

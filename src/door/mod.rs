@@ -55,8 +55,9 @@ pub(crate) trait Protocol: Sync {
     /// Reads what has arrived as a request.
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf>;
 
-    /// Whom a refusal of these bytes answers, or nothing where no answer would be understood.
-    fn addressee(&self, bytes: &[u8]) -> Option<Facts>;
+    /// Whom a refusal of these bytes answers, or nothing where no answer would be understood. Whether they are the first of their connection
+    /// matters where it stays.
+    fn addressee(&self, bytes: &[u8], is_first: bool) -> Option<Facts>;
 
     /// What was asked for, on one line for a log, as far as it has arrived; at most 200 bytes, escaped when shown.
     fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]>;
@@ -131,6 +132,8 @@ pub(crate) struct Policy {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) head: head::Progress,
+    /// Bytes that were there when it was last asked what they are.
+    pub(crate) seen: usize,
     /// Bytes of whole records, and the request that has begun in them.
     pub(crate) searched: usize,
     pub(crate) id: u16,
@@ -139,6 +142,8 @@ pub(crate) struct Progress {
 /// Room for what is found in a head, used again so that reading one allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
+    /// Whether the bytes are the first of their connection.
+    pub(crate) is_first: bool,
     pub(crate) spans: Spans,
     /// Variables that came in pieces, put together.
     pub(crate) params: Vec<u8>,

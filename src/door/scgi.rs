@@ -60,9 +60,9 @@ impl Protocol for Scgi {
         }
     }
 
-    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {
         if mistaken::is_http(bytes) {
-            return http::Http.addressee(bytes);
+            return http::Http.addressee(bytes, true);
         }
         if mistaken::is_another(bytes, "SCGI") {
             return None;
@@ -86,10 +86,10 @@ impl Protocol for Scgi {
     }
 }
 
-/// What of the variables has arrived.
+/// What of the variables has arrived: nothing behind their end has a say.
 fn readable(bytes: &[u8]) -> Block<'_> {
-    let start = bytes.iter().position(|byte| *byte == b':').map_or(bytes.len(), |colon| colon + 1);
-    Block { bytes: bytes.get(start..).unwrap_or_default(), next: next_of_nul }
+    let (start, end) = netstring(bytes).ok().flatten().unwrap_or((0, 0));
+    Block { bytes: bytes.split_at(end.min(bytes.len())).0.split_at(start).1, next: next_of_nul }
 }
 
 /// Where the variables begin and end, once that is known; the comma stands at the end.
@@ -98,9 +98,9 @@ fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
     let length = bytes.get(..digits).unwrap_or_default();
     match (length, bytes.get(digits)) {
         ([], None) => Ok(None),
-        ([], Some(_)) if mistaken::is_another(bytes, "SCGI") => Err(Cause::ProtocolMistaken),
+        ([], Some(_)) => mistaken::judge(bytes, "SCGI", Cause::PacketFormat).map_or(Ok(None), Err),
         // With a zero in front there is nothing in it, or it could be read in two ways.
-        ([] | [b'0', ..], _) => Err(Cause::PacketFormat),
+        ([b'0', ..], _) => Err(Cause::PacketFormat),
         (_, None | Some(b':')) if digits > MAX_DIGITS => Err(Cause::PacketLong),
         (_, None) => Ok(None),
         (_, Some(b':')) => {

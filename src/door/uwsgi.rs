@@ -53,17 +53,17 @@ impl Protocol for Uwsgi {
     }
 
     /// The answer is one of HTTP, so it is also understood by a client of HTTP that came to the wrong port.
-    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
+    fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {
         if mistaken::is_http(bytes) {
-            return http::Http.addressee(bytes);
+            return http::Http.addressee(bytes, true);
         }
         matches!(size(bytes), Ok(_) | Err(Cause::PacketModifier | Cause::PacketFormat))
-            .then(|| addressee(Door::Uwsgi, block(bytes.get(HEADER..).unwrap_or_default())))
+            .then(|| addressee(Door::Uwsgi, readable(bytes)))
     }
 
     fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
         match size(bytes) {
-            Ok(_) => variables::request_line(block(bytes.get(HEADER..).unwrap_or_default())).into(),
+            Ok(_) => variables::request_line(readable(bytes)).into(),
             Err(_) => http::Http.request_line(bytes),
         }
     }
@@ -82,12 +82,19 @@ fn block(bytes: &[u8]) -> Block<'_> {
     Block { bytes, next }
 }
 
+/// What of the variables has arrived: nothing behind their end has a say.
+fn readable(bytes: &[u8]) -> Block<'_> {
+    let size = size(bytes).ok().flatten().unwrap_or(0);
+    let variables = bytes.split_at(HEADER.min(bytes.len())).1;
+    block(variables.split_at(size.min(variables.len())).0)
+}
+
 /// How long the variables are, once that is known.
 fn size(bytes: &[u8]) -> Result<Option<usize>, Cause> {
     match *bytes {
         // 30 is a request too, with the path still to be cut, which the rule for paths does at all doors.
         [modifier, ..] if modifier != 0 && modifier != 30 => {
-            Err(if mistaken::is_another(bytes, "uwsgi") { Cause::ProtocolMistaken } else { Cause::PacketModifier })
+            mistaken::judge(bytes, "uwsgi", Cause::PacketModifier).map_or(Ok(None), Err)
         }
         [_, 0, 0, ..] => Err(Cause::PacketFormat),
         [_, low, high, _, ..] => Ok(Some(usize::from(u16::from_le_bytes([low, high])))),

@@ -103,7 +103,8 @@ impl Headers {
 
     /// Appends every field of `other`.
     pub fn extend(&mut self, other: &Headers) {
-        self.pairs.extend(&other.pairs);
+        // One by one: what was replaced or removed in the other is not copied.
+        other.iter().for_each(|(name, value)| self.add(name, value));
     }
 
     /// Refuses what no application may send (P-SR-03, P-HDR-03, P-HDR-04, P-HDR-06), naming the field.

@@ -53,6 +53,8 @@ pub(super) struct Connection {
     unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
+    /// Nothing of what arrived has been used yet.
+    is_first: bool,
     /// The client has stopped sending: what has arrived is all there will be.
     peer_closed: bool,
     pub(super) memory: Memory,
@@ -116,6 +118,7 @@ impl Connection {
             call: None,
             unread: None,
             close_after: false,
+            is_first: true,
             peer_closed: false,
             memory: Memory::new(&shared.memory),
             place,
@@ -136,6 +139,11 @@ impl Connection {
                 Phase::Draining { most } => self.drain(most, shared, now),
                 Phase::Lingering { most } => self.linger(most, now, scratch),
             };
+            if step == Some(Step::End) {
+                // Its memory is used for the next connection.
+                self.buffer.consume(self.buffer.len());
+                self.buffer.release(&shared.reserve);
+            }
             if let Some(step) = step {
                 return step;
             }
@@ -307,6 +315,7 @@ impl Connection {
 
     /// Reads what has arrived as a request. The bytes stay in the buffer.
     pub(super) fn examine<'buf>(&'buf self, policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+        room.is_first = self.is_first;
         self.origin.door.protocol().examine(self.buffer.filled(), policy, room)
     }
 
@@ -314,7 +323,10 @@ impl Connection {
     pub(super) fn put_off(&mut self, why: NotReady, shared: &Shared, now: Instant) {
         match why {
             NotReady::Incomplete if self.peer_closed => drop(self.refuse(Cause::HeadTruncated, shared, now)),
-            NotReady::Incomplete => self.begin_head(shared, now),
+            NotReady::Incomplete if self.origin.door.protocol().has_begun(self.buffer.filled()) => {
+                self.begin_head(shared, now);
+            }
+            NotReady::Incomplete => {}
             NotReady::Gather(_) if self.peer_closed => drop(self.refuse(Cause::ContentTruncated, shared, now)),
             NotReady::Gather(whole) => {
                 // In records the whole is known record by record: what was waited for so far counts.
@@ -324,6 +336,7 @@ impl Connection {
             }
             NotReady::Answered { consumed, reply, ends } => {
                 self.buffer.consume(consumed);
+                self.is_first = false;
                 self.close_after = ends;
                 self.enter_after_response(&reply, shared, now);
             }
@@ -364,6 +377,7 @@ impl Connection {
     /// A response is out, or gathered: what is left of the request, and of the connection.
     pub(super) fn finish_call(&mut self, after: After, shared: &Shared, now: Instant) {
         self.unread = after.unread;
+        self.is_first = false;
         self.close_after = !after.keep_alive;
         if after.is_gathered {
             // Nothing may end the connection before it is out, not even a stop.
@@ -378,7 +392,7 @@ impl Connection {
         self.unread = None;
         self.queued = None;
         self.close_after = true;
-        match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled())) {
+        match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled(), self.is_first)) {
             (Some(status), Some(addressee)) => {
                 self.report(cause, Answer::Status(status), shared);
                 self.queue.push_bytes(&refusal(status, addressee, shared));

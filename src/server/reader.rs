@@ -323,7 +323,7 @@ impl Read for Reader {
                     break Ok(end - begin);
                 }
                 let announced = usize::try_from(self.coding.announced()).unwrap_or(AHEAD);
-                out.resize(end + announced.clamp(DIRECT, AHEAD), 0);
+                out.resize(end + if announced == 0 { DIRECT } else { announced.min(AHEAD) }, 0);
             }
             match self.read(out.split_at_mut(end).1) {
                 Ok(0) => break Ok(end - begin),

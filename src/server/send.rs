@@ -57,7 +57,7 @@ impl SendQueue {
     /// How many bytes of memory it holds; those of blocks that are borrowed for ever are nobody's.
     pub(super) fn memory(&self) -> usize {
         let owned = |block: &Block| if let Block::Owned(bytes) = block { bytes.capacity() } else { 0 };
-        self.front.capacity() + self.blocks.iter().map(owned).sum::<usize>()
+        self.front.capacity() + self.spare.capacity() + self.blocks.iter().map(owned).sum::<usize>()
     }
 
     /// Whether all of it stands in one run of memory.
@@ -76,7 +76,7 @@ impl SendQueue {
 
     /// Puts a block behind everything; a small one is copied as long as all stands in one run of memory.
     pub(super) fn push(&mut self, block: Block) {
-        if block.len() <= COPIED && self.is_flat() {
+        if self.is_flat() && self.front.len() <= COPIED && block.len() <= COPIED {
             self.front.extend_from_slice(&block);
         } else if !block.is_empty() {
             self.blocks.push_back(block);
@@ -101,6 +101,7 @@ impl SendQueue {
 
     /// Takes the end of the only block back, all but `keep` bytes of what is unsent. Gives how many bytes that were.
     pub(super) fn take_back(&mut self, keep: usize) -> usize {
+        self.spare = Vec::new();
         match (self.front.is_empty(), self.blocks.len(), self.blocks.front_mut()) {
             (true, 1, Some(Block::Owned(block))) if block.len() > self.sent + keep => {
                 let taken = block.len() - self.sent - keep;

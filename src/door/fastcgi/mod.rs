@@ -54,7 +54,8 @@ impl Protocol for FastCgi {
             let record = match Record::read(rest) {
                 Ok(Some(record)) => record,
                 Ok(None) => return bytes.len() >= MAX_HEAD,
-                Err(_) => return true,
+                // What it is may still depend on bytes to come: it is asked again for new ones.
+                Err(_) => return std::mem::replace(&mut progress.seen, bytes.len()) < bytes.len(),
             };
             progress.searched += record.whole;
             match progress.id {
@@ -71,7 +72,7 @@ impl Protocol for FastCgi {
 
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
         let mut replies = Vec::new();
-        let begun = match Begun::find(bytes, policy.threads) {
+        let begun = match Begun::find(bytes, room.is_first, policy.threads) {
             Ok(Found::Begun(begun)) => begun,
             Ok(Found::Nothing) if bytes.len() >= MAX_HEAD => return Err(NotReady::Refused(Cause::PacketLong)),
             Ok(Found::Nothing) => return Err(NotReady::Incomplete),
@@ -109,11 +110,11 @@ impl Protocol for FastCgi {
         Ok((Request::Variables(Box::new(request)), facts))
     }
 
-    fn addressee(&self, bytes: &[u8]) -> Option<Facts> {
-        if mistaken::is_http(bytes) {
-            return http::Http.addressee(bytes);
+    fn addressee(&self, bytes: &[u8], is_first: bool) -> Option<Facts> {
+        if is_first && mistaken::is_http(bytes) {
+            return http::Http.addressee(bytes, true);
         }
-        let Ok(Found::Begun(begun)) = Begun::find(bytes, 1) else { return None };
+        let Ok(Found::Begun(begun)) = Begun::find(bytes, is_first, 1) else { return None };
         let params = begun.readable_params(bytes);
         let block = Block { bytes: &params, next };
         let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: Vec::new() }));
@@ -121,7 +122,7 @@ impl Protocol for FastCgi {
     }
 
     fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
-        match Begun::find(bytes, 1) {
+        match Begun::find(bytes, true, 1) {
             Ok(Found::Begun(begun)) => {
                 let params = begun.readable_params(bytes);
                 variables::request_line(Block { bytes: &params, next }).into()
@@ -204,27 +205,25 @@ enum Waiting {
 
 impl Begun {
     /// Looks for the beginning of a request. What stands before it is answered or passed over.
-    fn find(bytes: &[u8], threads: usize) -> Result<Found, Cause> {
+    fn find(bytes: &[u8], is_first: bool, threads: usize) -> Result<Found, Cause> {
         let (mut at, mut reply) = (0, Vec::new());
         loop {
             let rest = bytes.get(at..).unwrap_or_default();
             let record = match Record::read(rest) {
                 Ok(Some(record)) => record,
-                Ok(None) if at == 0 => return Ok(Found::Nothing),
-                Ok(None) => return Ok(Found::Answered { consumed: at, reply, ends: false }),
-                Err(cause) => {
-                    return Err(if at == 0 && mistaken::is_another(bytes, "FastCGI") {
-                        Cause::ProtocolMistaken
-                    } else {
-                        cause
-                    });
+                // What stands before a fault is answered before that is looked at.
+                Ok(None) | Err(_) if at > 0 => return Ok(Found::Answered { consumed: at, reply, ends: false }),
+                Ok(None) => return Ok(Found::Nothing),
+                Err(cause) if is_first => {
+                    return mistaken::judge(bytes, "FastCGI", cause).map_or(Ok(Found::Nothing), Err);
                 }
+                Err(cause) => return Err(cause),
             };
             if record.kind == Kind::BEGIN_REQUEST && record.id != 0 {
-                let (role, keeps) = record.begin().ok_or(Cause::PacketFormat)?;
                 if at > 0 && !reply.is_empty() {
                     return Ok(Found::Answered { consumed: at, reply, ends: false });
                 }
+                let (role, keeps) = record.begin().ok_or(Cause::PacketFormat)?;
                 let start = at + record.whole;
                 if role != record::RESPONDER {
                     record::refuse_role(&mut reply, record.id);
@@ -271,14 +270,8 @@ impl Begun {
 
     /// The same as far as it goes, for a log and a refusal.
     fn readable_params(&self, bytes: &[u8]) -> Vec<u8> {
-        let (mut at, mut params) = (self.start, Vec::new());
-        for _ in 0..MAX_RECORDS {
-            let Ok(Some(record)) = Record::read(bytes.get(at..).unwrap_or_default()) else { break };
-            if record.kind == Kind::PARAMS && record.id == self.id && params.len() <= MAX_PARAMS {
-                params.extend_from_slice(record.content);
-            }
-            at += record.whole;
-        }
+        let mut params = Vec::new();
+        let _as_far_as_it_goes = self.gather_params(bytes, 1, &mut params, &mut Vec::new());
         params
     }
 
@@ -297,8 +290,11 @@ impl Begun {
             let reader = Box::new(Stdin::new(self.id, length, policy.threads));
             Waiting::Not((Content::Door { reader, is_here }, head_len))
         };
-        if length.is_some_and(|length| length > most) {
-            return Ok(stdin(false));
+        match length {
+            // What stands behind a request that is whole has no say.
+            Some(0) => return Ok(stdin(true)),
+            Some(length) if length > most => return Ok(stdin(false)),
+            _ => {}
         }
         let (mut at, mut received) = (head_len, 0u64);
         for _ in 0..MAX_GATHERED {
