@@ -291,19 +291,14 @@ impl Shared {
     fn end(self: &Arc<Shared>, process: &Arc<Process>) {
         process.end();
         let (shared, process) = (Arc::clone(self), Arc::clone(process));
-        let is_there = move |state: &mut State| {
-            state.workers.iter().any(|worker| worker.process.id == process.id && !state.is_stopping)
-        };
         // Without a thread it ends by itself or not at all.
         let _ = thread::Builder::new().name("wsgi-end".into()).spawn(move || {
+            let is_there = |state: &mut State| {
+                !state.is_stopping && state.workers.iter().any(|worker| worker.process.id == process.id)
+            };
             let waited = shared.changed.wait_timeout_while(shared.state(), shared.plan.timeout, is_there);
-            let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-            if waited.timed_out() {
-                state
-                    .workers
-                    .iter()
-                    .filter(|worker| worker.is_leaving && worker.busy == 0)
-                    .for_each(|worker| worker.process.kill());
+            if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
+                process.kill();
             }
         });
     }
