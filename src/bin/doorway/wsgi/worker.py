@@ -62,6 +62,13 @@ class Content(io.RawIOBase):
         self.left -= size
         return size
 
+    def readall(self):
+        whole, at = bytearray(self.left), 0
+        place = memoryview(whole)
+        while self.left:
+            at += self.readinto(place[at:])
+        return bytes(whole)
+
 
 class Call:
     """One request and its answer."""
