@@ -241,6 +241,12 @@ def sleep(environ, start_response):
     return hello(environ, start_response)
 
 
+def hang(environ, start_response):
+    print("hanging")
+    while True:
+        time.sleep(0.05)
+
+
 def pid(environ, start_response):
     start_response("200 OK", TEXT)
     return [str(os.getpid()).encode()]

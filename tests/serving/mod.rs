@@ -71,6 +71,13 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Killed, it cannot remove the folder of its workers' sockets.
+        let begin = format!("doorway-{}-", self.child.id());
+        for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&begin) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) struct Exchange<H> {
 /// The connection, and what it has brought that nobody has taken.
 struct Line {
     stream: Stream,
+    /// What is read into: made once, because to clear it costs more than to copy what has come.
+    room: Vec<u8>,
     /// As it came, where the protocol has an envelope.
     raw: Vec<u8>,
     received: Vec<u8>,
@@ -98,7 +100,7 @@ impl Line {
         // A limit of 0 would be none, and not every system takes one that its clock cannot hold.
         self.stream.set_read_timeout(Some(limit.clamp(Duration::from_millis(1), A_YEAR))).map_err(broken)?;
         let place = if self.envelope.is_some() { &mut self.raw } else { &mut self.received };
-        match read_into(&mut self.stream, place) {
+        match read_into(&mut self.stream, &mut self.room, place) {
             Ok(0) => {
                 self.has_ended = true;
                 match &mut self.envelope {
@@ -132,7 +134,7 @@ impl Line {
         while !self.has_ended {
             self.received.clear();
             let limit = self.stream.set_read_timeout(Some(Duration::from_millis(1)));
-            let came = limit.and_then(|()| read_into(&mut self.stream, &mut self.raw));
+            let came = limit.and_then(|()| read_into(&mut self.stream, &mut self.room, &mut self.raw));
             if !came.is_ok_and(|length| length > 0) {
                 return;
             }
@@ -156,18 +158,18 @@ impl Drop for Line {
     }
 }
 
-fn read_into(stream: &mut Stream, place: &mut Vec<u8>) -> io::Result<usize> {
-    let old = place.len();
-    place.resize(old + BLOCK, 0);
-    let (_, room) = place.split_at_mut(old);
-    let came = loop {
+fn read_into(stream: &mut Stream, room: &mut [u8], place: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
         match stream.read(room) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => break other,
+            Err(error) => return Err(error),
+            Ok(length) => {
+                let (came, _) = room.split_at_checked(length).unwrap_or_default();
+                place.extend_from_slice(came);
+                return Ok(length);
+            }
         }
-    };
-    place.truncate(old + came.as_ref().map_or(0, |length| *length));
-    came
+    }
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -183,7 +185,14 @@ struct Client<'call> {
 impl<'call, H: TakeHead> Exchange<H> {
     pub(crate) fn new(stream: Stream, deadlines: Deadlines, head: H) -> Result<Exchange<H>, Fault> {
         stream.set_write_timeout(Some(MOMENT)).map_err(|error| Fault::new(Cause::UpstreamUnreachable, error))?;
-        let line = Line { stream, raw: Vec::new(), received: Vec::new(), envelope: None, has_ended: false };
+        let line = Line {
+            stream,
+            room: vec![0; BLOCK],
+            raw: Vec::new(),
+            received: Vec::new(),
+            envelope: None,
+            has_ended: false,
+        };
         Ok(Exchange { line, deadlines, gathered: BLOCK, head })
     }
 
@@ -352,6 +361,8 @@ impl<'call, H: TakeHead> Exchange<H> {
     fn gather(&mut self, reading: &mut Reading) -> Result<Vec<u8>, Fault> {
         let begin = Instant::now();
         let mut content = reading.take(&mut self.line.received)?;
+        // It is no more than is gathered.
+        content.reserve_exact(reading.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(0));
         while !reading.is_whole() {
             let left = SHORT_WHILE.saturating_sub(begin.elapsed());
             if left.is_zero() {

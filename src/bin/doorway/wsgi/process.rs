@@ -25,7 +25,7 @@ const PROGRAM: &str = include_str!("worker.py");
 
 /// What Python is told on its command line: to get the program from us. The rest are its arguments.
 const BEGIN: &str = "import socket,sys;c=socket.socket(fileno=1);f=c.makefile('rb');\
-    exec(compile(f.read(int(f.readline())),'<doorway>','exec'));main(c,sys.argv[1],int(sys.argv[2]),int(sys.argv[3]))";
+    exec(compile(f.read(int(f.readline())),'<doorway>','exec'));main(c,sys.argv[1],int(sys.argv[2]),int(sys.argv[3]),float(sys.argv[4]))";
 
 /// How long an application may take to be imported.
 const START: Duration = Duration::from_secs(60);
@@ -79,7 +79,7 @@ impl Process {
         let (control, theirs) = UnixStream::pair()?;
         let mut command = Command::new(&plan.python);
         command.arg("-c").arg(BEGIN).arg(&plan.application);
-        command.args([plan.threads.to_string(), plan.workers.to_string()]);
+        command.args([plan.threads.to_string(), plan.workers.to_string(), plan.timeout.as_secs_f64().to_string()]);
         command.stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(theirs)).stderr(Stdio::piped());
         // Ctrl-C is for the command, which ends its workers when they have done what they do.
         command.process_group(0);

@@ -62,6 +62,13 @@ class Content(io.RawIOBase):
         self.left -= size
         return size
 
+    def readall(self):
+        whole, at = bytearray(self.left), 0
+        place = memoryview(whole)
+        while self.left:
+            at += self.readinto(place[at:])
+        return bytes(whole)
+
 
 class Call:
     """One request and its answer."""
@@ -219,6 +226,9 @@ class Call:
             if block and not self.send(block, known and len(block)):
                 say(f"the body of {self.name()} is longer than its Content-Length of {self.length}; the rest is not sent\n")
                 return
+            if self.is_sent and not self.has_content:
+                # HEAD, 204, 304: nothing of the rest is wanted, and it may be without end.
+                return
 
     def name(self):
         get = self.environ.get
@@ -319,7 +329,7 @@ def load(spec):
     return found(*arguments, **keywords) if is_call else found
 
 
-def main(control, spec, threads, processes):
+def main(control, spec, threads, processes, grace):
     # What an application prints belongs to the log, and file descriptor 1 is the connection to the command.
     control = control.dup()
     os.dup2(2, 1)
@@ -351,7 +361,7 @@ def main(control, spec, threads, processes):
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
     }
-    threading.Thread(target=hear, args=(control, listener), name="doorway", daemon=True).start()
+    threading.Thread(target=hear, args=(control, listener, grace), name="doorway", daemon=True).start()
     for number in range(1, threads):
         arguments = (listener, application, base, busy)
         threading.Thread(target=serve, args=arguments, name=f"wsgi-{number}", daemon=True).start()
@@ -362,10 +372,17 @@ def main(control, spec, threads, processes):
         time.sleep(0.01)
 
 
-def hear(control, listener):
+def hear(control, listener, grace):
     """Hears what the command wants: a look at the stacks, or the end. It sends no more requests by then."""
-    while control.recv(1):
-        faulthandler.dump_traceback()
-        control.sendall(b"shown\n")
+    try:
+        while control.recv(1):
+            faulthandler.dump_traceback()
+            control.sendall(b"shown\n")
+    except OSError:
+        # The command has gone away, which is the end too.
+        pass
     # Wakes whoever waits for a connection; what runs is finished, and then the process ends as one should.
     listener.shutdown(socket.SHUT_RDWR)
+    time.sleep(grace)
+    # A call that lasts longer would last for ever.
+    os._exit(1)

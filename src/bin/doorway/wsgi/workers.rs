@@ -39,7 +39,10 @@ pub struct Workers(Arc<Shared>);
 struct Shared {
     plan: Plan,
     state: Mutex<State>,
+    /// For whoever waits for a worker to come or to go.
     changed: Condvar,
+    /// For requests that wait for a thread of a worker. Of its own: one that is told of a free thread must be one that wants it.
+    freed: Condvar,
     numbers: AtomicU64,
 }
 
@@ -87,8 +90,13 @@ impl Workers {
     /// Why the application is not there. Python's own words about it have been passed on by then.
     pub fn start(plan: Plan) -> io::Result<Workers> {
         DirBuilder::new().mode(0o700).create(&plan.folder)?;
-        let shared =
-            Arc::new(Shared { plan, state: Mutex::default(), changed: Condvar::new(), numbers: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            plan,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            freed: Condvar::new(),
+            numbers: AtomicU64::new(0),
+        });
         let workers = Workers(shared);
         match workers.0.start_one() {
             Ok(started) => workers.0.fill(started, 0),
@@ -142,7 +150,7 @@ impl Workers {
                 }
             }
         }
-        shared.changed.notify_all();
+        shared.tell();
     }
 
     /// Ends all of them: kindly, and after the time by force.
@@ -151,7 +159,7 @@ impl Workers {
         let mut state = shared.state();
         state.is_stopping = true;
         (0..state.workers.len()).for_each(|at| shared.dismiss(&mut state, at));
-        shared.changed.notify_all();
+        shared.tell();
         let waited = shared.changed.wait_timeout_while(state, grace, |state| state.living > 0);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.workers.iter().for_each(|worker| worker.process.kill());
@@ -170,13 +178,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells everybody that the workers are others now.
+    fn tell(&self) {
+        self.changed.notify_all();
+        self.freed.notify_all();
+    }
+
     /// Starts one worker and waits until it is ready.
     fn start_one(&self) -> io::Result<Started> {
         let starting = Process::start(&self.plan, self.numbers.fetch_add(1, Ordering::Relaxed))?;
         self.state().living += 1;
         starting.wait().map_err(|reason| {
             self.state().living -= 1;
-            self.changed.notify_all();
+            self.tell();
             io::Error::other(format!("cannot load {}: {reason}", self.plan.application))
         })
     }
@@ -265,7 +279,7 @@ impl Shared {
             let leaving = state.workers.iter().position(leaves).unwrap_or(last);
             self.dismiss(&mut state, leaving);
         }
-        self.changed.notify_all();
+        self.tell();
     }
 
     /// A worker has ended. Gives whether that was not to be.
@@ -274,7 +288,7 @@ impl Shared {
         state.living -= 1;
         let found = state.workers.iter().position(|worker| worker.process.id == id);
         let was_wanted = found.is_some_and(|at| !state.workers.remove(at).is_leaving) && !state.is_stopping;
-        self.changed.notify_all();
+        self.tell();
         was_wanted
     }
 
@@ -291,19 +305,14 @@ impl Shared {
     fn end(self: &Arc<Shared>, process: &Arc<Process>) {
         process.end();
         let (shared, process) = (Arc::clone(self), Arc::clone(process));
-        let is_there = move |state: &mut State| {
-            state.workers.iter().any(|worker| worker.process.id == process.id && !state.is_stopping)
-        };
         // Without a thread it ends by itself or not at all.
         let _ = thread::Builder::new().name("wsgi-end".into()).spawn(move || {
+            let is_there = |state: &mut State| {
+                !state.is_stopping && state.workers.iter().any(|worker| worker.process.id == process.id)
+            };
             let waited = shared.changed.wait_timeout_while(shared.state(), shared.plan.timeout, is_there);
-            let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-            if waited.timed_out() {
-                state
-                    .workers
-                    .iter()
-                    .filter(|worker| worker.is_leaving && worker.busy == 0)
-                    .for_each(|worker| worker.process.kill());
+            if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
+                process.kill();
             }
         });
     }
@@ -374,7 +383,7 @@ impl Shared {
             if left.is_zero() {
                 return Err(Refusal::Busy);
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -424,7 +433,7 @@ impl Drop for Seat {
                 self.shared.end(&self.process);
             }
         }
-        self.shared.changed.notify_one();
+        self.shared.freed.notify_one();
     }
 }
 
