@@ -205,7 +205,7 @@ fn live_reload_shows_a_new_file_in_a_listing_and_brings_a_page_back_that_was_mis
     folder.write("b.txt", "x");
     browser.until("return document.querySelectorAll('tbody tr').length", "2");
     browser.open(&format!("{}/page.html", serving.url()));
-    browser.until("return document.body.innerText.trim()", "Not Found");
+    browser.until("return document.title", "Not Found");
     folder.write("page.html", "<!doctype html><p>back");
     browser.until("return document.body.innerText.trim()", "back");
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use crate::gateway::{Body, Environ, StartResponse};
 
-/// Answers every request with `Hello world!` and the variables of its environ, one a line, as plain text.
+/// Answers every request with `Hello world!`, the variables of its environ, one a line, and what to try next, as plain text.
 ///
 /// ```
 /// let response = doorway::testing::Request::get("/?a=1").call(&doorway::app::demo);
@@ -34,6 +34,12 @@ pub fn demo(environ: &Environ, start_response: &mut StartResponse) -> Body {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name} = {value}");
     }
+    let top = environ.application_uri();
+    let top = top.trim_end_matches('/');
+    let _ = write!(
+        text,
+        "\nTry, and look at what changes:\n{top}/hello?name=web\ncurl -d name=web {top}/form\ncurl -T FILE {top}/upload\n"
+    );
     start_response.start("200 OK", &[("Content-Type", "text/plain; charset=utf-8")]);
     Body::from(text)
 }

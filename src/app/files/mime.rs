@@ -16,186 +16,91 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// So many bytes at the beginning of a file are looked at.
 pub(super) const LOOK: usize = 1024;
 
-/// Ends of names of what is shown as it is, in lower case, sorted.
-const SHOWN: &[&str] = &[
-    "adoc",
-    "asc",
-    "asm",
-    "bash",
-    "bat",
-    "bib",
-    "c",
-    "cc",
-    "cfg",
-    "clj",
-    "cmake",
-    "conf",
-    "cpp",
-    "cs",
-    "csv",
-    "cxx",
-    "dart",
-    "diff",
-    "dockerignore",
-    "editorconfig",
-    "el",
-    "env",
-    "erl",
-    "ex",
-    "exs",
-    "f90",
-    "fish",
-    "gitattributes",
-    "gitignore",
-    "go",
-    "gradle",
-    "graphql",
-    "h",
-    "hh",
-    "hpp",
-    "hs",
-    "hxx",
-    "ics",
-    "ini",
-    "java",
-    "jl",
-    "jsx",
-    "kt",
-    "less",
-    "lisp",
-    "lock",
-    "log",
-    "lua",
-    "mk",
-    "ml",
-    "mm",
-    "nix",
-    "npmrc",
-    "org",
-    "patch",
-    "php",
-    "pl",
-    "properties",
-    "proto",
-    "ps1",
-    "py",
-    "rb",
-    "rs",
-    "rst",
-    "sass",
-    "scala",
-    "scss",
-    "sh",
-    "sql",
-    "srt",
-    "svelte",
-    "swift",
-    "tex",
-    "text",
-    "toml",
-    "ts",
-    "tsv",
-    "tsx",
-    "txt",
-    "vcf",
-    "vim",
-    "vue",
-    "yaml",
-    "yml",
-    "zig",
-    "zsh",
-];
+/// Ends of names of what is shown as it is, in lower case.
+const SHOWN: &str = "adoc asc asm bash bat bib c cc cfg clj cmake conf cpp cs csv cxx dart diff dockerignore editorconfig el env \
+    erl ex exs f90 fish gitattributes gitignore go gradle graphql h hh hpp hs hxx ics ini java jl jsx kt less \
+    lisp lock log lua mk ml mm nix npmrc org patch php pl properties proto ps1 py rb rs rst sass scala scss sh \
+    sql srt svelte swift tex text toml ts tsv tsx txt vcf vim vue yaml yml zig zsh";
 
-/// Ends of other names in lower case, sorted, with their types.
+/// Other types, and the ends of names that have them.
 const TYPES: &[(&str, &str)] = &[
-    ("3gp", "video/3gpp"),
-    ("7z", "application/x-7z-compressed"),
-    ("aac", "audio/aac"),
-    ("apk", "application/vnd.android.package-archive"),
-    ("apng", "image/apng"),
-    ("atom", "application/atom+xml; charset=utf-8"),
-    ("avif", "image/avif"),
-    ("bmp", "image/bmp"),
-    ("br", "application/x-brotli"),
-    ("bz2", "application/x-bzip2"),
-    ("cjs", "text/javascript; charset=utf-8"),
-    ("css", "text/css; charset=utf-8"),
-    ("doc", "application/msword"),
-    ("docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
-    ("eot", "application/vnd.ms-fontobject"),
-    ("epub", "application/epub+zip"),
-    ("flac", "audio/flac"),
-    ("geojson", "application/geo+json; charset=utf-8"),
-    ("gif", "image/gif"),
-    ("glb", "model/gltf-binary"),
-    ("gltf", "model/gltf+json; charset=utf-8"),
-    ("gz", "application/gzip"),
-    ("heic", "image/heic"),
-    ("heif", "image/heif"),
-    ("htm", "text/html; charset=utf-8"),
-    ("html", "text/html; charset=utf-8"),
-    ("ico", "image/x-icon"),
-    ("jar", "application/java-archive"),
-    ("jpeg", "image/jpeg"),
-    ("jpg", "image/jpeg"),
-    ("js", "text/javascript; charset=utf-8"),
-    ("json", "application/json; charset=utf-8"),
-    ("jsonld", "application/ld+json; charset=utf-8"),
-    ("jxl", "image/jxl"),
-    ("ktx2", "image/ktx2"),
-    ("m3u8", "application/vnd.apple.mpegurl"),
-    ("m4a", "audio/mp4"),
-    ("m4v", "video/mp4"),
-    ("map", "application/json; charset=utf-8"),
-    ("markdown", "text/markdown; charset=utf-8"),
-    ("md", "text/markdown; charset=utf-8"),
-    ("mid", "audio/midi"),
-    ("midi", "audio/midi"),
-    ("mjs", "text/javascript; charset=utf-8"),
-    ("mka", "audio/matroska"),
-    ("mkv", "video/matroska"),
-    ("mov", "video/quicktime"),
-    ("mp3", "audio/mpeg"),
-    ("mp4", "video/mp4"),
-    ("mpd", "application/dash+xml"),
-    ("mpeg", "video/mpeg"),
-    ("odp", "application/vnd.oasis.opendocument.presentation"),
-    ("ods", "application/vnd.oasis.opendocument.spreadsheet"),
-    ("odt", "application/vnd.oasis.opendocument.text"),
-    ("oga", "audio/ogg"),
-    ("ogg", "audio/ogg"),
-    ("ogv", "video/ogg"),
-    ("opus", "audio/ogg"),
-    ("otf", "font/otf"),
-    ("parquet", "application/vnd.apache.parquet"),
-    ("pdf", "application/pdf"),
-    ("png", "image/png"),
-    ("ppt", "application/vnd.ms-powerpoint"),
-    ("pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
-    ("rss", "application/rss+xml; charset=utf-8"),
-    ("rtf", "application/rtf"),
-    ("svg", "image/svg+xml; charset=utf-8"),
-    ("svgz", "image/svg+xml"),
-    ("tar", "application/x-tar"),
-    ("tif", "image/tiff"),
-    ("tiff", "image/tiff"),
-    ("ttf", "font/ttf"),
-    ("vtt", "text/vtt; charset=utf-8"),
-    ("wasm", "application/wasm"),
-    ("wav", "audio/wav"),
-    ("weba", "audio/webm"),
-    ("webm", "video/webm"),
-    ("webmanifest", "application/manifest+json; charset=utf-8"),
-    ("webp", "image/webp"),
-    ("woff", "font/woff"),
-    ("woff2", "font/woff2"),
-    ("xhtml", "application/xhtml+xml; charset=utf-8"),
-    ("xls", "application/vnd.ms-excel"),
-    ("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
-    ("xml", "application/xml; charset=utf-8"),
-    ("xz", "application/x-xz"),
-    ("zip", "application/zip"),
-    ("zst", "application/zstd"),
+    ("application/atom+xml; charset=utf-8", "atom"),
+    ("application/dash+xml", "mpd"),
+    ("application/epub+zip", "epub"),
+    ("application/geo+json; charset=utf-8", "geojson"),
+    ("application/gzip", "gz"),
+    ("application/java-archive", "jar"),
+    ("application/json; charset=utf-8", "json map"),
+    ("application/ld+json; charset=utf-8", "jsonld"),
+    ("application/manifest+json; charset=utf-8", "webmanifest"),
+    ("application/msword", "doc"),
+    ("application/pdf", "pdf"),
+    ("application/rss+xml; charset=utf-8", "rss"),
+    ("application/rtf", "rtf"),
+    ("application/vnd.android.package-archive", "apk"),
+    ("application/vnd.apache.parquet", "parquet"),
+    ("application/vnd.apple.mpegurl", "m3u8"),
+    ("application/vnd.ms-excel", "xls"),
+    ("application/vnd.ms-fontobject", "eot"),
+    ("application/vnd.ms-powerpoint", "ppt"),
+    ("application/vnd.oasis.opendocument.presentation", "odp"),
+    ("application/vnd.oasis.opendocument.spreadsheet", "ods"),
+    ("application/vnd.oasis.opendocument.text", "odt"),
+    ("application/vnd.openxmlformats-officedocument.presentationml.presentation", "pptx"),
+    ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
+    ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "docx"),
+    ("application/wasm", "wasm"),
+    ("application/x-7z-compressed", "7z"),
+    ("application/x-brotli", "br"),
+    ("application/x-bzip2", "bz2"),
+    ("application/x-tar", "tar"),
+    ("application/x-xz", "xz"),
+    ("application/xhtml+xml; charset=utf-8", "xhtml"),
+    ("application/xml; charset=utf-8", "xml"),
+    ("application/zip", "zip"),
+    ("application/zstd", "zst"),
+    ("audio/aac", "aac"),
+    ("audio/flac", "flac"),
+    ("audio/matroska", "mka"),
+    ("audio/midi", "mid midi"),
+    ("audio/mp4", "m4a"),
+    ("audio/mpeg", "mp3"),
+    ("audio/ogg", "oga ogg opus"),
+    ("audio/wav", "wav"),
+    ("audio/webm", "weba"),
+    ("font/otf", "otf"),
+    ("font/ttf", "ttf"),
+    ("font/woff", "woff"),
+    ("font/woff2", "woff2"),
+    ("image/apng", "apng"),
+    ("image/avif", "avif"),
+    ("image/bmp", "bmp"),
+    ("image/gif", "gif"),
+    ("image/heic", "heic"),
+    ("image/heif", "heif"),
+    ("image/jpeg", "jpeg jpg"),
+    ("image/jxl", "jxl"),
+    ("image/ktx2", "ktx2"),
+    ("image/png", "png"),
+    ("image/svg+xml", "svgz"),
+    ("image/svg+xml; charset=utf-8", "svg"),
+    ("image/tiff", "tif tiff"),
+    ("image/webp", "webp"),
+    ("image/x-icon", "ico"),
+    ("model/gltf+json; charset=utf-8", "gltf"),
+    ("model/gltf-binary", "glb"),
+    ("text/css; charset=utf-8", "css"),
+    ("text/html; charset=utf-8", "htm html"),
+    ("text/javascript; charset=utf-8", "cjs js mjs"),
+    ("text/markdown; charset=utf-8", "markdown md"),
+    ("text/vtt; charset=utf-8", "vtt"),
+    ("video/3gpp", "3gp"),
+    ("video/matroska", "mkv"),
+    ("video/mp4", "m4v mp4"),
+    ("video/mpeg", "mpeg"),
+    ("video/ogg", "ogv"),
+    ("video/quicktime", "mov"),
+    ("video/webm", "webm"),
 ];
 
 /// The types of files: the table, and before it what the deployer says.
@@ -251,11 +156,11 @@ fn is_bare(name: &[u8]) -> bool {
 }
 
 fn found(extension: &[u8]) -> Option<&'static str> {
-    if SHOWN.binary_search_by(|other| other.as_bytes().cmp(extension)).is_ok() {
+    let has = |ends: &str| ends.split(' ').any(|end| end.as_bytes() == extension);
+    if has(SHOWN) {
         return Some(TEXT);
     }
-    let place = TYPES.binary_search_by(|(other, _)| other.as_bytes().cmp(extension)).ok()?;
-    TYPES.get(place).map(|(_, content_type)| *content_type)
+    TYPES.iter().find(|(_, ends)| has(ends)).map(|(content_type, _)| *content_type)
 }
 
 /// UTF-8 without controls other than those of text; the last character may be cut.
@@ -284,12 +189,19 @@ mod tests {
         Types::default().of(name.as_bytes(), || first.to_vec()).to_owned()
     }
 
+    /// Every end with its type.
+    fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let typed = TYPES.iter().flat_map(|(content_type, ends)| ends.split(' ').map(|end| (end, *content_type)));
+        typed.chain(SHOWN.split(' ').map(|end| (end, TEXT)))
+    }
+
     #[test]
-    fn the_table_is_sorted_and_every_entry_is_found_in_any_case() {
-        assert!(TYPES.windows(2).all(|pair| pair[0].0 < pair[1].0) && SHOWN.windows(2).all(|pair| pair[0] < pair[1]));
-        for (extension, content_type) in TYPES.iter().copied().chain(SHOWN.iter().map(|extension| (*extension, TEXT))) {
+    fn every_end_stands_in_the_table_once_and_is_found_in_any_case() {
+        for (extension, content_type) in all() {
             assert_eq!(type_of(&format!("a.b.{extension}")), content_type);
             assert_eq!(type_of(&format!("A.{}", extension.to_ascii_uppercase())), content_type);
+            assert_eq!(all().filter(|(other, _)| *other == extension).count(), 1, "{extension}");
+            assert!(!extension.is_empty() && extension == extension.to_ascii_lowercase());
         }
     }
 
@@ -311,13 +223,13 @@ mod tests {
 
     #[test]
     fn text_has_a_charset_and_nothing_but_text_has_one() {
-        for (extension, content_type) in TYPES {
+        for (extension, content_type) in all() {
             let is_text = content_type.starts_with("text/")
                 || content_type.contains("json")
                 || content_type.contains("+xml")
-                || *extension == "xml";
+                || extension == "xml";
             let has = content_type.ends_with("; charset=utf-8");
-            assert_eq!(has, is_text && !matches!(*extension, "svgz" | "mpd"), "{extension}");
+            assert_eq!(has, is_text && !matches!(extension, "svgz" | "mpd"), "{extension}");
         }
     }
 

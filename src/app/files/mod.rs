@@ -199,7 +199,7 @@ impl Files {
 
     /// Answers with this file (a path from the root, as in `index.html`) where otherwise nothing is there and the client wants HTML: the routes of a
     /// single-page application, and not its missing scripts and images. A last name with a point (`/items/1.1`, `/u/jane@x.org`) is a
-    /// route where a browser opens it as a page ([`is_navigation`](crate::web::is_navigation)) and it does not end as what pages load does.
+    /// route where a browser opens it as a page ([`is_navigation`]) and it does not end as what pages load does.
     pub fn spa(mut self, path: &str) -> Files {
         self.spa = Some(path.to_owned());
         self

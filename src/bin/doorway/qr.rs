@@ -3,19 +3,10 @@
 //! ISO/IEC 18004:2015: byte mode, error correction level L, versions 1 to 10 (271 bytes), the mask with the fewest penalty points. Section numbers are those of the
 //! standard. Half blocks show two modules in one character; colours are set, so that dark is dark on every terminal.
 
-/// Of each version from 1 on: codewords of data, codewords of error correction in a block, blocks (table 9).
-const VERSIONS: [(usize, usize, usize); 10] = [
-    (19, 7, 1),
-    (34, 10, 1),
-    (55, 15, 1),
-    (80, 20, 1),
-    (108, 26, 1),
-    (136, 18, 2),
-    (156, 20, 2),
-    (194, 24, 2),
-    (232, 30, 2),
-    (274, 18, 4),
-];
+/// Of each version from 1 on, for level L (table 9): codewords of data, codewords of error correction in a block, and blocks.
+const DATA: [usize; 10] = [19, 34, 55, 80, 108, 136, 156, 194, 232, 274];
+const CORRECTION: [usize; 10] = [7, 10, 15, 20, 26, 18, 20, 24, 30, 18];
+const BLOCKS: [usize; 10] = [1, 1, 1, 1, 1, 2, 2, 2, 2, 4];
 
 /// Modules of light around a code (6.3.8).
 const QUIET: usize = 4;
@@ -35,8 +26,8 @@ pub struct Code {
 impl Code {
     /// The code of a text; `None` for one that is too long.
     pub fn of(text: &[u8]) -> Option<Code> {
-        let room = |version: usize| VERSIONS[version - 1].0 - if version < 10 { 2 } else { 3 };
-        let version = (1..=VERSIONS.len()).find(|version| text.len() <= room(*version))?;
+        let room = |version: usize| DATA[version - 1] - if version < 10 { 2 } else { 3 };
+        let version = (1..=DATA.len()).find(|version| text.len() <= room(*version))?;
         let mut code = Code::empty(version);
         code.place(&codewords(text, version));
         (0..8).map(|mask| code.masked(mask)).min_by_key(Code::penalty)
@@ -219,7 +210,7 @@ fn alignments(version: usize) -> Vec<usize> {
 
 /// The text in byte mode, filled up, in blocks with their error correction, interleaved (7.4 to 7.6).
 fn codewords(text: &[u8], version: usize) -> Vec<u8> {
-    let (capacity, correction, blocks) = VERSIONS[version - 1];
+    let (capacity, correction, blocks) = (DATA[version - 1], CORRECTION[version - 1], BLOCKS[version - 1]);
     // Four bits say byte mode, then the count; so every byte stands across two codewords.
     let count = if version < 10 { vec![text.len() as u8] } else { (text.len() as u16).to_be_bytes().to_vec() };
     let nibbles = [0b0100].into_iter().chain(count.iter().chain(text).flat_map(|byte| [byte >> 4, byte & 15]));

@@ -201,12 +201,12 @@ fn dos_time(seconds: u64) -> (u16, u16) {
 #[derive(Clone, Copy)]
 pub(super) struct Crc(u32);
 
-/// Eight tables: what a byte does to the sum when it is followed by 0 to 7 others, so that eight bytes are taken at a time.
-const TABLES: [[u32; 256]; 8] = tables();
+/// What a byte does to the sum.
+const TABLE: [u32; 256] = table();
 
 #[allow(clippy::indexing_slicing, reason = "computed when this is compiled, where an index that is wrong is an error")]
-const fn tables() -> [[u32; 256]; 8] {
-    let mut tables = [[0_u32; 256]; 8];
+const fn table() -> [u32; 256] {
+    let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
         let (mut sum, mut bit) = (byte as u32, 0);
@@ -214,20 +214,10 @@ const fn tables() -> [[u32; 256]; 8] {
             sum = if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 };
             bit += 1;
         }
-        tables[0][byte] = sum;
+        table[byte] = sum;
         byte += 1;
     }
-    let mut table = 1;
-    while table < 8 {
-        let mut byte = 0;
-        while byte < 256 {
-            let before = tables[table - 1][byte];
-            tables[table][byte] = before >> 8 ^ tables[0][(before & 0xff) as usize];
-            byte += 1;
-        }
-        table += 1;
-    }
-    tables
+    table
 }
 
 impl Crc {
@@ -235,22 +225,11 @@ impl Crc {
         Crc(u32::MAX)
     }
 
-    #[allow(
-        clippy::indexing_slicing,
-        reason = "a byte is an index of 256 entries, and each of eight bytes has its table"
-    )]
+    #[allow(clippy::indexing_slicing, reason = "a byte is an index of 256 entries")]
     pub(super) fn add(&mut self, bytes: &[u8]) {
-        let mut eights = bytes.chunks_exact(8);
-        for eight in eights.by_ref() {
-            let [a, b, c, d] = self.0.to_le_bytes();
-            let mixed =
-                [eight[0] ^ a, eight[1] ^ b, eight[2] ^ c, eight[3] ^ d, eight[4], eight[5], eight[6], eight[7]];
-            self.0 =
-                mixed.iter().zip(TABLES.iter().rev()).fold(0, |sum, (byte, table)| sum ^ table[usize::from(*byte)]);
-        }
-        for byte in eights.remainder() {
+        for byte in bytes {
             let [low, ..] = self.0.to_le_bytes();
-            self.0 = self.0 >> 8 ^ TABLES[0][usize::from(low ^ byte)];
+            self.0 = self.0 >> 8 ^ TABLE[usize::from(low ^ byte)];
         }
     }
 
