@@ -571,6 +571,55 @@ fn a_new_connection_is_served_while_the_worker_of_its_shard_blocks_on_another() 
     assert!(served.min() < Some(Duration::from_millis(3)));
 }
 
+/// A block comes in every moment that there is between a look at the channel and the sleep of the worker. Nothing else happens that would
+/// wake it.
+#[test]
+fn no_block_comes_at_a_moment_in_which_nobody_waits_for_it() {
+    const SENT: u64 = 4_000;
+    let application = |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        let (sender, body) = Body::channel(4);
+        std::thread::spawn(move || {
+            let mut random = Random::new(SENT);
+            for _ in 0..SENT {
+                let until = Instant::now() + Duration::from_micros(random.below(60));
+                while Instant::now() < until {
+                    std::hint::spin_loop();
+                }
+                sender.send(b"block").expect("the client stays");
+            }
+        });
+        body
+    };
+    let house = serve_with(application, |settings| settings.shards = 1);
+    let mut client = house.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let blocks = client.until_close().windows(5).filter(|part| part == b"block").count();
+    assert_eq!(blocks as u64, SENT);
+}
+
+#[test]
+fn a_client_that_always_has_another_request_is_not_served_before_the_others() {
+    const REQUESTS: u64 = 3_000;
+    let calls = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&calls);
+    let application = move |environ: &Environ, start_response: &mut StartResponse| {
+        if environ.path() == "/greedy" {
+            count.fetch_add(1, Ordering::SeqCst);
+            // The application that is tested with is slow: this is no wait for something to happen.
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        start_response.start("200 OK", &[]);
+        environ.path().into_owned()
+    };
+    let house = serve_with(application, |settings| settings.threads = 1);
+    let mut greedy = house.client();
+    greedy.send("GET /greedy HTTP/1.1\r\nHost: a\r\n\r\n".repeat(REQUESTS as usize).as_bytes());
+    house.until("the calls run", |stats| stats.served > 10);
+    ask(&mut house.client(), "/modest", 0, "");
+    assert!(calls.load(Ordering::SeqCst) < REQUESTS / 2);
+}
+
 #[test]
 fn clients_that_take_nothing_keep_the_only_thread_from_nobody() {
     let application = |environ: &Environ, start_response: &mut StartResponse| {
