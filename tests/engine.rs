@@ -4,22 +4,41 @@
 mod support;
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use doorway::{Body, Cause, Environ, StartResponse};
+use doorway::{Application, Body, Cause, Environ, StartResponse};
 use support::{Client, House, locked, serve_with};
 
 /// Numbers that look random and are the same in every run.
 struct Random(u64);
 
 impl Random {
+    /// Neighbours among the seeds must not give neighbours among the numbers.
+    fn new(seed: u64) -> Random {
+        Random(seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
     fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
+    }
+
+    fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    /// Stands still for less than so many microseconds: what the other side does meanwhile is another thing every time.
+    fn pause(&mut self, microseconds: u64) {
+        std::thread::sleep(Duration::from_micros(self.below(microseconds)));
+    }
+
+    /// Lets others have the core, up to so often.
+    fn give_way(&mut self, times: u64) {
+        (0..self.below(times)).for_each(|_| std::thread::yield_now());
     }
 }
 
@@ -47,62 +66,287 @@ fn ask(client: &mut Client<TcpStream>, name: &str, microseconds: u64, more: &str
     assert_eq!(client.response().text(), name);
 }
 
-fn storm(threads: usize, shards: usize, clients: u64, requests: u64) {
-    let calls = Arc::new(Mutex::new(Vec::new()));
-    let house = house(threads, shards, &calls);
-    std::thread::scope(|scope| {
-        for number in 0..clients {
-            let house = &house;
-            scope.spawn(move || {
-                let mut random = Random(number + 1);
-                let mut client = house.client();
-                for request in 0..requests {
-                    let name = format!("/{number}/{request}");
-                    // Mostly quick, sometimes longer than a hand-over in advance, sometimes longer than the monitor waits.
-                    let microseconds = match random.below(20) {
-                        0 => 6_000,
-                        1 => 300,
-                        _ => 0,
-                    };
-                    if random.below(10) == 0 {
-                        ask(&mut client, &name, microseconds, "Connection: close\r\n");
-                        client.is_closed();
-                        client = house.client();
-                    } else {
-                        ask(&mut client, &name, microseconds, "");
-                    }
-                    if random.below(8) == 0 {
-                        // Long enough for the connection to grow cold.
-                        std::thread::sleep(Duration::from_micros(random.below(3_000)));
-                    }
-                }
-            });
+// --------------------------------------------------------------------------------------------------------- the storm
+
+/// A large response: more than the system takes for a client that does not read. No two neighbouring blocks are the same.
+const BLOCK: usize = 64 * 1024;
+const BLOCKS: u8 = 64;
+
+/// Within this time every request is answered, whatever else is going on. Nothing in a storm lasts a hundredth of it.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// How many connections each of the four storms has: `DOORWAY_CASES=100000 cargo test --release --test engine storm` has so many in all, for
+/// a change of the engine.
+fn connections() -> u64 {
+    std::env::var("DOORWAY_CASES").map_or(800, |cases| cases.parse().expect("DOORWAY_CASES")) / 4
+}
+
+/// What the content of a request is.
+fn content(length: u64) -> Vec<u8> {
+    (0..length).map(|at| (at % 251) as u8).collect()
+}
+
+/// Answers as the query says, in ways that hand connections from thread to thread, and keeps every path it has seen.
+fn weather(calls: &Arc<Mutex<Vec<String>>>) -> impl Application {
+    let calls = Arc::clone(calls);
+    move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+        let name = environ.path().into_owned();
+        locked(&calls).push(name.clone());
+        let query = environ.query_string();
+        let (what, number) = query.split_once('-').expect("what to do");
+        let number: u64 = number.parse().expect("how much");
+        let mut random = Random::new(number);
+        match what {
+            // The application that is tested with is slow: this is no wait for something to happen.
+            "lasts" => std::thread::sleep(Duration::from_micros(number)),
+            "yields" => random.give_way(number),
+            "takes" => {
+                let mut got = Vec::new();
+                environ.input().read_to_end(&mut got)?;
+                assert!(got == content(number));
+            }
+            _ => {}
         }
+        let length = (BLOCK * usize::from(BLOCKS)).to_string();
+        let large = |number: u8| vec![number; BLOCK];
+        Ok(match what {
+            "large" => {
+                start_response.start("200 OK", &[("Content-Length", &length)]);
+                Body::blocks((0..BLOCKS).map(move |number| Ok(large(number).into())))
+            }
+            "pours" => {
+                start_response.start("200 OK", &[("Content-Length", &length)]);
+                let (sender, body) = Body::channel(2);
+                // A client may leave before the end.
+                std::thread::spawn(move || (0..BLOCKS).try_for_each(|number| sender.send(large(number))));
+                body
+            }
+            "streams" => {
+                start_response.start("200 OK", &[]);
+                let (sender, body) = Body::channel(1 + random.below(3) as usize);
+                std::thread::spawn(move || {
+                    for _ in 0..number {
+                        if random.one_in(4) {
+                            random.pause(4_000);
+                        }
+                        random.give_way(4);
+                        sender.send(name.clone().into_bytes()).expect("the client stays");
+                    }
+                });
+                body
+            }
+            _ => {
+                start_response.start("200 OK", &[]);
+                Body::from(name)
+            }
+        })
+    }
+}
+
+/// One storm, and what is counted in it.
+struct Storm {
+    house: House,
+    calls: Arc<Mutex<Vec<String>>>,
+    asked: AtomicU64,
+    /// Microseconds that the last byte of a response came after the last byte of its request, at most.
+    longest: AtomicU64,
+}
+
+impl Storm {
+    /// One client, with its few requests.
+    fn visit(&self, number: u64) {
+        let mut random = Random::new(number);
+        let mut client = self.house.client();
+        client.stream.set_read_timeout(Some(BOUND)).unwrap();
+        let requests = 1 + random.below(4);
+        for request in 0..requests {
+            // Some connections have been waiting for a moment, some for so long that they are looked at seldom.
+            match random.below(12) {
+                0 => random.pause(15_000),
+                1..=4 => random.pause(1_500),
+                _ => {}
+            }
+            let closes = request + 1 == requests && random.one_in(2);
+            if !self.ask(&mut client, &format!("/{number}/{request}"), closes, &mut random) {
+                return;
+            }
+            if closes {
+                client.is_closed();
+            }
+        }
+    }
+
+    /// Asks for something. Gives whether the client stays.
+    fn ask(&self, client: &mut Client<TcpStream>, name: &str, closes: bool, random: &mut Random) -> bool {
+        let (what, number) = match random.below(40) {
+            // Longer than the monitor waits, and longer than a thread keeps its shard for.
+            0 | 1 => ("lasts", 6_000),
+            2..=4 => ("lasts", 300),
+            5..=10 => ("yields", 1 + random.below(30)),
+            // So little that it is gathered before the call, and so much that the application waits for it.
+            11..=16 => ("takes", random.below(300)),
+            17 | 18 => ("takes", 20_000 + random.below(60_000)),
+            19 if random.one_in(2) => (if random.one_in(2) { "large" } else { "pours" }, 0),
+            20..=26 => ("streams", 1 + random.below(6)),
+            _ => ("nothing", 0),
+        };
+        let close = if closes { "Connection: close\r\n" } else { "" };
+        let mut bytes = Vec::new();
+        // Sometimes another comes in front of it, in the same piece or not.
+        let is_second = random.one_in(8);
+        if is_second {
+            bytes.extend_from_slice(format!("GET {name}/first?nothing-0 HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        }
+        if what == "takes" {
+            let fields = format!("Host: a\r\nContent-Length: {number}\r\n{close}");
+            bytes.extend_from_slice(format!("POST {name}?takes-{number} HTTP/1.1\r\n{fields}\r\n").as_bytes());
+            bytes.extend(content(number));
+        } else {
+            bytes
+                .extend_from_slice(format!("GET {name}?{what}-{number} HTTP/1.1\r\nHost: a\r\n{close}\r\n").as_bytes());
+        }
+        self.asked.fetch_add(1 + u64::from(is_second), Ordering::Relaxed);
+        let mut left = &bytes[..];
+        while random.one_in(3) && !left.is_empty() {
+            let (piece, rest) = left.split_at(random.below(left.len() as u64) as usize);
+            client.send(piece);
+            random.pause(2_000);
+            left = rest;
+        }
+        client.send(left);
+        let begin = Instant::now();
+        if is_second {
+            assert_eq!(client.response().text(), format!("{name}/first"));
+        }
+        match what {
+            "large" | "pours" if !is_second => return take_slowly(&client.stream, random),
+            "large" | "pours" => assert_eq!(client.response().body.len(), BLOCK * usize::from(BLOCKS)),
+            "streams" => assert_eq!(client.response().text(), name.repeat(number as usize)),
+            _ => assert_eq!(client.response().text(), name),
+        }
+        self.longest.fetch_max(begin.elapsed().as_micros() as u64, Ordering::Relaxed);
+        true
+    }
+
+    /// As many clients as there are seats are waited for at the same time: none has kept its seat.
+    fn has_all_seats(&self, threads: usize) {
+        let mut clients: Vec<_> = (0..(threads * 3 / 4).max(1)).map(|_| self.house.client()).collect();
+        let busy = clients.len();
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.send(format!("POST /end/{number}?takes-30000 HTTP/1.1\r\nHost: a\r\n").as_bytes());
+            client.send(b"Content-Length: 30000\r\n\r\n");
+        }
+        self.house.until("every seat is taken", |stats| stats.busy == busy);
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.send(&content(30_000));
+            assert_eq!(client.response().text(), format!("/end/{number}"));
+        }
+    }
+}
+
+/// Takes a large response, and looks away now and then. Gives whether it has taken all of it: some leave.
+fn take_slowly(stream: &TcpStream, random: &mut Random) -> bool {
+    let (mut stream, mut line) = (BufReader::new(stream), String::new());
+    while line != "\r\n" {
+        line.clear();
+        assert!(stream.read_line(&mut line).expect("a head") > 0);
+    }
+    let leaves_at = random.below(u64::from(BLOCKS) * 2);
+    random.pause(20_000);
+    let mut block = vec![0; BLOCK];
+    for number in 0..BLOCKS {
+        if u64::from(number) == leaves_at {
+            return false;
+        }
+        stream.read_exact(&mut block).expect("a block");
+        assert!(block == vec![number; BLOCK], "block {number}");
+        if random.one_in(16) {
+            random.pause(5_000);
+        }
+    }
+    true
+}
+
+/// So many connections, from so many clients at a time. Every hand-over is delayed by whatever else happens: there are more threads and
+/// shards than cores, the application yields and lasts, clients stand still between any two bytes.
+fn storm(threads: usize, shards: usize, clients: u64) {
+    let (all, mut done) = (connections(), 0);
+    // A server has not more than so many: its end is a part of the storm, too.
+    while done < all {
+        let until = all.min(done + 2_500);
+        let calls = Arc::default();
+        let house = serve_with(weather(&calls), |settings| {
+            settings.threads = threads;
+            settings.shards = shards;
+        });
+        let storm = Storm { house, calls, asked: AtomicU64::new(0), longest: AtomicU64::new(0) };
+        let next = AtomicU64::new(done);
+        std::thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= until {
+                            break;
+                        }
+                        storm.visit(number);
+                    }
+                });
+            }
+        });
+        let calls = std::mem::take(&mut *locked(&storm.calls));
+        let distinct: HashSet<_> = calls.iter().collect();
+        let asked = storm.asked.load(Ordering::Relaxed);
+        assert_eq!((calls.len() as u64, distinct.len() as u64), (asked, asked));
+        let longest = Duration::from_micros(storm.longest.load(Ordering::Relaxed));
+        assert!(longest < BOUND, "{longest:?}");
+        storm.house.until("everything is over", |stats| (stats.open, stats.busy, stats.queued) == (0, 0, 0));
+        storm.has_all_seats(threads);
+        let causes = storm.house.log.causes();
+        assert!(causes.iter().all(|cause| *cause == Cause::ClientGone), "{causes:?}");
+        done = until;
+        stops(storm.house);
+    }
+}
+
+/// A server stops at once though a client is there that says nothing.
+fn stops(house: House) {
+    let mut quiet = house.client();
+    quiet.send(b"GET /quiet?nothing-0 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(quiet.response().text(), "/quiet");
+    // Long enough for the connection to grow cold.
+    std::thread::sleep(Duration::from_millis(20));
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        house.handle.shutdown(BOUND * 2);
+        // The test has given up if nobody hears it.
+        let _ = sender.send(());
     });
-    let calls = locked(&calls);
-    let distinct: HashSet<_> = calls.iter().collect();
-    assert_eq!((calls.len() as u64, distinct.len() as u64), (clients * requests, clients * requests));
+    ended.recv_timeout(BOUND).expect("the server ends");
+    quiet.is_closed();
 }
 
 #[test]
-fn every_request_is_answered_once_with_threads_to_spare() {
-    storm(16, 2, 24, 60);
+fn a_storm_is_answered_once_with_more_threads_and_shards_than_cores() {
+    storm(16, 6, 32);
 }
 
 #[test]
-fn every_request_is_answered_once_with_as_many_shards_as_threads() {
-    storm(4, 4, 24, 40);
+fn a_storm_is_answered_once_with_as_many_shards_as_threads() {
+    storm(4, 4, 24);
 }
 
 #[test]
-fn every_request_is_answered_once_by_one_thread() {
-    storm(1, 1, 12, 40);
+fn a_storm_is_answered_once_by_one_thread() {
+    storm(1, 1, 12);
 }
 
 #[test]
-fn every_request_is_answered_once_by_two_threads_that_share_one_shard() {
-    storm(2, 1, 16, 40);
+fn a_storm_is_answered_once_by_two_threads_that_share_one_shard() {
+    storm(2, 1, 16);
 }
+
+// ------------------------------------------------------------------------------------------------- one promise at a time
 
 #[test]
 fn calls_that_block_get_the_whole_pool() {
@@ -308,6 +552,107 @@ fn one_busy_client_does_not_keep_the_last_thread_from_the_other_shards() {
     // On an order of magnitude: it is answered long before the slow one is.
     assert!(begin.elapsed() < Duration::from_millis(500));
     assert_eq!(slow.response().text(), "/slow");
+}
+
+#[test]
+fn a_new_connection_is_served_while_the_worker_of_its_shard_blocks_on_another() {
+    let house = house(2, 1, &Arc::default());
+    let mut kept = house.client();
+    let served = (0..40).map(|number| {
+        ask(&mut kept, &format!("/kept/{number}"), 0, "");
+        // By now its shard waits for this client only, for 5 ms.
+        std::thread::sleep(Duration::from_micros(300));
+        let begin = Instant::now();
+        let mut client = house.client();
+        ask(&mut client, &format!("/{number}"), 0, "Connection: close\r\n");
+        client.is_closed();
+        begin.elapsed()
+    });
+    // Every one would have to wait until the worker looks up of itself.
+    assert!(served.min() < Some(Duration::from_millis(3)));
+}
+
+/// Lasts for a time that is too short to sleep.
+fn spin(time: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// A block comes in every moment that there is between a look at the channel and the sleep of the worker. Nothing else happens that would
+/// wake it.
+#[test]
+fn no_block_comes_at_a_moment_in_which_nobody_waits_for_it() {
+    const SENT: u64 = 4_000;
+    let application = |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        let (sender, body) = Body::channel(4);
+        std::thread::spawn(move || {
+            let mut random = Random::new(SENT);
+            for _ in 0..SENT {
+                let microseconds = if random.one_in(4) { 300 } else { 60 };
+                spin(Duration::from_micros(random.below(microseconds)));
+                sender.send(b"block").expect("the client stays");
+            }
+        });
+        body
+    };
+    let house = serve_with(application, |settings| settings.shards = 1);
+    let mut client = house.client();
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let blocks = client.until_close().windows(5).filter(|part| part == b"block").count();
+    assert_eq!(blocks as u64, SENT);
+}
+
+#[test]
+fn a_client_that_always_has_another_request_is_not_served_before_the_others() {
+    const REQUESTS: u64 = 5_000;
+    let calls = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&calls);
+    let application = move |environ: &Environ, start_response: &mut StartResponse| {
+        if environ.path() == "/greedy" {
+            count.fetch_add(1, Ordering::SeqCst);
+            // Neither so quick that answers are gathered nor so slow that the shard is given away.
+            spin(Duration::from_micros(40));
+        }
+        start_response.start("200 OK", &[]);
+        environ.path().into_owned()
+    };
+    let house = serve_with(application, |settings| settings.threads = 1);
+    let mut greedy = house.client();
+    greedy.send("GET /greedy HTTP/1.1\r\nHost: a\r\n\r\n".repeat(REQUESTS as usize).as_bytes());
+    house.until("the calls run", |stats| stats.served > 10);
+    ask(&mut house.client(), "/modest", 0, "");
+    assert!(calls.load(Ordering::SeqCst) < REQUESTS);
+}
+
+#[test]
+fn clients_that_take_nothing_keep_the_only_thread_from_nobody() {
+    let application = |environ: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        match &*environ.path() {
+            "/large" => Body::blocks(std::iter::repeat_with(|| Ok(vec![b'x'; BLOCK].into()))),
+            path => Body::from(path.to_owned()),
+        }
+    };
+    let house = serve_with(application, |settings| settings.threads = 1);
+    let mut stalled = Vec::new();
+    for number in 1..=12 {
+        let mut client = house.client();
+        // For a moment the thread waits for this client only, and then it must not.
+        ask(&mut client, "/small", 0, "");
+        std::thread::sleep(Duration::from_millis(10));
+        client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.until(b"xxx");
+        house.until("the body waits for its client", |stats| stats.parked == number && stats.busy == 0);
+        stalled.push(client);
+    }
+    let (begin, mut client) = (Instant::now(), house.client());
+    (0..30).for_each(|number| ask(&mut client, &format!("/{number}"), 0, ""));
+    let lasted = begin.elapsed();
+    // A look at one of them that waited would last for 5 ms and more, and there are twelve before every answer.
+    assert!(lasted < Duration::from_millis(1_200), "{lasted:?}");
 }
 
 #[test]

@@ -675,3 +675,63 @@ fn streams_of_one_connection_over_any_stream_wait_in_their_own_thread() {
     server.wait();
     thread.join().unwrap();
 }
+
+// --------------------------------------------------------------------------------------------------- what a client takes
+
+/// Blocks of a megabyte, and how many were asked for.
+fn megabytes(asked: &Arc<AtomicUsize>) -> Body {
+    let asked = Arc::clone(asked);
+    Body::blocks((0..64).map(move |_| {
+        asked.fetch_add(1, Ordering::SeqCst);
+        Ok(vec![b'x'; 1 << 20].into())
+    }))
+}
+
+#[test]
+fn a_body_is_asked_for_more_only_when_what_there_was_is_sent() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let application = move |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        megabytes(&count)
+    };
+    let house = serve(application);
+    let mut client = house.client();
+    client.send(GET);
+    house.until("the body waits for its client", |stats| stats.parked == 1 && stats.busy == 0);
+    // What the system takes for a client that takes nothing.
+    let ahead = asked.load(Ordering::SeqCst);
+    let (mut taken, mut room) = (0, vec![0; 32 * 1024]);
+    while taken < 12 << 20 {
+        taken += client.stream.read(&mut room).unwrap();
+        // Every time a little room for the server.
+        std::thread::sleep(Duration::from_millis(1));
+        let asked = asked.load(Ordering::SeqCst);
+        // The system may take more with time, which is a few megabytes at most.
+        assert!(asked <= taken / (1 << 20) + ahead + 8, "{asked} after {taken} bytes, {ahead} ahead");
+    }
+}
+
+#[test]
+fn a_body_that_waits_for_its_client_keeps_no_seat() {
+    let application = |environ: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        match &*environ.path() {
+            "/large" => megabytes(&Arc::default()),
+            _ => Body::blocks((0..3).map(|_| Ok(b"small".into()))),
+        }
+    };
+    let house = serve(application);
+    let mut stalled: Vec<_> = (0..3).map(|_| house.client()).collect();
+    for client in &mut stalled {
+        client.send(&get("/large"));
+        client.until(b"xxx");
+        house.until("the body waits for its client", |stats| stats.parked == 3 && stats.busy == 0);
+    }
+    let begin = Instant::now();
+    let mut client = house.client();
+    client.send(&get("/small"));
+    assert_eq!(client.response().text(), "smallsmallsmall");
+    // Long before one of the others is given up.
+    assert!(begin.elapsed() < Duration::from_secs(10));
+}

@@ -165,6 +165,8 @@ impl Connection {
         // A head and the content gathered with it share the buffer.
         let protocol = self.origin.door.protocol();
         let most = protocol.longest_head(&shared.policy).saturating_add(shared.policy.gathered_content);
+        // Looked at before the read: what arrives between the two had arrived before the stop.
+        let is_stopping = shared.is_stopping();
         match self.buffer.fill(&self.socket, most, &shared.reserve) {
             Ok(0) if !protocol.has_begun(self.buffer.filled()) => Some(Step::End),
             // The verdict is that of all its bytes, not that of the last look at them.
@@ -176,7 +178,7 @@ impl Connection {
             // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
             Ok(_) => Some(Step::More),
             // A stop ends it only now: what had arrived before it is answered.
-            Err(error) if is_not_yet(&error) && self.phase != Phase::Head && shared.is_stopping() => {
+            Err(error) if is_not_yet(&error) && self.phase != Phase::Head && is_stopping => {
                 Some(self.end(Cause::Stopping, shared))
             }
             Err(error) => Some(wait_or_end(&error)),

@@ -277,3 +277,66 @@ impl<'a> Worker<'a> {
         Some(connection)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::gateway::{Environ, Pairs, StartResponse};
+    use crate::log::Lines;
+    use crate::server::listener::Listener;
+    use crate::server::settings::Settings;
+    use crate::server::shared::Shared;
+
+    /// Lasts from nothing to longer than the monitor waits.
+    fn application(environ: &Environ, start_response: &mut StartResponse) -> &'static str {
+        let milliseconds = environ.query_string().parse().unwrap_or(0);
+        if milliseconds > 0 {
+            // The application that is tested with is slow: this is no wait for something to happen.
+            std::thread::sleep(Duration::from_millis(milliseconds));
+        }
+        start_response.start("200 OK", &[]);
+        "done"
+    }
+
+    #[test]
+    fn a_shard_has_one_worker_again_after_any_number_of_exchanges() {
+        const THREADS: usize = 8;
+        for shards in 1..4 {
+            let listener = Listener::open_tcp("127.0.0.1:0").unwrap().remove(0);
+            let address = listener.address.to_string();
+            let settings = Settings { threads: THREADS, shards, ..Settings::default() };
+            let shared = Arc::new(Shared::new(settings, Box::new(application), Arc::new(Lines::errors(io::sink()))));
+            let (engine, threads) = Engine::start(shared, vec![listener], &Pairs::default()).unwrap();
+            std::thread::scope(|scope| {
+                for client in 0..12 {
+                    let address = &address;
+                    scope.spawn(move || {
+                        let mut stream = TcpStream::connect(address).unwrap();
+                        for request in 0..20 {
+                            let milliseconds = if (client + request) % 5 == 0 { 8 } else { 0 };
+                            let end = if request == 19 { "Connection: close\r\n" } else { "" };
+                            write!(stream, "GET /?{milliseconds} HTTP/1.1\r\nHost: a\r\n{end}\r\n").unwrap();
+                            if request % 3 == 0 {
+                                std::thread::yield_now();
+                            }
+                        }
+                        let mut answers = String::new();
+                        stream.read_to_string(&mut answers).unwrap();
+                        assert_eq!(answers.matches("done").count(), 20);
+                    });
+                }
+            });
+            let give_up = Instant::now() + Duration::from_secs(20);
+            let are_idle = || engine.unattended.idle.load(Ordering::SeqCst);
+            while are_idle() != THREADS - shards || !engine.unattended.is_empty() {
+                assert!(Instant::now() < give_up, "{} idle with {shards} shards", are_idle());
+                std::thread::yield_now();
+            }
+            engine.stop(Duration::from_secs(5));
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+    }
+}
