@@ -394,6 +394,29 @@ fn what_a_hook_of_middleware_holds_ends_with_the_call() {
     }
 }
 
+/// What middleware wants of the head of one request is nothing to the next, even if the application panics in between.
+#[test]
+fn a_hook_of_a_call_that_panics_changes_nothing_of_the_next_response() {
+    let house = serve_with(
+        |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() == "/panics" {
+                start_response.on_start(|_, headers| headers.set("Set-Cookie", "secret"));
+                panic!("on purpose, after a hook");
+            }
+            start_response.start("200 OK", &[]);
+            Body::from("hello")
+        },
+        |settings| settings.threads = 1,
+    );
+    let mut client = house.client();
+    client.send(&get("/panics"));
+    assert_eq!(client.response().status, 500);
+    let mut innocent = house.client();
+    innocent.send(&get("/plain"));
+    let response = innocent.response();
+    assert_eq!((response.text(), response.field("set-cookie")), ("hello", None));
+}
+
 // ----------------------------------------------------------------------------------------------------------------- stop
 
 #[test]

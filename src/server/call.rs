@@ -172,13 +172,14 @@ impl Call {
             *body = shared.application.call(environ, start_response).resolve(start_response);
         }));
         self.answered = Instant::now();
+        // What the hooks of middleware hold ends with the call, however that ends, and so does a panic in it.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.start_response.end())).map_err(Failure::of_panic);
         called.map_err(Failure::of_panic)?;
+        ended?;
         if self.is_spoiled() {
             // Nothing can be said on this connection any more.
             return Err(Failure::new(Cause::NotStarted, "the start_response was exchanged for another"));
         }
-        // What the hooks of middleware hold ends with the call, and so does a panic in it.
-        catch_unwind(AssertUnwindSafe(|| self.start_response.end())).map_err(Failure::of_panic)?;
         if let Some(misuse) = self.start_response.misuse() {
             return Err(Failure::new(misuse.cause(), misuse.detail()));
         }
