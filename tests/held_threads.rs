@@ -357,6 +357,44 @@ fn a_head_that_comes_in_pieces_is_answered_while_its_shard_goes_from_thread_to_t
     });
 }
 
+/// A reader that another thread of the application goes on with is none of the pool's.
+#[test]
+fn a_reader_that_outlives_its_call_has_no_seat() {
+    const CONTENT: usize = 20_000;
+    let told = Told::default();
+    let wait = told.clone();
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            start_response.start("200 OK", &[]);
+            if environ.path() == "/kept" {
+                let (kept, wait, (sender, begun)) = (environ.clone(), wait.clone(), mpsc::channel());
+                std::thread::spawn(move || {
+                    let mut input = kept.input();
+                    input.read_exact(&mut [0]).expect("the first byte is there");
+                    sender.send(()).expect("the call waits");
+                    wait.wait();
+                });
+                begun.recv().expect("it reads");
+            } else {
+                io::copy(&mut environ.input(), &mut io::sink())?;
+            }
+            Ok(Body::from("read"))
+        },
+        |settings| settings.queue_timeout = Duration::from_secs(2),
+    );
+    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
+    let mut kept = house.client();
+    kept.send(&head("/kept"));
+    kept.send(b"x");
+    assert_eq!(kept.response().text(), "read");
+    let mut client = house.client();
+    client.send(&head("/"));
+    client.send(&[b'x'; CONTENT]);
+    let status = client.response().status;
+    told.tell();
+    assert_eq!(status, 200);
+}
+
 // ---------------------------------------------------------------------------------------------------------------- hooks
 
 #[test]

@@ -369,7 +369,8 @@ impl Call {
         if let Some(error) = self.start_response.take_replaced() {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
-        self.seat = None;
+        // Also that of a reader which outlives this: none of the pool's threads waits for it.
+        self.leave_seats();
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let closes_late = self.body.closes_late();
         for _ in 0..self.body.close() {
