@@ -395,6 +395,45 @@ fn a_reader_that_outlives_its_call_has_no_seat() {
     assert_eq!(status, 200);
 }
 
+/// Each block is taken after a short wait, so that no single one of them makes a client slow.
+#[test]
+fn clients_that_take_every_written_block_a_little_late_do_not_keep_all_threads() {
+    let much = vec![b'y'; 512 * 1024];
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+            while environ.path() == "/much" {
+                writer.write_all(&much)?;
+            }
+            Ok(Body::from("z"))
+        },
+        |settings| settings.queue_timeout = Duration::from_secs(8),
+    );
+    let (done, begun) = (AtomicBool::new(false), Barrier::new(3));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut client = house.client();
+                client.send(&get("/much"));
+                client.until(b"y");
+                begun.wait();
+                let mut taken = vec![0; 1 << 20];
+                while !done.load(Ordering::SeqCst) && client.stream.read(&mut taken).is_ok_and(|read| read > 0) {
+                    // The client that is tested with is slow: this is no wait for something to happen.
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        begun.wait();
+        house.until("both threads are held", |stats| stats.busy == 2);
+        let mut client = house.client();
+        client.send(GET);
+        let status = client.response().status;
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(status, 200);
+    });
+}
+
 // ---------------------------------------------------------------------------------------------------------------- hooks
 
 #[test]

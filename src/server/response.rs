@@ -46,6 +46,8 @@ pub(super) struct Response {
     pub(super) head_is_large: bool,
     /// Whether it may wait for the next response of the connection, to be sent with it.
     gathers: bool,
+    /// How long a `Writer` has waited for the client in all, and how many bytes went meanwhile.
+    waited: (Duration, u64),
     /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
     is_listed: bool,
@@ -67,6 +69,7 @@ impl Response {
             failure: None,
             head_is_large: false,
             gathers: false,
+            waited: (Duration::ZERO, 0),
             last_block: None,
             is_listed: false,
             date: Date::default(),
@@ -87,6 +90,7 @@ impl Response {
         self.content_state = content_state;
         (self.delimiter, self.status, self.content) = (None, 0, 0);
         (self.failure, self.head_is_large, self.last_block) = (None, false, None);
+        self.waited = (Duration::ZERO, 0);
         self.gathers = gathers && self.queue.len() < COPIED;
     }
 
@@ -257,10 +261,16 @@ impl Response {
 
     /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
     fn send_all(&mut self) -> io::Result<()> {
-        let (begin, whole) = (Instant::now(), self.queue.len());
+        let (begin, whole, before) = (Instant::now(), self.queue.len(), self.waited);
         let (mut progress, mut left, mut seat) = (begin, whole, None::<Seat>);
         loop {
-            match self.flush()? {
+            let flushed = self.flush()?;
+            if seat.is_some() {
+                // Of one block after the other: a client that takes each a little late is as slow as one that takes one of them late.
+                let moved = (whole - self.queue.len()) as u64;
+                self.waited = (before.0.saturating_add(begin.elapsed()), before.1.saturating_add(moved));
+            }
+            match flushed {
                 Flushed::Whole => return Ok(()),
                 Flushed::Turn => continue,
                 Flushed::Partly(_) => {}
@@ -271,7 +281,7 @@ impl Response {
                 (progress, left) = (now, self.queue.len());
             }
             let seat = seat.get_or_insert_with(|| self.shared.seats.take());
-            let must_go = seat.must_go(now.saturating_duration_since(begin), (whole - left) as u64);
+            let must_go = seat.must_go(self.waited.0, self.waited.1);
             let cause = if must_go || self.shared.is_over() {
                 Cause::CrowdedOut
             } else if now.saturating_duration_since(progress) >= self.shared.settings.response_stall {
