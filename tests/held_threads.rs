@@ -434,6 +434,34 @@ fn clients_that_take_every_written_block_a_little_late_do_not_keep_all_threads()
     });
 }
 
+/// However quick the application was so far, an answer does not wait for a call that is not.
+#[test]
+fn an_answer_does_not_wait_for_the_slow_call_of_a_pipelined_request_behind_it() {
+    let told = Told::default();
+    let wait = told.clone();
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() == "/slow" {
+                wait.wait();
+            }
+            start_response.start("200 OK", &[]);
+            Body::from("hello")
+        },
+        |settings| settings.shards = 1,
+    );
+    let mut client = house.client();
+    for _ in 0..400 {
+        client.send(&get("/quick"));
+        client.response();
+    }
+    client.stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    client.send(&[get("/quick"), get("/slow")].concat());
+    let mut first = [0; 5];
+    let read = client.stream.read_exact(&mut first);
+    told.tell();
+    assert!(read.is_ok() && &first == b"HTTP/", "{read:?}");
+}
+
 // ---------------------------------------------------------------------------------------------------------------- hooks
 
 #[test]

@@ -123,7 +123,13 @@ impl Call {
         let content = std::mem::replace(&mut facts.content, Content::None);
         let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
         self.open_input(connection, content, facts.expects_continue, seat);
-        self.response().begin(&connection.socket, facts, self.content.clone(), gathers);
+        let mut response = lock(&self.response);
+        response.begin(&connection.socket, facts, self.content.clone(), gathers);
+        // Earlier answers have been gathered in it. This call may last, unlike those: the monitor sends them then.
+        if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
+            hold(&mut response, &self.response);
+        }
+        drop(response);
         if self.is_finished {
             self.response().answer_asterisk(now);
         } else if let Err(failure) = self.call() {
