@@ -140,6 +140,7 @@ impl Call {
 
     /// Goes on where the client, a sender or the others came first.
     pub(super) fn go_on(&mut self, connection: &Connection) -> Produced {
+        self.response().waits_in_connection = false;
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Response {
     /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
     is_listed: bool,
+    /// Whether its call waits in the connection, which sends what is unsent then.
+    pub(super) waits_in_connection: bool,
     date: Date,
 }
 
@@ -72,6 +74,7 @@ impl Response {
             waited: (Duration::ZERO, 0),
             last_block: None,
             is_listed: false,
+            waits_in_connection: false,
             date: Date::default(),
         }
     }
@@ -90,7 +93,7 @@ impl Response {
         self.content_state = content_state;
         (self.delimiter, self.status, self.content) = (None, 0, 0);
         (self.failure, self.head_is_large, self.last_block) = (None, false, None);
-        self.waited = (Duration::ZERO, 0);
+        (self.waited, self.waits_in_connection) = ((Duration::ZERO, 0), false);
         self.gathers = gathers && self.queue.len() < COPIED;
     }
 
@@ -351,7 +354,11 @@ pub(super) fn send_held(shared: &Shared) {
         };
         response.is_listed = false;
         if response.returns_at_once() {
-            let _ = response.flush();
+            let flushed = response.flush();
+            // The rest goes when the client takes more, though the application may give nothing for long.
+            if !response.waits_in_connection && flushed.is_ok_and(|flushed| flushed != Flushed::Whole) {
+                hold(&mut response, &held);
+            }
         }
     }
 }
@@ -376,5 +383,40 @@ impl Date {
             self.second = now.checked_sub(Duration::from_nanos(time.subsec_nanos().into()));
         }
         &self.text
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::gateway::{Environ, StartResponse};
+    use crate::log::Lines;
+    use crate::server::settings::Settings;
+    use crate::server::socket::Stream;
+
+    #[test]
+    fn what_the_client_did_not_take_of_held_blocks_goes_out_when_it_takes_more() {
+        let application = |_: &Environ, _: &mut StartResponse| "";
+        let log = Arc::new(Lines::errors(io::sink()));
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
+        let (mut own, mut client) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        while own.write(&[0; 4096]).is_ok() {}
+        let socket = Arc::new(Socket::accepted(Stream::Unix(own)).unwrap());
+        let held = Arc::new(Mutex::new(Response::new(&shared)));
+        lock(&held).begin(&socket, Facts::default(), None, false);
+        lock(&held).queue.push(vec![7; 2 * COPIED].into());
+        hold(&mut lock(&held), &held);
+        send_held(&shared);
+        assert!(!lock(&held).queue.is_empty(), "the client has no room");
+
+        client.set_nonblocking(true).unwrap();
+        while client.read(&mut [0; 4096]).is_ok() {}
+        send_held(&shared);
+        assert!(lock(&held).queue.is_empty());
+        assert!(lock(&shared.held).is_empty());
     }
 }
