@@ -462,6 +462,29 @@ fn an_answer_does_not_wait_for_the_slow_call_of_a_pipelined_request_behind_it() 
     assert!(read.is_ok() && &first == b"HTTP/", "{read:?}");
 }
 
+/// What a request says is held as long as its response is not taken.
+#[test]
+fn heads_of_requests_whose_responses_nobody_takes_count_as_memory() {
+    let house = serve_with(
+        |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            Body::blocks(std::iter::repeat_with(|| Ok(Block::Owned(vec![b'x'; 20_000]))))
+        },
+        |settings| settings.held = 1_000_000,
+    );
+    let field = format!("X-Long: {}\r\n", "v".repeat(8_000)).repeat(7);
+    let stalled: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = house.client();
+            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n").as_bytes());
+            client.until(b"\r\n\r\n");
+            client
+        })
+        .collect();
+    house.until("some are shed", |stats| stats.count(Cause::HeldLimit) >= 4);
+    drop(stalled);
+}
+
 // ---------------------------------------------------------------------------------------------------------------- hooks
 
 #[test]

@@ -101,6 +101,12 @@ impl Call {
         lock(&self.response)
     }
 
+    /// How many bytes of memory it holds for its client: what is unsent, and what an unusual request has said.
+    pub(super) fn memory(&self) -> usize {
+        const USUAL: usize = 8 * 1024;
+        self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
+    }
+
     /// Fills the environ with a request that is still in the buffer of its connection.
     pub(super) fn fill(&mut self, request: &Request<'_>, connection: &Connection) {
         let dropped = request.fill(&mut self.environ, &connection.origin, &connection.peer);
@@ -140,7 +146,6 @@ impl Call {
 
     /// Goes on where the client, a sender or the others came first.
     pub(super) fn go_on(&mut self, connection: &Connection) -> Produced {
-        self.response().waits_in_connection = false;
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
