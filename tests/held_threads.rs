@@ -589,6 +589,18 @@ fn the_access_log_says_what_was_sent_when_it_was_sent_and_not_what_was_promised(
 }
 
 #[test]
+fn p_len_03_the_log_says_that_a_body_shorter_than_it_promised_was_cut() {
+    let house = serve(|_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[("Content-Length", "10")]);
+        Body::blocks([Ok(b"abc"[..].into())])
+    });
+    let mut client = house.client();
+    client.send(GET);
+    client.until_end();
+    assert_eq!(house.log.take(Cause::BodyShort).answer, Answer::Cut);
+}
+
+#[test]
 fn an_error_of_a_body_that_carries_a_cause_has_the_status_of_that() {
     let house = serve(|environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
         let error = || io::Error::other(Cause::UpstreamTruncated);

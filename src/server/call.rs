@@ -370,7 +370,9 @@ impl Call {
     pub(super) fn finish(&mut self, connection: &mut Connection) -> After {
         let (failure, is_large, status, is_cut) = {
             let response = self.response();
-            (response.failure, response.head_is_large, response.status, !response.is_sound() && !response.keep_alive)
+            let is_short = response.failure == Some(Cause::BodyShort);
+            let is_cut = is_short || !response.is_sound() && !response.keep_alive;
+            (response.failure, response.head_is_large, response.status, is_cut)
         };
         if let Some(cause) = failure {
             self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
