@@ -601,6 +601,24 @@ fn p_len_03_the_log_says_that_a_body_shorter_than_it_promised_was_cut() {
 }
 
 #[test]
+fn p_len_02_of_a_file_that_is_longer_than_it_promised_all_that_was_promised_is_sent() {
+    let path = std::env::temp_dir().join(format!("doorway-long-{}", std::process::id()));
+    std::fs::write(&path, vec![b'x'; 300_000]).unwrap();
+    let place = path.clone();
+    let house = serve(move |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+        start_response.start("200 OK", &[("Content-Length", "200000")]);
+        Ok(std::fs::File::open(&place)?.into())
+    });
+    let mut client = house.client();
+    for _ in 0..2 {
+        client.send(GET);
+        assert_eq!(client.response().text().len(), 200_000);
+        house.log.take(Cause::BodyLong);
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn an_error_of_a_body_that_carries_a_cause_has_the_status_of_that() {
     let house = serve(|environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
         let error = || io::Error::other(Cause::UpstreamTruncated);
@@ -677,6 +695,21 @@ fn requests_that_wait_for_a_thread_are_shed_when_all_that_waits_holds_too_much()
     house.until("some are shed", |stats| stats.count(Cause::HeldLimit) >= 4);
     told.tell();
     drop((first, waiting));
+}
+
+#[test]
+fn a_connection_that_is_closed_for_another_while_its_response_waits_is_counted_once() {
+    let house = serve_with(streams(&Told::default()), |settings| settings.max_connections = 1);
+    let mut stalled = house.client();
+    stalled.send(&get("/stall"));
+    stalled.until(b"\r\n\r\n");
+    house.until("nobody works", |stats| stats.busy == 0 && stats.parked == 1);
+    let mut client = house.client();
+    client.send(GET);
+    assert_eq!(client.response().text(), "hello");
+    house.until("the body is closed", |stats| stats.served == 2);
+    assert_eq!(house.log.causes(), [Cause::ConnectionLimit]);
+    assert_eq!(house.handle.stats().count(Cause::ConnectionLimit), 1);
 }
 
 // ------------------------------------------------------------------------------------------------------------- channels

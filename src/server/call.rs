@@ -260,7 +260,8 @@ impl Call {
                     moved += block.len();
                     self.make_head(&mut response, None)?;
                     response.push(block);
-                    let ends = response.drops_content() || response.failure == Some(Cause::BodyLong);
+                    let is_long = response.failure == Some(Cause::BodyLong) && response.is_complete();
+                    let ends = response.drops_content() || is_long;
                     if !ends && response.may_be_held(self.answered) {
                         hold(&mut response, &self.response);
                         continue;
