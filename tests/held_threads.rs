@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use doorway::log::Answer;
-use doorway::{Block, Body, Cause, Environ, Handle, Server, StartResponse};
+use doorway::{Application, Block, Body, Cause, Environ, Handle, Server, StartResponse};
 use support::{Client, House, PATIENCE, locked, serve, serve_with};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -710,6 +710,39 @@ fn a_connection_that_is_closed_for_another_while_its_response_waits_is_counted_o
     house.until("the body is closed", |stats| stats.served == 2);
     assert_eq!(house.log.causes(), [Cause::ConnectionLimit]);
     assert_eq!(house.handle.stats().count(Cause::ConnectionLimit), 1);
+}
+
+#[test]
+fn a_connection_is_closed_for_another_once_though_no_thread_closes_its_body() {
+    let told = Told::default();
+    let (wait, stream) = (told.clone(), streams(&told));
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() == "/wait" {
+                wait.wait();
+            }
+            stream.call(environ, start_response)
+        },
+        |settings| (settings.threads, settings.max_connections) = (1, 2),
+    );
+    let mut stalled = house.client();
+    stalled.send(&get("/stall"));
+    stalled.until(b"\r\n\r\n");
+    house.until("nobody works", |stats| stats.busy == 0 && stats.parked == 1);
+    let mut waiting = house.client();
+    waiting.send(&get("/wait"));
+    house.until("the thread is held", |stats| stats.busy == 1);
+    // The stream makes room for one, which makes room for the next.
+    let _idle = house.client();
+    house.until("it is let in", |stats| stats.accepted == 3);
+    let mut client = house.client();
+    client.stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    client.send(b"no request\r\n\r\n");
+    let mut begin = [0; 12];
+    let read = client.stream.read_exact(&mut begin);
+    told.tell();
+    assert!(read.is_ok() && begin.ends_with(b"400"), "{read:?}");
+    assert_eq!(waiting.response().text(), "hello");
 }
 
 // ------------------------------------------------------------------------------------------------------------- channels

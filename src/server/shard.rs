@@ -342,7 +342,7 @@ impl State {
         let now = Instant::now();
         if closed.cut(cause) == Step::Job {
             // Reported when its body is closed; whoever makes room need not wait for that.
-            closed.count_memory();
+            closed.memory.count(0);
             closed.place = None;
             self.begun.push_back(closed);
         } else if self.last_report.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
