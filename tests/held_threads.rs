@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use doorway::log::Answer;
-use doorway::{Block, Body, Cause, Environ, Handle, Server, StartResponse};
+use doorway::{Application, Block, Body, Cause, Environ, Handle, Server, StartResponse};
 use support::{Client, House, PATIENCE, locked, serve, serve_with};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -357,6 +357,134 @@ fn a_head_that_comes_in_pieces_is_answered_while_its_shard_goes_from_thread_to_t
     });
 }
 
+/// A reader that another thread of the application goes on with is none of the pool's.
+#[test]
+fn a_reader_that_outlives_its_call_has_no_seat() {
+    const CONTENT: usize = 20_000;
+    let told = Told::default();
+    let wait = told.clone();
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            start_response.start("200 OK", &[]);
+            if environ.path() == "/kept" {
+                let (kept, wait, (sender, begun)) = (environ.clone(), wait.clone(), mpsc::channel());
+                std::thread::spawn(move || {
+                    let mut input = kept.input();
+                    input.read_exact(&mut [0]).expect("the first byte is there");
+                    sender.send(()).expect("the call waits");
+                    wait.wait();
+                });
+                begun.recv().expect("it reads");
+            } else {
+                io::copy(&mut environ.input(), &mut io::sink())?;
+            }
+            Ok(Body::from("read"))
+        },
+        |settings| settings.queue_timeout = Duration::from_secs(2),
+    );
+    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
+    let mut kept = house.client();
+    kept.send(&head("/kept"));
+    kept.send(b"x");
+    assert_eq!(kept.response().text(), "read");
+    let mut client = house.client();
+    client.send(&head("/"));
+    client.send(&[b'x'; CONTENT]);
+    let status = client.response().status;
+    told.tell();
+    assert_eq!(status, 200);
+}
+
+/// Each block is taken after a short wait, so that no single one of them makes a client slow.
+#[test]
+fn clients_that_take_every_written_block_a_little_late_do_not_keep_all_threads() {
+    let much = vec![b'y'; 512 * 1024];
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+            while environ.path() == "/much" {
+                writer.write_all(&much)?;
+            }
+            Ok(Body::from("z"))
+        },
+        |settings| settings.queue_timeout = Duration::from_secs(8),
+    );
+    let (done, begun) = (AtomicBool::new(false), Barrier::new(3));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut client = house.client();
+                client.send(&get("/much"));
+                client.until(b"y");
+                begun.wait();
+                let mut taken = vec![0; 1 << 20];
+                while !done.load(Ordering::SeqCst) && client.stream.read(&mut taken).is_ok_and(|read| read > 0) {
+                    // The client that is tested with is slow: this is no wait for something to happen.
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        begun.wait();
+        house.until("both threads are held", |stats| stats.busy == 2);
+        let mut client = house.client();
+        client.send(GET);
+        let status = client.response().status;
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(status, 200);
+    });
+}
+
+/// However quick the application was so far, an answer does not wait for a call that is not.
+#[test]
+fn an_answer_does_not_wait_for_the_slow_call_of_a_pipelined_request_behind_it() {
+    let told = Told::default();
+    let wait = told.clone();
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() == "/slow" {
+                wait.wait();
+            }
+            start_response.start("200 OK", &[]);
+            Body::from("hello")
+        },
+        |settings| settings.shards = 1,
+    );
+    let mut client = house.client();
+    for _ in 0..400 {
+        client.send(&get("/quick"));
+        client.response();
+    }
+    client.stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    client.send(&[get("/quick"), get("/slow")].concat());
+    let mut first = [0; 5];
+    let read = client.stream.read_exact(&mut first);
+    told.tell();
+    assert!(read.is_ok() && &first == b"HTTP/", "{read:?}");
+}
+
+/// What a request says is held as long as its response is not taken.
+#[test]
+fn heads_of_requests_whose_responses_nobody_takes_count_as_memory() {
+    let house = serve_with(
+        |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            Body::blocks(std::iter::repeat_with(|| Ok(Block::Owned(vec![b'x'; 20_000]))))
+        },
+        |settings| settings.held = 1_000_000,
+    );
+    let field = format!("X-Long: {}\r\n", "v".repeat(8_000)).repeat(7);
+    let stalled: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = house.client();
+            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n").as_bytes());
+            client.until(b"\r\n\r\n");
+            client
+        })
+        .collect();
+    house.until("some are shed", |stats| stats.count(Cause::HeldLimit) >= 4);
+    drop(stalled);
+}
+
 // ---------------------------------------------------------------------------------------------------------------- hooks
 
 #[test]
@@ -392,6 +520,29 @@ fn what_a_hook_of_middleware_holds_ends_with_the_call() {
         innocent.send(&get("/plain"));
         assert_eq!(innocent.response().text(), "hello");
     }
+}
+
+/// What middleware wants of the head of one request is nothing to the next, even if the application panics in between.
+#[test]
+fn a_hook_of_a_call_that_panics_changes_nothing_of_the_next_response() {
+    let house = serve_with(
+        |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() == "/panics" {
+                start_response.on_start(|_, headers| headers.set("Set-Cookie", "secret"));
+                panic!("on purpose, after a hook");
+            }
+            start_response.start("200 OK", &[]);
+            Body::from("hello")
+        },
+        |settings| settings.threads = 1,
+    );
+    let mut client = house.client();
+    client.send(&get("/panics"));
+    assert_eq!(client.response().status, 500);
+    let mut innocent = house.client();
+    innocent.send(&get("/plain"));
+    let response = innocent.response();
+    assert_eq!((response.text(), response.field("set-cookie")), ("hello", None));
 }
 
 // ----------------------------------------------------------------------------------------------------------------- stop
@@ -435,6 +586,36 @@ fn the_access_log_says_what_was_sent_when_it_was_sent_and_not_what_was_promised(
     let [(200, bytes)] = house.log.take_accesses(1)[..] else { panic!("one line") };
     assert!((500..LENGTH as u64 / 2).contains(&bytes), "{bytes}");
     assert_eq!(house.log.take(Cause::ClientGone).answer, Answer::Cut);
+}
+
+#[test]
+fn p_len_03_the_log_says_that_a_body_shorter_than_it_promised_was_cut() {
+    let house = serve(|_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[("Content-Length", "10")]);
+        Body::blocks([Ok(b"abc"[..].into())])
+    });
+    let mut client = house.client();
+    client.send(GET);
+    client.until_end();
+    assert_eq!(house.log.take(Cause::BodyShort).answer, Answer::Cut);
+}
+
+#[test]
+fn p_len_02_of_a_file_that_is_longer_than_it_promised_all_that_was_promised_is_sent() {
+    let path = std::env::temp_dir().join(format!("doorway-long-{}", std::process::id()));
+    std::fs::write(&path, vec![b'x'; 300_000]).unwrap();
+    let place = path.clone();
+    let house = serve(move |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+        start_response.start("200 OK", &[("Content-Length", "200000")]);
+        Ok(std::fs::File::open(&place)?.into())
+    });
+    let mut client = house.client();
+    for _ in 0..2 {
+        client.send(GET);
+        assert_eq!(client.response().text().len(), 200_000);
+        house.log.take(Cause::BodyLong);
+    }
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -514,6 +695,54 @@ fn requests_that_wait_for_a_thread_are_shed_when_all_that_waits_holds_too_much()
     house.until("some are shed", |stats| stats.count(Cause::HeldLimit) >= 4);
     told.tell();
     drop((first, waiting));
+}
+
+#[test]
+fn a_connection_that_is_closed_for_another_while_its_response_waits_is_counted_once() {
+    let house = serve_with(streams(&Told::default()), |settings| settings.max_connections = 1);
+    let mut stalled = house.client();
+    stalled.send(&get("/stall"));
+    stalled.until(b"\r\n\r\n");
+    house.until("nobody works", |stats| stats.busy == 0 && stats.parked == 1);
+    let mut client = house.client();
+    client.send(GET);
+    assert_eq!(client.response().text(), "hello");
+    house.until("the body is closed", |stats| stats.served == 2);
+    assert_eq!(house.log.causes(), [Cause::ConnectionLimit]);
+    assert_eq!(house.handle.stats().count(Cause::ConnectionLimit), 1);
+}
+
+#[test]
+fn a_connection_is_closed_for_another_once_though_no_thread_closes_its_body() {
+    let told = Told::default();
+    let (wait, stream) = (told.clone(), streams(&told));
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() == "/wait" {
+                wait.wait();
+            }
+            stream.call(environ, start_response)
+        },
+        |settings| (settings.threads, settings.max_connections) = (1, 2),
+    );
+    let mut stalled = house.client();
+    stalled.send(&get("/stall"));
+    stalled.until(b"\r\n\r\n");
+    house.until("nobody works", |stats| stats.busy == 0 && stats.parked == 1);
+    let mut waiting = house.client();
+    waiting.send(&get("/wait"));
+    house.until("the thread is held", |stats| stats.busy == 1);
+    // The stream makes room for one, which makes room for the next.
+    let _idle = house.client();
+    house.until("it is let in", |stats| stats.accepted == 3);
+    let mut client = house.client();
+    client.stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    client.send(b"no request\r\n\r\n");
+    let mut begin = [0; 12];
+    let read = client.stream.read_exact(&mut begin);
+    told.tell();
+    assert!(read.is_ok() && begin.ends_with(b"400"), "{read:?}");
+    assert_eq!(waiting.response().text(), "hello");
 }
 
 // ------------------------------------------------------------------------------------------------------------- channels

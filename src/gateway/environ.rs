@@ -291,6 +291,11 @@ impl Environ {
         &mut vars.pairs
     }
 
+    /// How many bytes of memory its variables hold.
+    pub(crate) fn memory(&self) -> usize {
+        self.vars.pairs.memory()
+    }
+
     /// Lays out the content of the next request.
     pub(crate) fn open_input(&mut self, content: Option<Box<dyn BufRead + Send>>) {
         let slot = content.map_or(Slot::Empty(io::empty()), Slot::Open);

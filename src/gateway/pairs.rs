@@ -26,6 +26,11 @@ impl Pairs {
         self.entries.len()
     }
 
+    /// How many bytes of memory it holds.
+    pub(crate) fn memory(&self) -> usize {
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         if self.text.capacity() > MAX_KEPT {

@@ -200,7 +200,8 @@ impl Engine {
         // How many each address has, since when the oldest of them waits, and where.
         let mut waiting = HashMap::new();
         for shard in &self.shards {
-            for connection in shard.lock().all() {
+            // One without a place has been closed already, and waits for a thread that closes its body.
+            for connection in shard.lock().all().filter(|connection| connection.place.is_some()) {
                 let (count, oldest) = waiting.entry(connection.address()).or_insert((0, (connection.since, shard)));
                 *count += 1;
                 if connection.since < oldest.0 {
@@ -210,7 +211,9 @@ impl Engine {
         }
         let busiest = waiting.into_iter().max_by_key(|(_, (count, _))| *count);
         busiest.is_some_and(|(address, (_, (since, shard)))| {
-            let is_it = |connection: &Connection| connection.address() == address && connection.since == since;
+            let is_it = |connection: &Connection| {
+                connection.place.is_some() && connection.address() == address && connection.since == since
+            };
             shard.lock().close_one(Cause::ConnectionLimit, is_it, &self.shared)
         })
     }

@@ -32,6 +32,7 @@ impl Calls {
     /// Does what a connection needs a thread for. Gives the time that the application took.
     pub(super) fn run(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Duration {
         if let Some(mut call) = connection.call.take() {
+            call.response().waits_in_connection = false;
             let produced = call.go_on(connection);
             return self.settle(call, produced, connection, now).0;
         }

@@ -101,6 +101,12 @@ impl Call {
         lock(&self.response)
     }
 
+    /// How many bytes of memory it holds for its client: what is unsent, and what an unusual request has said.
+    pub(super) fn memory(&self) -> usize {
+        const USUAL: usize = 8 * 1024;
+        self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
+    }
+
     /// Fills the environ with a request that is still in the buffer of its connection.
     pub(super) fn fill(&mut self, request: &Request<'_>, connection: &Connection) {
         let dropped = request.fill(&mut self.environ, &connection.origin, &connection.peer);
@@ -123,7 +129,13 @@ impl Call {
         let content = std::mem::replace(&mut facts.content, Content::None);
         let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
         self.open_input(connection, content, facts.expects_continue, seat);
-        self.response().begin(&connection.socket, facts, self.content.clone(), gathers);
+        let mut response = lock(&self.response);
+        response.begin(&connection.socket, facts, self.content.clone(), gathers);
+        // Earlier answers have been gathered in it. This call may last, unlike those: the monitor sends them then.
+        if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
+            hold(&mut response, &self.response);
+        }
+        drop(response);
         if self.is_finished {
             self.response().answer_asterisk(now);
         } else if let Err(failure) = self.call() {
@@ -172,13 +184,14 @@ impl Call {
             *body = shared.application.call(environ, start_response).resolve(start_response);
         }));
         self.answered = Instant::now();
+        // What the hooks of middleware hold ends with the call, however that ends, and so does a panic in it.
+        let ended = catch_unwind(AssertUnwindSafe(|| self.start_response.end())).map_err(Failure::of_panic);
         called.map_err(Failure::of_panic)?;
+        ended?;
         if self.is_spoiled() {
             // Nothing can be said on this connection any more.
             return Err(Failure::new(Cause::NotStarted, "the start_response was exchanged for another"));
         }
-        // What the hooks of middleware hold ends with the call, and so does a panic in it.
-        catch_unwind(AssertUnwindSafe(|| self.start_response.end())).map_err(Failure::of_panic)?;
         if let Some(misuse) = self.start_response.misuse() {
             return Err(Failure::new(misuse.cause(), misuse.detail()));
         }
@@ -247,7 +260,8 @@ impl Call {
                     moved += block.len();
                     self.make_head(&mut response, None)?;
                     response.push(block);
-                    let ends = response.drops_content() || response.failure == Some(Cause::BodyLong);
+                    let is_long = response.failure == Some(Cause::BodyLong) && response.is_complete();
+                    let ends = response.drops_content() || is_long;
                     if !ends && response.may_be_held(self.answered) {
                         hold(&mut response, &self.response);
                         continue;
@@ -357,7 +371,9 @@ impl Call {
     pub(super) fn finish(&mut self, connection: &mut Connection) -> After {
         let (failure, is_large, status, is_cut) = {
             let response = self.response();
-            (response.failure, response.head_is_large, response.status, !response.is_sound() && !response.keep_alive)
+            let is_short = response.failure == Some(Cause::BodyShort);
+            let is_cut = is_short || !response.is_sound() && !response.keep_alive;
+            (response.failure, response.head_is_large, response.status, is_cut)
         };
         if let Some(cause) = failure {
             self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
@@ -368,7 +384,8 @@ impl Call {
         if let Some(error) = self.start_response.take_replaced() {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
-        self.seat = None;
+        // Also that of a reader which outlives this: none of the pool's threads waits for it.
+        self.leave_seats();
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let closes_late = self.body.closes_late();
         for _ in 0..self.body.close() {

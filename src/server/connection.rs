@@ -368,6 +368,7 @@ impl Connection {
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
         call.leave_seats();
+        call.response().waits_in_connection = true;
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);
@@ -442,8 +443,8 @@ impl Connection {
     /// Counts the memory that it holds at the moment: what has arrived of a request and what has not been taken of a response.
     pub(super) fn count_memory(&mut self) {
         let received = if self.buffer.is_empty() { 0 } else { self.buffer.capacity() };
-        let unsent = self.call.as_ref().map_or(0, |call| call.response().queue.memory());
-        self.memory.count(received + unsent + self.queue.memory());
+        let call = self.call.as_ref().map_or(0, |call| call.memory());
+        self.memory.count(received + call + self.queue.memory());
     }
 
     /// Makes it ready to wait without a thread for longer than a moment.

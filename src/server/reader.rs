@@ -245,12 +245,17 @@ impl Reader {
         }
         let mut rest = &b"HTTP/1.1 100 Continue\r\n\r\n"[..];
         let begin = Instant::now();
+        // The client is waited for as it is for content.
+        let may_wait = |seat: &Option<Seat>| {
+            let waited = begin.elapsed();
+            waited < self.shared.settings.content_stall
+                && !self.shared.is_over()
+                && !seat.as_ref().is_some_and(|seat| seat.must_go(waited, 0))
+        };
         while !rest.is_empty() {
             match self.socket.write(&[IoSlice::new(rest)]) {
                 Ok(written @ 1..) => rest = rest.split_at(written).1,
-                Err(error) if is_not_yet(&error) && begin.elapsed() < self.shared.settings.content_stall => {
-                    self.socket.set_waiting(true)?;
-                }
+                Err(error) if is_not_yet(&error) && may_wait(&state.seat) => self.socket.set_waiting(true)?,
                 Ok(_) | Err(_) => {
                     drop(state);
                     return Err(self.fail(Cause::ContentTruncated));
@@ -450,6 +455,37 @@ mod tests {
         lock(&setup.state).expects_continue = true;
         setup.reader.read_exact(&mut [0; 10]).unwrap();
         assert_eq!(lock(&setup.written).as_slice(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn p_exp_01_a_client_that_does_not_take_100_continue_is_waited_for_no_longer_than_for_content() {
+        use std::io::Write;
+        use std::os::unix::net::UnixStream;
+
+        use crate::server::socket::Stream;
+
+        for is_over in [true, false] {
+            let (mut own, _client) = UnixStream::pair().unwrap();
+            own.set_nonblocking(true).unwrap();
+            while own.write(&[0; 4096]).is_ok() {}
+            while own.write(&[0]).is_ok() {}
+            let mut setup = reader(Vec::new(), 10, None);
+            setup.reader.socket = Arc::new(Socket::accepted(Stream::Unix(own)).unwrap());
+            lock(&setup.state).expects_continue = true;
+            // All seats are taken, its own among them, and in one case one more than there are.
+            let seats = Arc::clone(&setup.reader.shared.seats);
+            let mut taken: Vec<_> = std::iter::from_fn(|| seats.try_take()).collect();
+            lock(&setup.state).seat = taken.pop();
+            if is_over {
+                setup.reader.shared.stop.store(2, Ordering::SeqCst);
+            } else {
+                taken.push(seats.take());
+            }
+            let begin = Instant::now();
+            assert!(setup.reader.read(&mut [0; 10]).is_err());
+            assert!(begin.elapsed() < Duration::from_secs(10), "{is_over} {:?}", begin.elapsed());
+        }
     }
 
     #[test]

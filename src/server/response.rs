@@ -46,9 +46,13 @@ pub(super) struct Response {
     pub(super) head_is_large: bool,
     /// Whether it may wait for the next response of the connection, to be sent with it.
     gathers: bool,
+    /// How long a `Writer` has waited for the client in all, and how many bytes went meanwhile.
+    waited: (Duration, u64),
     /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
     is_listed: bool,
+    /// Whether its call waits in the connection, which sends what is unsent then.
+    pub(super) waits_in_connection: bool,
     date: Date,
 }
 
@@ -67,8 +71,10 @@ impl Response {
             failure: None,
             head_is_large: false,
             gathers: false,
+            waited: (Duration::ZERO, 0),
             last_block: None,
             is_listed: false,
+            waits_in_connection: false,
             date: Date::default(),
         }
     }
@@ -87,6 +93,7 @@ impl Response {
         self.content_state = content_state;
         (self.delimiter, self.status, self.content) = (None, 0, 0);
         (self.failure, self.head_is_large, self.last_block) = (None, false, None);
+        (self.waited, self.waits_in_connection) = ((Duration::ZERO, 0), false);
         self.gathers = gathers && self.queue.len() < COPIED;
     }
 
@@ -257,10 +264,16 @@ impl Response {
 
     /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
     fn send_all(&mut self) -> io::Result<()> {
-        let (begin, whole) = (Instant::now(), self.queue.len());
+        let (begin, whole, before) = (Instant::now(), self.queue.len(), self.waited);
         let (mut progress, mut left, mut seat) = (begin, whole, None::<Seat>);
         loop {
-            match self.flush()? {
+            let flushed = self.flush()?;
+            if seat.is_some() {
+                // Of one block after the other: a client that takes each a little late is as slow as one that takes one of them late.
+                let moved = (whole - self.queue.len()) as u64;
+                self.waited = (before.0.saturating_add(begin.elapsed()), before.1.saturating_add(moved));
+            }
+            match flushed {
                 Flushed::Whole => return Ok(()),
                 Flushed::Turn => continue,
                 Flushed::Partly(_) => {}
@@ -271,7 +284,7 @@ impl Response {
                 (progress, left) = (now, self.queue.len());
             }
             let seat = seat.get_or_insert_with(|| self.shared.seats.take());
-            let must_go = seat.must_go(now.saturating_duration_since(begin), (whole - left) as u64);
+            let must_go = seat.must_go(self.waited.0, self.waited.1);
             let cause = if must_go || self.shared.is_over() {
                 Cause::CrowdedOut
             } else if now.saturating_duration_since(progress) >= self.shared.settings.response_stall {
@@ -341,7 +354,11 @@ pub(super) fn send_held(shared: &Shared) {
         };
         response.is_listed = false;
         if response.returns_at_once() {
-            let _ = response.flush();
+            let flushed = response.flush();
+            // The rest goes when the client takes more, though the application may give nothing for long.
+            if !response.waits_in_connection && flushed.is_ok_and(|flushed| flushed != Flushed::Whole) {
+                hold(&mut response, &held);
+            }
         }
     }
 }
@@ -366,5 +383,40 @@ impl Date {
             self.second = now.checked_sub(Duration::from_nanos(time.subsec_nanos().into()));
         }
         &self.text
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::gateway::{Environ, StartResponse};
+    use crate::log::Lines;
+    use crate::server::settings::Settings;
+    use crate::server::socket::Stream;
+
+    #[test]
+    fn what_the_client_did_not_take_of_held_blocks_goes_out_when_it_takes_more() {
+        let application = |_: &Environ, _: &mut StartResponse| "";
+        let log = Arc::new(Lines::errors(io::sink()));
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
+        let (mut own, mut client) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        while own.write(&[0; 4096]).is_ok() {}
+        let socket = Arc::new(Socket::accepted(Stream::Unix(own)).unwrap());
+        let held = Arc::new(Mutex::new(Response::new(&shared)));
+        lock(&held).begin(&socket, Facts::default(), None, false);
+        lock(&held).queue.push(vec![7; 2 * COPIED].into());
+        hold(&mut lock(&held), &held);
+        send_held(&shared);
+        assert!(!lock(&held).queue.is_empty(), "the client has no room");
+
+        client.set_nonblocking(true).unwrap();
+        while client.read(&mut [0; 4096]).is_ok() {}
+        send_held(&shared);
+        assert!(lock(&held).queue.is_empty());
+        assert!(lock(&shared.held).is_empty());
     }
 }

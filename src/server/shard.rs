@@ -340,17 +340,16 @@ impl State {
         let Some(mut closed) = self.remove(is_it) else { return false };
         // A flood of connections must not become a flood of log lines: one a second.
         let now = Instant::now();
-        if self.last_report.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
+        if closed.cut(cause) == Step::Job {
+            // Reported when its body is closed; whoever makes room need not wait for that.
+            closed.memory.count(0);
+            closed.place = None;
+            self.begun.push_back(closed);
+        } else if self.last_report.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
             shared.counters.count(cause);
         } else {
             self.last_report = Some(now);
             closed.report(cause, Answer::Closed, shared);
-        }
-        if closed.cut(cause) == Step::Job {
-            closed.count_memory();
-            // Whoever makes room need not wait until its body is closed.
-            closed.place = None;
-            self.begun.push_back(closed);
         }
         true
     }
