@@ -128,6 +128,8 @@ pub(super) fn start(
             let _ = io::copy(&mut (&theirs).take(length), &mut input);
             // Whoever still sends hears that nobody reads it.
             let _ = theirs.shutdown(Shutdown::Read);
+            // What was sent before that is taken, because a socket that is closed with something unread resets the answer.
+            let _ = io::copy(&mut &theirs, &mut io::sink());
         };
         spawn("cgi-stdin").spawn(feed).map_err(broken)?;
     }
