@@ -382,7 +382,8 @@ fn a_reader_that_outlives_its_call_has_no_seat() {
         },
         |settings| settings.queue_timeout = Duration::from_secs(2),
     );
-    let head = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
+    let head =
+        |path: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
     let mut kept = house.client();
     kept.send(&head("/kept"));
     kept.send(b"x");
