@@ -139,12 +139,12 @@ impl Connection {
                 Phase::Draining { most } => self.drain(most, shared, now),
                 Phase::Lingering { most } => self.linger(most, now, scratch),
             };
-            if step == Some(Step::End) {
-                // Its memory is used for the next connection.
-                self.buffer.consume(self.buffer.len());
-                self.buffer.release(&shared.reserve);
-            }
             if let Some(step) = step {
+                if step == Step::End {
+                    // Its memory is used for the next connection.
+                    self.buffer.consume(self.buffer.len());
+                    self.buffer.release(&shared.reserve);
+                }
                 return step;
             }
         }
@@ -189,14 +189,14 @@ impl Connection {
     fn may_be_decided(&mut self, shared: &Shared, now: Instant) -> bool {
         let (protocol, bytes) = (self.origin.door.protocol(), self.buffer.filled());
         let may_be = protocol.may_be_decided(bytes, &mut self.progress, &shared.policy);
-        if !may_be && protocol.has_begun(bytes) {
+        if !may_be {
             self.begin_head(shared, now);
         }
         may_be
     }
 
     fn begin_head(&mut self, shared: &Shared, now: Instant) {
-        if self.phase != Phase::Head {
+        if self.phase != Phase::Head && self.origin.door.protocol().has_begun(self.buffer.filled()) {
             self.enter(Phase::Head, shared.settings.head_deadline, now);
         }
     }
@@ -325,10 +325,7 @@ impl Connection {
     pub(super) fn put_off(&mut self, why: NotReady, shared: &Shared, now: Instant) {
         match why {
             NotReady::Incomplete if self.peer_closed => drop(self.refuse(Cause::HeadTruncated, shared, now)),
-            NotReady::Incomplete if self.origin.door.protocol().has_begun(self.buffer.filled()) => {
-                self.begin_head(shared, now);
-            }
-            NotReady::Incomplete => {}
+            NotReady::Incomplete => self.begin_head(shared, now),
             NotReady::Gather(_) if self.peer_closed => drop(self.refuse(Cause::ContentTruncated, shared, now)),
             NotReady::Gather(whole) => {
                 // In records the whole is known record by record: what was waited for so far counts.
