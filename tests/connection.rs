@@ -288,14 +288,15 @@ fn p_in_10_a_malformed_unread_content_ends_the_connection() {
 #[test]
 fn rfc9110_15_5_9_a_head_that_is_not_whole_at_its_deadline_is_408() {
     let house = serve_with(hello, |settings| settings.head_deadline = SHORT);
-    for part in ["G", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\n"] {
+    // An empty line is the beginning of no request (tests/left_on_the_wire.rs).
+    for part in ["G", "GET / HTTP/1.1\r\nHost: a\r\n", "\r\nG"] {
         let mut client = house.client();
         client.send(part.as_bytes());
         let response = client.response();
         assert!(response.status == 408 && response.closes(), "{response:?}");
         client.is_closed();
         let seen = house.log.take(Cause::HeadDeadline);
-        assert_eq!(seen.request, part.lines().next().unwrap().as_bytes());
+        assert_eq!(seen.request, part.trim_start().lines().next().unwrap().as_bytes());
     }
     // Behind a response as well.
     let mut client = house.client();

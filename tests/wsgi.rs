@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -499,21 +499,24 @@ fn max_requests_replaces_workers_and_loses_nothing() {
     }
     let (_folder, house) = House::sins(&["--workers", "2", "--worker-threads", "2", "--max-requests", "50"]);
     let address = house.serving.address().to_owned();
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let address = address.clone();
-            std::thread::spawn(move || {
-                let mut pids = BTreeSet::new();
-                for _ in 0..250 {
+    // At least so many requests, and as many more as it takes until new workers have come up.
+    let (pids, begin) = (Mutex::new(BTreeSet::new()), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for request in 0.. {
                     let response = ask(&address, "GET /pid HTTP/1.0\r\nHost: localhost\r\n\r\n");
                     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+                    let mut pids = pids.lock().unwrap();
                     pids.insert(body(&response).to_owned());
+                    if request >= 250 && (pids.len() >= 5 || begin.elapsed() > Duration::from_secs(30)) {
+                        break;
+                    }
                 }
-                pids
-            })
-        })
-        .collect();
-    let pids: BTreeSet<String> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+            });
+        }
+    });
+    let pids = pids.into_inner().unwrap();
     assert!(pids.len() >= 5, "{pids:?}");
 }
 
