@@ -265,10 +265,10 @@ impl Response {
     /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
     fn send_all(&mut self) -> io::Result<()> {
         let (begin, whole, before) = (Instant::now(), self.queue.len(), self.waited);
-        let (mut progress, mut left, mut seat) = (begin, whole, None::<Seat>);
+        let (mut progress, mut left, mut has_waited, mut seat) = (begin, whole, false, None::<Seat>);
         loop {
             let flushed = self.flush()?;
-            if seat.is_some() {
+            if has_waited {
                 // Of one block after the other: a client that takes each a little late is as slow as one that takes one of them late.
                 let moved = (whole - self.queue.len()) as u64;
                 self.waited = (before.0.saturating_add(begin.elapsed()), before.1.saturating_add(moved));
@@ -283,8 +283,15 @@ impl Response {
             if self.queue.len() < left {
                 (progress, left) = (now, self.queue.len());
             }
-            let seat = seat.get_or_insert_with(|| self.shared.seats.take());
-            let must_go = seat.must_go(self.waited.0, self.waited.1);
+            has_waited = true;
+            let (waited, moved) = self.waited;
+            // One thread has one seat: that of the content, as long as there is some to come.
+            let of_content = self.content_state.as_ref().and_then(|state| {
+                let state = lock(state);
+                state.seat.as_ref().map(|seat| seat.must_go(waited, moved))
+            });
+            let own = || seat.get_or_insert_with(|| self.shared.seats.take()).must_go(waited, moved);
+            let must_go = of_content.unwrap_or_else(own);
             let cause = if must_go || self.shared.is_over() {
                 Cause::CrowdedOut
             } else if now.saturating_duration_since(progress) >= self.shared.settings.response_stall {
