@@ -55,11 +55,10 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Whether two deliveries came to the same. At the uwsgi and SCGI doors that is what the application was called with: what a mistaken
-/// protocol is told depends on how much of it has arrived. At the FastCGI door a broken record behind a request without content is seen
-/// before the call or after it.
+/// Whether two deliveries came to the same. At the gateway doors that is what the application was called with: which cause a mistaken
+/// protocol has, and what it is told, depends on how much of it has arrived.
 fn is_alike(door: Door, one: &Served, other: &Served) -> bool {
-    if door == Door::Http { one == other } else { door == Door::FastCgi || one.calls == other.calls }
+    if door == Door::Http { one == other } else { one.calls == other.calls }
 }
 
 /// What an application does with a request.
