@@ -4,14 +4,12 @@
 mod packets;
 mod support;
 
-use std::collections::VecDeque;
-use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex};
+use std::io::{self, Read};
 use std::time::Duration;
 
 use doorway::{Application, Body, Cause, Door, Environ, Server, StartResponse};
 use packets::{fastcgi, get, packet, post, read_record, record};
-use support::{Client, Collected, in_memory_over, locked, parse_all, serve_with, show};
+use support::{Client, Collected, in_memory_in_part, in_memory_over, parse_all, serve_with, show};
 
 fn echo(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
     let mut content = Vec::new();
@@ -20,54 +18,9 @@ fn echo(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Bod
     Ok(content.into())
 }
 
-/// A client in memory that takes at most so many bytes a write, and interrupts every third call.
-struct Miser {
-    pieces: VecDeque<Vec<u8>>,
-    out: Arc<Mutex<Vec<u8>>>,
-    most: usize,
-    calls: usize,
-}
-
-impl Miser {
-    fn interrupted(&mut self) -> io::Result<()> {
-        self.calls += 1;
-        if self.calls % 3 == 0 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-    }
-}
-
-impl Read for Miser {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.interrupted()?;
-        let Some(piece) = self.pieces.front_mut() else { return Ok(0) };
-        let length = piece.len().min(room.len());
-        room[..length].copy_from_slice(&piece[..length]);
-        piece.drain(..length);
-        if piece.is_empty() {
-            self.pieces.pop_front();
-        }
-        Ok(length)
-    }
-}
-
-impl Write for Miser {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.interrupted()?;
-        let length = bytes.len().min(self.most);
-        locked(&self.out).extend_from_slice(&bytes[..length]);
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn to_miser(door: Door, pieces: &[&[u8]], most: usize, application: impl Application) -> Vec<u8> {
-    let out = Arc::new(Mutex::new(Vec::new()));
-    let pieces = pieces.iter().map(|piece| piece.to_vec()).collect();
-    let client = Miser { pieces, out: Arc::clone(&out), most, calls: 0 };
-    Server::unbound().door(door).log(Collected::default()).serve_connection(client, application);
-    std::mem::take(&mut *locked(&out))
+    let server = Server::unbound().door(door).log(Collected::default());
+    in_memory_in_part(server, pieces.iter().copied(), most, application)
 }
 
 // ------------------------------------------------------------------------------------------------- what is sent is whole

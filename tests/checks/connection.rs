@@ -8,7 +8,6 @@
 //! The first byte chooses the door, the next the settings, two what the application does (the first request, the others), two a place
 //! to cut, one how much a write takes.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -19,7 +18,7 @@ use super::Input;
 use crate::readings::served::{Outcome, Seen, expected_outcome, heads_of, is_of_request};
 use crate::readings::{Cuts, Variant, variants};
 use crate::reference::connection::read_all;
-use crate::support::{Collected, locked, parse, show};
+use crate::support::{Collected, in_memory_in_part, locked, parse, show};
 
 const DOORS: [Door; 6] = [Door::Http, Door::Uwsgi, Door::Scgi, Door::FastCgi, Door::Http, Door::Http];
 
@@ -176,59 +175,12 @@ impl fmt::Debug for Served {
     }
 }
 
-/// A client in memory that takes a few bytes a write, and interrupts.
-struct Client {
-    pieces: VecDeque<Vec<u8>>,
-    out: Arc<Mutex<Vec<u8>>>,
-    most: usize,
-    calls: usize,
-}
-
-impl Client {
-    fn interrupted(&mut self) -> io::Result<()> {
-        self.calls += 1;
-        if self.most != usize::MAX && self.calls % 3 == 0 {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        Ok(())
-    }
-}
-
-impl Read for Client {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.interrupted()?;
-        let Some(piece) = self.pieces.front_mut() else { return Ok(0) };
-        let length = piece.len().min(room.len());
-        room[..length].copy_from_slice(&piece[..length]);
-        piece.drain(..length);
-        if piece.is_empty() {
-            self.pieces.pop_front();
-        }
-        Ok(length)
-    }
-}
-
-impl Write for Client {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.interrupted()?;
-        let length = bytes.len().min(self.most);
-        locked(&self.out).extend_from_slice(&bytes[..length]);
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn serve(door: Door, variant: &Variant, does: [u8; 2], wire: &[u8], cuts: Cuts, most: usize) -> Served {
-    let (out, log) = (Arc::new(Mutex::new(Vec::new())), Collected::default());
-    let pieces = cuts.pieces(wire).into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
-    let client = Client { pieces, out: Arc::clone(&out), most, calls: 0 };
+    let log = Collected::default();
     let puppet = Puppet { does, seen: Arc::default() };
     let server = Server::unbound().door(door).configure(variant.configure).log(log.clone());
-    server.serve_connection(client, puppet.clone());
-    let (out, calls) = (std::mem::take(&mut *locked(&out)), std::mem::take(&mut *locked(&puppet.seen)));
+    let out = in_memory_in_part(server, cuts.pieces(wire), most, puppet.clone());
+    let calls = std::mem::take(&mut *locked(&puppet.seen));
     let mut causes = log.causes();
     if door != Door::Http {
         // Which of two reports comes first may differ where the packets of two requests are mixed.

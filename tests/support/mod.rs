@@ -521,14 +521,28 @@ fn split_crlf(bytes: &[u8]) -> Vec<&[u8]> {
 
 // ------------------------------------------------------------------------------------------------ delivery in memory
 
-/// A client in memory that hands out its bytes in given pieces, one for each read, and then sends no more.
-pub struct Pieces {
+/// A client in memory that hands out its bytes in given pieces, one for each read, and then sends no more. It takes `most` bytes a
+/// write; one with such a limit also interrupts every third call.
+struct Pieces {
     pieces: VecDeque<Vec<u8>>,
     out: Arc<Mutex<Vec<u8>>>,
+    most: usize,
+    calls: usize,
+}
+
+impl Pieces {
+    fn interrupted(&mut self) -> io::Result<()> {
+        self.calls += 1;
+        if self.most != usize::MAX && self.calls % 3 == 0 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(())
+    }
 }
 
 impl Read for Pieces {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.interrupted()?;
         let Some(piece) = self.pieces.front_mut() else {
             return Ok(0);
         };
@@ -544,8 +558,10 @@ impl Read for Pieces {
 
 impl Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        locked(&self.out).extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.interrupted()?;
+        let length = bytes.len().min(self.most);
+        locked(&self.out).extend_from_slice(&bytes[..length]);
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -574,13 +590,22 @@ pub fn in_memory_over<'a>(
     application: impl Application,
     change: impl FnOnce(&mut Settings),
 ) -> (Vec<u8>, Collected) {
+    let log = Collected::default();
+    let out = in_memory_in_part(server.configure(change).log(log.clone()), pieces, usize::MAX, application);
+    (out, log)
+}
+
+/// Serves one connection in memory whose client takes at most `most` bytes a write.
+pub fn in_memory_in_part<'a>(
+    server: Server,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    most: usize,
+    application: impl Application,
+) -> Vec<u8> {
     let out = Arc::new(Mutex::new(Vec::new()));
     let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
-    let stream = Pieces { pieces, out: Arc::clone(&out) };
-    let log = Collected::default();
-    server.configure(change).log(log.clone()).serve_connection(stream, application);
-    let out = std::mem::take(&mut *locked(&out));
-    (out, log)
+    server.serve_connection(Pieces { pieces, out: Arc::clone(&out), most, calls: 0 }, application);
+    std::mem::take(&mut *locked(&out))
 }
 
 /// The same things in every order they can have.
