@@ -276,7 +276,7 @@ const BLOCK: usize = 16;
 pub(super) fn host_of(authority: &[u8]) -> &[u8] {
     match authority.iter().rposition(|byte| *byte == b':') {
         // The colons inside of brackets belong to an IPv6 address.
-        Some(colon) if !authority.ends_with(b"]") => authority.get(..colon).unwrap_or_default(),
+        Some(colon) if !authority.ends_with(b"]") => authority.split_at(colon).0,
         _ => authority,
     }
 }

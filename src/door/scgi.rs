@@ -47,7 +47,7 @@ impl Protocol for Scgi {
         if bytes.get(end) != Some(&b',') {
             return Err(NotReady::Refused(Cause::PacketFormat));
         }
-        let block = Block { bytes: bytes.get(start..end).unwrap_or_default(), next: next_of_nul };
+        let block = Block { bytes: bytes.split_at(end).0.split_at(start).1, next: next_of_nul };
         match variables::Request::read(block, Door::Scgi, end + 1, policy) {
             Err(cause) => Err(NotReady::Refused(cause)),
             Ok(request) if request.length().is_none() || !request.is_scgi() => {
@@ -95,7 +95,7 @@ fn readable(bytes: &[u8]) -> Block<'_> {
 /// Where the variables begin and end, once that is known; the comma stands at the end.
 fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
     let digits = bytes.iter().take(MAX_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()).count();
-    let length = bytes.get(..digits).unwrap_or_default();
+    let length = bytes.split_at(digits).0;
     match (length, bytes.get(digits)) {
         ([], None) => Ok(None),
         ([], Some(_)) => mistaken::judge(bytes, "SCGI", Cause::PacketFormat).map_or(Ok(None), Err),

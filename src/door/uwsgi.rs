@@ -42,7 +42,7 @@ impl Protocol for Uwsgi {
             Ok(_) => return Err(NotReady::Incomplete),
             Err(cause) => return Err(NotReady::Refused(cause)),
         };
-        let block = block(bytes.get(HEADER..HEADER + size).unwrap_or_default());
+        let block = block(bytes.split_at(HEADER + size).0.split_at(HEADER).1);
         match variables::Request::read(block, Door::Uwsgi, HEADER + size, policy) {
             Err(cause) => Err(NotReady::Refused(cause)),
             Ok(request) => match request.gathers(bytes.len(), policy) {

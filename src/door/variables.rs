@@ -354,9 +354,9 @@ fn path_of(uri: &[u8]) -> &[u8] {
         return uri;
     }
     let Some(at) = uri.windows(3).position(|part| part == b"://") else { return uri };
-    let authority = uri.get(at + 3..).unwrap_or_default();
+    let authority = uri.split_at(at + 3).1;
     match authority.iter().position(|byte| *byte == b'/') {
-        Some(slash) => authority.get(slash..).unwrap_or_default(),
+        Some(slash) => authority.split_at(slash).1,
         None => b"/",
     }
 }

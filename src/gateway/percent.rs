@@ -21,7 +21,7 @@ pub fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
             _ => (b'%', 1),
         };
         out.push(byte);
-        rest = escape.get(used..).unwrap_or_default();
+        rest = escape.split_at(used).1;
     }
     out.extend_from_slice(rest);
 }

@@ -165,12 +165,12 @@ const PATH_SAFE: &[u8] = b"/-._~!$&'()*+,;=:@";
 /// The path of a target in origin-form or absolute-form, as it was written.
 fn path_of(uri: &[u8]) -> &[u8] {
     let end = uri.iter().position(|byte| *byte == b'?').unwrap_or(uri.len());
-    let uri = uri.get(..end).unwrap_or_default();
+    let uri = uri.split_at(end).0;
     match uri.windows(3).position(|three| three == b"://").filter(|_| !uri.starts_with(b"/")) {
         Some(at) => {
-            let behind = uri.get(at + 3..).unwrap_or_default();
+            let behind = uri.split_at(at + 3).1;
             let slash = behind.iter().position(|byte| *byte == b'/').unwrap_or(behind.len());
-            behind.get(slash..).unwrap_or_default()
+            behind.split_at(slash).1
         }
         None => uri,
     }
