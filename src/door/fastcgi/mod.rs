@@ -17,7 +17,7 @@ use super::{
     Content, Door, Examined, Facts, Framer, NotReady, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken,
 };
 use crate::cause::Cause;
-use record::{Kind, Record};
+use record::{Header, Kind, Record};
 use stdin::Stdin;
 
 /// FastCGI.
@@ -93,13 +93,12 @@ impl Protocol for FastCgi {
         };
         let mut later = Vec::new();
         let (content, head_len) = match begun.look_at_stdin(bytes, head_len, request.length(), policy, &mut later) {
-            Ok(Waiting::Not(content)) => content,
-            Ok(Waiting::For(whole)) => return Err(NotReady::Gather(whole)),
-            Ok(Waiting::Aborted(consumed)) => {
+            Waiting::Not(content) => content,
+            Waiting::For(whole) => return Err(NotReady::Gather(whole)),
+            Waiting::Aborted(consumed) => {
                 replies.append(&mut later);
                 return begun.aborted(consumed, replies);
             }
-            Err(cause) => return Err(NotReady::Refused(cause)),
         };
         // Other content is read once more, by [`Stdin`], and with it what stands in between.
         if let Content::None = content {
@@ -284,7 +283,7 @@ impl Begun {
         length: Option<u64>,
         policy: &Policy,
         replies: &mut Vec<u8>,
-    ) -> Result<Waiting, Cause> {
+    ) -> Waiting {
         let most = policy.gathered_content as u64;
         let stdin = |is_here| {
             let reader = Box::new(Stdin::new(self.id, length, policy.threads));
@@ -292,43 +291,46 @@ impl Begun {
         };
         match length {
             // What stands behind a request that is whole has no say.
-            Some(0) => return Ok(stdin(true)),
-            Some(length) if length > most => return Ok(stdin(false)),
+            Some(0) => return stdin(true),
+            Some(length) if length > most => return stdin(false),
             _ => {}
         }
-        let (mut at, mut received) = (head_len, 0u64);
+        // Whether the application is called must not depend on how much has arrived: what is too long to wait for is known from the
+        // headers, and a fault in content is met by its reader.
+        let (mut at, mut received, mut passed) = (head_len, 0u64, 0u64);
         for _ in 0..MAX_GATHERED {
             let rest = bytes.get(at..).unwrap_or_default();
-            let record = match Record::read(rest)? {
-                Some(record) => record,
-                None if length == Some(received) => return Ok(stdin(true)),
-                None => {
-                    let announced = record::announced(rest);
-                    let content = announced.map_or(0, |(content, _)| content as u64);
-                    let needed = announced.map_or(record::HEADER, |(_, whole)| whole);
-                    let is_long = received + content > most;
-                    return Ok(if is_long { stdin(false) } else { Waiting::For(at + needed) });
-                }
+            let header = match Header::read(rest) {
+                Ok(Some(header)) => header,
+                // The first byte already shows a fault.
+                Ok(None) if rest.is_empty() => return Waiting::For(at + 1),
+                Ok(None) => return Waiting::For(at + record::HEADER),
+                Err(_) => break,
             };
+            passed += header.content as u64;
+            if passed > most {
+                break;
+            }
+            let Some(record) = header.record(rest) else { return Waiting::For(at + header.whole()) };
             at += record.whole;
             match (record.kind, record.id == self.id) {
                 (Kind::STDIN, true) if record.content.is_empty() => {
                     // All of it is here, down to the end.
                     if received == 0 && length.unwrap_or(0) == 0 {
-                        return Ok(Waiting::Not((Content::None, at)));
+                        return Waiting::Not((Content::None, at));
                     }
-                    return Ok(stdin(true));
+                    return stdin(true);
                 }
                 (Kind::STDIN, true) => received += record.content.len() as u64,
-                (Kind::ABORT_REQUEST, true) => return Ok(Waiting::Aborted(at)),
+                (Kind::ABORT_REQUEST, true) => return Waiting::Aborted(at),
                 (_, true) => {}
                 (_, false) => record.answer(policy.threads, replies),
             }
             if length.is_some_and(|length| received >= length && length > 0) {
-                return Ok(stdin(true));
+                return stdin(true);
             }
         }
-        Ok(stdin(false))
+        stdin(false)
     }
 
     /// The front server wants no answer any more; what came in between has its own.

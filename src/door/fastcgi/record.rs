@@ -75,15 +75,24 @@ impl Header {
             _ => Ok(None),
         }
     }
+
+    /// Bytes of the whole record.
+    pub(super) fn whole(&self) -> usize {
+        HEADER + self.content + self.padding
+    }
+
+    /// The record with this header in front, if it is whole.
+    pub(super) fn record<'buf>(&self, bytes: &'buf [u8]) -> Option<Record<'buf>> {
+        let whole = self.whole();
+        let content = bytes.get(..whole)?.get(HEADER..HEADER + self.content)?;
+        Some(Record { kind: self.kind, id: self.id, content, whole })
+    }
 }
 
 impl<'buf> Record<'buf> {
     /// Reads the record in front, if it is whole.
     pub(super) fn read(bytes: &'buf [u8]) -> Result<Option<Record<'buf>>, Cause> {
-        let Some(header) = Header::read(bytes)? else { return Ok(None) };
-        let whole = HEADER + header.content + header.padding;
-        let content = bytes.get(HEADER..HEADER + header.content).filter(|_| bytes.len() >= whole);
-        Ok(content.map(|content| Record { kind: header.kind, id: header.id, content, whole }))
+        Ok(Header::read(bytes)?.and_then(|header| header.record(bytes)))
     }
 
     /// The role and whether the connection is to stay, of BEGIN_REQUEST.
@@ -136,12 +145,6 @@ impl Note {
             }
         }
     }
-}
-
-/// The content and the whole length of the record in front, as its header says, if that is there.
-pub(super) fn announced(bytes: &[u8]) -> Option<(usize, usize)> {
-    let header = Header::read(bytes).ok()??;
-    Some((header.content, HEADER + header.content + header.padding))
 }
 
 fn asked_names(content: &[u8]) -> [bool; NAMES.len()] {
