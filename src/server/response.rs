@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
 use super::reader::ContentState;
-use super::send::{COPIED, Flushed, SendQueue};
+use super::send::{COPIED, FLAT, Flushed, SendQueue};
 use super::settings::QUICK_BLOCK;
 use super::shared::{Shared, lock};
 use super::socket::Socket;
@@ -253,7 +253,7 @@ impl Response {
             && self.failure.is_none()
             && self.content_state.is_none()
             && self.queue.is_flat()
-            && self.queue.len() <= COPIED
+            && self.queue.len() <= FLAT
             && self.returns_at_once()
     }
 

