@@ -8,7 +8,6 @@
 pub mod rustc;
 pub mod tree;
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -524,7 +523,10 @@ fn split_crlf(bytes: &[u8]) -> Vec<&[u8]> {
 /// A client in memory that hands out its bytes in given pieces, one for each read, and then sends no more. It takes `most` bytes a
 /// write; one with such a limit also interrupts every third call.
 struct Pieces {
-    pieces: VecDeque<Vec<u8>>,
+    bytes: Vec<u8>,
+    at: usize,
+    /// Where the pieces end that are still to be read, the next one last.
+    ends: Vec<usize>,
     out: Arc<Mutex<Vec<u8>>>,
     most: usize,
     calls: usize,
@@ -543,14 +545,12 @@ impl Pieces {
 impl Read for Pieces {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         self.interrupted()?;
-        let Some(piece) = self.pieces.front_mut() else {
-            return Ok(0);
-        };
-        let length = piece.len().min(room.len());
-        room[..length].copy_from_slice(&piece[..length]);
-        piece.drain(..length);
-        if piece.is_empty() {
-            self.pieces.pop_front();
+        let Some(end) = self.ends.last() else { return Ok(0) };
+        let length = room.len().min(end - self.at);
+        room[..length].copy_from_slice(&self.bytes[self.at..self.at + length]);
+        self.at += length;
+        if self.at == *end {
+            self.ends.pop();
         }
         Ok(length)
     }
@@ -603,8 +603,13 @@ pub fn in_memory_in_part<'a>(
     application: impl Application,
 ) -> Vec<u8> {
     let out = Arc::new(Mutex::new(Vec::new()));
-    let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
-    server.serve_connection(Pieces { pieces, out: Arc::clone(&out), most, calls: 0 }, application);
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+        bytes.extend_from_slice(piece);
+        ends.push(bytes.len());
+    }
+    ends.reverse();
+    server.serve_connection(Pieces { bytes, at: 0, ends, out: Arc::clone(&out), most, calls: 0 }, application);
     std::mem::take(&mut *locked(&out))
 }
 
