@@ -3,6 +3,7 @@
 
 mod apps;
 mod checks;
+mod packets;
 mod readings;
 mod reference;
 mod support;

@@ -6,7 +6,8 @@
 //! read as that protocol. (A hang is what the fuzzer's own clock finds.)
 //!
 //! The first byte chooses the door, the next the settings, two what the application does (the first request, the others), two a place
-//! to cut (every eighth: everywhere), one how much a write takes.
+//! to cut (every eighth: everywhere), one how much a write takes, or how the connection breaks behind its last byte. In place of a door
+//! the first byte may choose all three of the gateway: then the rest is one request, which each is sent in its own form.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -16,40 +17,93 @@ use doorway::log::{Log, Report};
 use doorway::{Application, Body, Cause, Door, Environ, Server, StartResponse};
 
 use super::Input;
+use crate::packets;
 use crate::readings::served::{Outcome, Seen, expected_outcome, heads_of, is_of_request};
 use crate::readings::{Cuts, Variant, variants};
 use crate::reference::connection::read_all;
-use crate::support::{in_memory_in_part, locked, parse, show};
-
-const DOORS: [Door; 6] = [Door::Http, Door::Uwsgi, Door::Scgi, Door::FastCgi, Door::Http, Door::Http];
+use crate::support::{Pieces, in_memory_to, locked, parse, show};
 
 pub fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let door = DOORS[input.below(DOORS.len())];
+    let door = match input.below(6) {
+        1 => Door::Uwsgi,
+        2 => Door::Scgi,
+        3 => Door::FastCgi,
+        5 => return check_doors(&mut input),
+        _ => Door::Http,
+    };
     let variant = &variants()[input.below(variants().len())];
     let does = [input.byte(), input.byte()];
     let place = usize::from(input.byte()) << 8 | usize::from(input.byte());
-    let most = match input.byte() {
-        0..=127 => usize::MAX,
-        most => usize::from(most - 127),
+    let (most, breaks) = match input.byte() {
+        0..=111 => (usize::MAX, None),
+        112..=119 => (usize::MAX, Some(io::ErrorKind::TimedOut)),
+        120..=127 => (usize::MAX, Some(io::ErrorKind::ConnectionReset)),
+        most => (usize::from(most - 127), None),
     };
     let wire = input.rest;
     let cuts = if place % 8 == 0 { Cuts::Everywhere } else { Cuts::After(place / 8 % (wire.len() + 1)) };
 
-    let whole = serve(door, variant, does, wire, Cuts::Nowhere, usize::MAX);
+    let whole = serve(door, variant, does, Pieces::new([wire]).breaking(breaks));
     if door == Door::Http {
-        if check_http(&whole, variant, does, wire) {
+        if check_http(&whole, variant, does, wire, breaks.is_none()) {
             return;
         }
     } else {
         check_packets(door, &whole.out);
     }
-    let other = serve(door, variant, does, wire, cuts, most);
+    let other = serve(door, variant, does, Pieces::new(cuts.pieces(wire)).taking(most).breaking(breaks));
+    // Bytes that were not yet a request are looked at once more when a client ends, and not when nobody is left to be answered.
     assert!(
-        whole == other,
-        "{door:?} {does:?}, {cuts:?}, {most} bytes a write\n{other:?}\nwhole: {whole:?}\n{}",
+        if breaks.is_none() { whole == other } else { whole.calls == other.calls },
+        "{door:?} {does:?}, {cuts:?}, {most} bytes a write, {breaks:?}\n{other:?}\nwhole: {whole:?}\n{}",
         show(wire)
     );
+}
+
+/// One request as the front server of each door sends it: the application sees the same, and its answer comes out the same.
+fn check_doors(input: &mut Input<'_>) {
+    const NAMES: [&[u8]; 11] = [
+        b"REQUEST_METHOD",
+        b"REQUEST_URI",
+        b"SCRIPT_NAME",
+        b"PATH_INFO",
+        b"QUERY_STRING",
+        b"SERVER_PROTOCOL",
+        b"CONTENT_TYPE",
+        b"HTTP_HOST",
+        b"HTTP_COOKIE",
+        b"HTTP_X_NAME",
+        b"HTTPS",
+    ];
+    let variant = &variants()[input.below(variants().len())];
+    let (does, shape) = ([input.byte(); 2], usize::from(input.byte()));
+    let mut pairs = Vec::new();
+    for _ in 0..input.below(16) {
+        let name = match NAMES.get(input.below(NAMES.len() + 1)) {
+            Some(name) => name,
+            None => input.until(0),
+        };
+        let value = input.until(0);
+        if !name.is_empty() && !name.starts_with(b"CONTENT_L") {
+            pairs.push((name.to_vec(), value.to_vec()));
+        }
+    }
+    pairs.push((b"CONTENT_LENGTH".to_vec(), input.rest.len().to_string().into_bytes()));
+    let records = |number: usize| (1 + shape * (number + 7) % 60, (shape * number % 256) as u8);
+    let packets = [
+        (Door::Uwsgi, packets::uwsgi(&pairs, input.rest)),
+        (Door::Scgi, packets::scgi(&pairs, input.rest)),
+        (Door::FastCgi, packets::fastcgi_in(1, false, &pairs, input.rest, records)),
+    ];
+    let [uwsgi, others @ ..] = packets.map(|(door, packet)| {
+        let served = serve(door, variant, does, Pieces::new([&packet[..]]));
+        let reply = packets::read_reply(door, &served.out);
+        (served.calls, served.causes, reply.map(|reply| (reply.status, reply.fields, reply.content)))
+    });
+    for other in others {
+        assert!(other == uwsgi, "{other:?}\nuwsgi: {uwsgi:?}");
+    }
 }
 
 /// What an application does with a request.
@@ -177,13 +231,13 @@ impl Log for Causes {
     }
 }
 
-fn serve(door: Door, variant: &Variant, does: [u8; 2], wire: &[u8], cuts: Cuts, most: usize) -> Served {
+fn serve(door: Door, variant: &Variant, does: [u8; 2], client: Pieces) -> Served {
     let log = Causes::default();
     let puppet = Puppet { does, seen: Arc::default() };
     let server = Server::unbound().door(door).configure(variant.configure).log(log.clone());
     // A date would differ between two runs.
     let server = server.configure(|settings| settings.date_field = false);
-    let out = in_memory_in_part(server, cuts.pieces(wire), most, puppet.clone());
+    let out = in_memory_to(server, client, puppet.clone());
     let calls = std::mem::take(&mut *locked(&puppet.seen));
     let causes = std::mem::take(&mut *locked(&log.0));
     Served { calls, out: without_100(out), causes }
@@ -203,7 +257,7 @@ fn without_100(out: Vec<u8>) -> Vec<u8> {
 
 /// The answers of an HTTP connection: whole ones, and what is left of one that was cut. Gives whether they depend on what had arrived:
 /// a client that waits for 100, of an application that does not read.
-fn check_http(served: &Served, variant: &Variant, does: [u8; 2], wire: &[u8]) -> bool {
+fn check_http(served: &Served, variant: &Variant, does: [u8; 2], wire: &[u8], ends: bool) -> bool {
     let conversation = read_all(wire, &variant.policy, true);
     let lazy = read_all(wire, &variant.policy, false);
     let heads = heads_of(&conversation);
@@ -229,7 +283,7 @@ fn check_http(served: &Served, variant: &Variant, does: [u8; 2], wire: &[u8]) ->
         }
     }
     // An application that reads and echoes everything is the one that the naive reading knows.
-    if does.iter().all(|does| does % 3 == 0 && does / 3 % 16 < 3 && does & 128 == 0) {
+    if ends && does.iter().all(|does| does % 3 == 0 && does / 3 % 16 < 3 && does & 128 == 0) {
         let outcome = Outcome { calls: served.calls.clone(), statuses, causes: served.causes.clone() };
         let expected = expected_outcome(&conversation);
         assert!(

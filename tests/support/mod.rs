@@ -520,19 +520,40 @@ fn split_crlf(bytes: &[u8]) -> Vec<&[u8]> {
 
 // ------------------------------------------------------------------------------------------------ delivery in memory
 
-/// A client in memory that hands out its bytes in given pieces, one for each read, and then sends no more. It takes `most` bytes a
-/// write; one with such a limit also interrupts every third call.
-struct Pieces {
+/// A client in memory that hands out its bytes in given pieces, one for each read, and then sends no more or breaks. It takes `most`
+/// bytes a write; one with such a limit also interrupts every third call.
+pub struct Pieces {
     bytes: Vec<u8>,
     at: usize,
     /// Where the pieces end that are still to be read, the next one last.
     ends: Vec<usize>,
     out: Arc<Mutex<Vec<u8>>>,
-    most: usize,
     calls: usize,
+    most: usize,
+    breaks: Option<io::ErrorKind>,
 }
 
 impl Pieces {
+    pub fn new<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Pieces {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            bytes.extend_from_slice(piece);
+            ends.push(bytes.len());
+        }
+        ends.reverse();
+        Pieces { bytes, at: 0, ends, out: Arc::default(), calls: 0, most: usize::MAX, breaks: None }
+    }
+
+    /// It takes so many bytes a write.
+    pub fn taking(self, most: usize) -> Pieces {
+        Pieces { most, ..self }
+    }
+
+    /// What its reads come to behind the last piece, instead of the end.
+    pub fn breaking(self, breaks: Option<io::ErrorKind>) -> Pieces {
+        Pieces { breaks, ..self }
+    }
+
     fn interrupted(&mut self) -> io::Result<()> {
         self.calls += 1;
         if self.most != usize::MAX && self.calls % 3 == 0 {
@@ -545,7 +566,7 @@ impl Pieces {
 impl Read for Pieces {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         self.interrupted()?;
-        let Some(end) = self.ends.last() else { return Ok(0) };
+        let Some(end) = self.ends.last() else { return self.breaks.map_or(Ok(0), |kind| Err(kind.into())) };
         let length = room.len().min(end - self.at);
         room[..length].copy_from_slice(&self.bytes[self.at..self.at + length]);
         self.at += length;
@@ -591,25 +612,14 @@ pub fn in_memory_over<'a>(
     change: impl FnOnce(&mut Settings),
 ) -> (Vec<u8>, Collected) {
     let log = Collected::default();
-    let out = in_memory_in_part(server.configure(change).log(log.clone()), pieces, usize::MAX, application);
+    let out = in_memory_to(server.configure(change).log(log.clone()), Pieces::new(pieces), application);
     (out, log)
 }
 
-/// Serves one connection in memory whose client takes at most `most` bytes a write.
-pub fn in_memory_in_part<'a>(
-    server: Server,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-    most: usize,
-    application: impl Application,
-) -> Vec<u8> {
-    let out = Arc::new(Mutex::new(Vec::new()));
-    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-    for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
-        bytes.extend_from_slice(piece);
-        ends.push(bytes.len());
-    }
-    ends.reverse();
-    server.serve_connection(Pieces { bytes, at: 0, ends, out: Arc::clone(&out), most, calls: 0 }, application);
+/// Serves one connection in memory to a client that was prepared.
+pub fn in_memory_to(server: Server, client: Pieces, application: impl Application) -> Vec<u8> {
+    let out = Arc::clone(&client.out);
+    server.serve_connection(client, application);
     std::mem::take(&mut *locked(&out))
 }
 

@@ -5,6 +5,8 @@
 mod apps;
 #[path = "../../checks/mod.rs"]
 mod checks;
+#[path = "../../packets/mod.rs"]
+mod packets;
 #[path = "../../readings/mod.rs"]
 mod readings;
 #[path = "../../reference/mod.rs"]
