@@ -1002,7 +1002,7 @@ fn a_body_is_asked_for_more_only_when_what_there_was_is_sent() {
     let (mut taken, mut room) = (0, vec![0; 32 * 1024]);
     while taken < 12 << 20 {
         taken += client.stream.read(&mut room).unwrap();
-        // Every time a little room for the server.
+        // The client that is tested with is slow: every time a little room for the server.
         std::thread::sleep(Duration::from_millis(1));
         let asked = asked.load(Ordering::SeqCst);
         // The system may take more with time, which is a few megabytes at most.

@@ -5,12 +5,14 @@ use doorway::http::date;
 use doorway::http::head::{Limits, Progress, Spans, may_be_decided};
 use doorway::http::response_head::{self, Parsed};
 use doorway::http::scan::is_target_byte;
-use doorway::http::target::{self, Target};
+use doorway::http::target;
 use doorway::testing::Request;
 use doorway::{Headers, SetCookie, escape_html, form_bytes, form_pairs, percent_decode, percent_encode};
 
 use super::Input;
-use crate::readings::{Cuts, Variant, Verdict, cause_of, decoded, doorway_reads, limits_of, reference_reads, variants};
+use crate::readings::{
+    Cuts, Variant, Verdict, both_read_target, cause_of, decoded, doorway_reads, limits_of, reference_reads, variants,
+};
 use crate::reference::{self, Policy, Stop};
 
 /// How many parsers there are to choose from.
@@ -80,17 +82,7 @@ fn chunked(input: &mut Input<'_>, number: usize) {
 fn targets(input: &mut Input<'_>) {
     let method: &[u8] = [&b"GET"[..], b"OPTIONS", b"CONNECT", b"get"][input.below(4)];
     let text: Vec<u8> = input.rest.iter().copied().filter(|byte| is_target_byte(*byte)).collect();
-    let own = |bytes: &[u8]| bytes.to_vec();
-    let found = target::parse(&text, method).map(|target| match target {
-        Target::Origin { path, query } => (None, Some(own(path)), query.map(own)),
-        Target::Absolute { https, authority, path, query } => {
-            (Some((https, own(authority))), Some(own(path)), query.map(own))
-        }
-        Target::Asterisk => (None, None, None),
-    });
-    let expected = reference::target::read_target(&text, method)
-        .map(|target| (target.absolute, target.path, target.query))
-        .map_err(cause_of);
+    let [found, expected] = both_read_target(&text, method);
     assert_eq!(found, expected);
     assert_eq!(target::is_host(input.rest), reference::target::is_host(input.rest, false), "is it a host");
 }
