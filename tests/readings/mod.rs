@@ -6,6 +6,7 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod form;
 pub mod served;
 
 use doorway::http::chunked::{Decoder, Step};
