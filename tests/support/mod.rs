@@ -173,6 +173,21 @@ impl House {
         responses.remove(0)
     }
 
+    /// Sends a request for `target` that ends its connection, and gives the only response.
+    pub fn get(&self, target: &str) -> Response {
+        self.ask_one(format!("GET {target} HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+
+    /// The answer of what is behind it breaks the rules of its protocol: the client gets 502, and the log says why.
+    #[track_caller]
+    pub fn has_a_broken_upstream(&self, why: &str) {
+        let response = self.get("/");
+        let text = "502 Bad Gateway: the answer of the upstream breaks the rules of its protocol.\n";
+        assert_eq!((response.status, response.text()), (502, text), "{why}");
+        let seen = self.log.take(Cause::ApplicationError);
+        assert!(seen.detail.contains("5003 upstream-invalid") && seen.detail.contains(why), "{why}: {}", seen.line);
+    }
+
     /// Waits until the statistics say so.
     pub fn until(&self, what: &str, holds: impl Fn(&doorway::Stats) -> bool) {
         let give_up = Instant::now() + PATIENCE;
