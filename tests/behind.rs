@@ -58,21 +58,6 @@ fn get(serving: &Serving, path: &str) -> String {
     serving.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
 }
 
-fn post(serving: &Serving, path: &str, kind: &str, content: &[u8]) -> String {
-    let mut client = TcpStream::connect(serving.address()).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        client,
-        "POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-        content.len()
-    )
-    .unwrap();
-    client.write_all(content).unwrap();
-    let mut response = Vec::new();
-    client.read_to_end(&mut response).unwrap();
-    String::from_utf8_lossy(&response).into_owned()
-}
-
 #[test]
 fn programs_and_doors_stand_beside_a_folder() {
     let folder = Folder::new(&[("site/index.html", "home")]);
@@ -172,7 +157,7 @@ fn php_fpm_runs_a_folder_of_php() {
         let response = get(&serving, path);
         assert!(response.starts_with("HTTP/1.1 404 ") && !response.contains("X-Powered-By"), "{path}: {response}");
     }
-    let form = post(&serving, "/form.php", "application/x-www-form-urlencoded", b"name=%3Cme%3E+you");
+    let form = serving.post("/form.php", "Content-Type: application/x-www-form-urlencoded\r\n", b"name=%3Cme%3E+you");
     assert!(form.ends_with("&lt;me&gt; you application/x-www-form-urlencoded"), "{form}");
     let content: Vec<u8> = (0..20_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut upload = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.bin\"\r\n\r\n".to_vec();
@@ -181,7 +166,7 @@ fn php_fpm_runs_a_folder_of_php() {
     fs::write(root.join("x.bin"), &content).unwrap();
     let sum = Command::new("md5sum").arg(root.join("x.bin")).output().unwrap();
     let sum = String::from_utf8_lossy(&sum.stdout[..32]).into_owned();
-    let uploaded = post(&serving, "/upload.php", "multipart/form-data; boundary=b", &upload);
+    let uploaded = serving.post("/upload.php", "Content-Type: multipart/form-data; boundary=b\r\n", &upload);
     assert!(uploaded.ends_with(&format!("x.bin {sum}")), "{uploaded}");
     let status = get(&serving, "/status.php");
     assert!(status.starts_with("HTTP/1.1 404 ") && status.ends_with("gone"), "{status}");
@@ -242,7 +227,7 @@ fn a_real_uwsgi_is_passed_to() {
     wait_for("uwsgi listened", || TcpStream::connect(&socket).is_ok());
     let pass = format!("/app=uwsgi:{socket}");
     let serving = Serving::folder(folder.path(), &["--log", "off", "--pass", &pass]);
-    let response = post(&serving, "/app/a%20b?c=d", "text/plain", b"hello");
+    let response = serving.post("/app/a%20b?c=d", "Content-Type: text/plain\r\n", b"hello");
     assert!(response.starts_with("HTTP/1.1 201 Made\r\n"), "{response}");
     assert!(response.contains("\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n"), "{response}");
     assert!(response.ends_with("['/app', '/a b', 'c=d', 'POST']hello"), "{response}");
@@ -300,6 +285,6 @@ fn tornado_stands_behind_the_proxy() {
     let mut upload = b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.bin\"\r\n\r\n".to_vec();
     upload.resize(upload.len() + 30_000_000, b'x');
     upload.extend_from_slice(b"\r\n--b--\r\n");
-    let uploaded = post(&serving, "/", "multipart/form-data; boundary=b", &upload);
+    let uploaded = serving.post("/", "Content-Type: multipart/form-data; boundary=b\r\n", &upload);
     assert!(uploaded.ends_with("x.bin 30000000"), "{uploaded}");
 }

@@ -314,8 +314,6 @@ fn stops(house: House) {
     let mut quiet = house.client();
     quiet.send(b"GET /quiet?nothing-0 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(quiet.response().text(), "/quiet");
-    // Long enough for the connection to grow cold.
-    std::thread::sleep(Duration::from_millis(20));
     let (sender, ended) = mpsc::channel();
     std::thread::spawn(move || {
         house.handle.shutdown(BOUND * 2);
@@ -426,7 +424,8 @@ fn deadlines_are_kept_while_a_slow_call_holds_the_only_thread() {
     for round in 0..3 {
         let mut client = house.client();
         (0..8).for_each(|request| ask(&mut client, &format!("/{round}/{request}"), 0, ""));
-        // Long enough for the monitor to sleep and for the connection to go cold.
+        // No wait for something to happen: the client is quiet for so long that the monitor sleeps and the connection is cold, and if they
+        // are not yet, that must pass as well.
         std::thread::sleep(Duration::from_millis(50));
         client.send(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
         house.until("the call runs", |stats| stats.busy > 0);
@@ -473,6 +472,7 @@ fn a_writer_whose_client_takes_nothing_does_not_keep_the_monitor_from_its_work()
                 waits.wait();
                 waits.wait();
             }
+            // The application that is tested with is slow: this is no wait for something to happen.
             "/nap" => std::thread::sleep(Duration::from_millis(20)),
             _ => {}
         }
@@ -560,7 +560,8 @@ fn a_new_connection_is_served_while_the_worker_of_its_shard_blocks_on_another() 
     let mut kept = house.client();
     let served = (0..40).map(|number| {
         ask(&mut kept, &format!("/kept/{number}"), 0, "");
-        // By now its shard waits for this client only, for 5 ms.
+        // No wait for something to happen: by now its shard waits for this client only, for 5 ms, and if it does not, the new one is served
+        // at once in any case.
         std::thread::sleep(Duration::from_micros(300));
         let begin = Instant::now();
         let mut client = house.client();
@@ -640,7 +641,7 @@ fn clients_that_take_nothing_keep_the_only_thread_from_nobody() {
     let mut stalled = Vec::new();
     for number in 1..=12 {
         let mut client = house.client();
-        // For a moment the thread waits for this client only, and then it must not.
+        // No wait for something to happen: for a moment the thread waits for this client only, and then it must not, whether or not it did.
         ask(&mut client, "/small", 0, "");
         std::thread::sleep(Duration::from_millis(10));
         client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -2,6 +2,8 @@
 //!
 //! The files of `examples/` are modules here, so that this builds with rustc alone; their `main` is never called.
 
+mod shown;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -12,34 +14,7 @@ use std::time::Duration;
 
 use doorway::testing::Request;
 use doorway::{Application, Body, Cause, Environ, Handle, Server, StartResponse};
-
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/embedded.rs"]
-mod embedded;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/form.rs"]
-mod form;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/hello.rs"]
-mod hello;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/middleware.rs"]
-mod middleware;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/mount.rs"]
-mod mount;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/peer.rs"]
-mod peer;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/probe.rs"]
-mod probe;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/stream.rs"]
-mod stream;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/upload.rs"]
-mod upload;
+use shown::{embedded, form, hello, middleware, mount, peer, probe, stream, upload};
 
 /// Longer than anything here takes: a test that hangs fails instead.
 const PATIENCE: Duration = Duration::from_secs(5);

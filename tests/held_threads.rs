@@ -206,6 +206,41 @@ fn content_that_has_been_read_holds_no_seat_while_the_application_goes_on() {
     told_too.tell();
 }
 
+/// Of its content only the first byte is read; the rest is still the client's to send when the response waits for it.
+#[test]
+fn content_that_is_not_read_to_its_end_holds_no_seat_while_the_response_waits_for_its_client() {
+    const CONTENT: usize = 20_000;
+    let application = |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+        let mut input = environ.input();
+        input.read_exact(&mut [0])?;
+        start_response.start("200 OK", &[]);
+        if environ.path() == "/large" {
+            return Ok(megabytes(&Arc::default()));
+        }
+        io::copy(&mut input, &mut io::sink())?;
+        Ok(Body::from("read"))
+    };
+    let house = serve_with(application, |settings| {
+        settings.threads = 4;
+        settings.queue_timeout = Duration::from_secs(1);
+    });
+    let post = |path: &str| {
+        let mut client = house.client();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").as_bytes());
+        client
+    };
+    let mut stalled: Vec<_> = (0..3).map(|_| post("/large")).collect();
+    for client in &mut stalled {
+        client.send(b"x");
+        client.until(b"xxx");
+    }
+    house.until("three responses wait for their clients", |stats| stats.parked == 3 && stats.busy == 0);
+    let mut client = post("/");
+    house.until("its content is waited for", |stats| stats.busy == 1);
+    client.send(&[b'x'; CONTENT]);
+    assert_eq!(client.response().text(), "read");
+}
+
 /// `/stall` yields for ever; `/sleep` gives a block and then waits until it is told; everything else is answered at once.
 fn streams(told: &Told) -> impl doorway::Application {
     let told = told.clone();
@@ -433,6 +468,39 @@ fn clients_that_take_every_written_block_a_little_late_do_not_keep_all_threads()
         done.store(true, Ordering::SeqCst);
         assert_eq!(status, 200);
     });
+}
+
+/// Nobody who could be refused a seat asks for one here: the request waits for a thread, and the monitor says so for it.
+#[test]
+fn a_request_that_no_thread_is_free_for_has_the_slowest_client_cut_that_holds_one() {
+    let told = Told::default();
+    let (wait, much) = (told.clone(), vec![b'y'; 64 << 20]);
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+            match &*environ.path() {
+                "/much" => writer.write_all(&much)?,
+                "/wait" => wait.wait(),
+                _ => {}
+            }
+            Ok(Body::from("z"))
+        },
+        |settings| {
+            settings.threads = 4;
+            settings.queue_timeout = Duration::from_secs(5);
+        },
+    );
+    // The three seats, and then the last thread.
+    let mut held: Vec<_> = ["/much", "/much", "/much", "/wait"].iter().map(|path| (house.client(), path)).collect();
+    for (number, (client, path)) in held.iter_mut().enumerate() {
+        client.send(&get(path));
+        house.until("the call runs", |stats| stats.busy > number);
+    }
+    let mut client = house.client();
+    client.send(GET);
+    let status = client.response().status;
+    told.tell();
+    assert_eq!(status, 200);
 }
 
 /// However quick the application was so far, an answer does not wait for a call that is not.
@@ -934,7 +1002,7 @@ fn a_body_is_asked_for_more_only_when_what_there_was_is_sent() {
     let (mut taken, mut room) = (0, vec![0; 32 * 1024]);
     while taken < 12 << 20 {
         taken += client.stream.read(&mut room).unwrap();
-        // Every time a little room for the server.
+        // The client that is tested with is slow: every time a little room for the server.
         std::thread::sleep(Duration::from_millis(1));
         let asked = asked.load(Ordering::SeqCst);
         // The system may take more with time, which is a few megabytes at most.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use doorway::{Application, Body, Cause, Door, Environ, Server, StartResponse};
 use packets::{fastcgi, get, packet, post, read_record, record};
-use support::{Client, Collected, in_memory_in_part, in_memory_over, parse_all, serve_with, show};
+use support::{Client, Collected, Pieces, in_memory_over, in_memory_to, parse_all, serve_with, show};
 
 fn echo(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
     let mut content = Vec::new();
@@ -20,7 +20,7 @@ fn echo(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Bod
 
 fn to_miser(door: Door, pieces: &[&[u8]], most: usize, application: impl Application) -> Vec<u8> {
     let server = Server::unbound().door(door).log(Collected::default());
-    in_memory_in_part(server, pieces.iter().copied(), most, application)
+    in_memory_to(server, Pieces::new(pieces.iter().copied()).taking(most), application)
 }
 
 // ------------------------------------------------------------------------------------------------- what is sent is whole

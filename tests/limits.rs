@@ -505,6 +505,7 @@ fn no_deadline_strikes_early() {
     let house = house(|settings| settings.head_deadline = 8 * TIME);
     let mut client = house.client();
     client.send(b"GET / HTTP/1.0\r\n");
+    // The client that is tested with is slow.
     std::thread::sleep(TIME);
     client.send(b"\r\n");
     assert_eq!(parse_all(&client.until_close(), &[])[0].status, 200);

@@ -2,6 +2,10 @@
 //!
 //! The applications are called without a socket, and over one, because what the client gets is what must not change.
 
+mod shown;
+mod sins;
+mod support;
+
 use std::fs::File;
 use std::io::{BufRead, Read, Write};
 use std::path::Path;
@@ -13,43 +17,9 @@ use doorway::middleware::{
 use doorway::testing::{Request, Response};
 use doorway::{Application, Block, Body, Environ, StartResponse, app};
 
-use support::{House, locked, serve};
-
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/embedded.rs"]
-mod embedded;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/form.rs"]
-mod form;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/hello.rs"]
-mod hello;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/lint.rs"]
-mod lint;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/middleware.rs"]
-mod middleware;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/mount.rs"]
-mod mount;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/peer.rs"]
-mod peer;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/probe.rs"]
-mod probe;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/stream.rs"]
-mod stream;
-#[allow(dead_code, reason = "main is for those who run it")]
-#[path = "../examples/upload.rs"]
-mod upload;
-
-mod sins;
-mod support;
-
+use shown::{embedded, form, hello, lint, middleware, mount, peer, probe, stream, upload};
 use sins::Expected;
+use support::{House, locked, serve};
 
 /// Findings, kept. Clones share them.
 #[derive(Clone, Default)]

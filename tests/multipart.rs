@@ -4,6 +4,8 @@
 //! `DOORWAY_CASES=1000000` makes more random forms than the usual number, `DOORWAY_SEED=7` others. `multipart/` has what real clients
 //! sent: Chromium 142, curl 7.88, Node 20, PHP 8.2 and requests 2.34, each with its Content-Type before the content.
 
+#[path = "readings/form.rs"]
+mod form;
 mod reference;
 
 use std::collections::VecDeque;
@@ -15,8 +17,9 @@ use std::process::{Command, Stdio};
 use doorway::multipart::{Limits, Parts};
 use doorway::testing::Request;
 use doorway::{Body, Cause, Environ, StartResponse};
+use form::{assert_agree, parts_with};
 use reference::generator::Random;
-use reference::multipart::{Fault, Part, read_form};
+use reference::multipart::Part;
 
 const USUAL_CASES: usize = 4_000;
 
@@ -63,21 +66,6 @@ impl BufRead for Pieces {
             }
         }
     }
-}
-
-/// The parts before the first error, and its cause.
-fn parts_with(content: impl BufRead, boundary: &str, limits: Limits) -> (Vec<Part>, Option<Cause>) {
-    let mut found = Vec::new();
-    let result = (|| {
-        let mut parts = Parts::new(content, boundary.as_bytes(), limits)?;
-        while let Some(mut part) = parts.next_part()? {
-            let mut read = Vec::new();
-            part.read_to_end(&mut read)?;
-            found.push((part.name().to_owned(), part.file_name().map(str::to_owned), read));
-        }
-        io::Result::Ok(())
-    })();
-    (found, result.err().map(|error| Cause::of(&error).unwrap_or_else(|| panic!("{error}"))))
 }
 
 fn parts(content: &[u8], boundary: &str) -> (Vec<Part>, Option<Cause>) {
@@ -486,20 +474,6 @@ fn random_form(random: &mut Random) -> Vec<u8> {
     form
 }
 
-/// What the library says and what the naive reading says are the same.
-fn assert_agree(content: &[u8], (found, cause): &(Vec<Part>, Option<Cause>)) {
-    let (expected, fault) = read_form(content, "bound");
-    let expected_cause = fault.map(|fault| match fault {
-        Fault::Truncated => Cause::MultipartTruncated,
-        Fault::Boundary => Cause::MultipartBoundary,
-        Fault::Head => Cause::PartHead,
-    });
-    // The naive reading undoes no escape.
-    if !content.contains(&b'\\') {
-        assert_eq!((found, *cause), (&expected, expected_cause), "{}", content.escape_ascii());
-    }
-}
-
 #[test]
 fn random_forms_are_read_as_the_naive_reading_reads_them_however_they_are_cut() {
     let (cases, seed) = (number_from("DOORWAY_CASES", USUAL_CASES), number_from("DOORWAY_SEED", 1) as u64);
@@ -509,7 +483,7 @@ fn random_forms_are_read_as_the_naive_reading_reads_them_however_they_are_cut() 
         let content = random_form(&mut random);
         let whole = parts(&content, "bound");
         whole_forms += usize::from(whole.1.is_none());
-        assert_agree(&content, &whole);
+        assert_agree(&content, "bound", &whole);
         let check = |cuts: &[usize]| {
             let cut = parts_with(Pieces::of(&content, cuts), "bound", Limits::default());
             assert_eq!(cut, whole, "{} cut at {cuts:?}", content.escape_ascii());

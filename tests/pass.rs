@@ -67,10 +67,6 @@ fn saying(door: Door, bytes: impl Into<Vec<u8>>) -> app::Pass {
     pass(door, &address.to_string())
 }
 
-fn get(house: &House, target: &str) -> Response {
-    house.ask_one(format!("GET {target} HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n").as_bytes())
-}
-
 /// What a client may compare: no date, and the lines of a description in one order.
 fn comparable(responses: Vec<Response>) -> Vec<Response> {
     let sorted = |mut response: Response| {
@@ -158,7 +154,7 @@ fn a_unix_socket_is_an_address_too() {
         let path = std::env::temp_dir().join(format!("doorway-pass-{}-{}", door.name(), std::process::id()));
         let behind = serve_over(Server::bind_unix(&path).unwrap().door(door), app::demo, |_| {});
         let house = serve(pass(door, &format!("unix:{}", path.display())));
-        assert!(get(&house, "/here").text().contains("PATH_INFO = \"/here\"\n"), "{door:?}");
+        assert!(house.get("/here").text().contains("PATH_INFO = \"/here\"\n"), "{door:?}");
         drop(behind);
     }
 }
@@ -225,16 +221,7 @@ fn an_answer_that_could_be_read_in_two_ways_is_a_502_with_its_cause_in_the_log()
             ("nothing of the kind\r\n\r\n", "5003"),
             (&huge, "1028"),
         ] {
-            let house = serve(saying(door, enclosed(door, answer)));
-            let response = get(&house, "/");
-            assert_eq!(
-                (response.status, response.text()),
-                (502, "502 Bad Gateway: the answer of the upstream breaks the rules of its protocol.\n"),
-                "{door:?} {answer}"
-            );
-            let seen = house.log.take(Cause::ApplicationError);
-            assert!(seen.detail.contains("5003 upstream-invalid"), "{door:?} {answer}: {}", seen.line);
-            assert!(seen.detail.contains(cause), "{door:?} {answer}: {}", seen.line);
+            serve(saying(door, enclosed(door, answer))).has_a_broken_upstream(cause);
         }
     }
 }
@@ -251,7 +238,7 @@ fn an_answer_that_ends_too_early_is_a_502_and_one_that_does_not_come_is_a_504() 
     for door in DOORS {
         for answer in ["", "Content-Type: text/", "Content-Length: 5\r\n\r\nhel"] {
             let bytes = if door == Door::FastCgi { record(6, 1, answer.as_bytes(), 0) } else { answer.into() };
-            assert_eq!(get(&serve(saying(door, bytes.clone())), "/").status, 502, "{door:?} {answer:?}");
+            assert_eq!(serve(saying(door, bytes.clone())).get("/").status, 502, "{door:?} {answer:?}");
             let (done, over) = channel::<()>();
             let address = scripted(whole_of(door), move |mut stream, _| {
                 stream.write_all(&bytes).unwrap();
@@ -260,14 +247,14 @@ fn an_answer_that_ends_too_early_is_a_502_and_one_that_does_not_come_is_a_504() 
             let short = Duration::from_millis(30);
             let slow = pass(door, &address.to_string()).first_byte_deadline(short).progress_deadline(short);
             let house = serve(slow);
-            assert_eq!(get(&house, "/").status, 504, "{door:?} {answer:?}");
+            assert_eq!(house.get("/").status, 504, "{door:?} {answer:?}");
             drop(done);
         }
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
         let house = serve(pass(door, &address.to_string()));
-        assert_eq!(get(&house, "/").status, 502);
+        assert_eq!(house.get("/").status, 502);
         let seen = house.log.take(Cause::ApplicationError);
         assert!(seen.detail.starts_with(&format!("{} {address}: 5002 ", door.name())), "{}", seen.line);
     }
@@ -353,7 +340,7 @@ fn fastcgi_3_5_a_connection_is_kept_for_the_next_request() {
     let (address, seen) = counting(usize::MAX);
     let house = serve(pass(Door::FastCgi, &address.to_string()));
     for request in 0..5 {
-        assert_eq!(get(&house, "/").text(), "fine");
+        assert_eq!(house.get("/").text(), "fine");
         assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), (0, request));
     }
 }
@@ -363,7 +350,7 @@ fn rfc9110_9_2_2_a_kept_connection_that_was_closed_is_replaced_and_nothing_is_lo
     let (address, seen) = counting(2);
     let house = serve(pass(Door::FastCgi, &address.to_string()));
     for request in 0..6 {
-        assert_eq!(get(&house, "/").text(), "fine", "{request}");
+        assert_eq!(house.get("/").text(), "fine", "{request}");
         assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), (request / 2, request % 2));
     }
 }
@@ -441,7 +428,7 @@ fn fastcgi_stderr_goes_to_the_log_line_by_line_and_never_to_the_client() {
     ]
     .concat();
     let house = serve(saying(Door::FastCgi, answer));
-    assert_eq!(get(&house, "/").text(), "fine");
+    assert_eq!(house.get("/").text(), "fine");
     let texts = house.log.texts();
     assert_eq!(texts.len(), 2, "{texts:?}");
     assert!(texts[0].starts_with("fastcgi 127.0.0.1:") && texts[0].ends_with(": PHP Warning: one\n"), "{texts:?}");
@@ -451,7 +438,7 @@ fn fastcgi_stderr_goes_to_the_log_line_by_line_and_never_to_the_client() {
 #[test]
 fn fastcgi_5_5_a_server_that_is_overloaded_is_a_503() {
     let house = serve(saying(Door::FastCgi, record(3, 1, &[0, 0, 0, 0, 2, 0, 0, 0], 0)));
-    assert_eq!(get(&house, "/").status, 503);
+    assert_eq!(house.get("/").status, 503);
     assert!(house.log.take(Cause::ApplicationError).detail.contains("5008 upstream-busy"));
 }
 
@@ -477,7 +464,7 @@ fn rfc3875_4_1_13_a_script_is_named_by_its_file_and_a_path_that_is_none_reaches_
         ("/app/index.php/a/b%20c?d", "index.php", Some("/a/b c")),
         ("/app/sub/", "sub/index.php", None),
     ] {
-        let response = get(&house, target);
+        let response = house.get(target);
         let text = response.text();
         assert!(text.contains(&format!("SCRIPT_FILENAME = \"{}\"\n", root.join(file).display())), "{target}: {text}");
         assert!(text.contains(&format!("DOCUMENT_ROOT = \"{}\"\n", root.display())), "{target}: {text}");
@@ -485,13 +472,13 @@ fn rfc3875_4_1_13_a_script_is_named_by_its_file_and_a_path_that_is_none_reaches_
         let path = format!("PATH_INFO = \"/app/{file}{}\"\n", rest.unwrap_or_default());
         assert!(text.contains(&path), "{target}: {text}");
     }
-    let moved = get(&house, "/app/sub?x=y");
+    let moved = house.get("/app/sub?x=y");
     assert_eq!((moved.status, moved.field("Location")), (301, Some("./sub/?x=y")));
     assert_eq!(called.load(Ordering::Relaxed), 3);
     for target in
         ["/app/none.php", "/app/secret.txt", "/app/../index.php", "/app/sub/%2e%2e/index.php", "/app/index.php%00"]
     {
-        let status = get(&house, target).status;
+        let status = house.get(target).status;
         assert!(status == 404 || status == 400, "{target}: {status}");
     }
     assert_eq!(called.load(Ordering::Relaxed), 3);

@@ -59,10 +59,6 @@ fn proxy(address: SocketAddr) -> app::Proxy {
     app::Proxy::to(&format!("http://{address}")).unwrap()
 }
 
-fn get(house: &House, target: &str) -> support::Response {
-    house.ask_one(format!("GET {target} HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n").as_bytes())
-}
-
 #[test]
 fn rfc9110_7_6_1_the_upstream_gets_the_request_and_nothing_that_belonged_to_the_connection() {
     let (address, requests) = recording(|_| true);
@@ -258,7 +254,7 @@ fn rfc9112_6_3_the_three_ways_to_end_an_answer_are_understood() {
         ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", "", Delimiter::None),
         ("HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n", "", Delimiter::None),
     ] {
-        let response = get(&serve(proxy(saying(answer))), "/");
+        let response = serve(proxy(saying(answer))).get("/");
         assert_eq!((response.text(), response.delimiter), (body, delimiter), "{answer}");
     }
     let house = serve(proxy(saying("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")));
@@ -271,7 +267,7 @@ fn an_upstream_that_streams_a_byte_a_chunk_is_passed_on_whole() {
     const LENGTH: usize = 100_000;
     let answer =
         format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}0\r\n\r\n", "1\r\nx\r\n".repeat(LENGTH));
-    assert_eq!(get(&serve(proxy(saying(answer))), "/").body, vec![b'x'; LENGTH]);
+    assert_eq!(serve(proxy(saying(answer))).get("/").body, vec![b'x'; LENGTH]);
 }
 
 #[test]
@@ -279,7 +275,7 @@ fn a_deadline_may_be_as_long_as_a_duration_can_be() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
     let (ever, address) = (Duration::MAX, saying(answer));
     let house = serve(proxy(address).connect_deadline(ever).first_byte_deadline(ever).progress_deadline(ever));
-    assert_eq!(get(&house, "/").text(), "fine");
+    assert_eq!(house.get("/").text(), "fine");
 }
 
 #[test]
@@ -300,7 +296,7 @@ fn the_answer_keeps_its_fields_but_those_of_the_connection() {
         ))
         .unwrap(),
     ));
-    let response = get(&house, "/api/x");
+    let response = house.get("/api/x");
     assert_eq!((response.status, &*response.reason), (302, "Gone Fishing"));
     assert_eq!(response.all("Set-Cookie"), [b"a=1", b"b=2"]);
     assert_eq!((response.field("Location"), response.field("Server")), (Some("/api/login"), Some("other")));
@@ -316,9 +312,9 @@ fn field_lines_of_16_kib_are_taken_from_an_upstream_and_longer_ones_are_a_502() 
         (format!("HTTP/1.1 200 OK\r\nSet-Cookie: {cookie}\r\nContent-Length: 2\r\n\r\nok"), cookie)
     };
     let (said, cookie) = answer(16_384);
-    let response = get(&serve(proxy(saying(said))), "/");
+    let response = serve(proxy(saying(said))).get("/");
     assert_eq!((response.status, response.field("Set-Cookie")), (200, Some(&*cookie)));
-    assert_eq!(get(&serve(proxy(saying(answer(16_385).0))), "/").status, 502);
+    assert_eq!(serve(proxy(saying(answer(16_385).0))).get("/").status, 502);
 }
 
 #[test]
@@ -337,24 +333,12 @@ fn rfc9112_6_3_an_answer_that_could_be_read_in_two_ways_is_a_502_with_its_cause_
         ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "switches"),
         ("SSH-2.0-OpenSSH_9.2\r\n", "5001"),
     ] {
-        let house = serve(proxy(saying(answer)));
-        let response = get(&house, "/");
-        assert_eq!(
-            (response.status, response.text()),
-            (502, "502 Bad Gateway: the answer of the upstream breaks the rules of its protocol.\n"),
-            "{answer}"
-        );
-        let seen = house.log.take(Cause::ApplicationError);
-        assert!(
-            seen.detail.contains("5003 upstream-invalid") && seen.detail.contains(cause),
-            "{answer}: {}",
-            seen.line
-        );
+        serve(proxy(saying(answer))).has_a_broken_upstream(cause);
     }
     let endless = "HTTP/1.1 102 Processing\r\n\r\n".repeat(40);
-    assert_eq!(get(&serve(proxy(saying(endless))), "/").status, 502);
+    assert_eq!(serve(proxy(saying(endless))).get("/").status, 502);
     let huge = format!("HTTP/1.1 200 OK\r\n{}\r\n", format!("A: {}\r\n", "x".repeat(4000)).repeat(20));
-    assert_eq!(get(&serve(proxy(saying(huge))), "/").status, 502);
+    assert_eq!(serve(proxy(saying(huge))).get("/").status, 502);
 }
 
 #[test]
@@ -393,7 +377,7 @@ fn content_that_is_broken_before_any_of_it_was_passed_on_is_a_502_however_it_is_
         (long.to_owned(), Cause::UpstreamTruncated),
     ] {
         let house = serve(proxy(saying(answer.clone())));
-        assert_eq!(get(&house, "/").status, 502, "{answer}");
+        assert_eq!(house.get("/").status, 502, "{answer}");
         house.log.take(cause);
     }
 }
@@ -454,7 +438,7 @@ fn an_upstream_that_is_not_there_is_a_502_that_does_not_tell_the_client_where_it
     let address = listener.local_addr().unwrap();
     drop(listener);
     let house = serve(proxy(address));
-    let response = get(&house, "/");
+    let response = house.get("/");
     assert_eq!(
         (response.status, response.text()),
         (502, "502 Bad Gateway: no connection to the upstream could be made.\n")
@@ -468,7 +452,7 @@ fn an_upstream_that_is_not_there_is_a_502_that_does_not_tell_the_client_where_it
 fn an_upstream_that_goes_away_before_its_answer_is_whole_is_a_502() {
     for answer in ["", "HTTP/1.1 200 OK\r\nContent-", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"] {
         let house = serve(proxy(saying(answer)));
-        assert_eq!(get(&house, "/").status, 502, "{answer:?}");
+        assert_eq!(house.get("/").status, 502, "{answer:?}");
         let seen = house.log.take(Cause::ApplicationError);
         assert!(seen.detail.contains("5004 upstream-truncated"), "{answer:?}: {}", seen.line);
     }
@@ -486,7 +470,7 @@ fn an_upstream_that_is_silent_or_slow_is_a_504_after_the_deadline() {
         });
         let short = Duration::from_millis(30);
         let house = serve(proxy(address).first_byte_deadline(short).progress_deadline(short));
-        let response = get(&house, "/");
+        let response = house.get("/");
         assert_eq!(response.status, 504, "{answer:?}: {response:?}");
         assert!(house.log.take(Cause::ApplicationError).detail.contains("5005 upstream-deadline"), "{answer:?}");
         drop(done);
@@ -505,7 +489,7 @@ fn an_upstream_that_drips_its_head_cannot_outlive_the_deadline() {
         }
     });
     let house = serve(proxy(address).first_byte_deadline(Duration::from_millis(60)));
-    assert_eq!(get(&house, "/").status, 504);
+    assert_eq!(house.get("/").status, 504);
 }
 
 #[test]
@@ -565,7 +549,7 @@ fn rfc9110_7_6_3_a_proxy_that_leads_to_itself_is_a_508_and_not_a_circle() {
     let log = support::Collected::default();
     let handle = Server::from_listener(listener).threads(4).log(log.clone()).spawn(itself).unwrap();
     let house = House { handle, log };
-    let response = get(&house, "/");
+    let response = house.get("/");
     assert_eq!(
         (response.status, response.text()),
         (508, "508 Loop Detected: the request has been through this proxy before.\n")
@@ -592,7 +576,7 @@ fn a_path_that_leaves_the_prefix_is_a_400_and_reaches_no_upstream() {
     let (address, requests) = recording(|_| true);
     let house = serve(Mount::new().at("/api", app::Proxy::to(&format!("http://{address}/v2")).unwrap()));
     for path in ["/api/../secret", "/api/%2e%2e/secret", "/api/..%2Fsecret", "/api/x/..%5c..%5csecret"] {
-        assert_eq!(get(&house, path).status, 400, "{path}");
+        assert_eq!(house.get(path).status, 400, "{path}");
     }
     assert!(requests.try_recv().is_err());
 }

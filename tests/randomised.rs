@@ -22,10 +22,11 @@ use std::{env, fs};
 
 use doorway::Cause;
 use doorway::http::head::{Progress, Spans, may_be_decided};
-use doorway::http::target::Target;
 use doorway::http::{date, target};
 use readings::served::{check_connection, doorway_serves, expected_outcome, heads_of};
-use readings::{Cuts, Variant, Verdict, cause_of, decoded, doorway_reads, limits_of, reference_reads, variants};
+use readings::{
+    Cuts, Variant, Verdict, both_read_target, cause_of, decoded, doorway_reads, limits_of, reference_reads, variants,
+};
 use reference::connection::{Conversation, read_all};
 use reference::generator::{Parts, Random, broken_chunked, chunked, host, mutate, spoil, valid};
 use reference::{Fault, Policy, Stop};
@@ -459,17 +460,7 @@ fn every_target_and_host_is_read_as_the_reference_reads_it() {
         }
         // A parser of heads lets nothing else through.
         text.retain(|byte| (0x21..0x7F).contains(byte) && *byte != b'#');
-        let own = |bytes: &[u8]| bytes.to_vec();
-        let found = target::parse(&text, method).map(|target| match target {
-            Target::Origin { path, query } => (None, Some(own(path)), query.map(own)),
-            Target::Absolute { https, authority, path, query } => {
-                (Some((https, own(authority))), Some(own(path)), query.map(own))
-            }
-            Target::Asterisk => (None, None, None),
-        });
-        let expected = reference::target::read_target(&text, method)
-            .map(|target| (target.absolute, target.path, target.query))
-            .map_err(cause_of);
+        let [found, expected] = both_read_target(&text, method);
         match &expected {
             Ok(_) => accepted += 1,
             Err(cause) => *refused.entry(*cause).or_insert(0) += 1,

@@ -127,7 +127,7 @@ impl Load {
                 std::thread::spawn(move || {
                     let (mut fine, mut wrong) = (0, Vec::new());
                     while !stop.load(Ordering::Relaxed) {
-                        let response = ask(&address, &format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"));
+                        let response = ask(&address, format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"));
                         if response.starts_with("HTTP/1.1 200 ") { fine += 1 } else { wrong.push(response) }
                     }
                     (fine, wrong)

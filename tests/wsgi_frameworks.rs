@@ -4,7 +4,7 @@
 
 mod serving;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,21 +37,6 @@ fn get(serving: &Serving, path: &str, cookies: &str) -> String {
     serving.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nCookie: {cookies}\r\n\r\n"))
 }
 
-fn post(serving: &Serving, path: &str, cookies: &str, kind: &str, content: &[u8]) -> String {
-    let mut client = TcpStream::connect(serving.address()).unwrap();
-    client.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        client,
-        "POST {path} HTTP/1.0\r\nHost: localhost\r\nCookie: {cookies}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-        content.len()
-    )
-    .unwrap();
-    client.write_all(content).unwrap();
-    let mut response = Vec::new();
-    client.read_to_end(&mut response).unwrap();
-    String::from_utf8_lossy(&response).into_owned()
-}
-
 fn cookie(response: &str, name: &str) -> String {
     let begin = format!("Set-Cookie: {name}=");
     let line = response.lines().find_map(|line| line.strip_prefix(&begin));
@@ -74,7 +59,7 @@ fn check(serving: &mut Serving, error: &str) {
     let set = get(serving, "/cookie", "");
     let value = cookie(&set, "a");
     assert!(get(serving, "/cookie", &format!("a={value}")).ends_with("again"));
-    let uploaded = post(serving, "/upload", "", "multipart/form-data; boundary=b", &upload(30_000_000));
+    let uploaded = serving.post("/upload", "Content-Type: multipart/form-data; boundary=b\r\n", &upload(30_000_000));
     assert!(uploaded.ends_with("x.bin 30000000"), "{uploaded}");
     let head = serving.ask("HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 ") && head.ends_with("\r\n\r\n"), "{head}");
@@ -285,11 +270,11 @@ fn django_runs_as_startproject_makes_it_with_its_admin_and_static_files_beside_i
     let token =
         page.split("name=\"csrfmiddlewaretoken\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     let cookies = format!("csrftoken={}", cookie(&page, "csrftoken"));
-    let kind = "application/x-www-form-urlencoded";
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\n";
     let form = format!("csrfmiddlewaretoken={token}&username=ada&password=only-for-a-test&next=/admin/");
-    let forged = post(&serving, "/admin/login/", "", kind, form.as_bytes());
+    let forged = serving.post("/admin/login/", kind, form.as_bytes());
     assert!(forged.starts_with("HTTP/1.1 403 "), "{forged}");
-    let entered = post(&serving, "/admin/login/", &cookies, kind, form.as_bytes());
+    let entered = serving.post("/admin/login/", &format!("Cookie: {cookies}\r\n{kind}"), form.as_bytes());
     assert!(entered.starts_with("HTTP/1.1 302 ") && entered.contains("\r\nLocation: /admin/\r\n"), "{entered}");
     let session = format!("sessionid={}", cookie(&entered, "sessionid"));
     let admin = get(&serving, "/admin/", &session);

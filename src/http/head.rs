@@ -80,15 +80,15 @@ impl Spans {
     }
 }
 
-/// The answer of [`parse`].
+/// The answer of [`parse`], and of whatever else parses a head.
 #[derive(Clone, Copy, Debug)]
-pub enum Parsed<'buf> {
+pub enum Parsed<H> {
     /// No fault so far, and no end.
     Incomplete,
     /// The head is wrong and no further byte can mend it.
     Invalid(Cause),
     /// The head is whole.
-    Complete(Head<'buf>),
+    Complete(H),
 }
 
 /// A syntactically valid head, borrowed from the buffer.
@@ -179,9 +179,18 @@ pub(crate) enum Stop {
 /// assert_eq!((head.method(), head.target(), head.len()), (&b"GET"[..], &b"/hello"[..], bytes.len() - 4));
 /// assert_eq!(head.fields().next(), Some((&b"Host"[..], &b"example.org"[..])));
 /// ```
-pub fn parse<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Parsed<'buf> {
+pub fn parse<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Parsed<Head<'buf>> {
+    parse_within(bytes, limits, |allowed| parse_allowed(allowed, limits, spans))
+}
+
+/// Parses as many bytes as a head may have.
+pub(crate) fn parse_within<'buf, H>(
+    bytes: &'buf [u8],
+    limits: &Limits,
+    parse: impl FnOnce(&'buf [u8]) -> Result<H, Stop>,
+) -> Parsed<H> {
     let allowed = bytes.get(..limits.head).unwrap_or(bytes);
-    match parse_allowed(allowed, limits, spans) {
+    match parse(allowed) {
         Ok(head) => Parsed::Complete(head),
         // With every byte it may have, the head has no end: the next byte, whatever it is, is one too many.
         Err(Stop::Incomplete) if allowed.len() == limits.head => Parsed::Invalid(Cause::HeadLong),

@@ -301,42 +301,79 @@ mod tests {
         "done"
     }
 
+    /// Runs with a server and its address, and ends it.
+    fn with_engine(threads: usize, shards: usize, run: impl FnOnce(&Engine, &str)) {
+        let listener = Listener::open_tcp("127.0.0.1:0").unwrap().remove(0);
+        let address = listener.address.to_string();
+        let settings = Settings { threads, shards, ..Settings::default() };
+        let shared = Arc::new(Shared::new(settings, Box::new(application), Arc::new(Lines::errors(io::sink()))));
+        let (engine, threads) = Engine::start(shared, vec![listener], &Pairs::default()).unwrap();
+        run(&engine, &address);
+        engine.stop(Duration::from_secs(5));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    /// Waits for something that happens.
+    fn until(what: &str, mut happens: impl FnMut() -> bool) {
+        let give_up = Instant::now() + Duration::from_secs(20);
+        while !happens() {
+            assert!(Instant::now() < give_up, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_socket_that_was_waited_for_returns_at_once_when_it_is_among_others() {
+        with_engine(1, 1, |engine, address| {
+            let shard = &engine.shards[0];
+            let mut client = TcpStream::connect(address).unwrap();
+            until("the worker blocks on the only connection", || {
+                client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"done") {
+                    let mut byte = [0];
+                    client.read_exact(&mut byte).unwrap();
+                    answer.extend(byte);
+                }
+                shard.absence() % 2 == 1
+            });
+            let _other = TcpStream::connect(address).unwrap();
+            until("both are in the shard", || {
+                let state = shard.lock();
+                assert!(state.all().all(|connection| !connection.socket.waits()));
+                state.all().count() == 2
+            });
+        });
+    }
+
     #[test]
     fn a_shard_has_one_worker_again_after_any_number_of_exchanges() {
         const THREADS: usize = 8;
         for shards in 1..4 {
-            let listener = Listener::open_tcp("127.0.0.1:0").unwrap().remove(0);
-            let address = listener.address.to_string();
-            let settings = Settings { threads: THREADS, shards, ..Settings::default() };
-            let shared = Arc::new(Shared::new(settings, Box::new(application), Arc::new(Lines::errors(io::sink()))));
-            let (engine, threads) = Engine::start(shared, vec![listener], &Pairs::default()).unwrap();
-            std::thread::scope(|scope| {
-                for client in 0..12 {
-                    let address = &address;
-                    scope.spawn(move || {
-                        let mut stream = TcpStream::connect(address).unwrap();
-                        for request in 0..20 {
-                            let milliseconds = if (client + request) % 5 == 0 { 8 } else { 0 };
-                            let end = if request == 19 { "Connection: close\r\n" } else { "" };
-                            write!(stream, "GET /?{milliseconds} HTTP/1.1\r\nHost: a\r\n{end}\r\n").unwrap();
-                            if request % 3 == 0 {
-                                std::thread::yield_now();
+            with_engine(THREADS, shards, |engine, address| {
+                std::thread::scope(|scope| {
+                    for client in 0..12 {
+                        scope.spawn(move || {
+                            let mut stream = TcpStream::connect(address).unwrap();
+                            for request in 0..20 {
+                                let milliseconds = if (client + request) % 5 == 0 { 8 } else { 0 };
+                                let end = if request == 19 { "Connection: close\r\n" } else { "" };
+                                write!(stream, "GET /?{milliseconds} HTTP/1.1\r\nHost: a\r\n{end}\r\n").unwrap();
+                                if request % 3 == 0 {
+                                    std::thread::yield_now();
+                                }
                             }
-                        }
-                        let mut answers = String::new();
-                        stream.read_to_string(&mut answers).unwrap();
-                        assert_eq!(answers.matches("done").count(), 20);
-                    });
-                }
+                            let mut answers = String::new();
+                            stream.read_to_string(&mut answers).unwrap();
+                            assert_eq!(answers.matches("done").count(), 20);
+                        });
+                    }
+                });
+                until("all but one a shard are idle", || {
+                    let idle = engine.unattended.idle.load(Ordering::SeqCst);
+                    idle == THREADS - shards && engine.unattended.is_empty()
+                });
             });
-            let give_up = Instant::now() + Duration::from_secs(20);
-            let are_idle = || engine.unattended.idle.load(Ordering::SeqCst);
-            while are_idle() != THREADS - shards || !engine.unattended.is_empty() {
-                assert!(Instant::now() < give_up, "{} idle with {shards} shards", are_idle());
-                std::thread::yield_now();
-            }
-            engine.stop(Duration::from_secs(5));
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
         }
     }
 }

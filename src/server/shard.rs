@@ -372,3 +372,87 @@ impl State {
 fn proportional(each: Duration, count: usize, (least, most): (Duration, Duration)) -> Duration {
     each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)).clamp(least, most)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::door::{Door, Origin, Peer};
+    use crate::gateway::{Body, Environ, Gateway, Pairs, StartResponse};
+    use crate::log::Lines;
+    use crate::server::answer::Calls;
+    use crate::server::settings::Settings;
+    use crate::server::socket::{Socket, Stream};
+
+    fn hello(_: &Environ, start_response: &mut StartResponse) -> Body {
+        start_response.start("200 OK", &[]);
+        Body::empty()
+    }
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared::new(Settings::default(), Box::new(hello), Arc::new(Lines::errors(io::sink()))))
+    }
+
+    /// Clients that have said so much, and their connections.
+    fn clients<const COUNT: usize>(shared: &Shared, said: &str) -> [(TcpStream, Box<Connection>); COUNT] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Pairs::default()));
+        std::array::from_fn(|_| {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            client.write_all(said.as_bytes()).unwrap();
+            let (stream, peer) = listener.accept().unwrap();
+            let socket = Socket::accepted(Stream::Tcp(stream)).unwrap();
+            let connection =
+                Connection::new(socket, Peer::new(peer), Arc::clone(&origin), shared, None, Instant::now());
+            (client, Box::new(connection))
+        })
+    }
+
+    #[test]
+    fn a_worker_that_has_lost_its_shard_cannot_take_it_from_the_next_that_is_away() {
+        let shard = Shard::default();
+        let lost = shard.next_absence(false);
+        assert!(shard.turn(0, lost) && shard.turn(lost, 0), "it goes away, and the shard is taken over");
+        for blocks in [false, true, false] {
+            let next = shard.next_absence(blocks);
+            assert!(shard.turn(0, next), "another worker goes away");
+            assert!(!shard.turn(lost, 0), "{lost} is not {next}");
+            assert!(shard.turn(next, 0));
+        }
+    }
+
+    #[test]
+    fn a_connection_that_was_served_goes_behind_the_others_however_much_more_it_asks_for() {
+        let (shared, shard) = (shared(), Arc::new(Shard::default()));
+        let clients = clients::<3>(&shared, &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
+        let peers = clients.each_ref().map(|(_, connection)| connection.peer.address);
+        // The clients stay until the end.
+        let _clients = clients.map(|(client, connection)| {
+            shard.deliver(connection);
+            client
+        });
+        let (mut calls, mut back) = (Calls::new(&shared), None);
+        for round in 0..9 {
+            let found = shard.sweep(back.take(), &shared, Instant::now(), &mut Vec::new(), None);
+            let Found::Job(mut served) = found else { panic!("no job in round {round}") };
+            assert_eq!(served.peer.address, peers[round % 3], "{round}");
+            calls.run(&mut served, Instant::now(), false);
+            back = Some(served);
+        }
+    }
+
+    #[test]
+    fn a_stop_looks_at_once_at_connections_whose_turn_is_far_away() {
+        let (shared, shard) = (shared(), Arc::new(Shard::default()));
+        let [(_client, connection)] = clients::<1>(&shared, "");
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
+        shard.lock().cold.insert((later, 1), connection);
+        let sweep = || shard.sweep(None, &shared, now, &mut Vec::new(), None);
+        assert!(matches!(sweep(), Found::Nothing(Some(time)) if time > Duration::from_secs(3_000)));
+        shared.begin_to_stop();
+        assert!(matches!(sweep(), Found::Nothing(None)));
+        assert!(shard.lock().all().next().is_none());
+    }
+}

@@ -6,19 +6,9 @@
 //! is found by [`content`], which knows each length or refuses. No socket, no thread, no clock.
 
 use crate::cause::Cause;
-use crate::http::head::{Fields, Limits, Spans, Stop, Version, expect_crlf, parse_fields};
+pub use crate::http::head::Parsed;
+use crate::http::head::{Fields, Limits, Spans, Stop, Version, expect_crlf, parse_fields, parse_within};
 use crate::http::{framing, scan};
-
-/// The answer of [`parse`].
-#[derive(Clone, Copy, Debug)]
-pub enum Parsed<'buf> {
-    /// No fault so far, and no end.
-    Incomplete,
-    /// The head is wrong and no further byte can mend it.
-    Invalid(Cause),
-    /// The head is whole.
-    Complete(ResponseHead<'buf>),
-}
 
 /// A syntactically valid head, borrowed from the buffer.
 #[derive(Clone, Debug, Copy)]
@@ -76,14 +66,8 @@ impl<'buf> ResponseHead<'buf> {
 /// assert_eq!((head.status(), head.reason(), head.len()), (404, &b"Not Found"[..], bytes.len()));
 /// assert_eq!(head.values("content-length").next(), Some(&b"0"[..]));
 /// ```
-pub fn parse<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Parsed<'buf> {
-    let allowed = bytes.get(..limits.head).unwrap_or(bytes);
-    match parse_allowed(allowed, limits, spans) {
-        Ok(head) => Parsed::Complete(head),
-        Err(Stop::Incomplete) if allowed.len() == limits.head => Parsed::Invalid(Cause::HeadLong),
-        Err(Stop::Incomplete) => Parsed::Incomplete,
-        Err(Stop::Invalid(cause)) => Parsed::Invalid(cause),
-    }
+pub fn parse<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Parsed<ResponseHead<'buf>> {
+    parse_within(bytes, limits, |allowed| parse_allowed(allowed, limits, spans))
 }
 
 fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Result<ResponseHead<'buf>, Stop> {

@@ -6,58 +6,104 @@
 //! read as that protocol. (A hang is what the fuzzer's own clock finds.)
 //!
 //! The first byte chooses the door, the next the settings, two what the application does (the first request, the others), two a place
-//! to cut, one how much a write takes.
+//! to cut (every eighth: everywhere), one how much a write takes, or how the connection breaks behind its last byte. In place of a door
+//! the first byte may choose all three of the gateway: then the rest is one request, which each is sent in its own form.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 
+use doorway::log::{Log, Report};
 use doorway::{Application, Body, Cause, Door, Environ, Server, StartResponse};
 
 use super::Input;
+use crate::packets;
 use crate::readings::served::{Outcome, Seen, expected_outcome, heads_of, is_of_request};
 use crate::readings::{Cuts, Variant, variants};
 use crate::reference::connection::read_all;
-use crate::support::{Collected, in_memory_in_part, locked, parse, show};
-
-const DOORS: [Door; 6] = [Door::Http, Door::Uwsgi, Door::Scgi, Door::FastCgi, Door::Http, Door::Http];
+use crate::support::{Pieces, in_memory_to, locked, parse, show};
 
 pub fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let door = DOORS[input.below(DOORS.len())];
+    let door = match input.below(6) {
+        1 => Door::Uwsgi,
+        2 => Door::Scgi,
+        3 => Door::FastCgi,
+        5 => return check_doors(&mut input),
+        _ => Door::Http,
+    };
     let variant = &variants()[input.below(variants().len())];
     let does = [input.byte(), input.byte()];
     let place = usize::from(input.byte()) << 8 | usize::from(input.byte());
-    let most = match input.byte() {
-        0..=127 => usize::MAX,
-        most => usize::from(most - 127),
+    let (most, breaks) = match input.byte() {
+        0..=111 => (usize::MAX, None),
+        112..=119 => (usize::MAX, Some(io::ErrorKind::TimedOut)),
+        120..=127 => (usize::MAX, Some(io::ErrorKind::ConnectionReset)),
+        most => (usize::from(most - 127), None),
     };
     let wire = input.rest;
-    let cut = Cuts::After(place % (wire.len() + 1));
+    let cuts = if place % 8 == 0 { Cuts::Everywhere } else { Cuts::After(place / 8 % (wire.len() + 1)) };
 
-    let whole = serve(door, variant, does, wire, Cuts::Nowhere, usize::MAX);
+    let whole = serve(door, variant, does, Pieces::new([wire]).breaking(breaks));
     if door == Door::Http {
-        if check_http(&whole, variant, does, wire) {
+        if check_http(&whole, variant, does, wire, breaks.is_none()) {
             return;
         }
     } else {
         check_packets(door, &whole.out);
     }
-    let everywhere = if wire.len() <= 300 { Cuts::Everywhere } else { Cuts::Nowhere };
-    for (cuts, most) in [(cut, most), (everywhere, usize::MAX)] {
-        let other = serve(door, variant, does, wire, cuts, most);
-        assert!(
-            is_alike(door, &whole, &other),
-            "{door:?} {does:?}, {cuts:?}, {most} bytes a write\n{other:?}\nwhole: {whole:?}\n{}",
-            show(wire)
-        );
-    }
+    let other = serve(door, variant, does, Pieces::new(cuts.pieces(wire)).taking(most).breaking(breaks));
+    // Bytes that were not yet a request are looked at once more when a client ends, and not when nobody is left to be answered.
+    assert!(
+        if breaks.is_none() { whole == other } else { whole.calls == other.calls },
+        "{door:?} {does:?}, {cuts:?}, {most} bytes a write, {breaks:?}\n{other:?}\nwhole: {whole:?}\n{}",
+        show(wire)
+    );
 }
 
-/// Whether two deliveries came to the same. At the gateway doors that is what the application was called with: which cause a mistaken
-/// protocol has, and what it is told, depends on how much of it has arrived.
-fn is_alike(door: Door, one: &Served, other: &Served) -> bool {
-    if door == Door::Http { one == other } else { one.calls == other.calls }
+/// One request as the front server of each door sends it: the application sees the same, and its answer comes out the same.
+fn check_doors(input: &mut Input<'_>) {
+    const NAMES: [&[u8]; 11] = [
+        b"REQUEST_METHOD",
+        b"REQUEST_URI",
+        b"SCRIPT_NAME",
+        b"PATH_INFO",
+        b"QUERY_STRING",
+        b"SERVER_PROTOCOL",
+        b"CONTENT_TYPE",
+        b"HTTP_HOST",
+        b"HTTP_COOKIE",
+        b"HTTP_X_NAME",
+        b"HTTPS",
+    ];
+    let variant = &variants()[input.below(variants().len())];
+    let (does, shape) = ([input.byte(); 2], usize::from(input.byte()));
+    let mut pairs = Vec::new();
+    for _ in 0..input.below(16) {
+        let name = match NAMES.get(input.below(NAMES.len() + 1)) {
+            Some(name) => name,
+            None => input.until(0),
+        };
+        let value = input.until(0);
+        if !name.is_empty() && !name.starts_with(b"CONTENT_L") {
+            pairs.push((name.to_vec(), value.to_vec()));
+        }
+    }
+    pairs.push((b"CONTENT_LENGTH".to_vec(), input.rest.len().to_string().into_bytes()));
+    let records = |number: usize| (1 + shape * (number + 7) % 60, (shape * number % 256) as u8);
+    let packets = [
+        (Door::Uwsgi, packets::uwsgi(&pairs, input.rest)),
+        (Door::Scgi, packets::scgi(&pairs, input.rest)),
+        (Door::FastCgi, packets::fastcgi_in(1, false, &pairs, input.rest, records)),
+    ];
+    let [uwsgi, others @ ..] = packets.map(|(door, packet)| {
+        let served = serve(door, variant, does, Pieces::new([&packet[..]]));
+        let reply = packets::read_reply(door, &served.out);
+        (served.calls, served.causes, reply.map(|reply| (reply.status, reply.fields, reply.content)))
+    });
+    for other in others {
+        assert!(other == uwsgi, "{other:?}\nuwsgi: {uwsgi:?}");
+    }
 }
 
 /// What an application does with a request.
@@ -158,7 +204,7 @@ impl Application for Puppet {
 #[derive(PartialEq)]
 struct Served {
     calls: Vec<Seen>,
-    /// Without what differs between two runs: dates, and whether a 100 was needed.
+    /// But for what depends on what had arrived: whether a 100 was needed.
     out: Vec<u8>,
     causes: Vec<Cause>,
 }
@@ -175,24 +221,32 @@ impl fmt::Debug for Served {
     }
 }
 
-fn serve(door: Door, variant: &Variant, does: [u8; 2], wire: &[u8], cuts: Cuts, most: usize) -> Served {
-    let log = Collected::default();
+/// Remembers the causes and nothing else: a line for each would cost more than the request.
+#[derive(Clone, Default)]
+struct Causes(Arc<Mutex<Vec<Cause>>>);
+
+impl Log for Causes {
+    fn error(&self, report: &Report<'_>) {
+        locked(&self.0).push(report.cause);
+    }
+}
+
+fn serve(door: Door, variant: &Variant, does: [u8; 2], client: Pieces) -> Served {
+    let log = Causes::default();
     let puppet = Puppet { does, seen: Arc::default() };
     let server = Server::unbound().door(door).configure(variant.configure).log(log.clone());
-    let out = in_memory_in_part(server, cuts.pieces(wire), most, puppet.clone());
+    // A date would differ between two runs.
+    let server = server.configure(|settings| settings.date_field = false);
+    let out = in_memory_to(server, client, puppet.clone());
     let calls = std::mem::take(&mut *locked(&puppet.seen));
-    let mut causes = log.causes();
-    if door != Door::Http {
-        // Which of two reports comes first may differ where the packets of two requests are mixed.
-        causes.sort_unstable();
-    }
-    Served { calls, out: without_100(&timeless(out)), causes }
+    let causes = std::mem::take(&mut *locked(&log.0));
+    Served { calls, out: without_100(out), causes }
 }
 
 /// Whether a client gets a 100 depends on what had arrived; where one stands, it is whole.
-fn without_100(out: &[u8]) -> Vec<u8> {
+fn without_100(out: Vec<u8>) -> Vec<u8> {
     const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-    let (mut rest, mut kept) = (out, Vec::with_capacity(out.len()));
+    let (mut rest, mut kept) = (&out[..], Vec::with_capacity(out.len()));
     while let Some(at) = rest.windows(CONTINUE.len()).position(|part| part == CONTINUE) {
         kept.extend_from_slice(&rest[..at]);
         rest = &rest[at + CONTINUE.len()..];
@@ -201,21 +255,9 @@ fn without_100(out: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// The bytes without the value of `Date`.
-fn timeless(mut out: Vec<u8>) -> Vec<u8> {
-    const DATE: &[u8] = b"\r\nDate: ";
-    let mut at = 0;
-    while let Some(found) = out[at..].windows(DATE.len()).position(|part| part == DATE) {
-        at += found + DATE.len();
-        let end = out.len().min(at + 29);
-        out[at..end].fill(b'#');
-    }
-    out
-}
-
 /// The answers of an HTTP connection: whole ones, and what is left of one that was cut. Gives whether they depend on what had arrived:
 /// a client that waits for 100, of an application that does not read.
-fn check_http(served: &Served, variant: &Variant, does: [u8; 2], wire: &[u8]) -> bool {
+fn check_http(served: &Served, variant: &Variant, does: [u8; 2], wire: &[u8], ends: bool) -> bool {
     let conversation = read_all(wire, &variant.policy, true);
     let lazy = read_all(wire, &variant.policy, false);
     let heads = heads_of(&conversation);
@@ -241,7 +283,7 @@ fn check_http(served: &Served, variant: &Variant, does: [u8; 2], wire: &[u8]) ->
         }
     }
     // An application that reads and echoes everything is the one that the naive reading knows.
-    if does.iter().all(|does| does % 3 == 0 && does / 3 % 16 < 3 && does & 128 == 0) {
+    if ends && does.iter().all(|does| does % 3 == 0 && does / 3 % 16 < 3 && does & 128 == 0) {
         let outcome = Outcome { calls: served.calls.clone(), statuses, causes: served.causes.clone() };
         let expected = expected_outcome(&conversation);
         assert!(
@@ -265,10 +307,6 @@ fn check_packets(door: Door, out: &[u8]) {
         return;
     }
     let mut rest = out;
-    // A sender that has mistaken the protocol is told so in HTTP, behind what was answered before.
-    if let Some(at) = out.windows(13).position(is_said_in_http) {
-        rest = &out[..at];
-    }
     while let [version, _, _, _, high, low, padding, _, behind @ ..] = rest {
         assert_eq!(*version, 1, "{}", show(out));
         let length = usize::from(u16::from_be_bytes([*high, *low])) + usize::from(*padding);

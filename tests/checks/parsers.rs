@@ -1,20 +1,26 @@
 //! Every parser of bytes that somebody else chose: it panics on none, its verdict does not depend on how they were cut, and where a
 //! naive reading of the same grammar stands in `tests/reference`, both agree.
 
+use std::io::BufReader;
+
 use doorway::http::date;
-use doorway::http::head::{Limits, Progress, Spans, may_be_decided};
+use doorway::http::head::{self, Progress, Spans, may_be_decided};
 use doorway::http::response_head::{self, Parsed};
 use doorway::http::scan::is_target_byte;
-use doorway::http::target::{self, Target};
+use doorway::http::target;
+use doorway::multipart::Limits;
 use doorway::testing::Request;
 use doorway::{Headers, SetCookie, escape_html, form_bytes, form_pairs, percent_decode, percent_encode};
 
 use super::Input;
-use crate::readings::{Cuts, Variant, Verdict, cause_of, decoded, doorway_reads, limits_of, reference_reads, variants};
+use crate::readings::form::{assert_agree, parts_with};
+use crate::readings::{
+    Cuts, Variant, Verdict, both_read_target, cause_of, decoded, doorway_reads, limits_of, reference_reads, variants,
+};
 use crate::reference::{self, Policy, Stop};
 
 /// How many parsers there are to choose from.
-pub const PARSERS: usize = 10;
+pub const PARSERS: usize = 11;
 
 pub fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
@@ -28,7 +34,8 @@ pub fn check(bytes: &[u8]) {
         6 => dates(&mut input),
         7 => forms(&mut input),
         8 => cookies(&mut input),
-        _ => fields(&mut input),
+        9 => fields(&mut input),
+        _ => files(&mut input),
     }
 }
 
@@ -80,17 +87,7 @@ fn chunked(input: &mut Input<'_>, number: usize) {
 fn targets(input: &mut Input<'_>) {
     let method: &[u8] = [&b"GET"[..], b"OPTIONS", b"CONNECT", b"get"][input.below(4)];
     let text: Vec<u8> = input.rest.iter().copied().filter(|byte| is_target_byte(*byte)).collect();
-    let own = |bytes: &[u8]| bytes.to_vec();
-    let found = target::parse(&text, method).map(|target| match target {
-        Target::Origin { path, query } => (None, Some(own(path)), query.map(own)),
-        Target::Absolute { https, authority, path, query } => {
-            (Some((https, own(authority))), Some(own(path)), query.map(own))
-        }
-        Target::Asterisk => (None, None, None),
-    });
-    let expected = reference::target::read_target(&text, method)
-        .map(|target| (target.absolute, target.path, target.query))
-        .map_err(cause_of);
+    let [found, expected] = both_read_target(&text, method);
     assert_eq!(found, expected);
     assert_eq!(target::is_host(input.rest), reference::target::is_host(input.rest, false), "is it a host");
 }
@@ -98,7 +95,7 @@ fn targets(input: &mut Input<'_>) {
 fn response(input: &mut Input<'_>) {
     let is_small = input.below(2) == 1;
     let to_head = input.below(2) == 1;
-    let limits = if is_small { limits_of(&variants()[1].policy) } else { Limits::default() };
+    let limits = if is_small { limits_of(&variants()[1].policy) } else { head::Limits::default() };
     let cut = place(input);
     let (bytes, mut spans, mut others) = (input.rest, Spans::new(), Spans::new());
     let early = response_head::parse(&bytes[..cut], &limits, &mut others);
@@ -121,7 +118,7 @@ fn response(input: &mut Input<'_>) {
                 again.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
             }
             again.extend_from_slice(b"\r\n");
-            match response_head::parse(&again, &Limits::default(), &mut others) {
+            match response_head::parse(&again, &head::Limits::default(), &mut others) {
                 Parsed::Complete(other) => assert!(other.fields().eq(head.fields())),
                 // Two bytes behind a colon that had none can make a line too long.
                 other => assert!(matches!(other, Parsed::Invalid(_)), "{other:?}"),
@@ -196,6 +193,25 @@ fn cookies(input: &mut Input<'_>) {
     }
 }
 
+/// A form with files, however its reader is filled.
+fn files(input: &mut Input<'_>) {
+    let (is_small, most) = (input.below(2) == 1, 1 + usize::from(input.byte()));
+    let mut limits = Limits::default();
+    // The naive reading has no limits.
+    limits.fields = 1_000;
+    if is_small {
+        (limits.parts, limits.head, limits.fields, limits.preamble) = (3, 100, 2, 20);
+    }
+    let whole = parts_with(input.rest, "b", limits);
+    for most in [most, 1] {
+        let cut = parts_with(BufReader::with_capacity(most, input.rest), "b", limits);
+        assert_eq!(cut, whole, "{most} bytes at once");
+    }
+    if !is_small {
+        assert_agree(input.rest, "b", &whole);
+    }
+}
+
 /// Operations on fields of a response, held against a list of pairs.
 fn fields(input: &mut Input<'_>) {
     let mut headers = Headers::new();
@@ -251,7 +267,7 @@ fn fields(input: &mut Input<'_>) {
     if headers.check().is_ok() {
         let bytes = [b"HTTP/1.1 200 OK\r\n", &headers.to_bytes()[..]].concat();
         let mut spans = Spans::new();
-        let mut limits = Limits::default();
+        let mut limits = head::Limits::default();
         (limits.field_line, limits.fields, limits.head) = (bytes.len(), list.len(), bytes.len() + 1);
         match response_head::parse(&bytes, &limits, &mut spans) {
             Parsed::Complete(head) => assert!(head.len() == bytes.len() && head.fields().len() == list.len()),

@@ -6,13 +6,14 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod form;
 pub mod served;
 
 use doorway::http::chunked::{Decoder, Step};
 use doorway::http::framing::Content;
 use doorway::http::head::{self, Limits, Parsed, Spans, Version};
 use doorway::http::request;
-use doorway::http::target::Target;
+use doorway::http::target::{self, Target};
 use doorway::{Cause, Settings};
 
 use crate::reference::generator::{Random, Room};
@@ -162,18 +163,8 @@ pub fn doorway_reads(bytes: &[u8], limits: &Limits, spans: &mut Spans) -> Verdic
         Ok(read) => read,
         Err(cause) => return Verdict::Refused(cause),
     };
-    let own = |bytes: &[u8]| bytes.to_vec();
-    let target = match read.target {
-        Target::Origin { path, query } => {
-            reference::target::Target { absolute: None, path: Some(own(path)), query: query.map(own) }
-        }
-        Target::Absolute { https, authority, path, query } => reference::target::Target {
-            absolute: Some((https, own(authority))),
-            path: Some(own(path)),
-            query: query.map(own),
-        },
-        Target::Asterisk => reference::target::Target { absolute: None, path: None, query: None },
-    };
+    let own = <[u8]>::to_vec;
+    let target = target_of(read.target);
     // Only the difference between 1.0 and the others is kept.
     let minor = u8::from(head.version() == Version::Http11);
     assert_eq!(read.keep_alive_named, read.keep_alive && minor == 0, "who has to say keep-alive");
@@ -195,6 +186,23 @@ pub fn doorway_reads(bytes: &[u8], limits: &Limits, spans: &mut Spans) -> Verdic
         expects_continue: read.expects_continue,
         persists: read.keep_alive,
     }))
+}
+
+/// A target in the form of the reference.
+fn target_of(target: Target<'_>) -> reference::target::Target {
+    let own = <[u8]>::to_vec;
+    let (absolute, path, query) = match target {
+        Target::Origin { path, query } => (None, Some(path), query),
+        Target::Absolute { https, authority, path, query } => (Some((https, own(authority))), Some(path), query),
+        Target::Asterisk => (None, None, None),
+    };
+    reference::target::Target { absolute, path: path.map(own), query: query.map(own) }
+}
+
+/// What doorway and the reference make of a target that a method asks for.
+pub fn both_read_target(text: &[u8], method: &[u8]) -> [Result<reference::target::Target, Cause>; 2] {
+    let found = target::parse(text, method).map(target_of);
+    [found, reference::target::read_target(text, method).map_err(cause_of)]
 }
 
 pub fn reference_reads(bytes: &[u8], policy: &Policy) -> Verdict {

@@ -57,6 +57,13 @@ impl Serving {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
     }
 
+    /// By HTTP/1.0, so that the content stands in the response as it is. Every field has its line end.
+    pub fn post(&self, path: &str, fields: &str, content: &[u8]) -> String {
+        let length = content.len();
+        let head = format!("POST {path} HTTP/1.0\r\nHost: localhost\r\n{fields}Content-Length: {length}\r\n\r\n");
+        ask(self.address(), [head.as_bytes(), content].concat())
+    }
+
     pub fn log(&mut self) -> BufReader<ChildStderr> {
         BufReader::new(self.child.stderr.take().unwrap())
     }
@@ -81,10 +88,10 @@ impl Drop for Serving {
     }
 }
 
-pub fn ask(address: &str, request: &str) -> String {
+pub fn ask(address: &str, request: impl AsRef<[u8]>) -> String {
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
-    client.write_all(request.as_bytes()).unwrap();
+    client.write_all(request.as_ref()).unwrap();
     let mut response = Vec::new();
     client.read_to_end(&mut response).unwrap();
     String::from_utf8_lossy(&response).into_owned()

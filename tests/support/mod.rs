@@ -8,7 +8,6 @@
 pub mod rustc;
 pub mod tree;
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -172,6 +171,21 @@ impl House {
         let mut responses = self.ask(bytes);
         assert_eq!(responses.len(), 1, "{responses:?}");
         responses.remove(0)
+    }
+
+    /// Sends a request for `target` that ends its connection, and gives the only response.
+    pub fn get(&self, target: &str) -> Response {
+        self.ask_one(format!("GET {target} HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n").as_bytes())
+    }
+
+    /// The answer of what is behind it breaks the rules of its protocol: the client gets 502, and the log says why.
+    #[track_caller]
+    pub fn has_a_broken_upstream(&self, why: &str) {
+        let response = self.get("/");
+        let text = "502 Bad Gateway: the answer of the upstream breaks the rules of its protocol.\n";
+        assert_eq!((response.status, response.text()), (502, text), "{why}");
+        let seen = self.log.take(Cause::ApplicationError);
+        assert!(seen.detail.contains("5003 upstream-invalid") && seen.detail.contains(why), "{why}: {}", seen.line);
     }
 
     /// Waits until the statistics say so.
@@ -521,16 +535,40 @@ fn split_crlf(bytes: &[u8]) -> Vec<&[u8]> {
 
 // ------------------------------------------------------------------------------------------------ delivery in memory
 
-/// A client in memory that hands out its bytes in given pieces, one for each read, and then sends no more. It takes `most` bytes a
-/// write; one with such a limit also interrupts every third call.
-struct Pieces {
-    pieces: VecDeque<Vec<u8>>,
+/// A client in memory that hands out its bytes in given pieces, one for each read, and then sends no more or breaks. It takes `most`
+/// bytes a write; one with such a limit also interrupts every third call.
+pub struct Pieces {
+    bytes: Vec<u8>,
+    at: usize,
+    /// Where the pieces end that are still to be read, the next one last.
+    ends: Vec<usize>,
     out: Arc<Mutex<Vec<u8>>>,
-    most: usize,
     calls: usize,
+    most: usize,
+    breaks: Option<io::ErrorKind>,
 }
 
 impl Pieces {
+    pub fn new<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Pieces {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            bytes.extend_from_slice(piece);
+            ends.push(bytes.len());
+        }
+        ends.reverse();
+        Pieces { bytes, at: 0, ends, out: Arc::default(), calls: 0, most: usize::MAX, breaks: None }
+    }
+
+    /// It takes so many bytes a write.
+    pub fn taking(self, most: usize) -> Pieces {
+        Pieces { most, ..self }
+    }
+
+    /// What its reads come to behind the last piece, instead of the end.
+    pub fn breaking(self, breaks: Option<io::ErrorKind>) -> Pieces {
+        Pieces { breaks, ..self }
+    }
+
     fn interrupted(&mut self) -> io::Result<()> {
         self.calls += 1;
         if self.most != usize::MAX && self.calls % 3 == 0 {
@@ -543,14 +581,12 @@ impl Pieces {
 impl Read for Pieces {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         self.interrupted()?;
-        let Some(piece) = self.pieces.front_mut() else {
-            return Ok(0);
-        };
-        let length = piece.len().min(room.len());
-        room[..length].copy_from_slice(&piece[..length]);
-        piece.drain(..length);
-        if piece.is_empty() {
-            self.pieces.pop_front();
+        let Some(end) = self.ends.last() else { return self.breaks.map_or(Ok(0), |kind| Err(kind.into())) };
+        let length = room.len().min(end - self.at);
+        room[..length].copy_from_slice(&self.bytes[self.at..self.at + length]);
+        self.at += length;
+        if self.at == *end {
+            self.ends.pop();
         }
         Ok(length)
     }
@@ -591,20 +627,14 @@ pub fn in_memory_over<'a>(
     change: impl FnOnce(&mut Settings),
 ) -> (Vec<u8>, Collected) {
     let log = Collected::default();
-    let out = in_memory_in_part(server.configure(change).log(log.clone()), pieces, usize::MAX, application);
+    let out = in_memory_to(server.configure(change).log(log.clone()), Pieces::new(pieces), application);
     (out, log)
 }
 
-/// Serves one connection in memory whose client takes at most `most` bytes a write.
-pub fn in_memory_in_part<'a>(
-    server: Server,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-    most: usize,
-    application: impl Application,
-) -> Vec<u8> {
-    let out = Arc::new(Mutex::new(Vec::new()));
-    let pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect();
-    server.serve_connection(Pieces { pieces, out: Arc::clone(&out), most, calls: 0 }, application);
+/// Serves one connection in memory to a client that was prepared.
+pub fn in_memory_to(server: Server, client: Pieces, application: impl Application) -> Vec<u8> {
+    let out = Arc::clone(&client.out);
+    server.serve_connection(client, application);
     std::mem::take(&mut *locked(&out))
 }
 

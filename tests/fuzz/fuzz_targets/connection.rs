@@ -1,15 +1,4 @@
 //! A whole connection at each door; `tests/checks/connection.rs` says what must hold.
 #![no_main]
 
-#[path = "../../apps/mod.rs"]
-mod apps;
-#[path = "../../checks/mod.rs"]
-mod checks;
-#[path = "../../readings/mod.rs"]
-mod readings;
-#[path = "../../reference/mod.rs"]
-mod reference;
-#[path = "../../support/mod.rs"]
-mod support;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::connection::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::checks::connection::check(bytes));

@@ -1,15 +1,4 @@
 //! Every parser of the library; `tests/checks/parsers.rs` says what must hold.
 #![no_main]
 
-#[path = "../../apps/mod.rs"]
-mod apps;
-#[path = "../../checks/mod.rs"]
-mod checks;
-#[path = "../../readings/mod.rs"]
-mod readings;
-#[path = "../../reference/mod.rs"]
-mod reference;
-#[path = "../../support/mod.rs"]
-mod support;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::parsers::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::checks::parsers::check(bytes));
