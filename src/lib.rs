@@ -175,5 +175,9 @@ struct Readme;
 struct FrontServers;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/operations.md")]
+struct Operations;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/small-systems.md")]
 struct SmallSystems;
