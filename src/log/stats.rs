@@ -168,7 +168,7 @@ impl Phases {
 #[derive(Default)]
 pub(crate) struct Counters {
     pub(crate) accepted: AtomicU64,
-    pub(crate) refused: AtomicU64,
+    refused: AtomicU64,
     content: AtomicU64,
     fields_dropped: AtomicU64,
     /// In microseconds.

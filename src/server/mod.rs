@@ -198,7 +198,7 @@ impl Server {
         self
     }
 
-    /// Tells what the server does when it serves, to an application that is part of it, too: [`app::Status`](crate::app::Status).
+    /// Tells what the server does when it serves: for an application that is served by it and must be there before it.
     pub fn observer(&self) -> Observer {
         self.observer.clone()
     }
