@@ -34,6 +34,7 @@
 //! | test it | [`testing::Request`], without a socket |
 //! | serve it | [`Server::bind`] and [`Server::serve`], in the background [`Server::spawn`]; one request: [`Server::handle_one`] |
 //! | bound it | [`Settings`], by [`Server::configure`] |
+//! | see how it is | [`app::Status`]; [`Stats`] |
 //! | deploy it | [`Server::door`] for uwsgi, SCGI and FastCGI, [`Server::serve_cgi`], [`Server::inherited`]; [`middleware::TrustProxy`] behind a front server |
 //! | bring a stream of your own (TLS, a serial line) | [`serve_connection`] |
 //! | know why a request was refused | the numbered [`Cause`] in the log |
@@ -55,11 +56,11 @@
 //! | [`gateway`] | the contract between server and application | no socket, no HTTP syntax |
 //! | [`http`] | HTTP/1.1 on the wire: bytes in, values out | no socket, no thread, no clock |
 //! | `door` | how a request becomes an environ and a response goes back, one file for each protocol ([`Door`]) | `gateway`, `http` |
-//! | [`log`] | what a server says about its work, and the lines that say it | `gateway`, and `http` for the date |
+//! | [`log`] | what a server says about its work: counts of it, and lines | `gateway`, and `http` for the date |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway`, `log` |
 //! | [`web`] | what most applications need on top of the contract | `gateway`, and `http` as the parser that is public |
 //! | [`middleware`] | applications around applications | `web`, `gateway` |
-//! | [`app`] | applications worth shipping | `web`, `gateway`, `http` |
+//! | [`app`] | applications worth shipping | `web`, `gateway`, `http`, `log` |
 //! | `process` | a server in a process that somebody else starts: CGI, an inherited socket | `server`, `door`, `gateway` |
 //! | [`testing`] | applications without a socket | `gateway` |
 //!
@@ -80,7 +81,7 @@
 //! | `reader` | content as the application reads it: pace, `100 Continue` |
 //! | `response`, `send` | head and framing; what is unsent |
 //! | `engine`, `monitor` | starts and ends the threads; looks after calls that last |
-//! | `bounds`, `settings`, `stats` | places, memory, seats; every limit; every count |
+//! | `bounds`, `settings` | places, memory, seats; every limit |
 //! | `socket`, `buffer`, `shared` | what the others stand on |
 //!
 //! # How a connection lives
@@ -154,7 +155,8 @@ pub use gateway::{
     Application, Block, Blocks, Body, Environ, ErrorStream, Errors, Gateway, Headers, Input, Sender, StartError,
     StartResponse, Status, Transmit, Writer, is_hop_by_hop, percent_decode,
 };
-pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, serve_connection};
+pub use log::{Phase, Stats};
+pub use server::{Address, Handle, Listener, Observer, Server, Settings, Stopper, serve_connection};
 pub use web::{
     CookieError, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, json_string, multipart,
     percent_encode, random_token, simple,
@@ -171,6 +173,10 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/front-servers.md")]
 struct FrontServers;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/operations.md")]
+struct Operations;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/small-systems.md")]

@@ -24,8 +24,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("web", &["http", "gateway", "cause"]),
     // Credentials are in base64, and middleware that answers builds whole responses.
     ("middleware", &["web", "gateway", "cause"]),
-    // app::Proxy asks another server, and the rules of the wire are those of the public parser.
-    ("app", &["web", "http", "gateway", "cause"]),
+    // app::Proxy asks another server, and the rules of the wire are those of the public parser. app::Status writes the counts.
+    ("app", &["web", "http", "gateway", "log", "cause"]),
     ("testing", &["gateway", "cause"]),
 ];
 

@@ -147,11 +147,6 @@ fn relay(to: u16) -> (u16, Arc<AtomicU64>) {
     (port, bytes)
 }
 
-/// What DevTools can do and WebDriver cannot.
-fn devtools(browser: &Browser, command: &str, parameters: &str) {
-    browser.command("/goog/cdp/execute", &format!("{{\"cmd\":{},\"params\":{parameters}}}", quoted(command)));
-}
-
 /// Gives files to the form of a listing, as a person does by the dialog.
 fn choose(browser: &Browser, paths: &[std::path::PathBuf]) {
     let found = browser.command("/element", "{\"using\":\"css selector\",\"value\":\"#upload input\"}");
@@ -168,8 +163,8 @@ fn three_files_are_uploaded_with_progress_and_one_that_is_stopped_leaves_nothing
     let serving = Serving::folder(folder.path(), &["--upload"]);
     let slow = "{\"offline\":false,\"latency\":0,\"downloadThroughput\":-1,\"uploadThroughput\":2000000}";
     browser.open(serving.url());
-    devtools(&browser, "Network.enable", "{}");
-    devtools(&browser, "Network.emulateNetworkConditions", slow);
+    browser.devtools("Network.enable", "{}");
+    browser.devtools("Network.emulateNetworkConditions", slow);
     choose(&browser, &["a.txt", "b c.txt", "large.bin"].map(|name| source.path().join(name)));
     browser.run(
         "window.seen = []; new MutationObserver(() => { const p = document.querySelector('progress'); \
@@ -249,14 +244,14 @@ fn a_listing_is_sorted_by_a_click_and_filtered_while_one_types_and_had_as_an_arc
     browser.until("return location.search", "?filter=TXT");
     // Times are those of the reader.
     browser.open(serving.url());
-    devtools(&browser, "Emulation.setTimezoneOverride", "{\"timezoneId\":\"Asia/Kolkata\"}");
+    browser.devtools("Emulation.setTimezoneOverride", "{\"timezoneId\":\"Asia/Kolkata\"}");
     browser.command("/refresh", "{}");
     let time = "const t = document.querySelector('time'), d = new Date(t.dateTime); d.setMinutes(d.getMinutes() + 330); \
                 return t.textContent == d.toISOString().slice(0, 16).replace('T', ' ') && document.querySelector('#zone').hidden";
     browser.until(time, "true");
 
     let path = quoted(downloads.path().to_str().unwrap());
-    devtools(&browser, "Browser.setDownloadBehavior", &format!("{{\"behavior\":\"allow\",\"downloadPath\":{path}}}"));
+    browser.devtools("Browser.setDownloadBehavior", &format!("{{\"behavior\":\"allow\",\"downloadPath\":{path}}}"));
     browser.run("[...document.links].find((a) => a.textContent.includes('.zip')).click()");
     let begin = Instant::now();
     let archive = loop {
@@ -319,10 +314,10 @@ fn a_telephone_sees_a_listing_and_the_page_of_what_is_missing_without_scrolling_
     folder.write(&long, "x");
     let serving = Serving::folder(folder.path(), &["--upload"]);
     let phone = "{\"width\":390,\"height\":844,\"deviceScaleFactor\":2,\"mobile\":true}";
-    devtools(&browser, "Emulation.setDeviceMetricsOverride", phone);
+    browser.devtools("Emulation.setDeviceMetricsOverride", phone);
     for scheme in ["light", "dark"] {
         let feature = format!("{{\"features\":[{{\"name\":\"prefers-color-scheme\",\"value\":\"{scheme}\"}}]}}");
-        devtools(&browser, "Emulation.setEmulatedMedia", &feature);
+        browser.devtools("Emulation.setEmulatedMedia", &feature);
         for path in ["/", &format!("/{long}/none")] {
             browser.open(&format!("{}{path}", serving.url()));
             let fits = "return [innerWidth, document.documentElement.scrollWidth].join()";
@@ -332,8 +327,7 @@ fn a_telephone_sees_a_listing_and_the_page_of_what_is_missing_without_scrolling_
         }
     }
     // A picture, for whoever wants to see it.
-    let picture = browser.ask("GET", &format!("/session/{}/screenshot", browser.session()), "");
-    assert!(picture.len() > 1_000, "{picture}");
+    assert!(browser.picture().len() > 1_000);
 }
 
 #[test]

@@ -290,3 +290,33 @@ fn p_conn_03_a_large_reply_to_content_that_was_not_read_arrives_whole_100_times_
     }
     println!("{} routes", deployment.routes.len());
 }
+
+/// The files for several hosts, which `examples/deploy/hosts.py` tries out; here they are only read.
+#[test]
+fn what_stands_before_several_hosts_is_read_by_haproxy_nginx_and_kubernetes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = |name: &str| root.join("examples/deploy").join(name).into_os_string().into_string().unwrap();
+    let folder = std::env::temp_dir().join(format!("doorway-deploy-{}-read", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let validate = root.join("target/venv/bin/kubernetes-validate");
+    let prefix = format!("{}/", folder.display());
+    for (program, arguments) in [
+        ("/usr/sbin/haproxy", vec!["-c", "-f", &file("haproxy-hosts.cfg")]),
+        (
+            "/usr/sbin/nginx",
+            vec!["-t", "-p", &prefix, "-g", "pid pid;", "-e", "stderr", "-c", &file("nginx-hosts.conf")],
+        ),
+        (validate.to_str().unwrap(), vec!["--strict", &file("kubernetes.yaml")]),
+    ] {
+        match Command::new(program).args(arguments).output() {
+            Ok(output) => assert!(
+                output.status.success(),
+                "{program}: {}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ),
+            Err(error) => println!("skipped: {program}: {error}"),
+        }
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}

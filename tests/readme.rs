@@ -49,7 +49,7 @@ fn blocks(text: &str) -> Vec<(String, Vec<String>)> {
 #[test]
 fn every_block_of_code_is_compiled() {
     let lib = read("src/lib.rs");
-    for page in ["README.md", "docs/front-servers.md", "docs/small-systems.md"] {
+    for page in ["README.md", "docs/front-servers.md", "docs/operations.md", "docs/small-systems.md"] {
         assert!(
             lib.contains(&format!("include_str!(\"../{page}\")")),
             "lib.rs does not include {page} in its doc tests"

@@ -10,6 +10,7 @@ mod path;
 mod proxy;
 mod relay;
 mod script;
+mod status;
 
 #[cfg(unix)]
 pub use cgi::Cgi;
@@ -17,3 +18,4 @@ pub use demo::demo;
 pub use files::{Files, Uploads};
 pub use pass::Pass;
 pub use proxy::{Proxy, UpstreamError};
+pub use status::Status;

@@ -1,15 +1,18 @@
-//! What the server says about its work: one line for each request (access), one for each thing that went wrong (error).
+//! What the server says about its work: one line for each request (access), one for each thing that went wrong (error), and counts of all of it.
 //!
 //! The library writes nowhere else. What is said are values ([`Access`], [`Report`]); [`Lines`] writes them as text, and whoever wants
 //! another form implements [`Log`].
 
 mod lines;
+mod stats;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use lines::Lines;
+pub(crate) use stats::{Counters, Phases};
+pub use stats::{Phase, Stats};
 
 use crate::cause::Cause;
 use crate::gateway::{Environ, ErrorStream};

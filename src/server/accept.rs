@@ -296,10 +296,8 @@ mod tests {
                 std::thread::yield_now();
             }
             assert!(ask(engine, "/after").ends_with("/after"));
-            assert_eq!(
-                engine.shared.counters.accepted.load(Ordering::Relaxed),
-                engine.shared.counters.served.load(Ordering::Relaxed)
-            );
+            let stats = engine.stats();
+            assert_eq!(stats.accepted, stats.served);
         });
     }
 

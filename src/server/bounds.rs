@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use super::settings::{PATIENCE, WISH};
 use super::shared::lock;
+use crate::log::{Phase, Phases};
 
 /// How many connections are open, and a place to wait for one to end.
 #[derive(Default)]
 pub(super) struct Places {
     open: AtomicUsize,
+    pub(super) phases: Phases,
     lock: Mutex<()>,
     freed: Condvar,
     /// How many wait: to notify nobody is a system call too, and would be one for every connection.
@@ -32,7 +34,8 @@ impl Places {
     /// Counts a connection for as long as the place lives.
     pub(super) fn take(self: &Arc<Places>) -> Place {
         self.open.fetch_add(1, Ordering::SeqCst);
-        Place(Arc::clone(self))
+        self.phases.change(None, Some(Phase::Fresh));
+        Place { places: Arc::clone(self), phase: Phase::Fresh }
     }
 
     /// Waits until a connection ends, at most for a time.
@@ -52,13 +55,27 @@ impl Places {
 }
 
 /// A connection's place, given back when it is dropped.
-pub(super) struct Place(Arc<Places>);
+pub(super) struct Place {
+    places: Arc<Places>,
+    phase: Phase,
+}
+
+impl Place {
+    /// Says what the connection does now.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        if phase != self.phase {
+            self.places.phases.change(Some(self.phase), Some(phase));
+            self.phase = phase;
+        }
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
-        if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            self.0.notify();
+        self.places.phases.change(Some(self.phase), None);
+        self.places.open.fetch_sub(1, Ordering::SeqCst);
+        if self.places.waiting.load(Ordering::SeqCst) > 0 {
+            self.places.notify();
         }
     }
 }

@@ -407,7 +407,8 @@ impl Call {
         let (keep_alive, is_gathered) = (response.keep_alive, response.is_gathering() && self.is_finished);
         let bytes = response.end(is_gathered);
         drop(response);
-        self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin });
+        let lasted = self.answered.saturating_duration_since(self.begin);
+        self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
         let mut replies = Vec::new();
         if let Some(Coding::Door(reader)) = &mut unread {
             replies = reader.replies();

@@ -28,7 +28,7 @@ use crate::cause::Cause;
 use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
 use crate::gateway::Receiver;
 use crate::http::chunked::Step as Content;
-use crate::log::{Answer, Report};
+use crate::log::{self, Answer, Report};
 
 /// A client at the other end of a socket.
 pub(super) struct Connection {
@@ -145,9 +145,25 @@ impl Connection {
                     self.buffer.consume(self.buffer.len());
                     self.buffer.release(&shared.reserve);
                 }
+                self.count_phase();
                 return step;
             }
         }
+    }
+
+    /// Is counted among those that do the same.
+    pub(super) fn count_phase(&mut self) {
+        let phase = match self.phase {
+            _ if self.queued.is_some() => log::Phase::Queued,
+            Phase::Fresh => log::Phase::Fresh,
+            Phase::Idle => log::Phase::Idle,
+            Phase::Head => log::Phase::Head,
+            Phase::Gathering { .. } => log::Phase::Content,
+            Phase::Seat => log::Phase::Queued,
+            Phase::Sending => log::Phase::Sending,
+            Phase::Draining { .. } | Phase::Lingering { .. } => log::Phase::Closing,
+        };
+        self.place.iter_mut().for_each(|place| place.enter(phase));
     }
 
     fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {

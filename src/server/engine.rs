@@ -28,7 +28,7 @@ use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::Origin;
 use crate::gateway::{Gateway, Pairs};
-use crate::log::{Answer, Report};
+use crate::log::{Answer, Report, Stats};
 
 /// What the threads of a server share.
 pub(super) struct Engine {
@@ -125,6 +125,20 @@ impl Engine {
 
     pub(super) fn report(&self, cause: Cause, detail: &str) {
         self.shared.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
+    }
+
+    /// What it does at the moment and has done so far.
+    pub(super) fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        let mut stats = shared.counters.read(&shared.places.phases);
+        stats.open = shared.places.open();
+        for shard in &self.shards {
+            stats.parked += shard.waiting.load(Ordering::Relaxed);
+            stats.queued += shard.queued.load(Ordering::Relaxed);
+        }
+        stats.threads = shared.settings.threads.max(1);
+        stats.stopping = shared.is_stopping();
+        stats
     }
 
     /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.

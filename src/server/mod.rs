@@ -23,26 +23,23 @@ mod settings;
 mod shard;
 mod shared;
 mod socket;
-mod stats;
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use listener::no_address;
 pub use listener::{Address, Listener};
 pub use settings::Settings;
-pub use stats::Stats;
 
 use crate::door::{Door, Origin, Peer, Room};
 use crate::gateway::{Application, Gateway, Pairs};
-use crate::log::{Lines, Log};
+use crate::log::{Lines, Log, Stats};
 use answer::Calls;
 use connection::{Connection, Step};
 use engine::Engine;
@@ -71,6 +68,7 @@ pub struct Server {
     settings: Settings,
     variables: Pairs,
     log: Option<Arc<dyn Log>>,
+    observer: Observer,
 }
 
 impl Server {
@@ -200,6 +198,11 @@ impl Server {
         self
     }
 
+    /// Tells what the server does when it serves: for an application that is served by it and must be there before it.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
+    }
+
     /// Where it listens.
     pub fn addrs(&self) -> impl Iterator<Item = &Address> {
         self.listeners.iter().map(|listener| &listener.address)
@@ -242,6 +245,7 @@ impl Server {
         let log = self.log.unwrap_or_else(default_log);
         let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
         let (engine, threads) = Engine::start(shared, self.listeners, &self.variables)?;
+        self.observer.engine.get_or_init(|| Arc::downgrade(&engine));
         Ok(Handle { address, engine, threads })
     }
 
@@ -332,7 +336,14 @@ impl Server {
     }
 
     fn over(listeners: Vec<Listener>) -> Server {
-        Server { listeners, door: Door::Http, settings: Settings::default(), variables: Pairs::default(), log: None }
+        Server {
+            listeners,
+            door: Door::Http,
+            settings: Settings::default(),
+            variables: Pairs::default(),
+            log: None,
+            observer: Observer::default(),
+        }
     }
 }
 
@@ -366,13 +377,7 @@ impl Handle {
 
     /// What it does at the moment and has done so far.
     pub fn stats(&self) -> Stats {
-        let shared = &self.engine.shared;
-        let (mut parked, mut queued) = (0, 0);
-        for shard in &self.engine.shards {
-            parked += shard.waiting.load(Ordering::Relaxed);
-            queued += shard.queued.load(Ordering::Relaxed);
-        }
-        shared.counters.read(shared.places.open(), parked, queued)
+        self.engine.stats()
     }
 
     /// Something small that can stop the server from anywhere.
@@ -452,6 +457,33 @@ impl Stopper {
         if let Some(engine) = self.engine.upgrade() {
             engine.stop(grace);
         }
+    }
+}
+
+/// Tells what a server does, from anywhere. It may be cloned and kept as long as one likes.
+///
+/// ```
+/// use doorway::Server;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:0")?;
+/// let observer = server.observer();
+/// assert!(observer.stats().is_none());
+/// let handle = server.spawn(doorway::app::demo)?;
+/// assert_eq!(observer.stats().map(|stats| stats.stopping), Some(false));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Observer {
+    /// A server that has ended is not kept by it.
+    engine: Arc<OnceLock<Weak<Engine>>>,
+}
+
+impl Observer {
+    /// What the server does at the moment and has done so far; `None` before it serves, and when it has ended.
+    pub fn stats(&self) -> Option<Stats> {
+        self.engine.get().and_then(Weak::upgrade).map(|engine| engine.stats())
     }
 }
 

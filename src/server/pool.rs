@@ -28,6 +28,7 @@ use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH_TURNS, SHORTEST, 
 use super::shard::{Found, Shard};
 use super::shared::{lock, wait};
 use crate::gateway::discard_panic;
+use crate::log::Phase;
 
 /// Shards that need a worker, in the order in which they lost theirs, and how many workers wait for one.
 #[derive(Default)]
@@ -221,14 +222,14 @@ impl<'a> Worker<'a> {
         }
         // It looks after a call that lasts, and after a shard that no thread is free for. Not before: it would see neither, and sleep.
         shared.monitor.notice();
-        shared.counters.busy.fetch_add(1, Ordering::SeqCst);
+        connection.place.iter_mut().for_each(|place| place.enter(Phase::Call));
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
         let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now, average < QUICK_CALL)));
-        shared.counters.busy.fetch_sub(1, Ordering::SeqCst);
         match run {
             Ok(lasted) => {
                 connection.last_call = lasted;
+                connection.count_phase();
                 own.shard.note_call(lasted);
                 Some(connection)
             }

@@ -288,6 +288,7 @@ impl State {
             return self.hot.push_back(connection);
         }
         connection.queued.get_or_insert(now);
+        connection.count_phase();
         self.ready.push_back(connection);
     }
 

@@ -12,11 +12,10 @@ use super::buffer::Reserve;
 use super::monitor::Monitor;
 use super::response::Response;
 use super::settings::Settings;
-use super::stats::Counters;
 use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
-use crate::log::{Access, Log, Report, ToLog};
+use crate::log::{Access, Counters, Log, Report, ToLog};
 
 /// The shared parts.
 pub(super) struct Shared {
@@ -60,9 +59,8 @@ impl Shared {
     }
 
     /// Reports an answered request. A log that panics does not take a thread with it.
-    pub(super) fn access(&self, access: &Access<'_>) {
-        self.counters.served.fetch_add(1, Ordering::Relaxed);
-        self.counters.content.fetch_add(access.bytes, Ordering::Relaxed);
+    pub(super) fn access(&self, access: &Access<'_>, lasted: Duration) {
+        self.counters.serve(access.bytes, lasted);
         catch_unwind(AssertUnwindSafe(|| self.log.access(access))).unwrap_or_else(discard_panic);
     }
 

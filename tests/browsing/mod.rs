@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use doorway::web::base64_decode;
+
 use crate::serving::Folder;
 
 /// A browser starts slowly on a busy machine.
@@ -113,6 +115,18 @@ impl Browser {
 
     pub fn command(&self, path: &str, body: &str) -> String {
         self.ask("POST", &format!("/session/{}{path}", self.session), body)
+    }
+
+    /// A command of the browser's own protocol, for what WebDriver has none.
+    pub fn devtools(&self, command: &str, parameters: &str) {
+        self.command("/goog/cdp/execute", &format!("{{\"cmd\":{},\"params\":{parameters}}}", quoted(command)));
+    }
+
+    /// What is seen, as a PNG file.
+    pub fn picture(&self) -> Vec<u8> {
+        let answer = self.ask("GET", &format!("/session/{}/screenshot", self.session), "");
+        let text = text_of(&answer, "value").unwrap_or_else(|| panic!("no picture: {answer}"));
+        base64_decode(text.as_bytes()).expect("base64")
     }
 
     /// Opens a page and waits until it has loaded.

@@ -11,7 +11,7 @@ use crate::behind::Behind;
 use crate::doors;
 use crate::options::{Colour, Format, Options};
 use crate::values::{
-    error_page_of, field_of, host_of, page_of, placed, prefix_of, seconds_of, size_of, type_of, up_to,
+    error_page_of, field_of, host_of, page_of, placed, prefix_of, seconds_of, size_of, status_of, type_of, up_to,
 };
 
 /// What one flag is.
@@ -393,6 +393,15 @@ pub const FLAGS: &[Flag] = &[
         "pause of a transfer (default 30; 0: no limit)",
         Take(|options, text| {
             options.stall = Some(seconds_of(text)?);
+            Ok(())
+        }),
+    ),
+    flag(
+        "status",
+        Text("/P[=WHO]"),
+        "say at /P how it is; to this machine, or addresses",
+        Take(|options, text| {
+            options.status = Some(status_of(text)?);
             Ok(())
         }),
     ),

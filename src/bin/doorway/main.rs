@@ -38,13 +38,15 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use doorway::{Address, Application, Server, Stopper, VERSION};
+use doorway::app::Status;
+use doorway::middleware::Mount;
+use doorway::{Address, Application, Environ, Server, Stopper, VERSION};
 
 use arguments::Parsed;
 use console::{Console, Requests};
 use flags::Asked;
 use hosts::Hosts;
-use options::{Colour, Format, Options};
+use options::{Askers, Colour, Format, Options};
 use signals::{HANGUP, Signals};
 use wsgi::Workers;
 
@@ -100,6 +102,7 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
     let web: Vec<Address> = http.iter().flat_map(Server::addrs).cloned().collect();
     let (server, lines) = doors::open(http, &options.doors)?;
     let server = server.ok_or(io::ErrorKind::InvalidInput)?;
+    let site = with_status(options, site, &server);
     let is_own = options.doors.is_empty() && listen::is_loopback_only(&web);
     let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
@@ -143,6 +146,17 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
     }
     handle.join();
     Ok(())
+}
+
+/// With the place that says how the server is, which is behind no password and below no prefix.
+fn with_status(options: &Options, site: Box<dyn Application>, server: &Server) -> Box<dyn Application> {
+    let Some((place, askers)) = options.status.clone() else { return site };
+    let observer = server.observer();
+    let status = Status::new(move || observer.stats()).allow(move |environ: &Environ| match &askers {
+        Askers::All => true,
+        Askers::These(addresses) => environ.remote_addr().is_some_and(|address| addresses.contains(&address)),
+    });
+    Box::new(Mount::new().at(&place, status).at("/", site))
 }
 
 fn console(options: &Options) -> Console<io::Stderr> {

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Options {
     pub quiet: bool,
     pub colour: Colour,
     pub threads: Option<usize>,
+    /// Where it says how it is, and to whom besides this machine.
+    pub status: Option<(String, Askers)>,
     /// How long a download or an upload may pause.
     pub stall: Option<Duration>,
     pub stdin: bool,
@@ -67,6 +70,13 @@ pub struct Options {
     pub completions: Option<String>,
     /// Addresses at which the protocols of front servers are spoken.
     pub doors: Vec<(Door, String)>,
+}
+
+/// Who may ask how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Askers {
+    These(Vec<IpAddr>),
+    All,
 }
 
 /// How a request is logged.
@@ -128,6 +138,7 @@ impl Default for Options {
             quiet: false,
             colour: Colour::Auto,
             threads: None,
+            status: None,
             stall: None,
             stdin: false,
             until_eof: false,
@@ -206,7 +217,9 @@ impl Options {
             .map(|(prefix, folder)| (prefix.clone(), format!("--mount {}={}", shown(prefix), folder.display())));
         let behind =
             self.behind.iter().map(|(prefix, behind)| (prefix.clone(), format!("{} {}", behind.flag(), shown(prefix))));
-        let all: Vec<(String, String)> = folder.into_iter().chain(demo).chain(mounts).chain(behind).collect();
+        let status = self.status.iter().map(|(prefix, _)| (prefix.clone(), format!("--status {}", shown(prefix))));
+        let all: Vec<(String, String)> =
+            folder.into_iter().chain(demo).chain(mounts).chain(behind).chain(status).collect();
         for (at, (prefix, one)) in all.iter().enumerate() {
             if let Some((_, other)) = all.iter().skip(at + 1).find(|(second, _)| second == prefix) {
                 let advice = match prefix.is_empty() {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use doorway::Headers;
 
+use crate::options::Askers;
+
 /// `/docs=folder` as `/docs` and the rest.
 pub fn placed<'text>(text: &'text str, example: &str) -> Result<(String, &'text str), String> {
     let (prefix, rest) = text.split_once('=').ok_or_else(|| format!("write it as {example}"))?;
@@ -11,6 +13,20 @@ pub fn placed<'text>(text: &'text str, example: &str) -> Result<(String, &'text 
         return Err(format!("write it as {example}"));
     }
     Ok((prefix_of(prefix)?, rest))
+}
+
+/// `/status`, `/status=10.0.0.7,10.0.0.8` or `/status=all`.
+pub fn status_of(text: &str) -> Result<(String, Askers), String> {
+    let (prefix, who) = text.split_once('=').unwrap_or((text, ""));
+    let askers = match who {
+        "" => Ok(Askers::These(Vec::new())),
+        "all" => Ok(Askers::All),
+        addresses => addresses.split(',').map(|address| address.parse()).collect::<Result<_, _>>().map(Askers::These),
+    };
+    match (prefix_of(prefix)?, askers) {
+        (prefix, Ok(askers)) if !prefix.is_empty() => Ok((prefix, askers)),
+        _ => Err("write it as /status, /status=10.0.0.7 or /status=all".into()),
+    }
 }
 
 /// A prefix without a slash at its end: empty for the root.

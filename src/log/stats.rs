@@ -1,0 +1,232 @@
+//! What a server does and has done, counted without a lock.
+//!
+//! The hot path adds to a counter and never reads one; whoever asks gets a copy. The counters do not belong together: a copy that is
+//! taken under load may hold a request in one of them and not yet in another.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::cause::Cause;
+
+/// What a connection does, or waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Open, and nothing has arrived.
+    Fresh,
+    /// Between two requests.
+    Idle,
+    /// A request head is arriving.
+    Head,
+    /// Content that is gathered before the call is arriving.
+    Content,
+    /// The request waits for a thread.
+    Queued,
+    /// A thread works for it: the application is called, reads content, or makes more of its answer.
+    Call,
+    /// The client takes the answer, or a block of it is waited for.
+    Sending,
+    /// Everything is said; what the client still sends is skipped.
+    Closing,
+}
+
+impl Phase {
+    /// Every phase, in the order of a connection's life.
+    pub const ALL: &'static [Phase] = &[
+        Phase::Fresh,
+        Phase::Idle,
+        Phase::Head,
+        Phase::Content,
+        Phase::Queued,
+        Phase::Call,
+        Phase::Sending,
+        Phase::Closing,
+    ];
+
+    /// The name, in small letters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::Fresh => "fresh",
+            Phase::Idle => "idle",
+            Phase::Head => "head",
+            Phase::Content => "content",
+            Phase::Queued => "queued",
+            Phase::Call => "call",
+            Phase::Sending => "sending",
+            Phase::Closing => "closing",
+        }
+    }
+}
+
+/// What a server does at the moment and has done since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections that are open.
+    pub open: usize,
+    /// Connections that wait for their client without a thread.
+    pub parked: usize,
+    /// Requests that wait for a thread.
+    pub queued: usize,
+    /// Threads of the pool.
+    pub threads: usize,
+    /// Threads of the pool that work with a connection.
+    pub busy: usize,
+    /// It stops: what is open is answered, and nothing is accepted any more.
+    pub stopping: bool,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Requests answered by the application.
+    pub served: u64,
+    /// Requests refused and connections closed or cut by the server, each with its cause in the log.
+    pub refused: u64,
+    /// Bytes of content sent in responses.
+    pub content: u64,
+    /// The sum of the [durations](Stats::durations).
+    pub duration: Duration,
+    /// Request fields dropped because of an underscore in their name.
+    pub fields_dropped: u64,
+    phases: [usize; Phase::ALL.len()],
+    durations: [u64; DURATIONS],
+    causes: Counts<u64>,
+}
+
+/// The bounds of the durations that are counted: 1 µs, 2 µs, 4 µs ... 67 s, and one for whatever lasts longer.
+const DURATIONS: usize = 28;
+
+impl Stats {
+    /// How often a cause was reported: refusals, ends of connections, and faults of the application.
+    ///
+    /// ```
+    /// use doorway::{Cause, Server, app};
+    ///
+    /// let handle = Server::bind("127.0.0.1:0")?.spawn(app::demo)?;
+    /// assert_eq!(handle.stats().count(Cause::HostMissing), 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn count(&self, cause: Cause) -> u64 {
+        self.causes.of(cause).copied().unwrap_or_default()
+    }
+
+    /// The causes that were reported, each with how often.
+    pub fn causes(&self) -> impl Iterator<Item = (Cause, u64)> {
+        Cause::ALL.iter().copied().zip(self.causes.0).filter(|(_, count)| *count > 0)
+    }
+
+    /// The phases, each with how many of the open connections are in it.
+    pub fn phases(&self) -> impl Iterator<Item = (Phase, usize)> {
+        Phase::ALL.iter().copied().zip(self.phases)
+    }
+
+    /// How long requests took from their whole head to the last that the application gave of the answer. Each bound comes with how many took less
+    /// than it and not less than the one before: powers of two in microseconds, the last [`Duration::MAX`].
+    pub fn durations(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let bound = |at| if at + 1 < DURATIONS { Duration::from_micros(1_u64 << at) } else { Duration::MAX };
+        self.durations.into_iter().enumerate().map(move |(at, count)| (bound(at), count))
+    }
+}
+
+/// One count for each cause, in the order of [`Cause::ALL`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Counts<T>([T; Cause::ALL.len()]);
+
+impl<T> Counts<T> {
+    fn of(&self, cause: Cause) -> Option<&T> {
+        self.0.get(cause.index()?)
+    }
+}
+
+/// The causes that were met, by name.
+impl fmt::Debug for Counts<u64> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let met = Cause::ALL.iter().zip(self.0).filter(|(_, count)| *count > 0);
+        f.debug_list().entries(met.map(|(cause, count)| (cause.name(), count))).finish()
+    }
+}
+
+impl Default for Counts<AtomicU64> {
+    fn default() -> Self {
+        Counts([const { AtomicU64::new(0) }; Cause::ALL.len()])
+    }
+}
+
+/// How many connections are in each phase.
+#[derive(Default)]
+pub(crate) struct Phases([AtomicUsize; Phase::ALL.len()]);
+
+impl Phases {
+    /// One comes from a phase, or is new, and goes to another, or ends.
+    pub(crate) fn change(&self, from: Option<Phase>, to: Option<Phase>) {
+        let of = |phase| self.0.get(phase as usize);
+        from.and_then(of).map(|count| count.fetch_sub(1, Ordering::Relaxed));
+        to.and_then(of).map(|count| count.fetch_add(1, Ordering::Relaxed));
+    }
+}
+
+/// What happened so far, counted without a lock.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: AtomicU64,
+    refused: AtomicU64,
+    content: AtomicU64,
+    fields_dropped: AtomicU64,
+    /// In microseconds.
+    duration: AtomicU64,
+    durations: [AtomicU64; DURATIONS],
+    causes: Counts<AtomicU64>,
+}
+
+impl Counters {
+    /// What was counted. What is not, because the server knows it at any moment, is zero.
+    pub(crate) fn read(&self, phases: &Phases) -> Stats {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let durations = self.durations.each_ref().map(now);
+        let phases = phases.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        Stats {
+            open: 0,
+            parked: 0,
+            queued: 0,
+            threads: 0,
+            busy: phases.get(Phase::Call as usize).copied().unwrap_or_default(),
+            stopping: false,
+            phases,
+            accepted: now(&self.accepted),
+            served: durations.iter().sum(),
+            duration: Duration::from_micros(now(&self.duration)),
+            durations,
+            refused: now(&self.refused),
+            content: now(&self.content),
+            fields_dropped: now(&self.fields_dropped),
+            causes: Counts(self.causes.0.each_ref().map(now)),
+        }
+    }
+
+    /// Counts an answered request.
+    pub(crate) fn serve(&self, content: u64, lasted: Duration) {
+        let lasted = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
+        let bound = (u64::BITS - lasted.leading_zeros()) as usize;
+        self.durations.get(bound.min(DURATIONS - 1)).map(|count| count.fetch_add(1, Ordering::Relaxed));
+        self.duration.fetch_add(lasted, Ordering::Relaxed);
+        self.content.fetch_add(content, Ordering::Relaxed);
+    }
+
+    /// Counts a cause.
+    pub(crate) fn note(&self, cause: Cause) {
+        self.causes.of(cause).map(|count| count.fetch_add(1, Ordering::Relaxed));
+    }
+
+    pub(crate) fn count(&self, cause: Cause) {
+        self.note(cause);
+        // 40xx are the application's: the request was served, though badly.
+        if cause.number() < 4000 {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn count_dropped_fields(&self, dropped: u64) {
+        if dropped > 0 {
+            self.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+    }
+}
