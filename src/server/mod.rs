@@ -24,6 +24,7 @@ mod shard;
 mod shared;
 mod socket;
 mod stats;
+mod upgrade;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -319,6 +320,9 @@ impl Server {
                         shared.begin_to_stop();
                     }
                     calls.run(&mut connection, now, false);
+                    if upgrade::leaves(&connection) {
+                        return upgrade::converse(&mut connection);
+                    }
                 }
                 // A socket that waits has waited: its deadlines are looked at again. A sender of blocks is waited for here.
                 Step::Wait | Step::More => {
