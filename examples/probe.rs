@@ -1,6 +1,6 @@
 //! The application that the conformance suite talks to: one path for each thing that a server can get wrong.
 //!
-//! Run: `cargo run --example probe -- --port 8000 --threads 32`
+//! Run: `cargo run --example probe -- --port 8000 --threads 32` (or with `--door fastcgi`, for a front server in between)
 //! Try: `curl -i -d hello 'http://127.0.0.1:8000/echo?a=1&id=x'`, then `curl 'http://127.0.0.1:8000/count?id=x'`
 //!
 //! The server keeps its default settings, but for the limit of the content that the suite asks for. It answers CONNECT with 405
@@ -14,7 +14,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use doorway::{Body, Environ, Headers, Server, Settings, StartResponse};
+use doorway::{Body, Door, Environ, Headers, Server, Settings, StartResponse};
 
 const TEXT: (&str, &str) = ("Content-Type", "text/plain");
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
@@ -134,7 +134,14 @@ fn description(environ: &Environ, content: &[u8]) -> String {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let door = match &*argument("--door", "http".to_owned())? {
+        "uwsgi" => Door::Uwsgi,
+        "scgi" => Door::Scgi,
+        "fastcgi" => Door::FastCgi,
+        _ => Door::Http,
+    };
     let server = Server::bind(("127.0.0.1", argument("--port", 8000)?))?
+        .door(door)
         .threads(argument("--threads", Settings::default().threads)?)
         .configure(|settings| settings.max_content = Some(1_048_576));
     for address in server.addrs() {

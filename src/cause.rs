@@ -206,12 +206,14 @@ causes! {
 
     /// a fault of the server itself, which cost one connection at most.
     ServerFault = 3016, "server-fault", 0;
+    /// as many connections as are allowed had been taken over for another protocol.
+    UpgradeLimit = 3017, "upgrade-limit", 503;
 
     /// the application panicked.
     ApplicationPanic = 4001, "application-panic", 500;
     /// the application returned an error.
     ApplicationError = 4002, "application-error", 500;
-    /// a status that is not three digits from 200 to 599, a space and a reason without control characters.
+    /// a status that is not three digits from 200 to 599 or 101, a space and a reason without control characters.
     StatusInvalid = 4003, "status-invalid", 500;
     /// a response field name that is not a token.
     HeaderName = 4004, "header-name", 500;
@@ -241,6 +243,8 @@ causes! {
     BodyDropped = 4016, "body-dropped", 0;
     /// a response head of more than 3.5 KB, which front servers take only with larger buffers.
     HeadLarge = 4017, "head-large", 0;
+    /// 101 and Body::upgrade without each other, or for a protocol that the client has not offered.
+    UpgradeMisused = 4018, "upgrade-misused", 500;
 
     /// the status line of an upstream is not version SP code SP reason.
     StatusLine = 5001, "status-line", 502;
@@ -252,7 +256,7 @@ causes! {
     UpstreamTruncated = 5004, "upstream-truncated", 502;
     /// the upstream did not answer, or stopped sending, within its deadline.
     UpstreamDeadline = 5005, "upstream-deadline", 504;
-    /// an upgrade such as a WebSocket, which the proxy does not pass on.
+    /// an upgrade such as a WebSocket, which cannot be passed on from here.
     UpgradeRefused = 5006, "upgrade-refused", 501;
     /// the request has been through this proxy before.
     ProxyLoop = 5007, "proxy-loop", 508;

@@ -28,6 +28,7 @@
 //! | set a cookie, open a session | [`SetCookie`], [`random_token`] |
 //! | send a file, or a folder of them | [`Body`] is made from a `File`; [`app::Files`] |
 //! | stream | [`Body::blocks`], [`Body::reader`] |
+//! | speak another protocol, such as WebSocket | [`Body::upgrade`] |
 //! | say that something went wrong | return an `Err`: it is logged and answered 500, or as its [`Cause`] says |
 //! | do the same for every request | [`middleware`], or a function that calls [`Application::call`]; the whole response in hand: [`Response::of`] |
 //! | keep other sites away from a tool of your own | [`middleware::local_only`] |
@@ -82,6 +83,7 @@
 //! | `response`, `send` | head and framing; what is unsent |
 //! | `engine`, `monitor` | starts and ends the threads; looks after calls that last |
 //! | `bounds`, `settings` | places, memory, seats; every limit |
+//! | `upgrade` | connections that have left all this: the application speaks on them |
 //! | `socket`, `buffer`, `shared` | what the others stand on |
 //!
 //! # How a connection lives
@@ -114,11 +116,13 @@
 //! | content ends | length or last chunk | length | length | length or end of the stream | length |
 //! | response head | status line, Date, Server | status line | `Status:` | `Status:` | `Status:` |
 //! | response of unknown length | chunked | end of the connection | same | records | end of the stream |
+//! | another protocol behind 101 | yes | no | no | no | no |
 //! | connection stays | yes | no | no | as the front server asks | no |
 //! | a response that fails half-way is visible | yes, but with a length to HTTP/1.0 | with a length | with a length | with a length, or no END_REQUEST | with a length |
 //!
 //! # What doorway is not
-//! No TLS, no HTTP/2, no WebSockets, no async, no routing: a front server does the first two, an application the last. Of the system,
+//! No TLS, no HTTP/2, no frames of WebSocket, no async, no routing: a front server does the first two, an application what is spoken behind
+//! [`Body::upgrade`], and the last. Of the system,
 //! std offers no signals, no `SO_REUSEPORT` and a listen queue of 128 connections.
 //!
 //! # Panics
@@ -153,7 +157,7 @@ pub use cause::Cause;
 pub use door::Door;
 pub use gateway::{
     Application, Block, Blocks, Body, Environ, ErrorStream, Errors, Gateway, Headers, Input, Sender, StartError,
-    StartResponse, Status, Transmit, Writer, is_hop_by_hop, percent_decode,
+    StartResponse, Status, Transmit, Upgraded, Writer, is_hop_by_hop, percent_decode,
 };
 pub use log::{Phase, Stats};
 pub use server::{Address, Handle, Listener, Observer, Server, Settings, Stopper, serve_connection};

@@ -4,12 +4,14 @@
 //! error that a server would log. Nothing is caught here: a panic of the application is a panic of the test.
 
 use std::io::{self, Cursor};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::gateway::{
-    Application, Environ, ErrorStream, Errors, Gateway, Headers, StartResponse, Status, Transmit, percent_decode,
-    variable_byte,
+    Application, Environ, ErrorStream, Errors, Gateway, Headers, StartResponse, Status, Transmit, Upgrade, Upgraded,
+    percent_decode, variable_byte,
 };
 
 /// A request to call an application with.
@@ -81,6 +83,11 @@ impl Request {
         self
     }
 
+    /// Offers to go on in another protocol behind the request, as a client does by Upgrade and Connection.
+    pub fn offer_upgrade(self, protocol: &str) -> Request {
+        self.variable("doorway.upgrade", protocol)
+    }
+
     /// Sets the content, and its length.
     pub fn content(mut self, content: impl AsRef<[u8]>) -> Request {
         let content = content.as_ref().to_vec();
@@ -94,16 +101,54 @@ impl Request {
         self.environ
     }
 
-    /// Calls the application and takes its whole body.
-    pub fn call(mut self, application: &impl Application) -> Response {
+    /// Calls the application and takes its whole body. What it would do with a connection that it takes over is dropped.
+    pub fn call(self, application: &impl Application) -> Response {
+        self.answer(application, None)
+    }
+
+    /// Calls an application that takes the connection over, and has it speak on this one until it is done. Where it answers something else
+    /// than 101, the connection is dropped.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::{TcpListener, TcpStream};
+    /// use doorway::{Body, Environ, StartResponse, testing::Request};
+    ///
+    /// fn greet(_environ: &Environ, start_response: &mut StartResponse) -> Body {
+    ///     start_response.start("101 Switching Protocols", &[]);
+    ///     Body::upgrade("greeting", |mut connection| drop(connection.write_all(b"hello")))
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let response = Request::get("/").offer_upgrade("greeting").converse(&greet, listener.accept()?.0);
+    /// let mut said = String::new();
+    /// client.read_to_string(&mut said)?;
+    /// assert_eq!((response.status.code(), said.as_str()), (101, "hello"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn converse(self, application: &impl Application, connection: impl Upgraded + 'static) -> Response {
+        self.answer(application, Some(Box::new(connection)))
+    }
+
+    fn answer(mut self, application: &impl Application, connection: Option<Box<dyn Upgraded>>) -> Response {
         let errors = Arc::new(Collected::default());
         self.environ.set_errors(Errors::new(errors.clone()));
         let sent = Arc::new(Mutex::new(Sent::default()));
         let mut start_response = StartResponse::new(Box::new(Recorder { sent: Arc::clone(&sent) }));
-        let body = application.call(&self.environ, &mut start_response).resolve(&mut start_response);
+        let mut body = application.call(&self.environ, &mut start_response).resolve(&mut start_response);
 
         let mut error =
             body.failure().map(|error| (Cause::of(error).unwrap_or(Cause::ApplicationError), error.to_string()));
+        let upgrade = body.take_upgrade(start_response.status(), &self.environ).unwrap_or_else(|wrong| {
+            error = error.take().or(Some((Cause::UpgradeMisused, wrong.to_owned())));
+            None
+        });
+        if let (Some(Upgrade { run, .. }), Some(connection)) = (upgrade, connection) {
+            run(connection);
+        }
         let mut blocks = Vec::new();
         let mut body = body.into_blocks();
         if start_response.misuse().is_none() && error.is_none() {
@@ -174,6 +219,25 @@ fn refusal(cause: Option<Cause>) -> Status {
         Some((code, name)) => Status::parse(&format!("{code} {name}")),
     };
     status.unwrap_or_default()
+}
+
+/// What stands for the connection of a client in a test.
+impl Upgraded for TcpStream {
+    fn try_clone(&self) -> io::Result<Box<dyn Upgraded>> {
+        TcpStream::try_clone(self).map(|clone| Box::new(clone) as Box<dyn Upgraded>)
+    }
+
+    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        TcpStream::set_read_timeout(self, time)
+    }
+
+    fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        TcpStream::set_write_timeout(self, time)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        TcpStream::shutdown(self, how)
+    }
 }
 
 #[derive(Default)]

@@ -1370,11 +1370,12 @@ fn rfc9112_9_3_http_1_0_persists_only_with_keep_alive_and_is_told_so() {
 }
 
 #[test]
-fn rfc9110_7_8_upgrade_is_ignored() {
+fn rfc9110_7_8_upgrade_is_an_offer_and_no_field_of_the_request() {
     let rules = Rules::new();
     let call = rules
         .served_one(fields("Upgrade: websocket, h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: x\r\n"));
     assert_eq!((call.get("HTTP_UPGRADE"), call.get("HTTP_CONNECTION")), (None, None));
+    assert_eq!(call.get("doorway.upgrade"), Some("websocket, h2c"));
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Drop for Dropped {
 // -------------------------------------------------------------------------------------------------------- the page
 
 /// The ids: so many of each kind.
-const IDS: [(&str, usize); 18] = [
+const IDS: [(&str, usize); 19] = [
     ("APP", 5),
     ("ENV", 32),
     ("IN", 11),
@@ -77,6 +77,7 @@ const IDS: [(&str, usize); 18] = [
     ("ERR", 6),
     ("EXP", 4),
     ("CONN", 3),
+    ("UP", 5),
     ("FILE", 8),
     ("MW", 9),
     ("THR", 3),

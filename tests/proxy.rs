@@ -528,21 +528,6 @@ fn a_client_that_breaks_off_its_content_never_looks_whole_to_the_upstream() {
 }
 
 #[test]
-fn a_websocket_is_refused_and_told_where_to_go() {
-    let house = serve(proxy(saying("")));
-    let response = house.ask_one(
-        b"GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    );
-    assert_eq!(
-        (response.status, response.text()),
-        (501, "501 Not Implemented: an upgrade such as a WebSocket, which the proxy does not pass on.\n")
-    );
-    let seen = house.log.take(Cause::ApplicationError);
-    assert!(seen.detail.contains("let the page connect to the upstream itself"), "{}", seen.line);
-}
-
-#[test]
 fn rfc9110_7_6_3_a_proxy_that_leads_to_itself_is_a_508_and_not_a_circle() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let itself = proxy(listener.local_addr().unwrap());

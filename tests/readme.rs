@@ -148,6 +148,7 @@ fn limits() -> Vec<(&'static str, String)> {
     vec![
         ("`threads`, `shards`", "4 for each core, at least 16; one for each core".into()),
         ("`max_connections`", "soft descriptor limit less 64, at most 20,000".into()),
+        ("`upgrades`", format!("{} connections that the application has taken over", count(s.upgrades))),
         ("`queue`, `queue_timeout`", format!("{} requests, {}", count(s.queue), seconds(s.queue_timeout))),
         ("`max_target`, `max_field_line`", format!("{} bytes, {} bytes", count(s.max_target), count(s.max_field_line))),
         ("`max_fields`, `max_head`", format!("{} fields, {} bytes", count(s.max_fields), count(s.max_head))),

@@ -121,6 +121,10 @@ impl Protocol for Http {
             Persistence::Silent => {}
             Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
             Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
+            Persistence::Upgrade(protocol) => {
+                out.extend_from_slice(b"Connection: Upgrade\r\n");
+                write_field(out, b"Upgrade", |out| out.extend_from_slice(protocol.as_bytes()));
+            }
         }
         if let Some(server) = server {
             write_field(out, b"Server", |out| out.extend_from_slice(server.as_bytes()));
@@ -147,6 +151,7 @@ fn facts(request: &Request<'_>) -> Facts {
         keep_alive: request.keep_alive,
         keep_alive_named: request.keep_alive_named,
         is_options_asterisk: matches!(request.target, Target::Asterisk),
+        offers_upgrade: request.upgrade.is_some(),
         ..Facts::default()
     }
 }
@@ -173,6 +178,9 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     variables.extend(&origin.variables);
     variables.extend(&peer.variables);
     let dropped = fill_fields(request, variables);
+    if let Some(offered) = request.upgrade {
+        variables.push(b"doorway.upgrade", offered);
+    }
     // Last, so that a name of the deployer's stands once, with the deployer's value: a client must not add to it.
     for (name, value) in origin.deployed.iter() {
         variables.set(name, value);

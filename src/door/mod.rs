@@ -257,6 +257,8 @@ pub(crate) struct Facts {
     pub(crate) keep_alive_named: bool,
     /// `OPTIONS *`, which the server answers by itself.
     pub(crate) is_options_asterisk: bool,
+    /// The client offers to go on in another protocol.
+    pub(crate) offers_upgrade: bool,
     /// Where the protocol has frames of its own for responses.
     pub(crate) framer: Option<Box<dyn Framer>>,
 }
@@ -279,7 +281,7 @@ pub(crate) struct Reply<'a> {
     pub(crate) status: (u16, &'a str),
     pub(crate) headers: &'a Headers,
     pub(crate) framing: Framing,
-    pub(crate) persistence: Persistence,
+    pub(crate) persistence: Persistence<'a>,
     /// The value of Date, if it is sent.
     pub(crate) date: Option<&'a [u8; 29]>,
     /// The value of Server, if it is sent.
@@ -288,13 +290,15 @@ pub(crate) struct Reply<'a> {
 
 /// What is said about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Persistence {
+pub(crate) enum Persistence<'a> {
     /// It stays, as HTTP/1.1 has it by default: nothing is said.
     Silent,
     /// It stays, and an HTTP/1.0 client is told so.
     KeepAlive,
     /// It ends with this response.
     Close,
+    /// It goes on in this protocol.
+    Upgrade(&'a str),
 }
 
 /// What is the same for every request that comes through one listener.

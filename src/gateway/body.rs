@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::StartResponse;
 use super::channel::Receiver;
 use super::file_range::FileRange;
+use super::upgrade::Upgrade;
 
 /// One block of a body: borrowed for ever (`&'static`) or owned.
 pub type Block = Cow<'static, [u8]>;
@@ -32,6 +33,7 @@ pub(super) const READ_BLOCK: usize = 64 * 1024;
 /// | [`Body::blocks`], [`Body::reader`] | only if the application gives it | each block at once; small ones within 0.1 ms of the last are gathered for 3 ms at most |
 /// | [`Body::channel`] | only if the application gives it | each block when it was sent, without a thread that waits |
 /// | [`Body::deferred`] | as the body it makes | as the body it makes |
+/// | [`Body::upgrade`] | none | nothing: the connection is the application's behind the head |
 /// | `Result<_, E>` | as the body inside | an `Err` is logged and answered 500 |
 ///
 /// ```
@@ -63,6 +65,7 @@ pub(crate) enum Kind {
     Channel(Receiver),
     Deferred(Box<dyn FnOnce(&mut StartResponse) -> Body + Send>),
     Failed(Box<dyn Error + Send + Sync>),
+    Upgrade(Upgrade),
 }
 
 impl Body {
@@ -123,7 +126,7 @@ impl Body {
     /// The number of bytes, where it is known without producing them.
     pub fn known_len(&self) -> Option<u64> {
         match &self.kind {
-            Kind::Empty => Some(0),
+            Kind::Empty | Kind::Upgrade(_) => Some(0),
             Kind::Bytes(bytes) => Some(bytes.len() as u64),
             Kind::List(blocks) => Some(blocks.as_slice().iter().map(|block| block.len() as u64).sum()),
             Kind::Range(range) => Some(range.left),
@@ -177,7 +180,7 @@ impl Body {
     /// The next block; `None` at the end.
     pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
         let block = match &mut self.kind {
-            Kind::Empty => return None,
+            Kind::Empty | Kind::Upgrade(_) => return None,
             Kind::List(blocks) => return blocks.next().map(Ok),
             Kind::Blocks(blocks) => return blocks.next(),
             Kind::Range(range) => return range.next_block(),

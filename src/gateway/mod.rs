@@ -29,6 +29,7 @@ mod pairs;
 mod percent;
 mod start_response;
 mod status;
+mod upgrade;
 
 pub use application::Application;
 pub use body::{Block, Blocks, Body};
@@ -40,9 +41,11 @@ pub use input::Input;
 pub use percent::percent_decode;
 pub use start_response::{StartError, StartResponse, Transmit, Writer};
 pub use status::Status;
+pub use upgrade::Upgraded;
 
 pub(crate) use body::{Kind, discard_panic, uninterrupted};
 pub(crate) use channel::{Receiver, Wake};
 pub(crate) use environ::variable_byte;
 pub(crate) use file_range::FileRange;
 pub(crate) use pairs::Pairs;
+pub(crate) use upgrade::Upgrade;

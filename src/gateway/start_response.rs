@@ -324,6 +324,9 @@ impl StartResponse {
         if block.is_empty() {
             return Ok(());
         }
+        if self.status.code() == 101 {
+            return Err(io::Error::other(self.refuse(Cause::UpgradeMisused, "content behind 101".into())));
+        }
         match std::mem::replace(&mut self.state, State::Sent) {
             State::Sent => self.transmit.block(&block),
             _ => self.transmit.head(&self.status, &self.headers, &block),

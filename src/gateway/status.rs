@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::cause::Cause;
 
-/// A status code from 200 to 599 with its reason phrase.
+/// A status code from 200 to 599, or 101, with its reason phrase.
 ///
 /// ```
 /// use doorway::{Cause, Status};
@@ -23,10 +23,10 @@ pub struct Status {
 }
 
 impl Status {
-    /// Reads `"200 OK"`: three digits from 200 to 599, one space, a reason (which may be empty) without control characters.
+    /// Reads `"200 OK"`: three digits from 200 to 599 (or 101, for [`Body::upgrade`](crate::Body::upgrade)), one space, a reason (which may be empty) without control characters.
     ///
     /// # Errors
-    /// [`Cause::StatusInvalid`] for anything else. Codes below 200 are interim responses, which only the server sends.
+    /// [`Cause::StatusInvalid`] for anything else. Other codes below 200 are interim responses, which only the server sends.
     pub fn parse(text: &str) -> Result<Status, Cause> {
         let mut status = Status::default();
         status.set(text)?;
@@ -38,7 +38,7 @@ impl Status {
         let parts = text.split_at_checked(4).filter(|(_, reason)| !reason.chars().any(char::is_control));
         let (code, reason) = parts.ok_or(Cause::StatusInvalid)?;
         let digits = code.strip_suffix(' ').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-        let code = digits.and_then(|digits| digits.parse().ok()).filter(|code| (200..=599).contains(code));
+        let code = digits.and_then(|digits| digits.parse().ok()).filter(|code| matches!(code, 101 | 200..=599));
         self.code = code.ok_or(Cause::StatusInvalid)?;
         reason.clone_into(&mut self.reason);
         Ok(())

@@ -29,6 +29,9 @@ pub struct Request<'buf> {
     /// The client speaks HTTP/1.0 and asked for it, so that a response that keeps the connection must say
     /// `Connection: keep-alive`.
     pub keep_alive_named: bool,
+    /// What the client would rather speak behind this request, where it could: it is HTTP/1.1, has no content, and Connection names the field
+    /// (RFC 9110 section 7.8). Of several fields it is the last.
+    pub upgrade: Option<&'buf [u8]>,
 }
 
 /// Reads a request from its head.
@@ -46,7 +49,7 @@ pub fn read<'buf>(head: Head<'buf>) -> Result<Request<'buf>, Cause> {
     let version = head.version();
     let target = target::parse(head.target(), head.method())?;
     let mut once = Once::default();
-    let (mut close, mut keep_alive) = (false, false);
+    let (mut close, mut keep_alive, mut upgrades, mut upgrade) = (false, false, false, None);
     for (name, value) in head.fields() {
         once.note(name, value)?;
         if name.eq_ignore_ascii_case(b"connection") {
@@ -54,7 +57,10 @@ pub fn read<'buf>(head: Head<'buf>) -> Result<Request<'buf>, Cause> {
             for option in value.split(|&byte| byte == b',').map(scan::trim_ows) {
                 close |= option.eq_ignore_ascii_case(b"close");
                 keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                upgrades |= option.eq_ignore_ascii_case(b"upgrade");
             }
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            upgrade = Some(value);
         }
     }
     let host = read_host(version, &target, once.host)?;
@@ -72,6 +78,8 @@ pub fn read<'buf>(head: Head<'buf>) -> Result<Request<'buf>, Cause> {
         expects_continue,
         keep_alive: keep_alive_named || (version == Version::Http11 && !close),
         keep_alive_named,
+        // RFC 9110 section 7.8: to be ignored in HTTP/1.0; and content would have to be whole before anything else could be spoken.
+        upgrade: upgrade.filter(|_| upgrades && version == Version::Http11 && !has_content),
     })
 }
 

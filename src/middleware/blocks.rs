@@ -66,7 +66,7 @@ impl Body {
     /// ```
     pub fn map_blocks(mut self, mut change: impl FnMut(Block) -> io::Result<Block> + Send + 'static) -> Body {
         *self.kind() = match std::mem::take(self.kind()) {
-            Kind::Failed(error) => Kind::Failed(error),
+            kind @ (Kind::Failed(_) | Kind::Upgrade(_)) => kind,
             Kind::Deferred(make) => {
                 Kind::Deferred(Box::new(move |start_response| make(start_response).map_blocks(change)))
             }

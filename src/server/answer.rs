@@ -101,6 +101,10 @@ impl Calls {
         begin: Instant,
     ) -> (Duration, bool) {
         let lasted = call.answered.saturating_duration_since(begin);
+        if call.leaves() {
+            connection.call = Some(call);
+            return (lasted, false);
+        }
         if produced == Produced::Waits {
             connection.wait_with(call, &self.shared, Instant::now());
             return (lasted, false);

@@ -20,6 +20,7 @@ use super::response::{Response, WriteEnd, hold};
 use super::send::{Flushed, PIECE, TURN};
 use super::settings::after;
 use super::shared::{Shared, lock};
+use super::upgrade::Leave;
 use crate::cause::Cause;
 use crate::door::{Content, Facts, Request};
 use crate::gateway::{Block, Body, Environ, Gateway, Headers, Kind, Receiver, StartResponse};
@@ -47,6 +48,8 @@ pub(super) struct Call {
     seat: Option<Seat>,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
+    /// What becomes of the connection when that is out.
+    pub(super) leave: Option<Leave>,
 }
 
 /// How far a response has come.
@@ -94,6 +97,7 @@ impl Call {
             empty: None,
             seat: None,
             is_finished: false,
+            leave: None,
         }
     }
 
@@ -197,6 +201,10 @@ impl Call {
         }
         if let Kind::Failed(error) = self.body.kind() {
             return Err(Failure::of_error(&**error, Cause::ApplicationError));
+        }
+        let upgrade = self.body.take_upgrade(self.start_response.status(), &self.environ);
+        if let Some(upgrade) = upgrade.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
+            self.leave = Some(Leave::prepare(upgrade, &mut lock(&self.response), &self.shared)?);
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
@@ -334,7 +342,7 @@ impl Call {
         if let Some(of_input) = self.close_input().and_then(|state| lock(state).failure) {
             (cause, detail) = (of_input, String::new());
         }
-        self.is_finished = true;
+        (self.is_finished, self.leave) = (true, None);
         let is_own = cause.number() >= 4000;
         let mut response = lock(&self.response);
         let answer = if !response.is_sound() {
@@ -424,6 +432,12 @@ impl Call {
         self.start_response.id() != self.own
     }
 
+    /// Whether it is done with but for what the application does with the connection.
+    pub(super) fn leaves(&self) -> bool {
+        let is_out = |response: &Response| response.failure.is_none() && response.queue.is_empty();
+        self.leave.is_some() && self.is_finished && is_out(&self.response())
+    }
+
     /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the application is to be asked for more.
     pub(super) fn may_go_on(&mut self) -> bool {
         match self.body.kind() {
@@ -464,7 +478,7 @@ impl Call {
         self.response().cut(Some(cause));
     }
 
-    fn report(&self, cause: Cause, answer: Answer, detail: &str, connection: &Connection) {
+    pub(super) fn report(&self, cause: Cause, answer: Answer, detail: &str, connection: &Connection) {
         let target = self.environ.bytes("REQUEST_URI").unwrap_or_default();
         let mut request = [self.environ.method().as_bytes(), target].join(&b' ');
         request.truncate(200);

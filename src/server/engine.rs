@@ -160,6 +160,7 @@ impl Engine {
         }
         if lock(&self.grace_until).is_some_and(|until| Instant::now() >= until) {
             self.shared.stop.fetch_max(2, Ordering::SeqCst);
+            self.shared.upgrades.cut();
         }
         let is_accepting = self.acceptors.iter().any(|acceptor| acceptor.is_accepting.load(Ordering::SeqCst));
         if is_accepting {

@@ -23,6 +23,7 @@ mod settings;
 mod shard;
 mod shared;
 mod socket;
+mod upgrade;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -323,6 +324,9 @@ impl Server {
                         shared.begin_to_stop();
                     }
                     calls.run(&mut connection, now, false);
+                    if upgrade::leaves(&connection) {
+                        return upgrade::converse(&mut connection);
+                    }
                 }
                 // A socket that waits has waited: its deadlines are looked at again. A sender of blocks is waited for here.
                 Step::Wait | Step::More => {

@@ -27,6 +27,7 @@ use super::engine::Engine;
 use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH_TURNS, SHORTEST, SLICES, SLOW_CALL, TURNS};
 use super::shard::{Found, Shard};
 use super::shared::{lock, wait};
+use super::upgrade;
 use crate::gateway::discard_panic;
 use crate::log::Phase;
 
@@ -231,7 +232,7 @@ impl<'a> Worker<'a> {
                 connection.last_call = lasted;
                 connection.count_phase();
                 own.shard.note_call(lasted);
-                Some(connection)
+                upgrade::stay_or_leave(connection, shared)
             }
             Err(panic) => {
                 discard_panic(panic);

@@ -28,9 +28,9 @@ use crate::http::framing::{self, Delimiter};
 pub(super) struct Response {
     shared: Arc<Shared>,
     /// None between calls: whoever has kept a `Writer` can send nothing any more.
-    socket: Option<Arc<Socket>>,
+    pub(super) socket: Option<Arc<Socket>>,
     pub(super) queue: SendQueue,
-    request: Facts,
+    pub(super) request: Facts,
     /// Where there is content.
     content_state: Option<Arc<Mutex<ContentState>>>,
     /// Whether the connection may stay, as far as is known.
@@ -39,7 +39,9 @@ pub(super) struct Response {
     pub(super) delimiter: Option<Delimiter>,
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
-    content: u64,
+    pub(super) content: u64,
+    /// The protocol in which the connection goes on behind the head.
+    pub(super) upgrade: Option<String>,
     /// Why the response cannot go on, or goes out other than the application meant it.
     pub(super) failure: Option<Cause>,
     /// The head may not fit where a front server puts it.
@@ -68,6 +70,7 @@ impl Response {
             delimiter: None,
             status: 0,
             content: 0,
+            upgrade: None,
             failure: None,
             head_is_large: false,
             gathers: false,
@@ -91,7 +94,7 @@ impl Response {
         self.keep_alive = request.keep_alive;
         self.request = request;
         self.content_state = content_state;
-        (self.delimiter, self.status, self.content) = (None, 0, 0);
+        (self.delimiter, self.status, self.content, self.upgrade) = (None, 0, 0, None);
         (self.failure, self.head_is_large, self.last_block) = (None, false, None);
         (self.waited, self.waits_in_connection) = ((Duration::ZERO, 0), false);
         self.gathers = gathers && self.queue.len() < COPIED;
@@ -159,10 +162,11 @@ impl Response {
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
         let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection());
         self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
-        let persistence = match (self.keep_alive, request.keep_alive_named) {
-            (false, _) => Persistence::Close,
-            (true, true) => Persistence::KeepAlive,
-            (true, false) => Persistence::Silent,
+        let persistence = match (&self.upgrade, self.keep_alive, request.keep_alive_named) {
+            (Some(protocol), ..) => Persistence::Upgrade(protocol),
+            (None, false, _) => Persistence::Close,
+            (None, true, true) => Persistence::KeepAlive,
+            (None, true, false) => Persistence::Silent,
         };
         let date = if shared.settings.date_field { Some(self.date.at(now)) } else { None };
         let server = shared.settings.server_field.as_deref();

@@ -16,6 +16,7 @@ use crate::http::head;
 /// | `threads` | 4 for each core, at least 16 | requests queue |
 /// | `shards` | one for each core, at most `threads` | – |
 /// | `max_connections` | soft descriptor limit less 64, at most 20,000 | the oldest waiting connection of the busiest address is closed |
+/// | `upgrades` | 64 connections that an application has taken over | 503 |
 /// | `queue`, `queue_timeout` | 1,024 requests, 30 s | 503 with Retry-After, close |
 /// | `max_target`, `max_field_line` | 8,190 bytes each | 414, 431 |
 /// | `max_fields`, `max_head` | 100 fields, 65,536 bytes | 431 |
@@ -53,6 +54,8 @@ pub struct Settings {
     pub shards: usize,
     /// Connections open at the same time.
     pub max_connections: usize,
+    /// Connections at the same time that an application has taken over ([`Body::upgrade`](crate::Body::upgrade)), each with a thread of its own.
+    pub upgrades: usize,
     /// Requests that are whole and wait for a thread.
     pub queue: usize,
     /// How long a request may wait for a thread.
@@ -189,6 +192,7 @@ impl Default for Settings {
             threads: (4 * cores).max(16),
             shards: cores,
             max_connections,
+            upgrades: 64,
             queue: 1_024,
             queue_timeout: Duration::from_secs(30),
             max_target: head.target,

@@ -12,6 +12,7 @@ use super::buffer::Reserve;
 use super::monitor::Monitor;
 use super::response::Response;
 use super::settings::Settings;
+use super::upgrade::Upgrades;
 use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) shedding: Mutex<()>,
     /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
     pub(super) held: Mutex<Vec<Arc<Mutex<Response>>>>,
+    pub(super) upgrades: Upgrades,
     pub(super) monitor: Monitor,
     /// How far a stop has come: 1 when it has begun, 2 when its grace is over.
     pub(super) stop: AtomicU8,
@@ -53,6 +55,7 @@ impl Shared {
             memory: Arc::default(),
             shedding: Mutex::default(),
             held: Mutex::default(),
+            upgrades: Upgrades::default(),
             monitor: Monitor::default(),
             stop: AtomicU8::new(0),
         }

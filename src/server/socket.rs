@@ -10,6 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::settings::SLICE;
 use super::shared::lock;
@@ -122,6 +123,21 @@ impl Socket {
     /// Whether reads and writes may wait.
     pub(super) fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
+    }
+
+    /// How long one read may wait, where the socket has left the engine.
+    pub(super) fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        on_socket!(&self.stream, socket => socket.set_read_timeout(time), Stream::Other(_) => Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// How long one write may wait then.
+    pub(super) fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        on_socket!(&self.stream, socket => socket.set_write_timeout(time), Stream::Other(_) => Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Whether one thread can read while another writes.
+    pub(super) fn is_duplex(&self) -> bool {
+        !matches!(self.stream, Stream::Other(_))
     }
 
     /// Ends one or both directions, and tells whether this stream can. Errors are ignored: the peer may have been first.

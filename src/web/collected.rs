@@ -73,7 +73,7 @@ impl Response {
     /// assert_eq!(response.body.known_len(), Some(3));
     /// ```
     pub fn content(&mut self, limit: usize) -> Option<&[u8]> {
-        if !matches!(self.body.kind(), Kind::Empty | Kind::Bytes(_)) {
+        if !matches!(self.body.kind(), Kind::Empty | Kind::Bytes(_) | Kind::Upgrade(_)) {
             let is_longer = self.body.known_len().is_some_and(|known| known > limit as u64);
             if is_longer || self.body.failure().is_some() {
                 return None;

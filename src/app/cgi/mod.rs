@@ -196,7 +196,12 @@ impl Cgi {
         let command = program::command(&file, &environ, length, &self.variables)?;
         let (stream, program) = program::start(command, &file, length, environ.errors(), self.limits, place)?;
         let silent = self.limits.silent;
-        let deadlines = Deadlines { connect: silent, first_byte: silent.min(self.limits.total), progress: silent };
+        let deadlines = Deadlines {
+            connect: silent,
+            first_byte: silent.min(self.limits.total),
+            progress: silent,
+            ..Deadlines::default()
+        };
         let head = CgiHead::new(environ.method() == "HEAD", Form::CgiOfProgram);
         let content = if length == 0 { Content::None } else { Content::Length(length) };
         let outgoing = Outgoing { head: Vec::new(), content };

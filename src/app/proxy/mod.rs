@@ -13,7 +13,10 @@
 //! is no next request to be mistaken. A request is built anew and carries one length, made here: the number of CONTENT_LENGTH, or
 //! the chunked coding. A response that could be read in two ways is answered 502.
 //!
-//! What it does not do: no upgrade (a WebSocket handshake is answered 501 and says so), no TLS, no cache, no balancing, no retry (a
+//! A WebSocket is passed on: where the upstream answers the handshake with 101, bytes pass both ways as they are. No other upgrade is, unless the
+//! deployer names it: behind one to HTTP/2 (`h2c`) a client could ask the upstream for what this server would refuse.
+//!
+//! What it does not do: no TLS, no cache, no balancing, no retry (a
 //! request that failed may have had an effect), no trailers. A field that a client names in Connection is passed on unless it is one
 //! of the fixed list, because the environ does not show that field: a client can so not have Authorization or a proxy's field dropped.
 
@@ -56,8 +59,12 @@ use upstream::Upstream;
 /// | the connection ends before the answer, or before any of its content was passed on | 502 | [`Cause::UpstreamTruncated`](crate::Cause::UpstreamTruncated) |
 /// | a deadline passes before that | 504 | [`Cause::UpstreamDeadline`](crate::Cause::UpstreamDeadline) |
 /// | any of these once content was passed on | the response is cut | the same |
-/// | the client asks for a WebSocket | 501 | [`Cause::UpgradeRefused`](crate::Cause::UpgradeRefused) |
+/// | a WebSocket where the client's connection cannot be had: HTTP/1.0, a gateway door | 501 | [`Cause::UpgradeRefused`](crate::Cause::UpgradeRefused) |
 /// | the request has been through here before | 508 | [`Cause::ProxyLoop`](crate::Cause::ProxyLoop) |
+///
+/// A WebSocket is passed on, with the handshake as the two make it, and so is each protocol that [`upgrade_to`](Proxy::upgrade_to) names. Such a
+/// connection holds no thread of the pool but two of its own, counts among [`Settings::upgrades`](crate::Settings::upgrades), and ends when
+/// nothing was said for an hour ([`tunnel_deadline`](Proxy::tunnel_deadline)).
 ///
 /// A request that is passed on holds a thread of the pool until the upstream has answered. Content up to 64 KiB is waited for, 100 ms at
 /// most: when all of it has come by then, a slow client that takes it holds no thread, and if it breaks off, that is a 502. All other content
@@ -81,6 +88,7 @@ pub struct Proxy {
     upstream: Upstream,
     keep_host: bool,
     deadlines: Deadlines,
+    upgrades: Vec<String>,
     /// The name in Via. Of this proxy alone, so that a request which comes by again is known.
     pseudonym: String,
 }
@@ -97,6 +105,7 @@ impl Proxy {
             upstream: Upstream::parse(url)?,
             keep_host: false,
             deadlines: Deadlines::default(),
+            upgrades: vec!["websocket".to_owned()],
             pseudonym: format!("doorway-{token:016x}"),
         })
     }
@@ -126,13 +135,26 @@ impl Proxy {
         self
     }
 
+    /// How long a connection that has switched to another protocol may be without a byte in either direction; the default is an hour.
+    pub fn tunnel_deadline(mut self, limit: Duration) -> Proxy {
+        self.deadlines.tunnel = limit;
+        self
+    }
+
+    /// Passes upgrades to this protocol on as well. What is said in it, nothing here looks at: no rule of this server holds for it.
+    pub fn upgrade_to(mut self, protocol: &str) -> Proxy {
+        self.upgrades.push(protocol.to_owned());
+        self
+    }
+
     fn pass(&self, environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Failure> {
         let target =
             self.upstream.target(environ).ok_or(Failure::Refused("400 Bad Request", "a path with a .. segment"))?;
-        let outgoing = request::build(self, environ, &target)?;
+        let upgrade = self.upgrades.iter().map(String::as_str).find(|protocol| environ.offers_upgrade(protocol));
+        let outgoing = request::build(self, environ, &target, upgrade)?;
         let stream = self.upstream.place().connect(self.deadlines.connect)?;
         let rewrite = |location: &[u8]| self.upstream.rewrite_location(location, environ.script_name());
-        let head = HttpHead::new(environ.method() == "HEAD", rewrite);
+        let head = HttpHead::new(environ.method() == "HEAD", rewrite).or_upgrade(upgrade);
         Exchange::new(stream, self.deadlines, head)?.run(&outgoing, environ, start_response)
     }
 }

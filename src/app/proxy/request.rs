@@ -15,9 +15,15 @@ const OWN: [&str; 8] =
     ["Host", "Content-Length", "Expect", "Via", "Max-Forwards", "Forwarded", "X-Real-Ip", "Http2-Settings"];
 
 /// Builds the head, and looks at the content only as far as is needed to know whether there is any.
-pub(super) fn build(proxy: &Proxy, environ: &Environ, target: &str) -> Result<Outgoing, Failure> {
-    if environ.header_bytes("Sec-WebSocket-Key").is_some() {
-        let advice = "a WebSocket handshake; let the page connect to the upstream itself";
+pub(super) fn build(
+    proxy: &Proxy,
+    environ: &Environ,
+    target: &str,
+    upgrade: Option<&str>,
+) -> Result<Outgoing, Failure> {
+    if upgrade.is_none() && environ.header_bytes("Sec-WebSocket-Key").is_some() {
+        let advice =
+            "a WebSocket handshake in a request that cannot switch; let the page connect to the upstream itself";
         return Err(Fault::new(Cause::UpgradeRefused, advice).into());
     }
     let content = content(environ)?;
@@ -35,7 +41,10 @@ pub(super) fn build(proxy: &Proxy, environ: &Environ, target: &str) -> Result<Ou
     if matches!(content, Content::Chunked) {
         head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    head.extend_from_slice(b"Connection: close\r\n");
+    match upgrade {
+        Some(protocol) => head.extend_from_slice(format!("Connection: Upgrade\r\nUpgrade: {protocol}\r\n").as_bytes()),
+        None => head.extend_from_slice(b"Connection: close\r\n"),
+    }
     // Ends in the empty line.
     head.extend_from_slice(&fields.to_bytes());
     Ok(Outgoing { head, content })
@@ -61,7 +70,13 @@ fn fields(proxy: &Proxy, environ: &Environ) -> Result<Headers, Failure> {
     for (name, value) in environ.iter() {
         let Some(name) = field_name(name) else { continue };
         let is_own = OWN.iter().any(|own| own.eq_ignore_ascii_case(&name)) || name.starts_with("X-Forwarded-");
-        if !is_own && !is_hop_by_hop(&name) {
+        if is_own || is_hop_by_hop(&name) {
+            continue;
+        }
+        if name == "Origin" && !proxy.keep_host && is_own_origin(environ, value) {
+            // To the upstream, which compares it with Host, a page of this server is one of its own; that of another stays one.
+            fields.add(name, format!("http://{}", proxy.upstream.authority()));
+        } else {
             fields.add(name, value);
         }
     }
@@ -80,6 +95,13 @@ fn fields(proxy: &Proxy, environ: &Environ) -> Result<Headers, Failure> {
         fields.add("X-Forwarded-Prefix", environ.script_name());
     }
     Ok(fields)
+}
+
+/// Whether a request comes from a page of this server (RFC 6454 section 7.1).
+fn is_own_origin(environ: &Environ, origin: &[u8]) -> bool {
+    let host = environ.bytes("HTTP_HOST").filter(|host| !host.is_empty());
+    let own = host.map(|host| [environ.url_scheme().as_bytes(), b"://", host].concat());
+    own.is_some_and(|own| own.eq_ignore_ascii_case(origin))
 }
 
 /// `HTTP_USER_AGENT` as `User-Agent`; `None` for a variable that is no field.

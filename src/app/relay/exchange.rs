@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::reading::Reading;
 use super::stream::Stream;
-use super::{Answer, Deadlines, Failure, Fault, TakeHead};
+use super::{Answer, Deadlines, Failure, Fault, TakeHead, tunnel};
 use crate::cause::Cause;
 use crate::gateway::{Block, Body, Environ, StartResponse, Writer};
 use crate::http::chunked;
@@ -345,6 +345,10 @@ impl<'call, H: TakeHead> Exchange<H> {
                 return Err(Fault::new(Cause::UpstreamTruncated, "before its answer").into());
             }
         };
+        if let Some(protocol) = &answer.upgrade {
+            start_response.start_with(&answer.status, &answer.headers);
+            return Ok(self.tunnel(protocol)?);
+        }
         let mut gathered = Vec::new();
         if answer.reading.left().is_some_and(|left| left <= self.gathered as u64) {
             gathered = self.gather(&mut answer.reading)?;
@@ -355,6 +359,16 @@ impl<'call, H: TakeHead> Exchange<H> {
             return Ok(Body::from(gathered));
         }
         Ok(self.rest(gathered, answer.reading))
+    }
+
+    /// The connection is the client's and the other side's behind this head.
+    fn tunnel(mut self, protocol: &str) -> Result<Body, Fault> {
+        let lost = |error| Fault::new(Cause::UpstreamTruncated, error);
+        let (stream, received) = (self.line.stream.try_clone().map_err(lost)?, std::mem::take(&mut self.line.received));
+        Ok(Body::upgrade(protocol, move |client| {
+            // How it ended is nobody's business but theirs.
+            let _ = tunnel::run(&*client, &stream, &received, self.deadlines.tunnel);
+        }))
     }
 
     /// The whole of a short content, or what has come of it within a short while.

@@ -30,13 +30,32 @@ fn invalid(detail: impl std::fmt::Display) -> Failure {
 pub(crate) struct HttpHead<'call> {
     to_head: bool,
     rewrite: Rewrite<'call>,
+    /// The protocol that it was asked to switch to.
+    upgrade: Option<String>,
     interim: usize,
 }
 
 impl<'call> HttpHead<'call> {
     /// `to_head` says that the request was a HEAD.
     pub(crate) fn new(to_head: bool, rewrite: impl Fn(&[u8]) -> Option<String> + 'call) -> HttpHead<'call> {
-        HttpHead { to_head, rewrite: Box::new(rewrite), interim: 0 }
+        HttpHead { to_head, rewrite: Box::new(rewrite), upgrade: None, interim: 0 }
+    }
+
+    /// It may switch to this protocol.
+    pub(crate) fn or_upgrade(mut self, protocol: Option<&str>) -> HttpHead<'call> {
+        self.upgrade = protocol.map(str::to_owned);
+        self
+    }
+
+    /// RFC 9110 section 7.8: 101 says which protocol it is, and it is none that was not asked for.
+    fn switched(&self, head: &ResponseHead<'_>) -> Result<Answer, Failure> {
+        let asked = self.upgrade.as_deref().ok_or_else(|| invalid("it switches protocols, which nobody asked for"))?;
+        let mut said = head.values("upgrade");
+        match (said.next(), said.next()) {
+            (Some(said), None) if said.eq_ignore_ascii_case(asked.as_bytes()) => {}
+            _ => return Err(invalid(format_args!("it switches to something else than {asked}"))),
+        }
+        Ok(Answer { upgrade: Some(asked.to_owned()), ..answer(head, self.to_head, &self.rewrite)? })
     }
 }
 
@@ -48,9 +67,7 @@ impl TakeHead for HttpHead<'_> {
             let (length, answer) = match response_head::parse(received, &LIMITS, &mut spans) {
                 Parsed::Incomplete => return Ok(None),
                 Parsed::Invalid(cause) => return Err(invalid(cause)),
-                Parsed::Complete(head) if head.status() == 101 => {
-                    return Err(invalid("it switches protocols, which nobody asked for"));
-                }
+                Parsed::Complete(head) if head.status() == 101 => (head.len(), Some(self.switched(&head)?)),
                 Parsed::Complete(head) if head.status() < 200 => (head.len(), None),
                 Parsed::Complete(head) => (head.len(), Some(answer(&head, self.to_head, &self.rewrite)?)),
             };
@@ -92,7 +109,7 @@ fn answer(head: &ResponseHead<'_>, to_head: bool, rewrite: &Rewrite<'_>) -> Resu
     if let Some(length) = length {
         headers.add("Content-Length", length.to_string());
     }
-    Ok(Answer { status: format!("{} {reason}", head.status()), headers, reading: Reading::of(content) })
+    Ok(Answer { status: format!("{} {reason}", head.status()), headers, reading: Reading::of(content), upgrade: None })
 }
 
 // RFC 9110 section 7.6.1: fields that Connection names are for this connection.

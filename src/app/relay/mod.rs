@@ -7,6 +7,7 @@
 //! | `exchange` | the request goes out, the response comes in, each step under a deadline |
 //! | `reading` | the content of a response, taken out of what was received |
 //! | `head` | the head of a response, of HTTP or in the form of CGI |
+//! | `tunnel` | both directions of a connection that has switched to another protocol |
 //! | `content` | how much content a request has, for protocols that want to know that first |
 //!
 //! RFC 9110 sections 15.6.3 and 15.6.5. What goes wrong between here and there is answered 502 or 504 with a [`Cause`] in the log; the
@@ -17,6 +18,7 @@ pub(crate) mod exchange;
 pub(crate) mod head;
 pub(crate) mod reading;
 pub(crate) mod stream;
+mod tunnel;
 
 use std::fmt;
 use std::io;
@@ -32,6 +34,8 @@ pub(crate) struct Deadlines {
     pub(crate) connect: Duration,
     pub(crate) first_byte: Duration,
     pub(crate) progress: Duration,
+    /// Without a byte in either direction of a connection that has switched to another protocol.
+    pub(crate) tunnel: Duration,
 }
 
 impl Default for Deadlines {
@@ -40,6 +44,8 @@ impl Default for Deadlines {
             connect: Duration::from_secs(5),
             first_byte: Duration::from_secs(60),
             progress: Duration::from_secs(60),
+            // A page that waits for its developer's next change says nothing, and loads itself anew when it is cut off.
+            tunnel: Duration::from_secs(3600),
         }
     }
 }
@@ -49,6 +55,8 @@ pub(crate) struct Answer {
     pub(crate) status: String,
     pub(crate) headers: Headers,
     pub(crate) reading: Reading,
+    /// The protocol in which the connection goes on behind this head.
+    pub(crate) upgrade: Option<String>,
 }
 
 /// What can read the head of an answer.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::Fault;
 use crate::cause::Cause;
+use crate::gateway::Upgraded;
 
 /// Where a server listens. `Display` is as it is written: `127.0.0.1:9000` or `unix:/run/php.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,29 @@ impl Stream {
         }
         let is_quiet = matches!(self.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         is_quiet && set(self, false).is_ok()
+    }
+}
+
+/// Behind an upgrade, this side is as good as the client's.
+impl Upgraded for Stream {
+    fn try_clone(&self) -> io::Result<Box<dyn Upgraded>> {
+        Ok(Box::new(Stream::try_clone(self)?))
+    }
+
+    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        Stream::set_read_timeout(self, time)
+    }
+
+    fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        Stream::set_write_timeout(self, time)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.shutdown(how),
+            #[cfg(unix)]
+            Stream::Unix(stream) => stream.shutdown(how),
+        }
     }
 }
 

@@ -1,0 +1,198 @@
+//! Connections that have left the engine: behind `101 Switching Protocols` they are the application's.
+//!
+//! RFC 9110 section 7.8. The engine hands a connection over with its call when the head is out, and forgets both: no shard has it any more, no
+//! thread of the pool and none of its deadlines. It keeps its place among the open connections, so that a server which stops waits for it
+//! as for a call; when the grace is over its socket is shut down. At most [`Settings::upgrades`](super::Settings::upgrades) may have left, each
+//! in a thread of its own. What is spoken there is not known here.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use super::buffer::Buffer;
+use super::call::Call;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::response::Response;
+use super::settings::after;
+use super::shared::{Shared, lock};
+use super::socket::Socket;
+use crate::cause::Cause;
+use crate::gateway::{Upgrade, Upgraded};
+use crate::log::{Answer, Report};
+
+/// The sockets that have left, or are about to.
+#[derive(Default)]
+pub(super) struct Upgrades(Mutex<Vec<Arc<Socket>>>);
+
+impl Upgrades {
+    /// Ends them all: the grace of a stop is over.
+    pub(super) fn cut(&self) {
+        for socket in &*lock(&self.0) {
+            socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A place among them.
+struct Place {
+    shared: Arc<Shared>,
+    socket: Arc<Socket>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.shared.upgrades.0).retain(|other| !Arc::ptr_eq(other, &self.socket));
+    }
+}
+
+/// What a connection leaves for.
+pub(super) struct Leave {
+    run: Box<dyn FnOnce(Box<dyn Upgraded>) + Send>,
+    place: Place,
+}
+
+impl Leave {
+    /// Takes a place, and has the head say so.
+    pub(super) fn prepare(upgrade: Upgrade, response: &mut Response, shared: &Arc<Shared>) -> Result<Leave, Failure> {
+        let socket = response.socket.clone().filter(|_| response.request.offers_upgrade);
+        let socket = socket.ok_or_else(|| Failure::new(Cause::UpgradeMisused, "there is no upgrade at this door"))?;
+        let mut left = lock(&shared.upgrades.0);
+        if left.len() >= shared.settings.upgrades {
+            return Err(Failure::new(Cause::UpgradeLimit, ""));
+        }
+        left.push(Arc::clone(&socket));
+        (response.upgrade, response.keep_alive) = (Some(upgrade.protocol), false);
+        Ok(Leave { run: upgrade.run, place: Place { shared: Arc::clone(shared), socket } })
+    }
+}
+
+/// Whether the connection has nothing left to do but to leave.
+pub(super) fn leaves(connection: &Connection) -> bool {
+    connection.call.as_ref().is_some_and(|call| call.leaves())
+}
+
+/// Starts a thread for a connection that leaves, and gives any other back.
+pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) -> Option<Box<Connection>> {
+    if !leaves(&connection) {
+        return Some(connection);
+    }
+    if let Err(error) = Builder::new().name("doorway-upgrade".into()).spawn(move || converse(&mut connection)) {
+        let detail = &error.to_string();
+        shared.error(&Report { cause: Cause::ServerFault, peer: None, request: b"", answer: Answer::Cut, detail });
+    }
+    None
+}
+
+/// Has the application speak on a connection that leaves, to its end.
+pub(super) fn converse(connection: &mut Connection) {
+    let Some(mut call) = connection.call.take() else { return };
+    if let Some(Leave { run, place }) = call.leave.take() {
+        place.converse(run, &mut call, connection);
+    }
+    call.finish(connection);
+}
+
+impl Place {
+    fn converse(&self, run: impl FnOnce(Box<dyn Upgraded>), call: &mut Call, connection: &mut Connection) {
+        let (socket, settings) = (&self.socket, &self.shared.settings);
+        if socket.set_waiting(true).is_err() {
+            return;
+        }
+        // A stream of the caller's own has deadlines of its own.
+        let _ = socket.set_read_timeout(bounded(settings.idle_deadline));
+        let _ = socket.set_write_timeout(bounded(settings.response_stall));
+        let before = Mutex::new(std::mem::take(&mut connection.buffer));
+        let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(socket));
+        let taken = Arc::new(Taken { shared, socket, before, sent: AtomicU64::new(0) });
+        let stream = Box::new(Stream(Arc::clone(&taken)));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(stream))) {
+            let failure = Failure::of_panic(panic);
+            call.report(failure.cause, Answer::Cut, &failure.detail, connection);
+        }
+        call.response().content = taken.sent.load(Ordering::Relaxed);
+        self.linger();
+    }
+
+    /// Attack on the client's behalf: closing with unread bytes sends a reset that eats what was sent last (P-CONN-03).
+    fn linger(&self) {
+        let time = self.shared.settings.linger_deadline;
+        let until = after(Instant::now(), time);
+        let mut room = [0; 4096];
+        if self.socket.shutdown(Shutdown::Write) && self.socket.set_read_timeout(bounded(time)).is_ok() {
+            while Instant::now() < until && !self.shared.is_over() && matches!(self.socket.read(&mut room), Ok(1..)) {}
+        }
+    }
+}
+
+/// A timeout that every system takes.
+fn bounded(time: Duration) -> Option<Duration> {
+    const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    Some(time.clamp(Duration::from_millis(1), A_YEAR))
+}
+
+/// A connection that was taken over, and what had been read from it before.
+struct Taken {
+    shared: Arc<Shared>,
+    socket: Arc<Socket>,
+    before: Mutex<Buffer>,
+    sent: AtomicU64,
+}
+
+/// One handle of it.
+struct Stream(Arc<Taken>);
+
+impl Read for Stream {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let mut before = lock(&self.0.before);
+        if before.is_empty() {
+            drop(before);
+            let length = self.0.socket.read(room)?;
+            // A client that has stopped sending may still read; nobody reads where the server has cut.
+            let is_cut = length == 0 && self.0.shared.is_over();
+            return if is_cut { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(length) };
+        }
+        let length = before.filled().read(room)?;
+        before.consume(length);
+        Ok(length)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.0.socket.write(&[IoSlice::new(bytes)])?;
+        self.0.sent.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upgraded for Stream {
+    fn try_clone(&self) -> io::Result<Box<dyn Upgraded>> {
+        // A second thread would wait for the first.
+        supported(self.0.socket.is_duplex()).map(|()| Box::new(Stream(Arc::clone(&self.0))) as Box<dyn Upgraded>)
+    }
+
+    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        self.0.socket.set_read_timeout(time)
+    }
+
+    fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        self.0.socket.set_write_timeout(time)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        supported(self.0.socket.shutdown(how))
+    }
+}
+
+fn supported(is_so: bool) -> io::Result<()> {
+    if is_so { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
