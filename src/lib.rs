@@ -27,7 +27,7 @@
 //! | answer a page, text, JSON, a redirect | [`Response`], made an application by [`simple`]; [`escape_html`], [`json_string`] |
 //! | set a cookie, open a session | [`SetCookie`], [`random_token`] |
 //! | send a file, or a folder of them | [`Body`] is made from a `File`; [`app::Files`] |
-//! | stream | [`Body::blocks`], [`Body::reader`] |
+//! | stream | [`Body::blocks`], [`Body::reader`]; to an `EventSource` in a page: [`Body::events`] of [`Event`]s |
 //! | say that something went wrong | return an `Err`: it is logged and answered 500, or as its [`Cause`] says |
 //! | do the same for every request | [`middleware`], or a function that calls [`Application::call`]; the whole response in hand: [`Response::of`] |
 //! | keep other sites away from a tool of your own | [`middleware::local_only`] |
@@ -156,7 +156,7 @@ pub use gateway::{
 };
 pub use server::{Address, Handle, Listener, Server, Settings, Stats, Stopper, serve_connection};
 pub use web::{
-    CookieError, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, json_string, multipart,
+    CookieError, Event, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, json_string, multipart,
     percent_encode, random_token, simple,
 };
 

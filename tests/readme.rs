@@ -242,6 +242,13 @@ fn the_oldest_compiler_and_the_licence_are_right() {
 }
 
 #[test]
+fn a_whole_site_takes_as_many_lines_as_it_says() {
+    let site = read("examples/notes.rs");
+    let lines = site.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count();
+    assert!(lines <= 110, "{lines} lines");
+}
+
+#[test]
 fn the_readme_is_read_in_a_few_minutes() {
     let words = read("README.md").split_whitespace().count();
     assert!(words <= 1_300, "{words} words");
