@@ -112,7 +112,7 @@ fn weather(calls: &Arc<Mutex<Vec<String>>>) -> impl Application {
         Ok(match what {
             "large" => {
                 start_response.start("200 OK", &[("Content-Length", &length)]);
-                Body::blocks((0..BLOCKS).map(move |number| large(number)))
+                Body::blocks((0..BLOCKS).map(large))
             }
             "pours" => {
                 start_response.start("200 OK", &[("Content-Length", &length)]);

@@ -376,7 +376,7 @@ fn on_demand(blocks: Receiver<&'static str>) -> impl Application {
         let blocks = Arc::clone(&blocks);
         Body::blocks(std::iter::from_fn(move || {
             let block = locked(&blocks).recv_timeout(PATIENCE).expect("the test goes on");
-            (block != "end").then(|| block)
+            (block != "end").then_some(block)
         }))
     })
 }

@@ -26,7 +26,7 @@ const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
 ];
 
 /// Settings that bound nothing and so have no row in the table of limits.
-const NO_LIMIT: &[&str] = &["server_field", "date_field", "refuse_underscores", "https", "server_name"];
+const NO_LIMIT: &[&str] = &["stack", "server_field", "date_field", "refuse_underscores", "https", "server_name"];
 
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))

@@ -185,19 +185,19 @@ impl Body {
     /// The next block; `None` at the end.
     pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
         match &mut self.kind {
-            Kind::Empty => return None,
             Kind::List(blocks) => return blocks.next().map(Ok),
             Kind::Blocks(blocks) => return blocks.next(),
             Kind::Range(range) => return range.next_block(),
             Kind::Channel(receiver) => return receiver.next_block(),
-            Kind::Bytes(_) | Kind::Deferred(_) | Kind::Failed(_) => {}
+            Kind::Empty | Kind::Bytes(_) | Kind::Deferred(_) | Kind::Failed(_) => {}
         }
-        Some(match std::mem::take(&mut self.kind) {
-            Kind::Bytes(bytes) => Ok(bytes),
+        match std::mem::take(&mut self.kind) {
+            Kind::Bytes(bytes) => Some(Ok(bytes)),
             // As it came, with its kind and its cause.
-            Kind::Failed(error) => Err(error.downcast().map_or_else(io::Error::other, |error| *error)),
-            _ => Err(io::Error::other("a deferred body has no blocks before it is resolved")),
-        })
+            Kind::Failed(error) => Some(Err(error.downcast().map_or_else(io::Error::other, |error| *error))),
+            Kind::Deferred(_) => Some(Err(io::Error::other("a deferred body has no blocks before it is resolved"))),
+            _ => None,
+        }
     }
 
     pub(crate) fn of_kind(kind: Kind) -> Body {

@@ -62,7 +62,7 @@ impl Shared {
     /// Reports an answered request. A log that panics does not take a thread with it.
     pub(super) fn access(&self, access: &Access<'_>) {
         self.counters.served.fetch_add(1, Ordering::Relaxed);
-        self.counters.content.fetch_add(access.bytes, Ordering::Relaxed);
+        self.counters.content.fetch_add(access.bytes as usize, Ordering::Relaxed);
         catch_unwind(AssertUnwindSafe(|| self.log.access(access))).unwrap_or_else(discard_panic);
     }
 

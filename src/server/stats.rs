@@ -1,14 +1,15 @@
 //! What a server does and has done, counted without a lock.
 //!
 //! The hot path adds to a counter and never reads one; whoever asks gets a copy. The counters do not belong together: a copy that is
-//! taken under load may hold a request in one of them and not yet in another.
+//! taken under load may hold a request in one of them and not yet in another. They are as wide as the processor counts at once, which not
+//! every 32-bit one does to 64 bits: there they begin anew at 2^32.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cause::Cause;
 
-/// What a server does at the moment and has done since it started.
+/// What a server does at the moment and has done since it started. On 32-bit systems counts begin anew at 2^32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -71,28 +72,28 @@ impl fmt::Debug for Counts<u64> {
     }
 }
 
-impl Default for Counts<AtomicU64> {
+impl Default for Counts<AtomicUsize> {
     fn default() -> Self {
-        Counts([const { AtomicU64::new(0) }; Cause::ALL.len()])
+        Counts([const { AtomicUsize::new(0) }; Cause::ALL.len()])
     }
 }
 
 /// What happened so far, counted without a lock.
 #[derive(Default)]
 pub(super) struct Counters {
-    pub(super) accepted: AtomicU64,
-    pub(super) served: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) content: AtomicU64,
-    pub(super) fields_dropped: AtomicU64,
+    pub(super) accepted: AtomicUsize,
+    pub(super) served: AtomicUsize,
+    pub(super) refused: AtomicUsize,
+    pub(super) content: AtomicUsize,
+    pub(super) fields_dropped: AtomicUsize,
     pub(super) busy: AtomicUsize,
-    causes: Counts<AtomicU64>,
+    causes: Counts<AtomicUsize>,
 }
 
 impl Counters {
     /// What was counted, with what is known elsewhere.
     pub(super) fn read(&self, open: usize, parked: usize, queued: usize) -> Stats {
-        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let now = |count: &AtomicUsize| count.load(Ordering::Relaxed) as u64;
         Stats {
             open,
             parked,
@@ -122,7 +123,7 @@ impl Counters {
 
     pub(super) fn count_dropped_fields(&self, dropped: u64) {
         if dropped > 0 {
-            self.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
+            self.fields_dropped.fetch_add(dropped as usize, Ordering::Relaxed);
         }
     }
 }

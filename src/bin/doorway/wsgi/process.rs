@@ -73,7 +73,7 @@ pub struct Starting {
 
 impl Process {
     /// Starts a process; the application is not there yet.
-    pub fn start(plan: &Plan, number: u64) -> io::Result<Starting> {
+    pub fn start(plan: &Plan, number: usize) -> io::Result<Starting> {
         let socket = plan.folder.join(format!("{number}.sock"));
         let listener = UnixListener::bind(&socket)?;
         let (control, theirs) = UnixStream::pair()?;
