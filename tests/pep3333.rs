@@ -882,7 +882,7 @@ fn p_mw_02_03_middleware_gives_a_block_for_a_block_before_the_next_is_made() {
         let blocks = Arc::clone(&blocks);
         Body::blocks(std::iter::from_fn(move || {
             let block = locked(&blocks).recv_timeout(PATIENCE).expect("the test goes on");
-            (block != "end").then(|| block)
+            (block != "end").then_some(block)
         }))
     })));
     let mut client = house.client();

@@ -79,7 +79,7 @@ impl Process {
         let (control, theirs) = UnixStream::pair()?;
         let mut command = Command::new(&plan.python);
         command.arg("-c").arg(BEGIN).arg(&plan.application);
-        command.args([plan.threads.to_string(), plan.workers.to_string(), plan.timeout.as_secs_f64().to_string()]);
+        command.args([plan.threads.to_string(), plan.workers.to_string(), plan.timeout.as_secs().to_string()]);
         command.stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(theirs)).stderr(Stdio::piped());
         // Ctrl-C is for the command, which ends its workers when they have done what they do.
         command.process_group(0);

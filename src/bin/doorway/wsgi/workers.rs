@@ -417,7 +417,7 @@ impl Seat {
     fn kill(&self, line: &str) {
         // From here on nobody else is sent to it.
         self.mark_dead();
-        let seconds = self.shared.plan.timeout.as_secs_f32();
+        let seconds = self.shared.plan.timeout.as_secs();
         console::say(&format!("doorway: worker {} is silent for {seconds} s in {line}, and killed\n", self.process.id));
         self.process.show_and_kill();
     }
