@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use doorway::{Application, Body, Environ, Response, Sender, Server, simple};
+use doorway::{Application, Body, Environ, Event, Response, Sender, Server, simple};
 
 /// So many events are kept for those who come back.
 const KEPT: usize = 100;
@@ -48,7 +48,7 @@ pub struct Events(Mutex<State>);
 struct State {
     /// How many events there were in all, and the last of them.
     count: usize,
-    kept: Vec<String>,
+    kept: Vec<Event>,
     watchers: Vec<Sender>,
 }
 
@@ -60,9 +60,7 @@ impl Events {
     fn post(&self, text: &str) {
         let mut state = self.lock();
         state.count += 1;
-        // A line feed would end the event early.
-        let line = text.split(['\r', '\n']).collect::<Vec<_>>().join(" ");
-        let event = format!("id: {}\ndata: {line}\n\n", state.count);
+        let event = Event::new(text).id(&state.count.to_string());
         state.send(&event);
         state.kept.push(event);
         if state.kept.len() > KEPT {
@@ -72,18 +70,18 @@ impl Events {
 
     /// Tells everybody the time. It also tells the server which clients are still there.
     pub fn tick(&self, seconds: u64) {
-        self.lock().send(&format!("event: clock\ndata: {seconds}\n\n"));
+        self.lock().send(&Event::new(seconds.to_string()).name("clock"));
     }
 
     /// A body that begins behind the event with this number, where that is one of ours, and gets whatever comes from now on.
     fn watch(&self, last: Option<usize>) -> Body {
         let mut state = self.lock();
-        let (sender, body) = Body::channel(AHEAD);
+        let (sender, body) = Body::events(AHEAD);
         let first = state.count - state.kept.len();
         let seen = last.filter(|last| *last <= state.count).unwrap_or(state.count).saturating_sub(first);
-        let missed: String = state.kept.iter().skip(seen).map(String::as_str).collect();
-        // The first block at once, so that the client sees the head. The body is new, so there is room for it.
-        if sender.try_send(format!("retry: 1000\n\n{missed}").into_bytes()).is_ok() {
+        let soon = Event::comment("").retry(Duration::from_secs(1));
+        let missed: String = std::iter::once(&soon).chain(state.kept.iter().skip(seen)).map(Event::to_string).collect();
+        if sender.try_send(missed.into_bytes()).is_ok() {
             state.watchers.push(sender);
         }
         body
@@ -92,8 +90,8 @@ impl Events {
 
 impl State {
     /// Sends to all, and lets those go who have left or are too far behind.
-    fn send(&mut self, event: &str) {
-        self.watchers.retain(|watcher| watcher.try_send(event.as_bytes().to_vec()).is_ok());
+    fn send(&mut self, event: &Event) {
+        self.watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());
     }
 }
 
@@ -112,11 +110,7 @@ pub fn application(events: Arc<Events>) -> impl Application {
             ("GET" | "HEAD", "/events") => {
                 // A browser that was cut off says what it has seen last.
                 let last = environ.header("last-event-id").and_then(|id| id.parse().ok());
-                Response::new("200 OK", events.watch(last))
-                    .with_header("Content-Type", "text/event-stream")
-                    .with_header("Cache-Control", "no-store")
-                    // nginx would gather the events otherwise.
-                    .with_header("X-Accel-Buffering", "no")
+                Response::events(events.watch(last))
             }
             _ => Response::text("Nothing is here.\n").with_status("404 Not Found"),
         })

@@ -60,7 +60,7 @@ pub fn application(environ: &Environ, start_response: &mut StartResponse) -> io:
     }
     if is("/breaks") {
         start_response.start("200 OK", &[("Content-Type", "text/plain"), ("Content-Length", "10")]);
-        return Ok(Body::blocks([Ok(b"first".into()), Err(io::Error::other("after the first block"))]));
+        return Ok(Body::blocks([Ok("first"), Err(io::Error::other("after the first block"))]));
     }
     if is("/unread") {
         start_response.start("200 OK", &[("Content-Type", "text/plain")]);

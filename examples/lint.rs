@@ -33,7 +33,7 @@ pub fn sinner(environ: &Environ, start_response: &mut StartResponse) -> Body {
         "/late" => return Body::from("too late\n"),
         _ => start_response.start("200 OK", &[text]),
     };
-    Body::blocks(["some ", "text\n"].map(|block| Ok(Block::Borrowed(block.as_bytes()))))
+    Body::blocks(["some ", "text\n"])
 }
 
 /// Middleware with a sin of its own: it asks for all blocks below `/joined` before it gives the first.

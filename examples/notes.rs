@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use doorway::app::Files;
 use doorway::middleware::{ConditionalGet, local_only};
 use doorway::multipart::{Limits, Parts};
-use doorway::{Application, Body, Environ, Response, SameSite, Server, SetCookie, json_string, random_token, simple};
+use doorway::{
+    Application, Body, Environ, Event, Response, SameSite, Sender, Server, SetCookie, json_string, random_token, simple,
+};
 
 const LOGIN: &str = "<!DOCTYPE html><title>Log in</title><form method=post action=/login><input name=password type=password autofocus></form>";
 const PAGE: &str = r#"<!DOCTYPE html><title>Notes</title>
@@ -24,7 +25,7 @@ const show = async () => document.querySelector("ul").replaceChildren(...(await 
     line.textContent = text;
     return line;
 }));
-new EventSource("/events").onmessage = show;
+Object.assign(new EventSource("/events"), {onopen: show, onmessage: show});
 note.onsubmit = event => { event.preventDefault(); fetch("/notes", {method: "POST", body: new URLSearchParams(new FormData(note))}); note.reset(); };
 </script>"#;
 
@@ -33,13 +34,13 @@ pub struct Notes {
     folder: PathBuf,
     files: Files,
     state: Mutex<State>,
-    news: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     sessions: BTreeSet<String>,
     notes: Vec<String>,
+    watchers: Vec<Sender>,
 }
 
 impl Notes {
@@ -47,7 +48,7 @@ impl Notes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(self: &Arc<Notes>, environ: &Environ) -> io::Result<Response> {
+    fn answer(&self, environ: &Environ) -> io::Result<Response> {
         let is_known = environ.cookie("session").is_some_and(|session| self.state().sessions.contains(&*session));
         Ok(match (environ.method(), &*environ.path()) {
             ("POST", "/login") => self.log_in(environ)?,
@@ -59,8 +60,9 @@ impl Notes {
             }
             ("POST", "/notes") => {
                 let form = environ.form(10_000)?;
-                self.state().notes.extend(form.into_iter().filter(|(name, _)| name == "text").map(|(_, text)| text));
-                self.news.notify_all();
+                let mut state = self.state();
+                state.notes.extend(form.into_iter().filter(|(name, _)| name == "text").map(|(_, text)| text));
+                state.tell(&Event::new("news"));
                 Response::new("204 No Content", ())
             }
             ("POST", "/upload") => self.store(environ)?,
@@ -93,17 +95,19 @@ impl Notes {
         Ok(Response::redirect("/files/"))
     }
 
-    /// An event for each change, and a comment where there is none for a while: so that both sides learn when the other is gone.
-    fn events(self: &Arc<Notes>) -> Response {
-        let (own, mut seen) = (Arc::clone(self), None);
-        let blocks = std::iter::repeat_with(move || {
-            let is_old = |state: &mut State| seen == Some(state.notes.len());
-            let waited = own.news.wait_timeout_while(own.state(), Duration::from_secs(15), is_old);
-            let count = Some(waited.unwrap_or_else(PoisonError::into_inner).0.notes.len());
-            let is_news = std::mem::replace(&mut seen, count) != count;
-            Ok(if is_news { "data: news\n\n" } else { ":\n\n" }.as_bytes().into())
-        });
-        Response::new("200 OK", Body::blocks(blocks)).with_header("Content-Type", "text/event-stream")
+    fn events(&self) -> Response {
+        let (sender, body) = Body::events(16);
+        let mut state = self.state();
+        // Those who have left are noticed by what is sent to them.
+        state.tell(&Event::comment(""));
+        state.watchers.push(sender);
+        Response::events(body)
+    }
+}
+
+impl State {
+    fn tell(&mut self, event: &Event) {
+        self.watchers.retain(|watcher| watcher.try_send(event.clone()).is_ok());
     }
 }
 
@@ -111,13 +115,12 @@ impl Notes {
 pub fn site(password: String, folder: PathBuf) -> io::Result<impl Application> {
     fs::create_dir_all(&folder)?;
     let files = Files::new(&folder)?.listing(true).header("Content-Security-Policy", "sandbox");
-    let notes = Arc::new(Notes { password, folder, files, state: Mutex::default(), news: Condvar::new() });
+    let notes = Notes { password, folder, files, state: Mutex::default() };
     Ok(local_only(ConditionalGet::new(simple(move |environ: &Environ| notes.answer(environ)))))
 }
 
 fn main() -> io::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let (port, folder) = (arguments.next(), arguments.next());
+    let (port, folder) = (std::env::args().nth(1), std::env::args().nth(2));
     let server = Server::bind(format!("127.0.0.1:{}", port.as_deref().unwrap_or("8000")))?;
     let password = random_token()?;
     server.addrs().for_each(|address| println!("{}\nThe password is {password}", address.url()));

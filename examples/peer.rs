@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use doorway::{Block, Body, Environ, Server, Settings, StartResponse};
+use doorway::{Body, Environ, Server, Settings, StartResponse};
 
 static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| vec![b'x'; 8 * 1024 * 1024]);
 
@@ -27,7 +27,7 @@ pub fn application(environ: &Environ, start_response: &mut StartResponse) -> io:
         }
         ("GET", "/stream") => {
             start_response.start("200 OK", &[("Content-Type", "application/octet-stream")]);
-            let blocks = (0..64).map(|_| Ok(Block::Borrowed(&FILE[..1024])));
+            let blocks = (0..64).map(|_| &FILE[..1024]);
             Ok(Body::blocks(blocks))
         }
         ("GET", path) if path.starts_with("/file/") => Ok(file(path, start_response)),

@@ -42,12 +42,12 @@ pub fn application(environ: &Environ, start_response: &mut StartResponse) -> io:
         }
         b"/length" => ("200 OK", &[TEXT], Body::list(vec![&LETTERS[..10], &LETTERS[10..]])),
         b"/stream" => {
-            let lines = (1..=5).map(|n| Ok(format!("block-{n}\n").into_bytes().into()));
+            let lines = (1..=5).map(|n| format!("block-{n}\n"));
             ("200 OK", &[TEXT], Body::blocks(lines))
         }
-        b"/empty" => ("200 OK", &[TEXT], Body::blocks([])),
-        b"/status/204" => ("204 No Content", &[], Body::blocks([])),
-        b"/status/304" => ("304 Not Modified", &[("ETag", "\"probe\"")], Body::blocks([])),
+        b"/empty" => ("200 OK", &[TEXT], Body::blocks([""; 0])),
+        b"/status/204" => ("204 No Content", &[], Body::blocks([""; 0])),
+        b"/status/304" => ("304 Not Modified", &[("ETag", "\"probe\"")], Body::blocks([""; 0])),
         b"/body204" => ("204 No Content", &[], one_block(b"must-not-appear")),
         b"/noread" => ("200 OK", &[TEXT], Body::from("noread\n")),
         b"/slow" => {
@@ -64,7 +64,7 @@ pub fn application(environ: &Environ, start_response: &mut StartResponse) -> io:
         b"/crash" => panic!("crash requested"),
         b"/crash-mid" => {
             let blocks = (0..2).map(|n| match n {
-                0 => Ok(b"first-block\n".into()),
+                0 => "first-block\n",
                 _ => panic!("crash in the middle requested"),
             });
             ("200 OK", &[TEXT], Body::blocks(blocks))
@@ -94,7 +94,7 @@ fn count(environ: &Environ, seen: u64, done: u64) -> (u64, u64) {
 
 /// A block whose length the server does not know beforehand.
 fn one_block(block: &'static [u8]) -> Body {
-    Body::blocks([Ok(block.into())])
+    Body::blocks([block])
 }
 
 /// What the server made of the request, one `key: value` a line.

@@ -21,7 +21,7 @@ pub fn ticker(lines: u64, interval: Duration) -> impl Application {
             if line > 1 {
                 std::thread::sleep(interval);
             }
-            Ok(format!("line {line} of {lines}\n").into_bytes().into())
+            format!("line {line} of {lines}\n")
         }))
     }
 }

@@ -27,7 +27,7 @@
 //! | answer a page, text, JSON, a redirect | [`Response`], made an application by [`simple`]; [`escape_html`], [`json_string`] |
 //! | set a cookie, open a session | [`SetCookie`], [`random_token`] |
 //! | send a file, or a folder of them | [`Body`] is made from a `File`; [`app::Files`] |
-//! | stream | [`Body::blocks`], [`Body::reader`] |
+//! | stream | [`Body::blocks`], [`Body::reader`]; to an `EventSource` in a page: [`Body::events`] of [`Event`]s |
 //! | speak another protocol, such as WebSocket | [`Body::upgrade`] |
 //! | say that something went wrong | return an `Err`: it is logged and answered 500, or as its [`Cause`] says |
 //! | do the same for every request | [`middleware`], or a function that calls [`Application::call`]; the whole response in hand: [`Response::of`] |
@@ -162,7 +162,7 @@ pub use gateway::{
 pub use log::{Phase, Stats};
 pub use server::{Address, Handle, Listener, Observer, Server, Settings, Stopper, serve_connection};
 pub use web::{
-    CookieError, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, json_string, multipart,
+    CookieError, Event, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, json_string, multipart,
     percent_encode, random_token, simple,
 };
 

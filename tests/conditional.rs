@@ -118,7 +118,7 @@ fn what_may_change_something_goes_through_untouched_and_what_streams_is_not_wait
         let count = Arc::clone(&count);
         Body::blocks((0..3).map(move |n| {
             count.fetch_add(1, Ordering::SeqCst);
-            Ok(format!("{n}").into_bytes().into())
+            n.to_string()
         }))
     };
     let response = doorway::Response::of(&ConditionalGet::new(stream), &Request::get("/").environ());

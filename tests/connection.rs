@@ -131,7 +131,7 @@ fn a_half_closed_client_still_gets_its_whole_response() {
     // With a thread that streams as well.
     let house = serve(|_: &Environ, start_response: &mut StartResponse| {
         start_response.start("200 OK", &[]);
-        Body::blocks((0..LARGE / 65_536).map(|_| Ok(vec![b'y'; 65_536].into())))
+        Body::blocks((0..LARGE / 65_536).map(|_| vec![b'y'; 65_536]))
     });
     let mut client = house.client();
     client.send(&get("/"));
@@ -378,7 +378,7 @@ fn p_body_07_a_client_that_takes_nothing_of_a_stream_is_cut_and_the_body_closed(
         move |_: &Environ, start_response: &mut StartResponse| {
             start_response.start("200 OK", &[]);
             let counted = Arc::clone(&counted);
-            Body::blocks(std::iter::repeat_with(|| Ok(vec![b'x'; 65_536].into()))).on_close(move || {
+            Body::blocks(std::iter::repeat_with(|| vec![b'x'; 65_536])).on_close(move || {
                 counted.fetch_add(1, Ordering::SeqCst);
             })
         },

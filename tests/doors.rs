@@ -559,7 +559,7 @@ fn g_09_a_reply_has_nothing_that_is_the_front_servers() {
         match environ.path().as_ref() {
             "/stream" => {
                 start_response.start("200 OK", &[]);
-                Body::blocks([Ok(b"one".into()), Ok(b"".into()), Ok(b"two".into())])
+                Body::blocks(["one", "", "two"])
             }
             "/204" => {
                 start_response.start("204 No Content", &[("Content-Length", "5")]);
@@ -779,7 +779,7 @@ fn p_err_an_application_that_fails_is_a_500_or_a_visible_end_at_every_door() {
             }
             _ => {
                 start_response.start("200 OK", &[("Content-Length", "10")]);
-                Body::blocks([Ok(b"first".into()), Err(io::Error::other("and no more"))])
+                Body::blocks([Ok("first"), Err(io::Error::other("and no more"))])
             }
         }
     }

@@ -123,7 +123,7 @@ fn fastcgi_3_5_keep_conn_keeps_the_connection_and_its_absence_ends_it() {
 fn fastcgi_3_5_a_streamed_answer_without_length_keeps_the_connection() {
     fn application(_environ: &Environ, start_response: &mut StartResponse) -> Body {
         start_response.start("200 OK", &[]);
-        Body::blocks([Ok(vec![b'a'; 70_000].into()), Ok(b"".into()), Ok(b"end".into())])
+        Body::blocks([vec![b'a'; 70_000], Vec::new(), b"end".to_vec()])
     }
     let house = serve_over(Server::bind("127.0.0.1:0").unwrap().door(Door::FastCgi), application, |_| {});
     let mut client = house.client();
@@ -528,7 +528,7 @@ fn fastcgi_a_body_of_any_kind_and_size_goes_out_in_records() {
         Ok(match environ.path().as_ref() {
             "/bytes" => all.into(),
             "/list" => Body::list(all.chunks(1_000).map(<[u8]>::to_vec).collect::<Vec<_>>()),
-            "/blocks" => Body::blocks(vec![Ok(all[..size / 2].to_vec().into()), Ok(all[size / 2..].to_vec().into())]),
+            "/blocks" => Body::blocks([all[..size / 2].to_vec(), all[size / 2..].to_vec()]),
             "/reader" => Body::reader(io::Cursor::new(all)),
             _ => {
                 let path = std::env::temp_dir().join(format!("doorway-records-{}-{size}", std::process::id()));

@@ -112,7 +112,7 @@ fn weather(calls: &Arc<Mutex<Vec<String>>>) -> impl Application {
         Ok(match what {
             "large" => {
                 start_response.start("200 OK", &[("Content-Length", &length)]);
-                Body::blocks((0..BLOCKS).map(move |number| Ok(large(number).into())))
+                Body::blocks((0..BLOCKS).map(large))
             }
             "pours" => {
                 start_response.start("200 OK", &[("Content-Length", &length)]);
@@ -633,7 +633,7 @@ fn clients_that_take_nothing_keep_the_only_thread_from_nobody() {
     let application = |environ: &Environ, start_response: &mut StartResponse| {
         start_response.start("200 OK", &[]);
         match &*environ.path() {
-            "/large" => Body::blocks(std::iter::repeat_with(|| Ok(vec![b'x'; BLOCK].into()))),
+            "/large" => Body::blocks(std::iter::repeat_with(|| vec![b'x'; BLOCK])),
             path => Body::from(path.to_owned()),
         }
     };
@@ -665,7 +665,7 @@ fn a_request_behind_a_body_that_waits_for_a_thread_is_refused_in_time() {
             std::thread::sleep(Duration::from_secs(3));
         }
         let blocks = if environ.path() == "/large" { 64 } else { 1 };
-        Body::blocks((0..blocks).map(|_| Ok(vec![b'x'; 256 * 1024].into())))
+        Body::blocks((0..blocks).map(|_| vec![b'x'; 256 * 1024]))
     };
     let house = serve_with(application, |settings| {
         settings.threads = 1;

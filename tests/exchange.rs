@@ -119,7 +119,7 @@ fn p_sr_05_06_start_sends_nothing_and_the_head_waits_for_the_first_block_that_is
     is_500(
         app(|_, start_response| {
             start_response.start("200 OK", &[("X", "y")]);
-            Body::blocks([Ok(b""[..].into()), Ok(b""[..].into()), Err(io::Error::other("late"))])
+            Body::blocks([Ok(""), Ok(""), Err(io::Error::other("late"))])
         }),
         Cause::BodyFailed,
     );
@@ -200,8 +200,8 @@ fn p_sr_10_a_deferred_body_may_start_late_and_must_start_at_all() {
 fn p_sr_11_a_response_that_was_never_started_is_a_500() {
     is_500(apps::never_starts, Cause::NotStarted);
     is_500(app(|_, _| ()), Cause::NotStarted);
-    is_500(app(|_, _| Body::blocks([Ok(b"x"[..].into())])), Cause::NotStarted);
-    is_500(app(|_, _| Body::blocks([])), Cause::NotStarted);
+    is_500(app(|_, _| Body::blocks(["x"])), Cause::NotStarted);
+    is_500(app(|_, _| Body::blocks([""; 0])), Cause::NotStarted);
     is_500(app(|_, _| Body::reader(&b"x"[..])), Cause::NotStarted);
 }
 
@@ -376,7 +376,7 @@ fn on_demand(blocks: Receiver<&'static str>) -> impl Application {
         let blocks = Arc::clone(&blocks);
         Body::blocks(std::iter::from_fn(move || {
             let block = locked(&blocks).recv_timeout(PATIENCE).expect("the test goes on");
-            (block != "end").then(|| Ok(block.as_bytes().into()))
+            (block != "end").then_some(block)
         }))
     })
 }
@@ -434,7 +434,7 @@ fn p_body_01_p_err_04_blocks_in_quick_succession_before_a_failure_are_at_the_cli
             Body::blocks((0..10).map(move |number| match number {
                 9 if panics => panic!("on purpose"),
                 9 => Err(std::io::Error::other("on purpose")),
-                _ => Ok(vec![b'0' + number].into()),
+                _ => Ok(vec![b'0' + number]),
             }))
         }));
         let mut client = house.client();
@@ -448,12 +448,12 @@ fn p_body_01_p_err_04_blocks_in_quick_succession_before_a_failure_are_at_the_cli
 fn p_body_02_03_blocks_are_not_merged_and_empty_ones_send_nothing() {
     let response = answer(app(|_, start_response| {
         start_response.start("200 OK", &[]);
-        Body::blocks(["", "a", "", "", "bc", "def", ""].map(|block| Ok(block.as_bytes().into())))
+        Body::blocks(["", "a", "", "", "bc", "def", ""])
     }));
     assert_eq!(response.chunks, [&b"a"[..], b"bc", b"def"]);
     let response = answer(app(|_, start_response| {
         start_response.start("200 OK", &[]);
-        Body::blocks(["", ""].map(|block| Ok(block.as_bytes().into())))
+        Body::blocks(["", ""])
     }));
     assert_eq!((response.delimiter, response.text()), (Delimiter::Length(0), ""));
     let response = answer(app(|_, start_response| {
@@ -491,7 +491,7 @@ fn p_body_04_on_close_runs_once_and_before_the_next_request() {
         let fields = [("X-Before", &*before), ("Content-Length", "5")];
         let declared = if environ.path() == "/long" { 2 } else { 1 };
         start_response.start(status, &fields[..declared]);
-        let blocks = || ["he", "llo", " world"].map(|block| Ok(block.as_bytes().into()));
+        let blocks = || ["he", "llo", " world"];
         seen.on(match &*environ.path() {
             "/empty" => Body::empty(),
             "/list" => Body::list(vec!["a".as_bytes(), b"b"]),
@@ -499,7 +499,7 @@ fn p_body_04_on_close_runs_once_and_before_the_next_request() {
             "/blocks" | "/long" => Body::blocks(blocks()),
             "/deferred" => Body::deferred(|_| "late"),
             "/failed" => Body::from(Err::<Body, _>("failed")),
-            "/broken" => Body::blocks([Err(io::Error::other("broken"))]),
+            "/broken" => Body::blocks([Err::<Body, _>("broken")]),
             _ => Body::from("hello"),
         })
     }));
@@ -560,7 +560,7 @@ fn p_body_04_07_a_client_that_goes_away_ends_the_body() {
     let house = serve(app(move |_, start_response| {
         start_response.start("200 OK", &[]);
         let sender = locked(&sender).clone();
-        seen.on(Body::blocks(std::iter::repeat_with(|| Ok(vec![b'x'; 65_536].into()))).on_close(move || {
+        seen.on(Body::blocks(std::iter::repeat_with(|| vec![b'x'; 65_536])).on_close(move || {
             let _ = sender.send(());
         }))
     }));
@@ -585,9 +585,9 @@ fn forms(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Bo
         "/bytes" => Body::from("hello"),
         "/list" => Body::list(vec!["he".as_bytes(), b"", b"llo"]),
         "/file" => Body::from(std::fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))?),
-        "/blocks" => Body::blocks(["he", "llo"].map(|block| Ok(block.as_bytes().into()))),
+        "/blocks" => Body::blocks(["he", "llo"]),
         "/reader" => Body::reader(&b"hello"[..]),
-        _ => Body::blocks([]),
+        _ => Body::blocks([""; 0]),
     })
 }
 
@@ -631,7 +631,7 @@ fn p_len_01_04_a_known_length_is_said_and_an_unknown_one_is_chunked_or_ends_with
 fn p_len_01_blocks_with_a_declared_length_are_not_chunked() {
     let house = serve(app(|_, start_response| {
         start_response.start("200 OK", &[("Content-Length", "5")]);
-        Body::blocks(["he", "llo"].map(|block| Ok(block.as_bytes().into())))
+        Body::blocks(["he", "llo"])
     }));
     let mut client = house.client();
     for _ in 0..2 {
@@ -719,7 +719,7 @@ fn p_len_05_the_body_of_a_head_request_is_not_asked_for_more_than_needed() {
     let seen = closed.clone();
     let house = serve(app(move |_, start_response| {
         start_response.start("200 OK", &[]);
-        seen.on(Body::blocks(std::iter::repeat_with(|| Ok(b"endless"[..].into()))))
+        seen.on(Body::blocks(std::iter::repeat_with(|| "endless")))
     }));
     assert_eq!(house.ask_one(HEAD_11).status, 200);
     house.handle.shutdown(PATIENCE);
@@ -740,7 +740,7 @@ fn p_len_06_statuses_without_content_have_none() {
             let house = serve(app(move |_, start_response| {
                 let fields = declared.map(|length| ("Content-Length", length));
                 start_response.start(status, fields.as_slice());
-                if blocks { Body::blocks([Ok(b"hello"[..].into())]) } else { Body::from("hello") }
+                if blocks { Body::blocks(["hello"]) } else { Body::from("hello") }
             }));
             let mut client = house.client();
             for method in ["GET", "HEAD", "GET"] {
@@ -880,15 +880,15 @@ fn bombs(environ: &Environ, start_response: &mut StartResponse) -> Result<Body, 
     start_response.start("200 OK", &[]);
     match &*environ.path() {
         "/shown" => Err(Bomb),
-        "/shown-late" => Ok(Body::blocks([Err(io::Error::other(Bomb))])),
+        "/shown-late" => Ok(Body::blocks([Err::<Body, _>(Bomb)])),
         "/payload" => std::panic::panic_any(DropBomb),
-        "/payload-late" => Ok(Body::blocks(std::iter::from_fn(|| std::panic::panic_any(DropBomb)))),
+        "/payload-late" => Ok(Body::blocks(std::iter::from_fn(|| -> Option<Body> { std::panic::panic_any(DropBomb) }))),
         "/payload-at-close" => Ok(Body::from("hello").on_close(|| std::panic::panic_any(DropBomb))),
         "/dropped" => {
             let (bomb, mut first) = (DropBomb, true);
             Ok(Body::blocks(std::iter::from_fn(move || {
                 let _kept = &bomb;
-                std::mem::take(&mut first).then(|| Ok(b"hello"[..].into()))
+                std::mem::take(&mut first).then_some("hello")
             })))
         }
         _ => Ok(Body::from("hello")),
@@ -963,7 +963,7 @@ fn p_err_when_the_input_fails_its_failure_decides_the_status() {
         Box::new(app(|environ, start_response| {
             start_response.start("200 OK", &[]);
             let environ = environ.clone();
-            Body::blocks(std::iter::once_with(move || {
+            Body::blocks(std::iter::once_with(move || -> io::Result<Body> {
                 environ.input().read_to_end(&mut Vec::new())?;
                 unreachable!()
             }))

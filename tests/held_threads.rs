@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use doorway::log::Answer;
-use doorway::{Application, Block, Body, Cause, Environ, Handle, Server, StartResponse};
+use doorway::{Application, Body, Cause, Environ, Handle, Server, StartResponse};
 use support::{Client, House, PATIENCE, locked, serve, serve_with};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -247,12 +247,12 @@ fn streams(told: &Told) -> impl doorway::Application {
     move |environ: &Environ, start_response: &mut StartResponse| {
         start_response.start("200 OK", &[]);
         match &*environ.path() {
-            "/stall" => Body::blocks(std::iter::repeat_with(|| Ok(Block::Owned(vec![b'x'; 65_536])))),
+            "/stall" => Body::blocks(std::iter::repeat_with(|| vec![b'x'; 65_536])),
             "/sleep" => {
                 let (told, mut first) = (told.clone(), true);
                 Body::blocks(std::iter::from_fn(move || {
                     if std::mem::take(&mut first) {
-                        return Some(Ok(b"begun"[..].into()));
+                        return Some("begun");
                     }
                     told.wait();
                     None
@@ -317,7 +317,7 @@ fn a_body_of_nothing_but_empty_blocks_spins_no_thread_and_is_cut() {
             let count = Arc::clone(&count);
             Body::blocks(std::iter::repeat_with(move || {
                 count.fetch_add(1, Ordering::Relaxed);
-                Ok(Block::Borrowed(b""))
+                ""
             }))
         },
         |settings| {
@@ -537,7 +537,7 @@ fn heads_of_requests_whose_responses_nobody_takes_count_as_memory() {
     let house = serve_with(
         |_: &Environ, start_response: &mut StartResponse| {
             start_response.start("200 OK", &[]);
-            Body::blocks(std::iter::repeat_with(|| Ok(Block::Owned(vec![b'x'; 20_000]))))
+            Body::blocks(std::iter::repeat_with(|| vec![b'x'; 20_000]))
         },
         |settings| settings.held = 1_000_000,
     );
@@ -661,7 +661,7 @@ fn the_access_log_says_what_was_sent_when_it_was_sent_and_not_what_was_promised(
 fn p_len_03_the_log_says_that_a_body_shorter_than_it_promised_was_cut() {
     let house = serve(|_: &Environ, start_response: &mut StartResponse| {
         start_response.start("200 OK", &[("Content-Length", "10")]);
-        Body::blocks([Ok(b"abc"[..].into())])
+        Body::blocks(["abc"])
     });
     let mut client = house.client();
     client.send(GET);
@@ -695,7 +695,7 @@ fn an_error_of_a_body_that_carries_a_cause_has_the_status_of_that() {
             return Err(error());
         }
         start_response.start("200 OK", &[]);
-        Ok(Body::blocks(std::iter::once_with(move || Err(error()))))
+        Ok(Body::blocks(std::iter::once_with(move || Err::<Body, _>(error()))))
     });
     for path in ["/yielded", "/returned"] {
         let mut client = house.client();
@@ -981,7 +981,7 @@ fn megabytes(asked: &Arc<AtomicUsize>) -> Body {
     let asked = Arc::clone(asked);
     Body::blocks((0..64).map(move |_| {
         asked.fetch_add(1, Ordering::SeqCst);
-        Ok(vec![b'x'; 1 << 20].into())
+        vec![b'x'; 1 << 20]
     }))
 }
 
@@ -1016,7 +1016,7 @@ fn a_body_that_waits_for_its_client_keeps_no_seat() {
         start_response.start("200 OK", &[]);
         match &*environ.path() {
             "/large" => megabytes(&Arc::default()),
-            _ => Body::blocks((0..3).map(|_| Ok(b"small".into()))),
+            _ => Body::blocks((0..3).map(|_| "small")),
         }
     };
     let house = serve(application);

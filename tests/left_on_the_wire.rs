@@ -208,7 +208,7 @@ fn a_response_that_fails_half_way_to_http_1_0_without_a_length_is_a_reset_or_the
     let house = serve_with(
         |_: &Environ, start_response: &mut StartResponse| {
             start_response.start("200 OK", &[]);
-            Body::blocks([Ok(b"half"[..].into()), Err(io::Error::other("half-way"))])
+            Body::blocks([Ok("half"), Err(io::Error::other("half-way"))])
         },
         |_| {},
     );

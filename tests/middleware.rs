@@ -571,7 +571,7 @@ fn bytes_are_counted_on_both_ways_to_the_client_and_time_runs_until_the_body_is_
         let blocks = ["", "67", "890"].map(|block| {
             // The time that must be counted.
             std::thread::sleep(Duration::from_millis(2));
-            Ok(Block::from(block.as_bytes()))
+            block
         });
         io::Result::Ok(Body::blocks(blocks))
     });
@@ -1273,7 +1273,7 @@ fn p_mw_08_two_requests_at_once_through_one_middleware_do_not_mix() {
         let wrapped = wrap(Box::new(app(|environ: &Environ, start_response: &mut StartResponse| {
             let query = environ.query_string().to_owned();
             start_response.start("200 OK", &[("X-Query", &query)]);
-            Body::blocks([Ok(Block::from(query.into_bytes())), Ok(Block::default())])
+            Body::blocks([query, String::new()])
         })));
         let ((mut one, _), (mut two, _)) = (nowhere(), nowhere());
         let first = wrapped.call(&request("1").environ(), &mut one);

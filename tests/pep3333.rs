@@ -577,7 +577,7 @@ fn p_sr_10_start_may_be_called_as_late_as_the_first_block() {
             if is_wrong {
                 start_response.start("200 OK", &[]);
             }
-            Body::blocks(["", "late ", "block"].map(|block| Ok(block.as_bytes().into())))
+            Body::blocks(["", "late ", "block"])
         })
     });
     let house = serve(late);
@@ -883,7 +883,7 @@ fn p_mw_02_03_middleware_gives_a_block_for_a_block_before_the_next_is_made() {
         let blocks = Arc::clone(&blocks);
         Body::blocks(std::iter::from_fn(move || {
             let block = locked(&blocks).recv_timeout(PATIENCE).expect("the test goes on");
-            (block != "end").then(|| Ok(block.as_bytes().into()))
+            (block != "end").then_some(block)
         }))
     })));
     let mut client = house.client();
@@ -925,7 +925,7 @@ fn p_mw_05_the_end_of_the_inner_body_is_passed_on_once() {
         start_response.start("200 OK", &[]);
         let count = Arc::clone(&count);
         let body = match &*environ.path() {
-            "/blocks" => Body::blocks([Ok(b"x"[..].into()), Err(io::Error::other("broken"))]),
+            "/blocks" => Body::blocks([Ok("x"), Err(io::Error::other("broken"))]),
             "/deferred" => Body::deferred(|_| "late"),
             "/failed" => Body::from(Err::<Body, _>("failed")),
             _ => Body::from("whole"),

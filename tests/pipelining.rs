@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{Read, Write};
 
-use doorway::{Block, Body, Environ, StartResponse};
+use doorway::{Body, Environ, StartResponse};
 use support::serve;
 
 /// Answers with the number in the path, in the form that its last digit says.
@@ -20,7 +20,7 @@ fn application(
         0..=3 => Body::from(text),
         4 => Body::from(text.repeat(40_000 / text.len())),
         5 => Body::list(vec![text.clone().into_bytes(), Vec::new(), text.repeat(3_000).into_bytes()]),
-        6 => Body::blocks(vec![Ok(Block::from(text.into_bytes())), Ok(Block::Borrowed(b"end"))]),
+        6 => Body::blocks([text, "end".into()]),
         7 => {
             writer.write_all(text.as_bytes())?;
             Body::from("written")

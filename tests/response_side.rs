@@ -77,14 +77,14 @@ impl Plan {
             Form::Whole => Body::from(blocks.concat()),
             Form::List => Body::list(blocks),
             Form::Reader => Body::reader(Cursor::new(blocks.concat())),
-            Form::Blocks => Body::blocks(blocks.into_iter().map(|block| Ok(block.into()))),
+            Form::Blocks => Body::blocks(blocks),
             Form::Fails => {
                 let end = std::iter::once_with(|| Err(io::Error::other("the source broke")));
-                Body::blocks(blocks.into_iter().map(|block| Ok(block.into())).chain(end))
+                Body::blocks(blocks.into_iter().map(Ok).chain(end))
             }
             Form::Panics | Form::Deferred => {
-                let end = std::iter::once_with(|| panic!("on purpose"));
-                Body::blocks(blocks.into_iter().map(|block| Ok(block.into())).chain(end))
+                let end = std::iter::once_with(|| -> io::Result<Vec<u8>> { panic!("on purpose") });
+                Body::blocks(blocks.into_iter().map(Ok).chain(end))
             }
         })
     }

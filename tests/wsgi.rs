@@ -447,17 +447,17 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
     if !has_python() {
         return;
     }
-    let (_folder, mut house) = House::sins(&["--worker-timeout", "1.5", "--worker-threads", "2"]);
+    let (_folder, mut house) = House::sins(&["--worker-timeout", "1", "--worker-threads", "2"]);
     let response = house.get("/sleep?100");
     assert_eq!(status(&response), "504 Gateway Timeout");
-    house.logged("is silent for 1.5 s in GET /sleep?100, and killed");
+    house.logged("is silent for 1 s in GET /sleep?100, and killed");
     house.logged("in sleep");
     house.logged("was ended by signal 9, and another one is started");
     assert_eq!(body(&house.get("/hello")), "hello");
     // In the middle of an answer the client sees it cut.
     let cut = house.serving.get("/stream");
     assert!(cut.contains("block 0\n") && !cut.ends_with("\r\n0\r\n\r\n"), "{cut}");
-    house.logged("is silent for 1.5 s in GET /stream, and killed");
+    house.logged("is silent for 1 s in GET /stream, and killed");
     assert_eq!(body(&house.get("/hello")), "hello");
 }
 

@@ -406,7 +406,7 @@ fn p_body_04_07_a_client_that_is_gone_closes_the_body_and_is_no_fault_of_the_app
         let application = app(move |_, start_response| {
             start_response.start("200 OK", &[]);
             let count = Arc::clone(&count);
-            Body::blocks(std::iter::repeat_with(|| Ok(b"block"[..].into()))).on_close(move || {
+            Body::blocks(std::iter::repeat_with(|| "block")).on_close(move || {
                 count.fetch_add(1, Ordering::SeqCst);
             })
         });
@@ -426,7 +426,7 @@ fn p_body_04_a_body_that_fails_is_closed() {
         app(move |_, start_response| {
             start_response.start("200 OK", &[]);
             let count = Arc::clone(&count);
-            Body::blocks([Err(io::Error::other("on purpose"))]).on_close(move || {
+            Body::blocks([Err::<Body, _>("on purpose")]).on_close(move || {
                 count.fetch_add(1, Ordering::SeqCst);
             })
         }),

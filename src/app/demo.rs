@@ -27,7 +27,7 @@ pub fn demo(environ: &Environ, start_response: &mut StartResponse) -> Body {
             ("wsgi.version", format!("{:?}", environ.version())),
         ])
         .collect();
-    variables.sort();
+    variables.sort_unstable();
 
     let mut text = String::from("Hello world!\n\n");
     for (name, value) in variables {

@@ -41,7 +41,7 @@ pub(super) const READ_BLOCK: usize = 64 * 1024;
 ///
 /// fn countdown(_environ: &Environ, start_response: &mut StartResponse) -> Body {
 ///     start_response.start("200 OK", &[("Content-Type", "text/plain")]);
-///     Body::blocks((0..3).rev().map(|n| Ok(format!("{n}\n").into_bytes().into())))
+///     Body::blocks((0..3).rev().map(|n| format!("{n}\n")))
 ///         .on_close(|| { /* runs once, even if the client goes away */ })
 /// }
 /// # assert_eq!(doorway::testing::Request::get("/").call(&countdown).text(), "2\n1\n0\n");
@@ -74,11 +74,19 @@ impl Body {
         Body::of_kind(Kind::Empty)
     }
 
-    /// Blocks from an iterator, each on its way before the next is asked for (P-BODY-01): it is sent at once, or, where small blocks come
-    /// less than 0.1 ms after one another, with those behind it, by another thread within about 3 ms should they keep it waiting. An
-    /// `Err` ends the response: with 500 if nothing was sent, otherwise by a visible abort.
-    pub fn blocks(blocks: impl IntoIterator<Item = io::Result<Block>, IntoIter: Send + 'static>) -> Body {
-        Body::of_kind(Kind::Blocks(Box::new(blocks.into_iter())))
+    /// Blocks from an iterator: of text, of bytes, of whatever a body is made from, or of a `Result` of one of them. Each is on its way before
+    /// the next is asked for (P-BODY-01): it is sent at once, or, where small blocks come less than 0.1 ms after one another, with those behind
+    /// it, by another thread within about 3 ms should they keep it waiting. An `Err` ends the response: with 500 if nothing was sent, otherwise
+    /// by a visible abort.
+    pub fn blocks(blocks: impl IntoIterator<Item: Into<Body>, IntoIter: Send + 'static>) -> Body {
+        let (mut blocks, mut open) = (blocks.into_iter(), Body::empty());
+        Body::of_kind(Kind::Blocks(Box::new(std::iter::from_fn(move || {
+            open.next_block().or_else(|| {
+                open = blocks.next()?.into();
+                // An empty block is one, too: whoever has nothing yet is not asked again and again in here.
+                Some(open.next_block().unwrap_or_else(|| Ok(Block::default())))
+            })
+        }))))
     }
 
     /// Blocks that are all there, so that the length is known.
@@ -89,7 +97,7 @@ impl Body {
 
     /// Everything a reader gives, in blocks of at most 64 KiB, each sent as it is read.
     pub fn reader(mut reader: impl Read + Send + 'static) -> Body {
-        Body::blocks(std::iter::from_fn(move || read_block(&mut reader).transpose()))
+        Body::of_kind(Kind::Blocks(Box::new(std::iter::from_fn(move || read_block(&mut reader).transpose()))))
     }
 
     /// `length` bytes of a regular file from `position` on, whatever the position of the handle. Sent like a whole file: in large blocks, and
@@ -179,18 +187,21 @@ impl Body {
 
     /// The next block; `None` at the end.
     pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
-        let block = match &mut self.kind {
-            Kind::Empty | Kind::Upgrade(_) => return None,
+        match &mut self.kind {
             Kind::List(blocks) => return blocks.next().map(Ok),
             Kind::Blocks(blocks) => return blocks.next(),
             Kind::Range(range) => return range.next_block(),
             Kind::Channel(receiver) => return receiver.next_block(),
-            Kind::Bytes(bytes) => Ok(std::mem::take(bytes)),
-            Kind::Deferred(_) => Err(io::Error::other("a deferred body has no blocks before it is resolved")),
-            Kind::Failed(error) => Err(io::Error::other(error.to_string())),
-        };
-        self.kind = Kind::Empty;
-        Some(block)
+            Kind::Empty | Kind::Upgrade(_) => return None,
+            Kind::Bytes(_) | Kind::Deferred(_) | Kind::Failed(_) => {}
+        }
+        match std::mem::take(&mut self.kind) {
+            Kind::Bytes(bytes) => Some(Ok(bytes)),
+            // As it came, with its kind and its cause.
+            Kind::Failed(error) => Some(Err(error.downcast().map_or_else(io::Error::other, |error| *error))),
+            Kind::Deferred(_) => Some(Err(io::Error::other("a deferred body has no blocks before it is resolved"))),
+            _ => None,
+        }
     }
 
     pub(crate) fn of_kind(kind: Kind) -> Body {
@@ -362,11 +373,28 @@ mod tests {
     }
 
     #[test]
+    fn p_body_01_a_block_is_anything_that_a_body_is_made_from_and_an_error_stays_what_it_is() {
+        fn taken<B: Into<Body> + Send + 'static>(blocks: Vec<B>) -> Vec<Result<String, io::ErrorKind>> {
+            let text = |block: Block| String::from_utf8(block.into_owned()).unwrap();
+            Body::blocks(blocks).into_blocks().map(|block| block.map(text).map_err(|error| error.kind())).collect()
+        }
+        let bytes = |text: &'static str| Ok(text.to_owned());
+        assert_eq!(taken(vec!["a", "", "b"]), ["a", "", "b"].map(bytes));
+        assert_eq!(taken(vec!["a".to_owned()]), [bytes("a")]);
+        assert_eq!(taken(vec![b"a".to_vec()]), [bytes("a")]);
+        assert_eq!(taken(vec![Block::Borrowed(b"a")]), [bytes("a")]);
+        assert_eq!(taken(vec![Cow::Borrowed("a"), Cow::Owned("b".into())]), ["a", "b"].map(bytes));
+        assert_eq!(taken(vec![Body::list(vec![&b"a"[..], b"b"]), "c".into()]), ["a", "b", "c"].map(bytes));
+        let torn = Err(io::Error::from(io::ErrorKind::TimedOut));
+        assert_eq!(taken(vec![Ok("a"), torn]), [bytes("a"), Err(io::ErrorKind::TimedOut)]);
+    }
+
+    #[test]
     fn p_body_06_a_length_is_known_only_where_it_is_exact() {
         assert_eq!(Body::from(()).known_len(), Some(0));
         assert_eq!(Body::from("abc").known_len(), Some(3));
         assert_eq!(Body::list(vec!["a".as_bytes(), b"bc"]).known_len(), Some(3));
-        assert_eq!(Body::blocks(vec![Ok(Block::Borrowed(b"abc"))]).known_len(), None);
+        assert_eq!(Body::blocks(["abc"]).known_len(), None);
         assert_eq!(Body::reader(&b"abc"[..]).known_len(), None);
     }
 

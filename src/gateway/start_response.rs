@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Block, Headers, Status};
 use crate::cause::Cause;
@@ -40,7 +40,7 @@ pub trait Transmit: Send {
 /// ```
 pub struct StartResponse {
     /// Which one it is: two can be exchanged for each other.
-    id: u64,
+    id: usize,
     transmit: Box<dyn Transmit>,
     status: Status,
     headers: Headers,
@@ -76,7 +76,7 @@ impl StartResponse {
     /// A start_response over what a server sends through. Servers, and middleware that calls an application on its own
     /// account, make one; an application gets one.
     pub fn new(transmit: Box<dyn Transmit>) -> StartResponse {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         StartResponse {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             transmit,
@@ -237,7 +237,7 @@ impl StartResponse {
         self.hooks.on_refused.push(Box::new(look));
     }
 
-    pub(crate) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> usize {
         self.id
     }
 

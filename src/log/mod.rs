@@ -23,7 +23,7 @@ use crate::gateway::{Environ, ErrorStream};
 /// use doorway::log::{Access, Log, Report};
 ///
 /// /// Counts, and keeps nothing.
-/// struct Counter(std::sync::atomic::AtomicU64);
+/// struct Counter(std::sync::atomic::AtomicUsize);
 ///
 /// impl Log for Counter {
 ///     fn access(&self, _access: &Access<'_>) {

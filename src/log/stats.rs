@@ -1,10 +1,11 @@
 //! What a server does and has done, counted without a lock.
 //!
 //! The hot path adds to a counter and never reads one; whoever asks gets a copy. The counters do not belong together: a copy that is
-//! taken under load may hold a request in one of them and not yet in another.
+//! taken under load may hold a request in one of them and not yet in another. They are as wide as the processor counts at once, which not
+//! every 32-bit one does to 64 bits: there they begin anew at 2^32.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::cause::Cause;
@@ -59,7 +60,7 @@ impl Phase {
     }
 }
 
-/// What a server does at the moment and has done since it started.
+/// What a server does at the moment and has done since it started. On 32-bit systems counts begin anew at 2^32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -145,9 +146,9 @@ impl fmt::Debug for Counts<u64> {
     }
 }
 
-impl Default for Counts<AtomicU64> {
+impl Default for Counts<AtomicUsize> {
     fn default() -> Self {
-        Counts([const { AtomicU64::new(0) }; Cause::ALL.len()])
+        Counts([const { AtomicUsize::new(0) }; Cause::ALL.len()])
     }
 }
 
@@ -167,20 +168,20 @@ impl Phases {
 /// What happened so far, counted without a lock.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) accepted: AtomicU64,
-    refused: AtomicU64,
-    content: AtomicU64,
-    fields_dropped: AtomicU64,
+    pub(crate) accepted: AtomicUsize,
+    refused: AtomicUsize,
+    content: AtomicUsize,
+    fields_dropped: AtomicUsize,
     /// In microseconds.
-    duration: AtomicU64,
-    durations: [AtomicU64; DURATIONS],
-    causes: Counts<AtomicU64>,
+    duration: AtomicUsize,
+    durations: [AtomicUsize; DURATIONS],
+    causes: Counts<AtomicUsize>,
 }
 
 impl Counters {
     /// What was counted. What is not, because the server knows it at any moment, is zero.
     pub(crate) fn read(&self, phases: &Phases) -> Stats {
-        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let now = |count: &AtomicUsize| count.load(Ordering::Relaxed) as u64;
         let durations = self.durations.each_ref().map(now);
         let phases = phases.0.each_ref().map(|count| count.load(Ordering::Relaxed));
         Stats {
@@ -207,8 +208,8 @@ impl Counters {
         let lasted = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
         let bound = (u64::BITS - lasted.leading_zeros()) as usize;
         self.durations.get(bound.min(DURATIONS - 1)).map(|count| count.fetch_add(1, Ordering::Relaxed));
-        self.duration.fetch_add(lasted, Ordering::Relaxed);
-        self.content.fetch_add(content, Ordering::Relaxed);
+        self.duration.fetch_add(lasted as usize, Ordering::Relaxed);
+        self.content.fetch_add(content as usize, Ordering::Relaxed);
     }
 
     /// Counts a cause.
@@ -226,7 +227,7 @@ impl Counters {
 
     pub(crate) fn count_dropped_fields(&self, dropped: u64) {
         if dropped > 0 {
-            self.fields_dropped.fetch_add(dropped, Ordering::Relaxed);
+            self.fields_dropped.fetch_add(dropped as usize, Ordering::Relaxed);
         }
     }
 }

@@ -5,8 +5,6 @@
 //! prefixes are the deployer's and never come from a request: a front server's deny rules could be passed by a field that said
 //! otherwise. Methods, hosts and patterns in paths are a router's affair and not looked at.
 
-use std::cmp::Reverse;
-
 use crate::gateway::{Application, Body, Environ, StartResponse};
 
 /// Calls the application whose prefix fits the path best, and answers 404 where none does.
@@ -48,8 +46,9 @@ impl Mount {
     pub fn at(mut self, prefix: &str, application: impl Application) -> Mount {
         let prefix = prefix.trim_end_matches('/');
         let slash = if prefix.is_empty() || prefix.starts_with('/') { "" } else { "/" };
-        self.places.push((format!("{slash}{prefix}"), Box::new(application)));
-        self.places.sort_by_key(|(prefix, _)| Reverse(prefix.len()));
+        let prefix = format!("{slash}{prefix}");
+        let place = self.places.partition_point(|(other, _)| other.len() >= prefix.len());
+        self.places.insert(place, (prefix, Box::new(application)));
         self
     }
 }

@@ -7,7 +7,7 @@
 //! turn and waits without a thread where none is free. A `Writer` has its thread already when it first has to wait, so it takes a seat in any
 //! case; while more are taken than there are, and while others wait for one, the slowest client that is waited for is cut.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -114,11 +114,11 @@ pub(super) struct Seats {
     most: usize,
     taken: AtomicUsize,
     /// When somebody last waited for a seat or a thread, in milliseconds since the start; 0 for never.
-    wanted: AtomicU64,
+    wanted: AtomicUsize,
     start: Instant,
-    next: AtomicU64,
+    next: AtomicUsize,
     /// Seats whose client was waited for, with the bytes a second that it managed.
-    slow: Mutex<Vec<(u64, u64)>>,
+    slow: Mutex<Vec<(usize, u64)>>,
 }
 
 impl Seats {
@@ -126,9 +126,9 @@ impl Seats {
         Seats {
             most: (threads * 3 / 4).max(1),
             taken: AtomicUsize::new(0),
-            wanted: AtomicU64::new(0),
+            wanted: AtomicUsize::new(0),
             start: Instant::now(),
-            next: AtomicU64::new(0),
+            next: AtomicUsize::new(0),
             slow: Mutex::default(),
         }
     }
@@ -161,11 +161,12 @@ impl Seats {
     /// Whether somebody waits for a seat.
     pub(super) fn is_wanted(&self) -> bool {
         let wanted = self.wanted.load(Ordering::SeqCst);
-        wanted > 0 && self.now().saturating_sub(wanted) <= WISH
+        wanted > 0 && self.now().wrapping_sub(wanted) <= WISH
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    /// 32 bits begin anew after 49 days, and a wish lasts a quarter of a second.
+    fn now(&self) -> usize {
+        (self.start.elapsed().as_millis() as usize).wrapping_add(1)
     }
 
     fn seat(self: &Arc<Seats>) -> Seat {
@@ -176,7 +177,7 @@ impl Seats {
 /// A seat, given back when it is dropped.
 pub(super) struct Seat {
     seats: Arc<Seats>,
-    id: u64,
+    id: usize,
 }
 
 impl Seat {

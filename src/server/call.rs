@@ -33,7 +33,7 @@ pub(super) struct Call {
     environ: Environ,
     start_response: StartResponse,
     /// The identity of the `start_response`: an application could exchange it for another.
-    own: u64,
+    own: usize,
     response: Arc<Mutex<Response>>,
     /// Where the request has content.
     content: Option<Arc<Mutex<ContentState>>>,

@@ -95,7 +95,8 @@ impl Engine {
     /// Starts a thread that begins again should it panic, which should be impossible: what it held it has handed on by then.
     fn thread(self: &Arc<Engine>, name: String, run: impl Fn(&Engine) + Send + 'static) -> io::Result<JoinHandle<()>> {
         let engine = Arc::clone(self);
-        Builder::new().name(name).spawn(move || {
+        let builder = self.shared.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size);
+        builder.spawn(move || {
             while let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&engine))) {
                 engine.report(Cause::ServerFault, &Failure::of_panic(panic).detail);
             }
@@ -110,7 +111,7 @@ impl Engine {
     }
 
     /// Takes a shard from its worker, which is away since that, and calls for another.
-    pub(super) fn take_over(&self, shard: &Arc<Shard>, absence: u64) {
+    pub(super) fn take_over(&self, shard: &Arc<Shard>, absence: usize) {
         if shard.turn(absence, 0) {
             self.unattended.push(shard);
         }
@@ -180,6 +181,6 @@ impl Engine {
 }
 
 /// Whether the worker of a shard with this absence runs a job. One that blocks on its only connection is relieved by whoever brings another.
-pub(super) fn is_in_call(absence: u64) -> bool {
+pub(super) fn is_in_call(absence: usize) -> bool {
     absence != 0 && absence % 2 == 0
 }

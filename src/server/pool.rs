@@ -106,7 +106,7 @@ struct Attendance<'a> {
     engine: &'a Engine,
     shard: Arc<Shard>,
     /// 0 while the worker is there, `None` once the shard is another's.
-    absence: Option<u64>,
+    absence: Option<usize>,
 }
 
 impl Attendance<'_> {
@@ -120,7 +120,7 @@ impl Attendance<'_> {
         self.turn(0)
     }
 
-    fn turn(&mut self, next: u64) -> bool {
+    fn turn(&mut self, next: usize) -> bool {
         let still = self.absence.is_some_and(|absence| self.shard.turn(absence, next));
         self.absence = still.then_some(next);
         still

@@ -52,6 +52,8 @@ pub struct Settings {
     pub threads: usize,
     /// Sets of connections, each swept by one thread at a time; never more than threads.
     pub shards: usize,
+    /// Bytes of stack of each thread; `None` for what std gives (2 MiB of addresses, of which memory is what is used).
+    pub stack: Option<usize>,
     /// Connections open at the same time.
     pub max_connections: usize,
     /// Connections at the same time that an application has taken over ([`Body::upgrade`](crate::Body::upgrade)), each with a thread of its own.
@@ -157,7 +159,7 @@ pub(crate) const QUICK_BLOCK: Duration = Duration::from_micros(100);
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// For how many milliseconds a wish for a thread or a place counts: longer than between two looks at whoever waits.
-pub(crate) const WISH: u64 = 250;
+pub(crate) const WISH: usize = 250;
 
 /// How often the monitor looks, and how long a call may last before its shard gets another driver.
 pub(crate) const LOOK: Duration = Duration::from_millis(3);
@@ -191,6 +193,7 @@ impl Default for Settings {
             // On two cores 16 threads were the best from 64 connections up; 32 and 64 cost 20 to 25 % more CPU.
             threads: (4 * cores).max(16),
             shards: cores,
+            stack: None,
             max_connections,
             upgrades: 64,
             queue: 1_024,
@@ -227,6 +230,32 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// For a router, or a container of a few MiB: what differs from the default stands in `docs/small-systems.md`. The stacks are for an
+    /// application that keeps large things on the heap.
+    ///
+    /// ```
+    /// use doorway::{Server, Settings};
+    ///
+    /// let server = Server::bind("127.0.0.1:0")?.configure(|settings| *settings = Settings::small());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn small() -> Settings {
+        Settings {
+            threads: 2,
+            shards: 1,
+            stack: Some(128 * 1024),
+            max_connections: 64,
+            queue: 64,
+            max_head: 16 * 1024,
+            max_content: Some(1024 * 1024),
+            gathered_content: 4 * 1024,
+            held: 2 * 1024 * 1024,
+            idle_deadline: Duration::from_secs(15),
+            linger: 1024 * 1024,
+            ..Settings::default()
+        }
+    }
+
     /// What of it the doors must know.
     pub(crate) fn policy(&self) -> Policy {
         let head = head::Limits {

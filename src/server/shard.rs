@@ -13,7 +13,7 @@
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -34,10 +34,10 @@ pub(super) struct Shard {
     /// Whether the worker is to look around: something was brought, or somebody calls.
     has_mail: AtomicBool,
     /// The absence of its worker, or 0.
-    away: AtomicU64,
-    absences: AtomicU64,
+    away: AtomicUsize,
+    absences: AtomicUsize,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
-    average: AtomicU64,
+    average: AtomicUsize,
     /// How many connections waited for their clients, and how many jobs for a thread, at the last sweep.
     pub(super) waiting: AtomicUsize,
     pub(super) queued: AtomicUsize,
@@ -86,22 +86,22 @@ impl Shard {
     }
 
     /// The present absence, or 0.
-    pub(super) fn absence(&self) -> u64 {
+    pub(super) fn absence(&self) -> usize {
         self.away.load(Ordering::SeqCst)
     }
 
     /// Turns an absence into another, or into none. Whoever succeeds has the shard.
-    pub(super) fn turn(&self, absence: u64, next: u64) -> bool {
+    pub(super) fn turn(&self, absence: usize, next: usize) -> bool {
         self.away.compare_exchange(absence, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// No number is used twice, so that none can be mistaken for another.
-    pub(super) fn next_absence(&self, blocks: bool) -> u64 {
-        self.absences.fetch_add(2, Ordering::Relaxed) + 2 + u64::from(blocks)
+    /// No number is used twice, so that none can be mistaken for another; or, with 32 bits, not before 2^31 others.
+    pub(super) fn next_absence(&self, blocks: bool) -> usize {
+        self.absences.fetch_add(2, Ordering::Relaxed).wrapping_add(2).max(2) + usize::from(blocks)
     }
 
     /// Brings a connection. Gives the absence of a worker that blocks and would see it late.
-    pub(super) fn deliver(&self, connection: Box<Connection>) -> Option<u64> {
+    pub(super) fn deliver(&self, connection: Box<Connection>) -> Option<usize> {
         self.ring(|inbox| inbox.arrived.push_back(connection));
         Some(self.absence()).filter(|absence| absence % 2 == 1)
     }
@@ -141,14 +141,14 @@ impl Shard {
     pub(super) fn note_call(&self, lasted: Duration) {
         // A thread that was preempted once must not look like a slow application: one call moves the average by a quarter of the
         // threshold at most.
-        let lasted = u64::try_from(lasted.min(4 * SLOW_CALL).as_nanos()).unwrap_or(u64::MAX);
+        let lasted = lasted.min(4 * SLOW_CALL).as_nanos() as usize;
         let average = self.average.load(Ordering::Relaxed);
         // Lost updates between threads do not matter to an average.
         self.average.store(average - average / 16 + lasted / 16, Ordering::Relaxed);
     }
 
     pub(super) fn average_call(&self) -> Duration {
-        Duration::from_nanos(self.average.load(Ordering::Relaxed))
+        Duration::from_nanos(self.average.load(Ordering::Relaxed) as u64)
     }
 
     /// Takes what was brought, `back` with it, and looks at every hot connection once and at the cold ones that are due, until one needs a

@@ -231,7 +231,6 @@ mod tests {
         let closed = Arc::new(AtomicUsize::new(0));
         let body = |blocks: Vec<&'static [u8]>| {
             let count = Arc::clone(&closed);
-            let blocks = blocks.into_iter().map(|block| Ok(Block::Borrowed(block)));
             Body::blocks(blocks).on_close(move || {
                 count.fetch_add(1, Ordering::SeqCst);
             })

@@ -8,7 +8,7 @@
 //! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs), [`Environ::form`](crate::Environ::form) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies), [`multipart`] for forms with files, [`Environ::content`](crate::Environ::content) |
 //! | what it is for, and from whom | [`is_navigation`], [`base64_decode`] |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
-//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`random_token`], [`escape_html`], [`json_string`] |
+//! | the response | [`Response`] and [`simple`], [`SetCookie`], [`random_token`], [`escape_html`], [`json_string`], [`Event`] |
 //! | that of another application, for middleware | [`Response::of`], [`Response::content`] |
 //! | its fields (`wsgiref.headers`) | [`Headers::add_header`](crate::Headers::add_header), [`Headers::set_default`](crate::Headers::set_default) |
 //! | who asks another server, or is asked under conditions | [`response_head`], [`date`] |
@@ -23,6 +23,7 @@ mod base64;
 mod collected;
 mod content;
 mod cookie;
+mod event;
 mod form;
 mod headers;
 mod html;
@@ -35,6 +36,7 @@ mod url;
 
 pub use base64::base64_decode;
 pub use cookie::{CookieError, SameSite, SetCookie};
+pub use event::Event;
 pub use form::{form_bytes, form_pairs};
 pub use html::escape_html;
 pub use json::json_string;

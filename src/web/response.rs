@@ -46,7 +46,7 @@ impl Response {
     /// ```
     /// use doorway::{Body, Response};
     ///
-    /// let blocks = Body::blocks((1..=3).map(|n| Ok(format!("{n}\n").into_bytes().into())));
+    /// let blocks = Body::blocks((1..=3).map(|n| format!("{n}\n")));
     /// let response = Response::new("200 OK", blocks).with_header("Content-Type", "text/plain");
     /// assert_eq!((response.headers.len(), response.body.known_len()), (1, None));
     /// ```
@@ -67,6 +67,14 @@ impl Response {
     /// 200 with JSON that is written already.
     pub fn json(json: impl Into<Body>) -> Response {
         Response::new("200 OK", json).with_header("Content-Type", "application/json")
+    }
+
+    /// 200 with events ([`Event`](crate::Event)), which no cache keeps and nginx does not gather.
+    pub fn events(events: impl Into<Body>) -> Response {
+        Response::new("200 OK", events)
+            .with_header("Content-Type", "text/event-stream")
+            .with_header("Cache-Control", "no-store")
+            .with_header("X-Accel-Buffering", "no")
     }
 
     /// 303: the client gets `location` next, by GET. [`with_status`](Response::with_status) makes another redirect of it.

@@ -92,13 +92,13 @@ pub fn path(environ: &Environ, start_response: &mut StartResponse) -> Body {
 /// Two blocks whose length nobody knows.
 pub fn no_length(_environ: &Environ, start_response: &mut StartResponse) -> Body {
     start_response.start("200 OK", &[("Content-Type", "text/plain")]);
-    Body::blocks(["one ", "two"].map(|block| Ok(block.as_bytes().into())))
+    Body::blocks(["one ", "two"])
 }
 
 /// Promises ten bytes and yields five.
 pub fn short_length(_environ: &Environ, start_response: &mut StartResponse) -> Body {
     start_response.start("200 OK", &[("Content-Length", "10")]);
-    Body::blocks([Ok(b"hello"[..].into())])
+    Body::blocks(["hello"])
 }
 
 /// Promises ten bytes and returns five, all there.
@@ -114,7 +114,7 @@ pub fn long_length(asked: Arc<AtomicUsize>) -> impl Application {
         let asked = Arc::clone(&asked);
         Body::blocks(std::iter::repeat_with(move || {
             asked.fetch_add(1, Ordering::SeqCst);
-            Ok(b"abc"[..].into())
+            "abc"
         }))
     }
 }
@@ -132,7 +132,7 @@ pub fn panics(_environ: &Environ, _start_response: &mut StartResponse) -> Body {
 /// Panics after it has started its response, and before the first block.
 pub fn panics_before_the_first_block(_environ: &Environ, start_response: &mut StartResponse) -> Body {
     start_response.start("200 OK", &[("X-Gone", "yes")]);
-    Body::blocks(std::iter::from_fn(|| panic!("on purpose")))
+    Body::blocks(std::iter::from_fn(|| -> Option<Body> { panic!("on purpose") }))
 }
 
 /// Yields one block and panics, with no length or a length given.
@@ -146,7 +146,7 @@ pub fn panics_mid_body(length: Option<&'static str>) -> impl Application {
         Body::blocks(std::iter::from_fn(move || {
             assert!(first, "on purpose");
             first = false;
-            Some(Ok(b"hello"[..].into()))
+            Some("hello")
         }))
     }
 }
@@ -154,7 +154,7 @@ pub fn panics_mid_body(length: Option<&'static str>) -> impl Application {
 /// Yields one block and then an error.
 pub fn fails_mid_body(_environ: &Environ, start_response: &mut StartResponse) -> Body {
     start_response.start("200 OK", &[]);
-    Body::blocks([Ok(b"hello"[..].into()), Err(io::Error::other("the source broke"))])
+    Body::blocks([Ok("hello"), Err(io::Error::other("the source broke"))])
 }
 
 pub fn returns_an_error(_environ: &Environ, _start_response: &mut StartResponse) -> Result<Body, Failed> {

@@ -124,7 +124,6 @@ fn answer(does: u8, environ: &Environ, start_response: &mut StartResponse, seen:
         read?;
     }
     let plain = [("Content-Type", "text/plain")];
-    let block = |text: &'static str| Ok(text.as_bytes().into());
     Ok(match does / 3 % 16 {
         0..=2 => {
             start_response.start("200 OK", &plain);
@@ -132,7 +131,7 @@ fn answer(does: u8, environ: &Environ, start_response: &mut StartResponse, seen:
         }
         3 => {
             start_response.start("200 OK", &plain);
-            Body::blocks([block("one "), block(""), block("two")])
+            Body::blocks(["one ", "", "two"])
         }
         4 => {
             let mut writer = start_response.start("201 Created", &plain);
@@ -143,15 +142,15 @@ fn answer(does: u8, environ: &Environ, start_response: &mut StartResponse, seen:
         5 => return Err(io::Error::other("it fails")),
         6 => {
             start_response.start("200 OK", &plain);
-            Body::blocks([block("one"), Err(io::Error::other("half-way"))])
+            Body::blocks([Ok("one"), Err(io::Error::other("half-way"))])
         }
         7 => {
             start_response.start("200 OK", &[("Content-Length", "7")]);
-            Body::blocks([block("short")])
+            Body::blocks(["short"])
         }
         8 => {
             start_response.start("200 OK", &[("Content-Length", "3")]);
-            Body::blocks([block("too "), block("long")])
+            Body::blocks(["too ", "long"])
         }
         9 => {
             start_response.start("204 No Content", &[("X", "y")]);
@@ -165,11 +164,7 @@ fn answer(does: u8, environ: &Environ, start_response: &mut StartResponse, seen:
         11 => std::panic::resume_unwind(Box::new("the application panics")),
         12 => {
             start_response.start("200 OK", &plain);
-            Body::blocks(["one", "panic"].map(|text| match text {
-                "one" => Ok(text.as_bytes().into()),
-                _ => Ok(b"two"[..].into()),
-            }))
-            .map_blocks(|block| match &*block {
+            Body::blocks(["one", "two"]).map_blocks(|block| match &*block {
                 b"two" => std::panic::resume_unwind(Box::new("a body panics")),
                 _ => Ok(block),
             })

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use doorway::middleware::{Culprit, Level, Place};
-use doorway::{Block, Body, Environ, StartResponse};
+use doorway::{Body, Environ, StartResponse};
 
 use super::Expected;
 
@@ -99,7 +99,7 @@ fn text_and(start_response: &mut StartResponse, fields: &[(&str, &str)]) -> Body
 }
 
 fn made(blocks: &'static [&'static str]) -> Body {
-    Body::blocks(blocks.iter().map(|block| Ok(Block::Borrowed(block.as_bytes()))))
+    Body::blocks(blocks.iter().copied())
 }
 
 pub fn code_of_two_digits(_: &Environ, start_response: &mut StartResponse) -> Body {

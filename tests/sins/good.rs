@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use doorway::{Block, Body, Environ, StartResponse};
+use doorway::{Body, Environ, StartResponse};
 
 /// Applications that do all the things that middleware may stumble over, and none of them wrongly.
 pub const ALL: [fn(&Environ, &mut StartResponse) -> Body; 7] = [
@@ -14,7 +14,7 @@ pub const ALL: [fn(&Environ, &mut StartResponse) -> Body; 7] = [
     },
     |_, start_response| {
         start_response.start("404 Not Found", &[("Content-Type", "text/plain")]);
-        Body::blocks(["", "not ", "", "here"].map(|block| Ok(Block::Borrowed(block.as_bytes()))))
+        Body::blocks(["", "not ", "", "here"])
     },
     |_, start_response| {
         let mut writer = start_response.start("200 OK", &[("Content-Type", "text/plain"), ("Content-Length", "8")]);
@@ -32,6 +32,6 @@ pub const ALL: [fn(&Environ, &mut StartResponse) -> Body; 7] = [
     },
     |_, start_response| {
         start_response.start("200 OK", &[("Content-Type", "text/plain")]);
-        Body::blocks([Ok("a".as_bytes().into()), Err(io::Error::other("torn"))])
+        Body::blocks([Ok("a"), Err(io::Error::other("torn"))])
     },
 ];

@@ -3,7 +3,7 @@
 use std::io;
 
 use doorway::middleware::{Culprit, Level, Place};
-use doorway::{Application, Block, Body, Environ, Headers, StartResponse, Status, Transmit};
+use doorway::{Application, Body, Environ, Headers, StartResponse, Status, Transmit};
 
 use super::Expected;
 
@@ -55,7 +55,7 @@ sins! {
 /// The application inside: three blocks and their length, all as it should be.
 pub fn three_blocks(_: &Environ, start_response: &mut StartResponse) -> Body {
     start_response.start("200 OK", &[("Content-Type", "text/plain"), ("Content-Length", "6")]);
-    Body::blocks(["12", "34", "56"].map(|block| Ok(Block::Borrowed(block.as_bytes()))))
+    Body::blocks(["12", "34", "56"])
 }
 
 /// Middleware that only changes the environ.
@@ -132,7 +132,7 @@ pub fn joins_two_blocks(inner: Inner) -> impl Application {
         let mut blocks = body.into_blocks();
         Body::blocks(std::iter::from_fn(move || {
             let (first, second) = (blocks.next()?, blocks.next());
-            Some(first.and_then(|first| Ok([&first[..], &second.transpose()?.unwrap_or_default()].concat().into())))
+            Some(first.and_then(|first| Ok([&first[..], &second.transpose()?.unwrap_or_default()].concat())))
         }))
     })
 }

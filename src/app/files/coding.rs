@@ -15,9 +15,11 @@ const CODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 fn preferred(accept_encoding: &[u8]) -> Vec<(&'static str, &'static str)> {
     let plain = weight(accept_encoding, &["identity"]).unwrap_or_default();
     let weights = CODINGS.map(|coding| (weight(accept_encoding, &[coding.0, "*"]).unwrap_or_default(), coding));
-    let mut taken: Vec<_> = weights.into_iter().filter(|(weight, _)| *weight > 0 && *weight >= plain).collect();
-    // Stable: of equals the first stays the first.
-    taken.sort_by(|(one, _), (other, _)| other.cmp(one));
+    let mut taken: Vec<(u16, (&str, &str))> = Vec::new();
+    for (weight, coding) in weights.into_iter().filter(|(weight, _)| *weight > 0 && *weight >= plain) {
+        // Of equals the first stays the first.
+        taken.insert(taken.partition_point(|(other, _)| *other >= weight), (weight, coding));
+    }
     taken.into_iter().map(|(_, coding)| coding).collect()
 }
 

@@ -215,7 +215,7 @@ mod tests {
             (&["--wsgi", "app:app", "--demo"], "two things at /: --demo and --wsgi /"),
             (&["--wsgi", "app:app", "--upload"], "there is no folder at /"),
             (&["--workers", "0"], "workers are a number from 1 to 256"),
-            (&["--worker-timeout", "0"], "from 0.1 to 86400"),
+            (&["--worker-timeout", "0"], "from 1 to 86400"),
             (&["--max-requests", "0"], "from 1 on"),
             (&["--cgi", "/=x", "--pass", "/=scgi:localhost:1"], "two things at /: --cgi / and --pass /"),
             (&["--header", "nothing"], "a field is 'Name: value'"),

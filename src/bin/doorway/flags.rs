@@ -187,8 +187,7 @@ pub const FLAGS: &[Flag] = &[
         Text("SEC"),
         "how long a call may last (default 30)",
         Take(|options, text| {
-            let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-            options.worker_timeout = Duration::from_secs_f64(seconds.ok_or("a timeout is seconds, from 0.1 to 86400")?);
+            options.worker_timeout = Duration::from_secs(up_to(text, 86_400, "seconds")? as u64);
             Ok(())
         }),
     ),

@@ -277,9 +277,7 @@ mod tests {
 
     #[test]
     fn a_page_gets_the_script_at_its_end_and_an_exact_length() {
-        for body in
-            [|| Body::from("<p>hi"), || Body::blocks([Ok(b"<p>".as_slice().into()), Ok(b"hi".as_slice().into())])]
-        {
+        for body in [|| Body::from("<p>hi"), || Body::blocks(["<p>", "hi"])] {
             let response = opened().call(&site("200 OK", HTML, body));
             assert!(
                 response.text().starts_with("<p>hi<script src=\"/.doorway/reload.js\" data-stamp=\""),

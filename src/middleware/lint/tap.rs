@@ -4,8 +4,8 @@
 //! server or middleware outside, goes on exactly where the application stopped (P-IN-11).
 
 use std::io::{self, BufRead, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::gateway::Environ;
 
@@ -15,13 +15,13 @@ const LOOK: usize = 8 * 1024;
 /// How far the content was read, shared with the watch.
 #[derive(Default)]
 pub(super) struct Count {
-    read: AtomicU64,
+    read: Mutex<u64>,
     failed: AtomicBool,
 }
 
 impl Count {
     pub(super) fn read(&self) -> u64 {
-        self.read.load(Ordering::Relaxed)
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a read failed, after which nobody is blamed for what is left.
@@ -31,9 +31,7 @@ impl Count {
 
     fn note(&self, read: Result<usize, &io::Error>) {
         match read {
-            Ok(read) => {
-                self.read.fetch_add(read as u64, Ordering::Relaxed);
-            }
+            Ok(read) => *self.read.lock().unwrap_or_else(PoisonError::into_inner) += read as u64,
             Err(_) => self.failed.store(true, Ordering::Relaxed),
         }
     }

@@ -75,17 +75,19 @@ impl Order {
     }
 
     fn sort(self, entries: &mut [Entry]) {
-        entries.sort_by_cached_key(|entry| (String::from_utf8_lossy(&entry.name).to_lowercase(), entry.name.clone()));
-        // Stable: what is the same by size or date stays in the order of names.
-        match self.key {
-            Key::Name => {}
-            Key::Size => entries.sort_by_key(|entry| entry.size),
-            Key::Date => entries.sort_by_key(|entry| entry.modified),
-        }
+        entries.sort_by_cached_key(|entry| {
+            let rank = match self.key {
+                Key::Name => None,
+                Key::Size => Some(entry.size),
+                Key::Date => entry.modified,
+            };
+            // Directories come first, and so last where all is turned round.
+            let group = entry.is_directory == self.is_descending;
+            (group, rank, String::from_utf8_lossy(&entry.name).to_lowercase(), entry.name.clone())
+        });
         if self.is_descending {
             entries.reverse();
         }
-        entries.sort_by_key(|entry| !entry.is_directory);
     }
 }
 

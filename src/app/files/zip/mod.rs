@@ -144,7 +144,7 @@ impl Archive {
             inner.push(Found { path: entry.path(), name, metadata });
         }
         // Taken from the end.
-        inner.sort_by(|one, other| other.name.cmp(&one.name));
+        inner.sort_unstable_by(|one, other| other.name.cmp(&one.name));
         let (directories, files): (Vec<_>, Vec<_>) = inner.into_iter().partition(|found| found.metadata.is_dir());
         self.directories.extend(directories);
         self.files.extend(files);

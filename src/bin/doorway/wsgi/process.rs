@@ -73,13 +73,13 @@ pub struct Starting {
 
 impl Process {
     /// Starts a process; the application is not there yet.
-    pub fn start(plan: &Plan, number: u64) -> io::Result<Starting> {
+    pub fn start(plan: &Plan, number: usize) -> io::Result<Starting> {
         let socket = plan.folder.join(format!("{number}.sock"));
         let listener = UnixListener::bind(&socket)?;
         let (control, theirs) = UnixStream::pair()?;
         let mut command = Command::new(&plan.python);
         command.arg("-c").arg(BEGIN).arg(&plan.application);
-        command.args([plan.threads.to_string(), plan.workers.to_string(), plan.timeout.as_secs_f64().to_string()]);
+        command.args([plan.threads.to_string(), plan.workers.to_string(), plan.timeout.as_secs().to_string()]);
         command.stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(theirs)).stderr(Stdio::piped());
         // Ctrl-C is for the command, which ends its workers when they have done what they do.
         command.process_group(0);

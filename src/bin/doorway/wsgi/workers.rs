@@ -8,7 +8,7 @@ use std::fs::DirBuilder;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ struct Shared {
     changed: Condvar,
     /// For requests that wait for a thread of a worker. Of its own: one that is told of a free thread must be one that wants it.
     freed: Condvar,
-    numbers: AtomicU64,
+    numbers: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -95,7 +95,7 @@ impl Workers {
             state: Mutex::default(),
             changed: Condvar::new(),
             freed: Condvar::new(),
-            numbers: AtomicU64::new(0),
+            numbers: AtomicUsize::new(0),
         });
         let workers = Workers(shared);
         match workers.0.start_one() {
@@ -417,7 +417,7 @@ impl Seat {
     fn kill(&self, line: &str) {
         // From here on nobody else is sent to it.
         self.mark_dead();
-        let seconds = self.shared.plan.timeout.as_secs_f32();
+        let seconds = self.shared.plan.timeout.as_secs();
         console::say(&format!("doorway: worker {} is silent for {seconds} s in {line}, and killed\n", self.process.id));
         self.process.show_and_kill();
     }
