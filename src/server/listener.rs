@@ -196,20 +196,10 @@ impl Listener {
         }
     }
 
-    /// Has an accept return that blocks in another thread. A TCP socket is woken by a connection: shutting it down would throw away what the
-    /// system has accepted, so that is for when nothing else helps (`at_last`). Nothing of a socket that others have too is changed.
-    pub(super) fn wake(&self, at_last: bool) {
+    /// Has an accept return that blocks in another thread, by a connection; gives the address of that. A Unix socket of one's own is closed for
+    /// that, which leaves what the system has accepted.
+    pub(super) fn wake(&self) -> Option<SocketAddr> {
         const TIME: Duration = Duration::from_millis(100);
-        #[cfg(unix)]
-        if self.is_own && (at_last || matches!(self.socket, Kind::Unix(_))) {
-            let socket = match &self.socket {
-                Kind::Tcp(socket) => socket.as_fd(),
-                Kind::Unix(socket) => socket.as_fd(),
-            };
-            // The call is the same for every kind of socket.
-            let _ = socket.try_clone_to_owned().map(|socket| UnixStream::from(socket).shutdown(Shutdown::Both));
-            return;
-        }
         match &self.address {
             Address::Tcp(address) => {
                 let ip = match address.ip() {
@@ -217,10 +207,30 @@ impl Listener {
                     IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                     IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
                 };
-                let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME);
+                TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME).ok()?.local_addr().ok()
             }
             #[cfg(unix)]
-            Address::Unix(path) => drop(path.as_ref().map(UnixStream::connect)),
+            Address::Unix(path) => {
+                match path {
+                    Some(path) if !self.is_own => drop(UnixStream::connect(path)),
+                    _ => self.close(),
+                }
+                None
+            }
+        }
+    }
+
+    /// Lets nobody connect any more; what the system of a TCP socket has accepted is thrown away. Nothing of a socket that others have too is
+    /// changed.
+    pub(super) fn close(&self) {
+        #[cfg(unix)]
+        if self.is_own {
+            let socket = match &self.socket {
+                Kind::Tcp(socket) => socket.as_fd(),
+                Kind::Unix(socket) => socket.as_fd(),
+            };
+            // The call is the same for every kind of socket.
+            let _ = socket.try_clone_to_owned().map(|socket| UnixStream::from(socket).shutdown(Shutdown::Both));
         }
     }
 }
