@@ -1,15 +1,17 @@
 //! What the server says about its work: one line for each request (access), one for each thing that went wrong (error).
 //!
-//! The library writes nowhere else. What is said are values ([`Access`], [`Report`]); [`Lines`] writes them as text, and whoever wants
-//! another form implements [`Log`].
+//! The library writes nowhere else. What is said are values ([`Access`], [`Report`]); [`Lines`] writes them as text, by a [`Queue`] that
+//! keeps nobody waiting, and whoever wants another form implements [`Log`].
 
 mod lines;
+mod queue;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use lines::Lines;
+pub use queue::Queue;
 
 use crate::cause::Cause;
 use crate::gateway::{Environ, ErrorStream};

@@ -35,7 +35,6 @@ mod wsgi;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use doorway::{Address, Application, Server, Stopper, VERSION};
@@ -86,6 +85,7 @@ fn serve(options: &Options) -> io::Result<()> {
     let mut workers = Vec::new();
     let served = serve_with(options, &mut workers);
     workers.iter().for_each(|workers| workers.stop(END_OF_WORKERS));
+    console::queue().finish(LAST);
     served
 }
 
@@ -105,7 +105,7 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
     };
-    let server = server.log(console(options)).configure(|settings| {
+    let server = server.log(log_of(options)).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
         let for_python = if options.has_python() { 2 * options.workers * options.worker_threads + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
@@ -145,7 +145,7 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
     Ok(())
 }
 
-fn console(options: &Options) -> Console<io::Stderr> {
+fn log_of(options: &Options) -> Console {
     let is_terminal = io::stderr().is_terminal();
     let requests = match options.log {
         _ if options.quiet => Requests::Off,
@@ -156,7 +156,7 @@ fn console(options: &Options) -> Console<io::Stderr> {
         // Written by middleware that knows these formats.
         Format::Combined | Format::Json | Format::Off => Requests::Off,
     };
-    Console { requests, colour: has_colour(options), place: Mutex::new(io::stderr()) }
+    Console { requests, colour: has_colour(options), queue: console::queue() }
 }
 
 fn has_colour(options: &Options) -> bool {
@@ -199,7 +199,7 @@ fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16
     if let Some((url, code)) = shown.and_then(|url| Some((url, qr::Code::of(url.as_bytes())?))) {
         text.push_str(&format!("{}doorway: {url}\n", code.show(has_colour(options))));
     }
-    let _ = io::stderr().write_all(text.as_bytes());
+    console::say(&text);
 }
 
 /// Ends the server at the first signal, and the process at the second, or when the time for ending is over. SIGHUP is for workers.
@@ -220,14 +220,10 @@ fn stop_by_signal(
         }
         stopper.stop_within(grace);
         if !quiet {
-            let _ = io::stderr().write_all(b"doorway: stopping; once more stops at once\n");
+            console::say("doorway: stopping; once more stops at once\n");
         }
         let last = signals.wait(Some(last_of(&workers, grace)));
-        workers.iter().for_each(Workers::clean);
-        match last {
-            Some(number) => std::process::exit(128 + i32::from(number)),
-            None => std::process::exit(0),
-        }
+        end(&workers, last.map_or(0, |number| 128 + i32::from(number)))
     })?;
     Ok(())
 }
@@ -245,10 +241,16 @@ fn stop_at_eof(stopper: Stopper, workers: Vec<Workers>, grace: Duration) -> io::
         stopper.stop_within(grace);
         // Whoever ends in time ends the process from `main`; this is for calls that do not.
         std::thread::sleep(last_of(&workers, grace));
-        workers.iter().for_each(Workers::clean);
-        std::process::exit(0)
+        end(&workers, 0)
     })?;
     Ok(())
+}
+
+/// Ends the process, whatever still runs.
+fn end(workers: &[Workers], code: i32) -> ! {
+    workers.iter().for_each(Workers::clean);
+    console::queue().finish(LAST);
+    std::process::exit(code)
 }
 
 /// Opens the URL in the browser of the desktop; says so where there is none.
@@ -260,7 +262,7 @@ fn open_browser(url: &str) {
         command.spawn().is_ok()
     });
     if !opened {
-        let _ = writeln!(io::stderr(), "doorway: found no program that opens a browser; open {url} yourself");
+        console::say(&format!("doorway: found no program that opens a browser; open {url} yourself\n"));
     }
 }
 
