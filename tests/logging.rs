@@ -83,3 +83,45 @@ fn what_was_said_before_the_end_is_in_the_log() {
     (0..100).for_each(|number| assert!(text.contains(&format!("\"GET /{number} HTTP/1.1\" 200 ")), "{number}: {text}"));
     assert!(text.contains("doorway: stopping"));
 }
+
+#[test]
+fn signals_that_programs_send_to_servers_end_nothing() {
+    for signal in ["-HUP", "-USR1"] {
+        let mut serving = Serving::start(&["--demo", "--port=0"]);
+        let mut log = std::io::BufReader::new(serving.child.stderr.take().unwrap());
+        send(signal, &serving);
+        let mut line = String::new();
+        while !line.contains(&format!("SIG{}", &signal[1..])) {
+            line.clear();
+            assert!(std::io::BufRead::read_line(&mut log, &mut line).unwrap() > 0);
+        }
+        assert!(serving.get("/").starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
+fn the_file_of_the_log_survives_its_rotation_by_rename() {
+    let folder = serving::Folder::new(&[("log", "here before\n")]);
+    let (file, old) = (folder.path().join("log"), folder.path().join("log.1"));
+    let mut serving = Serving::start(&["--demo", "--port=0", "--log-file", file.to_str().unwrap()]);
+    let wait_for = |path: &std::path::Path, text: &str| {
+        let until = Instant::now() + PATIENCE;
+        while !std::fs::read_to_string(path).is_ok_and(|log| log.contains(text)) {
+            assert!(Instant::now() < until, "no {text} in {}", path.display());
+            std::thread::yield_now();
+        }
+    };
+    serving.get("/first");
+    wait_for(&file, "\"GET /first HTTP/1.1\" 200 ");
+    std::fs::rename(&file, &old).unwrap();
+    serving.get("/second");
+    wait_for(&old, "\"GET /second HTTP/1.1\" 200 ");
+    send("-USR1", &serving);
+    wait_for(&file, "SIGUSR1");
+    serving.get("/third");
+    send("-TERM", &serving);
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    let (old, new) = (std::fs::read_to_string(&old).unwrap(), std::fs::read_to_string(&file).unwrap());
+    assert!(old.starts_with("here before\n") && !old.contains("/third"), "{old}");
+    assert!(new.contains("\"GET /third HTTP/1.1\" 200 ") && new.contains("doorway: stopping"), "{new}");
+}

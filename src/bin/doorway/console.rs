@@ -9,11 +9,13 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use doorway::Environ;
 use doorway::log::{Access, Log, Queue, Report};
+
+use crate::log_file::LogFile;
 
 /// The log of the command.
 pub struct Console {
@@ -89,9 +91,15 @@ impl Log for Console {
 
 /// Where everything goes that the command says while it serves: a log that is stuck must not keep anything, an end least of all.
 pub fn queue() -> Queue {
-    static QUEUE: LazyLock<Queue> = LazyLock::new(|| Queue::new(std::io::stderr()));
-    QUEUE.clone()
+    QUEUE.get_or_init(|| Queue::new(std::io::stderr())).clone()
 }
+
+/// Has it go to a file, unless something was said already.
+pub fn log_to(file: LogFile) {
+    QUEUE.get_or_init(|| Queue::new(file));
+}
+
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Says something beside the log: whole lines, in one piece.
 pub fn say(text: &str) {

@@ -360,6 +360,15 @@ pub const FLAGS: &[Flag] = &[
             Ok(())
         }),
     ),
+    flag(
+        "log-file",
+        File("FILE"),
+        "append the log to FILE; SIGUSR1 opens it anew",
+        Take(|options, text| {
+            options.log_file = Some(PathBuf::from(text));
+            Ok(())
+        }),
+    ),
     often(with_short(flag("quiet", Value::None, "say nothing but errors", Set(|options| options.quiet = true)), 'q')),
     flag(
         "color",

@@ -11,19 +11,22 @@
 //! | 2 | the arguments are wrong |
 //! | 130, 143 | a second SIGINT or SIGTERM |
 //!
-//! `arguments` (by the table in `flags`, with `values`; `help` and `completions` are made from it) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
+//! `arguments` (by the table in `flags`, with `values`; `help` and `completions` are made from it) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log, and `control` what signals do.
 
 mod arguments;
 mod behind;
 mod completions;
 mod console;
+mod control;
 mod doors;
 mod fields;
 mod flags;
 mod help;
 mod hosts;
 mod listen;
+mod log_file;
 mod options;
+mod os;
 mod qr;
 mod reload;
 mod room;
@@ -33,18 +36,20 @@ mod users;
 mod values;
 mod wsgi;
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use doorway::{Address, Application, Server, Stopper, VERSION};
+use doorway::{Address, Application, Server, VERSION};
 
 use arguments::Parsed;
 use console::{Console, Requests};
+use control::Running;
 use flags::Asked;
 use hosts::Hosts;
+use log_file::LogFile;
 use options::{Colour, Format, Options};
-use signals::{HANGUP, Signals};
+use signals::Signals;
 use wsgi::Workers;
 
 /// Bytes of a field line that is passed on, as it is taken of an upstream.
@@ -52,12 +57,6 @@ const PASSED_FIELD_LINE: usize = 16_384;
 
 /// How long what runs may take to end; a call to Python has the time that one may last.
 const GRACE: Duration = Duration::from_secs(3);
-
-/// How long the process may last from then on: an application that does not return would keep it for as long as it likes.
-const LAST: Duration = Duration::from_millis(500);
-
-/// How long Python may take to end when it has nothing to do.
-const END_OF_WORKERS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     // Before the arguments are looked at: those of a CGI program are a part of the query.
@@ -84,12 +83,14 @@ fn main() -> ExitCode {
 fn serve(options: &Options) -> io::Result<()> {
     let mut workers = Vec::new();
     let served = serve_with(options, &mut workers);
-    workers.iter().for_each(|workers| workers.stop(END_OF_WORKERS));
-    console::queue().finish(LAST);
+    control::finish(&workers);
     served
 }
 
 fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
+    if let Some(path) = &options.log_file {
+        console::log_to(LogFile::open(path)?);
+    }
     let (site, served) = site::build(options, workers)?;
     let (http, taken) = if options.speaks_http() {
         let (server, taken) = listen::open(options)?;
@@ -123,7 +124,7 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
         }
     });
     // Before the URL is printed: who has read it may stop the server.
-    let signals = Signals::catch(options.has_python())?;
+    let signals = Signals::catch()?;
     if options.reload {
         workers.iter().cloned().try_for_each(wsgi::watch)?;
     }
@@ -137,16 +138,24 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
         open_browser(url);
     }
     let grace = if options.has_python() { options.worker_timeout.max(GRACE) } else { GRACE };
-    stop_by_signal(signals, handle.stopper(), workers.clone(), grace, options.quiet)?;
+    let running = Running {
+        stopper: handle.stopper(),
+        workers: workers.clone(),
+        grace,
+        has_log_file: options.log_file.is_some(),
+        has_terminal: io::stdin().is_terminal(),
+        quiet: options.quiet,
+    };
     if options.until_eof {
-        stop_at_eof(handle.stopper(), workers.clone(), grace)?;
+        running.clone().end_with_stdin()?;
     }
+    running.obey(signals)?;
     handle.join();
     Ok(())
 }
 
 fn log_of(options: &Options) -> Console {
-    let is_terminal = io::stderr().is_terminal();
+    let is_terminal = is_terminal(options);
     let requests = match options.log {
         _ if options.quiet => Requests::Off,
         Format::Short => Requests::Short,
@@ -164,8 +173,13 @@ fn has_colour(options: &Options) -> bool {
         Colour::Always => true,
         Colour::Never => false,
         // https://no-color.org: set and not empty.
-        Colour::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        Colour::Auto => is_terminal(options) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     }
+}
+
+/// Whether somebody reads the log as it is written.
+fn is_terminal(options: &Options) -> bool {
+    options.log_file.is_none() && io::stderr().is_terminal()
 }
 
 fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
@@ -195,62 +209,11 @@ fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16
     }
     // For a telephone beside the screen: the first address that it can reach.
     let lan = urls.iter().find(|url| !listen::leads_to_loopback(url));
-    let shown = if options.qr { lan.or(urls.first()) } else { lan.filter(|_| io::stderr().is_terminal()) };
+    let shown = if options.qr { lan.or(urls.first()) } else { lan.filter(|_| is_terminal(options)) };
     if let Some((url, code)) = shown.and_then(|url| Some((url, qr::Code::of(url.as_bytes())?))) {
         text.push_str(&format!("{}doorway: {url}\n", code.show(has_colour(options))));
     }
     console::say(&text);
-}
-
-/// Ends the server at the first signal, and the process at the second, or when the time for ending is over. SIGHUP is for workers.
-fn stop_by_signal(
-    mut signals: Signals,
-    stopper: Stopper,
-    workers: Vec<Workers>,
-    grace: Duration,
-    quiet: bool,
-) -> io::Result<()> {
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        loop {
-            match signals.wait(None) {
-                Some(HANGUP) => workers.iter().for_each(Workers::reload),
-                Some(_) => break,
-                None => return,
-            }
-        }
-        stopper.stop_within(grace);
-        if !quiet {
-            console::say("doorway: stopping; once more stops at once\n");
-        }
-        let last = signals.wait(Some(last_of(&workers, grace)));
-        end(&workers, last.map_or(0, |number| 128 + i32::from(number)))
-    })?;
-    Ok(())
-}
-
-/// How long the process may last.
-fn last_of(workers: &[Workers], grace: Duration) -> Duration {
-    let end = if workers.is_empty() { Duration::ZERO } else { END_OF_WORKERS };
-    grace.saturating_add(end).saturating_add(LAST)
-}
-
-fn stop_at_eof(stopper: Stopper, workers: Vec<Workers>, grace: Duration) -> io::Result<()> {
-    std::thread::Builder::new().name("until-eof".into()).spawn(move || {
-        let mut room = [0; 512];
-        while io::stdin().read(&mut room).is_ok_and(|length| length > 0) {}
-        stopper.stop_within(grace);
-        // Whoever ends in time ends the process from `main`; this is for calls that do not.
-        std::thread::sleep(last_of(&workers, grace));
-        end(&workers, 0)
-    })?;
-    Ok(())
-}
-
-/// Ends the process, whatever still runs.
-fn end(workers: &[Workers], code: i32) -> ! {
-    workers.iter().for_each(Workers::clean);
-    console::queue().finish(LAST);
-    std::process::exit(code)
 }
 
 /// Opens the URL in the browser of the desktop; says so where there is none.

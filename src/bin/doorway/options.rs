@@ -56,6 +56,8 @@ pub struct Options {
     pub open: bool,
     pub qr: bool,
     pub log: Format,
+    /// Where it goes; standard error where none is named.
+    pub log_file: Option<PathBuf>,
     pub quiet: bool,
     pub colour: Colour,
     pub threads: Option<usize>,
@@ -125,6 +127,7 @@ impl Default for Options {
             open: false,
             qr: false,
             log: Format::Auto,
+            log_file: None,
             quiet: false,
             colour: Colour::Auto,
             threads: None,

@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and, where it is asked for, SIGHUP, as a stream that one can wait for. The only `unsafe` of the project.
+//! SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 as a stream that one can wait for. The only `unsafe` of the project.
 //!
 //! std has no signals. The handler writes one byte, the number of the signal, into one end of a pair of Unix sockets; a thread reads
 //! the other end and sleeps in the kernel until then. Nothing polls, and nothing else happens in the handler, because hardly
@@ -16,8 +16,9 @@ mod system {
     use std::sync::atomic::{AtomicI32, Ordering};
     use std::time::Duration;
 
+    use super::{HANGUP, USER_1, USER_2};
+
     // The numbers are the same on every Unix.
-    const SIGHUP: c_int = 1;
     const SIGINT: c_int = 2;
     const SIGTERM: c_int = 15;
     /// What `signal` returns on failure: `(void (*)(int)) -1`.
@@ -49,11 +50,11 @@ mod system {
     pub struct Signals(UnixStream);
 
     impl Signals {
-        pub fn catch(with_hangup: bool) -> io::Result<Signals> {
+        pub fn catch() -> io::Result<Signals> {
             let (reader, writer) = UnixStream::pair()?;
             writer.set_nonblocking(true)?;
             DESCRIPTOR.store(writer.into_raw_fd(), Ordering::Relaxed);
-            for number in [SIGINT, SIGTERM].into_iter().chain(with_hangup.then_some(SIGHUP)) {
+            for number in [SIGINT, SIGTERM, i32::from(HANGUP), i32::from(USER_1), i32::from(USER_2)] {
                 // SAFETY: the number is one that may be caught; the handler is a function with the C ABI and the signature that
                 // `signal` asks for, lives for ever, and does only what a handler may do. The C libraries of Linux, the BSDs and macOS
                 // keep it installed after a signal and restart interrupted calls, which std expects in neither way.
@@ -85,9 +86,9 @@ mod system {
 
         #[test]
         fn a_signal_is_a_byte_to_wait_for_and_ends_nothing_by_itself() {
-            let mut signals = Signals::catch(true).unwrap();
+            let mut signals = Signals::catch().unwrap();
             assert_eq!(signals.wait(Some(Duration::from_millis(1))), None);
-            for number in [SIGTERM, SIGINT, SIGINT, SIGHUP] {
+            for number in [SIGTERM, SIGINT, SIGINT, i32::from(HANGUP), i32::from(USER_1), i32::from(USER_2)] {
                 // SAFETY: raise(3) sends a signal that has a handler to the calling thread.
                 assert_eq!(unsafe { raise(number) }, 0);
                 assert_eq!(signals.wait(None), Some(number as u8));
@@ -99,8 +100,10 @@ mod system {
 #[cfg(unix)]
 pub use system::Signals;
 
-/// The number of SIGHUP.
+/// The number of SIGHUP, and those of SIGUSR1 and SIGUSR2, which differ.
 pub const HANGUP: u8 = 1;
+pub const USER_1: u8 = crate::os::USER_SIGNALS.0;
+pub const USER_2: u8 = crate::os::USER_SIGNALS.1;
 
 /// Where there are no such signals, Ctrl-C ends the process at once.
 #[cfg(not(unix))]
@@ -108,7 +111,7 @@ pub struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    pub fn catch(_with_hangup: bool) -> std::io::Result<Signals> {
+    pub fn catch() -> std::io::Result<Signals> {
         Ok(Signals)
     }
 
