@@ -116,3 +116,14 @@ fn an_old_process_leaves_a_shared_socket_at_once_however_quick_another_is_to_acc
         old = new;
     }
 }
+
+#[test]
+fn threads_that_cannot_be_started_are_named_and_numbered() {
+    let binary = env!("CARGO_BIN_EXE_doorway");
+    // Each thread has 2 MiB of address space for its stack.
+    let script = format!("ulimit -v 400000 && exec {binary} --demo --port=0 --threads=1000");
+    let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("threads can be started") && !text.contains("only 0 of"), "{text}");
+}
