@@ -81,7 +81,7 @@ impl Acceptor {
     /// Whether a stop ends accepting with this connection. Where that is being said at the moment, it is said again soon.
     fn ends_with(&self, last: Option<(IpAddr, u16)>) -> bool {
         let is_it = || self.woken_from.try_lock().is_ok_and(|woken_from| woken_from.contains(&last));
-        self.listener.is_own || last.is_none() || is_it()
+        self.listener.is_own() || last.is_none() || is_it()
     }
 
     /// Lets the workers accept, until too little comes, what comes stays, or the server stops.
@@ -122,7 +122,7 @@ impl Engine {
                     last = accepted.1.address;
                     let now = Instant::now();
                     self.let_in(acceptor, accepted, self.shared.places.take(), now);
-                    if self.is_in_a_rush(&mut succession, now) && acceptor.listener.is_own {
+                    if self.is_in_a_rush(&mut succession, now) && acceptor.listener.is_own() {
                         acceptor.rush(self);
                     }
                 }
@@ -144,7 +144,7 @@ impl Engine {
             }
         }
         // What the system had accepted when the stop began; who comes later is not let wait for nothing.
-        if acceptor.listener.is_own && acceptor.listener.set_nonblocking(true).is_ok() {
+        if acceptor.listener.is_own() && acceptor.listener.set_nonblocking(true).is_ok() {
             while let Ok(accepted) = acceptor.listener.accept() {
                 self.let_in(acceptor, accepted, self.shared.places.take(), Instant::now());
             }

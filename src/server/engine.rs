@@ -25,6 +25,7 @@ use super::monitor;
 use super::pool::{Unattended, Worker};
 use super::shard::Shard;
 use super::shared::{Shared, lock};
+use super::stats::Stats;
 use crate::cause::Cause;
 use crate::door::Origin;
 use crate::gateway::{Gateway, Pairs};
@@ -123,6 +124,13 @@ impl Engine {
         self.shards.iter().any(|shard| is_in_call(shard.absence()))
             || !self.unattended.is_empty()
             || !lock(&self.shared.held).is_empty()
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let sum = |count: fn(&Shard) -> &AtomicUsize| {
+            self.shards.iter().map(|shard| count(shard).load(Ordering::Relaxed)).sum()
+        };
+        self.shared.counters.read(self.shared.places.open(), sum(|shard| &shard.waiting), sum(|shard| &shard.queued))
     }
 
     pub(super) fn report(&self, cause: Cause, detail: &str) {

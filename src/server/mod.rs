@@ -29,8 +29,9 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 #[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -205,6 +206,16 @@ impl Server {
         self.listeners.iter().map(|listener| &listener.address)
     }
 
+    /// The sockets it listens at, each with what is spoken there, for a process that takes over: this one, when it starts another program, or
+    /// another. They are shared from then on.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    #[cfg(unix)]
+    pub fn hand_over(&self) -> io::Result<Vec<(Door, OwnedFd)>> {
+        self.listeners.iter().map(Listener::hand_over).collect()
+    }
+
     /// Serves until a [`Stopper`] ends it, which is for ever without one.
     ///
     /// # Errors
@@ -366,13 +377,7 @@ impl Handle {
 
     /// What it does at the moment and has done so far.
     pub fn stats(&self) -> Stats {
-        let shared = &self.engine.shared;
-        let (mut parked, mut queued) = (0, 0);
-        for shard in &self.engine.shards {
-            parked += shard.waiting.load(Ordering::Relaxed);
-            queued += shard.queued.load(Ordering::Relaxed);
-        }
-        shared.counters.read(shared.places.open(), parked, queued)
+        self.engine.stats()
     }
 
     /// Something small that can stop the server from anywhere.
@@ -445,6 +450,22 @@ impl Stopper {
         if let Some(engine) = self.engine.upgrade() {
             engine.stop(engine.shared.settings.grace);
         }
+    }
+
+    /// The same as [`Server::hand_over`], of a server that runs. When the other process is ready, this one can stop: what both have accepted is
+    /// answered, by one or the other. A server that has ended has no sockets.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    #[cfg(unix)]
+    pub fn hand_over(&self) -> io::Result<Vec<(Door, OwnedFd)>> {
+        let engine = self.engine.upgrade();
+        engine.iter().flat_map(|engine| &engine.acceptors).map(|acceptor| acceptor.listener.hand_over()).collect()
+    }
+
+    /// What the server does and has done; nothing when it has ended.
+    pub fn stats(&self) -> Option<Stats> {
+        Some(self.engine.upgrade()?.stats())
     }
 
     /// Stops with a grace of one's own, and returns at once. A further call can shorten the grace.

@@ -405,6 +405,24 @@ pub const FLAGS: &[Flag] = &[
             Ok(())
         }),
     ),
+    flag(
+        "user",
+        Text("NAME"),
+        "serve as NAME, or UID:GID, when root starts it",
+        Take(|options, text| {
+            options.user = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    flag(
+        "pid-file",
+        File("FILE"),
+        "the number of the process that serves, in FILE",
+        Take(|options, text| {
+            options.pid_file = Some(PathBuf::from(text));
+            Ok(())
+        }),
+    ),
     flag("until-eof", Value::None, "stop when standard input ends", Set(|options| options.until_eof = true)),
     flag(
         "completions",

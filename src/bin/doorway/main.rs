@@ -19,19 +19,28 @@ mod completions;
 mod console;
 mod control;
 mod doors;
+#[cfg(not(unix))]
+mod elsewhere;
 mod fields;
 mod flags;
 mod help;
 mod hosts;
 mod listen;
 mod log_file;
+#[cfg(unix)]
+mod notify;
 mod options;
 mod os;
+mod pid_file;
+#[cfg(unix)]
+mod privileges;
 mod qr;
 mod reload;
 mod room;
 mod signals;
 mod site;
+#[cfg(unix)]
+mod sockets;
 mod users;
 mod values;
 mod wsgi;
@@ -40,16 +49,19 @@ use std::io::{self, IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use doorway::{Address, Application, Server, VERSION};
+use doorway::{Address, Application, Door, Server, VERSION};
 
 use arguments::Parsed;
 use console::{Console, Requests};
 use control::Running;
+#[cfg(not(unix))]
+use elsewhere::{notify, privileges, sockets};
 use flags::Asked;
 use hosts::Hosts;
 use log_file::LogFile;
 use options::{Colour, Format, Options};
 use signals::Signals;
+use sockets::Inherited;
 use wsgi::Workers;
 
 /// Bytes of a field line that is passed on, as it is taken of an upstream.
@@ -81,27 +93,28 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> io::Result<()> {
+    let mut inherited = Inherited::take()?;
+    privileges::settle(options, &mut inherited)?;
     let mut workers = Vec::new();
-    let served = serve_with(options, &mut workers);
+    let served = serve_with(options, inherited, &mut workers);
     control::finish(&workers);
+    options.pid_file.iter().for_each(|path| pid_file::remove(path));
     served
 }
 
-fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
+fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Workers>) -> io::Result<()> {
     if let Some(path) = &options.log_file {
         console::log_to(LogFile::open(path)?);
     }
     let (site, served) = site::build(options, workers)?;
-    let (http, taken) = if options.speaks_http() {
-        let (server, taken) = listen::open(options)?;
-        (Some(server), taken)
-    } else {
-        (None, None)
-    };
-    let web: Vec<Address> = http.iter().flat_map(Server::addrs).cloned().collect();
-    let (server, lines) = doors::open(http, &options.doors)?;
-    let server = server.ok_or(io::ErrorKind::InvalidInput)?;
-    let is_own = options.doors.is_empty() && listen::is_loopback_only(&web);
+    let (servers, taken) = listen::servers(options, &mut inherited)?;
+    let web = servers.iter().filter(|(door, _)| *door == Door::Http).flat_map(|(_, server)| server.addrs().cloned());
+    let web: Vec<Address> = web.collect();
+    let (lines, has_doors) = (doors::lines(&servers), servers.iter().any(|(door, _)| *door != Door::Http));
+    let server =
+        servers.into_iter().map(|(_, server)| server).reduce(Server::and).ok_or(io::ErrorKind::InvalidInput)?;
+    let is_own = !has_doors && listen::is_loopback_only(&web);
+    privileges::check(options, server.addrs())?;
     let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
@@ -142,6 +155,7 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
         stopper: handle.stopper(),
         workers: workers.clone(),
         grace,
+        pid_file: options.pid_file.clone(),
         has_log_file: options.log_file.is_some(),
         has_terminal: io::stdin().is_terminal(),
         quiet: options.quiet,
@@ -150,6 +164,9 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
         running.clone().end_with_stdin()?;
     }
     running.obey(signals)?;
+    options.pid_file.iter().try_for_each(|path| pid_file::write(path))?;
+    notify::begin(handle.stopper())?;
+    inherited.tell_ready();
     handle.join();
     Ok(())
 }

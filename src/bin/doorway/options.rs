@@ -59,6 +59,9 @@ pub struct Options {
     /// Where it goes; standard error where none is named.
     pub log_file: Option<PathBuf>,
     pub quiet: bool,
+    /// Who serves, where root started it.
+    pub user: Option<String>,
+    pub pid_file: Option<PathBuf>,
     pub colour: Colour,
     pub threads: Option<usize>,
     /// How long a download or an upload may pause.
@@ -129,6 +132,8 @@ impl Default for Options {
             log: Format::Auto,
             log_file: None,
             quiet: false,
+            user: None,
+            pid_file: None,
             colour: Colour::Auto,
             threads: None,
             stall: None,

@@ -1,4 +1,5 @@
-//! SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 as a stream that one can wait for. The only `unsafe` of the project.
+//! SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 as a stream that one can wait for, and descriptors that come from
+//! and go to other processes. The only `unsafe` of the project.
 //!
 //! std has no signals. The handler writes one byte, the number of the signal, into one end of a pair of Unix sockets; a thread reads
 //! the other end and sleeps in the kernel until then. Nothing polls, and nothing else happens in the handler, because hardly
@@ -11,7 +12,7 @@
 mod system {
     use std::ffi::{c_int, c_void};
     use std::io::{self, Read};
-    use std::os::fd::IntoRawFd;
+    use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicI32, Ordering};
     use std::time::Duration;
@@ -24,12 +25,45 @@ mod system {
     /// What `signal` returns on failure: `(void (*)(int)) -1`.
     const SIG_ERR: usize = usize::MAX;
 
-    // SAFETY: these are the declarations of C11 7.14.1.1 and POSIX write(2), in the C library that std links anyway. A handler is a
+    // SAFETY: these are the declarations of C11 7.14.1.1 and POSIX write(2), dup(2) and geteuid(2), in the C library that std links anyway. A handler is a
     // pointer to a function, which has the size of usize on every platform with these signals; it travels as usize because the special
     // values SIG_DFL, SIG_IGN and SIG_ERR are no functions.
     unsafe extern "C" {
         fn signal(number: c_int, handler: usize) -> usize;
         fn write(descriptor: c_int, bytes: *const c_void, count: usize) -> isize;
+        fn dup(descriptor: c_int) -> c_int;
+        safe fn geteuid() -> u32;
+    }
+
+    /// Takes a descriptor that this process was started with, for this process alone.
+    pub fn adopt(number: i32) -> io::Result<OwnedFd> {
+        if number < 3 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "descriptors 0 to 2 are std's"));
+        }
+        // SAFETY: the borrow ends with this statement, and a number that is not open makes the call fail (EBADF).
+        let own = unsafe { BorrowedFd::borrow_raw(number) }.try_clone_to_owned()?;
+        // SAFETY: it is open, as the line above has shown. Whoever started this process has opened it for this process and says its number
+        // (sd_listen_fds(3)); each is taken once, first of all, when neither this program nor std has opened any but 0 to 2. So nobody else
+        // has it, and it is closed here, because children would inherit it.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+        Ok(own)
+    }
+
+    /// A descriptor for the same that children of this process inherit, which no descriptor of std's is. Those that are started by chance
+    /// meanwhile inherit it as well.
+    pub fn inheritable(descriptor: &OwnedFd) -> io::Result<OwnedFd> {
+        // SAFETY: dup(2) takes any number; this one is open.
+        let number = unsafe { dup(descriptor.as_raw_fd()) };
+        if number < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: dup(2) has just opened it, for nobody but the caller.
+        Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    }
+
+    /// The user whose rights this process has.
+    pub fn effective_user() -> u32 {
+        geteuid()
     }
 
     /// Where the handler writes. Set once, before the handler is, and never closed.
@@ -98,7 +132,7 @@ mod system {
 }
 
 #[cfg(unix)]
-pub use system::Signals;
+pub use system::{Signals, adopt, effective_user, inheritable};
 
 /// The number of SIGHUP, and those of SIGUSR1 and SIGUSR2, which differ.
 pub const HANGUP: u8 = 1;
