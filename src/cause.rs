@@ -146,6 +146,8 @@ causes! {
     ContentLong = 2006, "content-long", 413;
     /// CONTENT_LENGTH is not the length the client sent (nginx: turn scgi_request_buffering on).
     LengthContradicted = 2007, "length-contradicted", 400;
+    /// content in chunks without CONTENT_LENGTH, through a front server that passes on neither their end nor their length.
+    LengthMissing = 2008, "length-missing", 411;
     /// a chunk size that is not 1 to 16 hexadecimal digits.
     ChunkSize = 2011, "chunk-size", 400;
     /// a chunk extension that breaks the grammar.

@@ -6,6 +6,8 @@
 use std::ffi::OsStr;
 use std::io::{self, Cursor, Read, Write};
 use std::net::IpAddr;
+#[cfg(unix)]
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::door::{Door, cgi};
 use crate::gateway::Application;
@@ -65,7 +67,8 @@ impl Server {
     /// When file descriptor 0 is something else.
     #[cfg(unix)]
     pub fn inherited() -> io::Result<Server> {
-        Listener::inherited().map(Server::from_listener)
+        let socket = io::stdin().as_fd().try_clone_to_owned()?;
+        Listener::try_from(socket).map(Server::from_listener).map_err(|_| not_listening())
     }
 
     #[cfg(windows)]
@@ -74,22 +77,40 @@ impl Server {
     }
 }
 
+/// A socket of any kind that is listening, as a service manager hands it over.
+///
+/// systemd puts sockets at the descriptors 3, 4, ..., as many as `LISTEN_FDS` says, for the process that `LISTEN_PID` names. Safe std cannot take these:
+/// whoever does vouches, by the `unsafe` of `OwnedFd::from_raw_fd`, that nothing else in the program has taken them.
+///
+/// ```
+/// use std::net::TcpListener;
+/// use std::os::fd::OwnedFd;
+/// use doorway::{Listener, Server};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let descriptor = OwnedFd::from(TcpListener::bind("127.0.0.1:0")?);
+/// // let descriptor = unsafe { OwnedFd::from_raw_fd(3) };
+/// let handle = Server::from_listener(Listener::try_from(descriptor)?).spawn(doorway::app::demo)?;
+/// # Ok(())
+/// # }
+/// ```
 #[cfg(unix)]
-impl Listener {
-    /// Asks descriptor 0 in both families what its address is: the wrong one is an error. A socket with a peer is a connection
-    /// and not a listener (FastCGI section 2.2).
-    fn inherited() -> io::Result<Listener> {
+impl TryFrom<OwnedFd> for Listener {
+    type Error = io::Error;
+
+    /// Asks it in both families what its address is: the wrong one is an error. A socket with a peer is a connection and not a listener
+    /// (FastCGI section 2.2).
+    fn try_from(socket: OwnedFd) -> io::Result<Listener> {
         use std::net::{TcpListener, TcpStream};
-        use std::os::fd::AsFd;
         use std::os::unix::net::{UnixListener, UnixStream};
 
-        let own = || io::stdin().as_fd().try_clone_to_owned();
+        let own = || socket.try_clone();
         let is_connected = TcpStream::from(own()?).peer_addr().is_ok() || UnixStream::from(own()?).peer_addr().is_ok();
         let (tcp, unix) = (TcpListener::from(own()?), UnixListener::from(own()?));
         match (is_connected, tcp.local_addr(), unix.local_addr()) {
             (false, Ok(_), _) => Ok(tcp.into()),
             (false, Err(_), Ok(_)) => Ok(unix.into()),
-            _ => Err(not_listening()),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a listening socket")),
         }
     }
 }
@@ -113,8 +134,6 @@ fn invalid_address(name: &str) -> io::Error {
 
 #[cfg(unix)]
 fn streams() -> io::Result<(Stream, Stream)> {
-    use std::os::fd::AsFd;
-
     Ok((io::stdin().as_fd().try_clone_to_owned()?.into(), io::stdout().as_fd().try_clone_to_owned()?.into()))
 }
 

@@ -578,7 +578,7 @@ fn bash_completes_names_of_flags_and_their_values() {
     let folder = Folder::new(&[("site/a.html", ""), ("single.html", "")]);
     // Words as bash splits them: an equals sign is one.
     for (words, expected) in [
-        ("doorway --lo", "--log"),
+        ("doorway --lo", "--log --log-file"),
         ("doorway --log js", "json"),
         ("doorway --log = sh", "short"),
         ("doorway --completions = ", "bash fish zsh"),

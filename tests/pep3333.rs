@@ -528,9 +528,15 @@ fn p_el_05_06_pieces_of_several_threads_are_not_mixed_and_go_where_the_log_goes(
     });
     client.send(GET_11);
     assert_eq!(client.response().status, 200);
+    drop(handle);
+    let expected: BTreeSet<String> = (0..80).map(|n| format!("begin {} {} end", n / 20, n % 20)).collect();
+    // The log is written by a thread of its own, and here byte by byte.
+    let length = expected.iter().map(|line| line.len() + 1).sum();
+    while locked(&place.0).len() < length {
+        std::thread::yield_now();
+    }
     let text = String::from_utf8(locked(&place.0).clone()).unwrap();
     let lines: BTreeSet<&str> = text.lines().collect();
-    let expected: BTreeSet<String> = (0..80).map(|n| format!("begin {} {} end", n / 20, n % 20)).collect();
     assert!(lines.iter().copied().eq(expected.iter().map(String::as_str)), "{text}");
 }
 

@@ -286,7 +286,7 @@ fn valid_that_persists(random: &mut Random, variant: &Variant) -> Parts {
 /// The causes of a request at the HTTP door; those of packets are `tests/doors_split.rs`'s.
 fn causes_of_http() -> impl Iterator<Item = &'static Cause> {
     // Those of packets and of forms come up elsewhere.
-    let of_packets = |number: u16| matches!(number, 1041..=1047 | 2007 | 2022 | 2031..=2034);
+    let of_packets = |number: u16| matches!(number, 1041..=1047 | 2007..=2008 | 2022 | 2031..=2034);
     Cause::ALL.iter().filter(move |cause| cause.number() < 3000 && !of_packets(cause.number()))
 }
 

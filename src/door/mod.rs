@@ -73,6 +73,11 @@ pub(crate) trait Protocol: Sync {
         true
     }
 
+    /// Whether content of unknown length ends visibly.
+    fn shows_end_of_content(&self) -> bool {
+        false
+    }
+
     /// Whether it is spoken at addresses.
     fn has_addresses(&self) -> bool {
         true

@@ -17,6 +17,9 @@ pub(crate) struct Uwsgi;
 /// The bytes before the variables.
 const HEADER: usize = 4;
 
+/// The modifier of a request whose PATH_INFO is the whole path: SCRIPT_NAME is still to be taken off it.
+const SPLIT: u8 = 30;
+
 #[allow(non_upper_case_globals, reason = "a door reads like a variant of an enum wherever it is used")]
 impl Door {
     /// uwsgi, for nginx (`uwsgi_pass`) and lighttpd.
@@ -47,6 +50,7 @@ impl Protocol for Uwsgi {
             Err(cause) => Err(NotReady::Refused(cause)),
             Ok(request) => match request.gathers(bytes.len(), policy) {
                 Some(whole) => Err(NotReady::Gather(whole)),
+                None if bytes.first() == Some(&SPLIT) => ready(request.split_path()),
                 None => ready(request),
             },
         }
@@ -92,8 +96,7 @@ fn readable(bytes: &[u8]) -> Block<'_> {
 /// How long the variables are, once that is known.
 fn size(bytes: &[u8]) -> Result<Option<usize>, Cause> {
     match *bytes {
-        // 30 is a request too, with the path still to be cut, which the rule for paths does at all doors.
-        [modifier, ..] if modifier != 0 && modifier != 30 => {
+        [modifier, ..] if modifier != 0 && modifier != SPLIT => {
             mistaken::judge(bytes, "uwsgi", Cause::PacketModifier).map_or(Ok(None), Err)
         }
         [_, 0, 0, ..] => Err(Cause::PacketFormat),

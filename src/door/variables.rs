@@ -5,7 +5,7 @@
 //! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
 //! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
 
-use super::{Content, Door, Examined, Facts, Origin, Policy, Reply, Variables, push_decimal};
+use super::{Content, Door, Examined, Facts, NotReady, Origin, Policy, Reply, Variables, push_decimal};
 use crate::cause::Cause;
 use crate::gateway::{Gateway, Headers, Pairs, percent_decode};
 use crate::http::framing::{self, Framing};
@@ -59,8 +59,9 @@ struct Said<'buf> {
     request_uri: &'buf [u8],
     query: Option<&'buf [u8]>,
     length: &'buf [u8],
-    /// HTTP_CONTENT_LENGTH: the field as the client sent it.
+    /// HTTP_CONTENT_LENGTH and HTTP_TRANSFER_ENCODING: the fields as the client sent them.
     length_field: &'buf [u8],
+    coding: &'buf [u8],
     https: &'buf [u8],
     scheme: &'buf [u8],
     server_name: &'buf [u8],
@@ -88,7 +89,9 @@ impl<'buf> Request<'buf> {
         if !scan::is_token(said.method) {
             return Err(if said.method.is_empty() { Cause::VariableMissing } else { Cause::Method });
         }
-        let length = read_length(said.length)?;
+        // Caddy says so of content in chunks.
+        let is_unknown = said.length == b"-1" && door.protocol().shows_end_of_content();
+        let length = if is_unknown { None } else { read_length(said.length)? };
         // A CGI program stands alone: no front server has read ahead for it or knows its paths better.
         let as_sent = !door.protocol().has_addresses();
         // nginx up to 1.29 with scgi_request_buffering off says how much it has read so far, and the field says the truth: the rest
@@ -124,6 +127,15 @@ impl<'buf> Request<'buf> {
     /// CONTENT_LENGTH, as far as the protocol lets it be left out.
     pub(super) fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// Takes SCRIPT_NAME off PATH_INFO where that is the whole path.
+    pub(super) fn split_path(mut self) -> Self {
+        if let Path::Decoded(script_name, path_info) = self.path {
+            let rest = path_info.strip_prefix(script_name).filter(|rest| rest.is_empty() || rest.starts_with(b"/"));
+            self.path = Path::Decoded(script_name, rest.unwrap_or(path_info));
+        }
+        self
     }
 
     /// Whether the variable SCGI says that it is that protocol.
@@ -223,8 +235,11 @@ impl Variables for Request<'_> {
     }
 }
 
-/// A request that is answered without more ado.
+/// A request that is answered without more ado. Content whose end nobody tells would be lost without a word.
 pub(super) fn ready(request: Request<'_>) -> Examined<'_> {
+    if request.length.is_none() && !request.said.coding.is_empty() {
+        return Err(NotReady::Refused(Cause::LengthMissing));
+    }
     Ok((super::Request::Variables(Box::new(request)), request.facts()))
 }
 
@@ -288,6 +303,7 @@ impl<'buf> Said<'buf> {
                 b"SERVER_PORT" => &mut said.server_port,
                 b"SERVER_PROTOCOL" => &mut said.protocol,
                 b"SCGI" => &mut said.scgi,
+                b"HTTP_TRANSFER_ENCODING" => &mut said.coding,
                 b"QUERY_STRING" => {
                     said.query = Some(value);
                     continue;
@@ -324,6 +340,9 @@ impl<'buf> Said<'buf> {
             (b"", b"") if self.script_name == b"/" => Path::Decoded(b"", b"/"),
             (b"", b"") if !self.document_uri.is_empty() => Path::Decoded(b"", self.document_uri),
             (b"", b"") => Path::Encoded(path_of(uri)),
+            (script_name, path_info) if path_info.starts_with(b"/") => {
+                Path::Decoded(script_name.strip_suffix(b"/").unwrap_or(script_name), path_info)
+            }
             (script_name, path_info) => Path::Decoded(script_name, path_info),
         };
         let is_rooted = |path: &[u8]| path.is_empty() || path.starts_with(b"/");

@@ -1,15 +1,14 @@
-//! The lines of the two logs, and the sink that writes them.
+//! The lines of the two logs.
 //!
 //! Whatever a client sent is escaped before it reaches a log, because a line feed would forge a line and an escape sequence would
-//! reach a terminal. Formatting writes into memory that is used again.
+//! reach a terminal.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Access, Answer, Log, Report};
+use super::{Access, Answer, Log, Queue, Report};
 use crate::http::date;
 
 impl fmt::Display for Access<'_> {
@@ -72,7 +71,8 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-/// Writes lines to anything that takes bytes, each in one call. The default of a server is `Lines::errors(std::io::stderr())`.
+/// Writes lines to anything that takes bytes, through a [`Queue`]: no request waits for that. The default of a server is
+/// `Lines::errors(std::io::stderr())`.
 ///
 /// ```
 /// use doorway::{Server, log::Lines};
@@ -82,45 +82,36 @@ impl fmt::Display for Report<'_> {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Lines<W> {
+pub struct Lines {
     with_access: bool,
-    place: Mutex<(W, String)>,
+    queue: Queue,
 }
 
-impl<W: Write + Send + 'static> Lines<W> {
+impl Lines {
     /// Errors only.
-    pub fn errors(writer: W) -> Lines<W> {
-        Lines { with_access: false, place: Mutex::new((writer, String::new())) }
+    pub fn errors(writer: impl Write + Send + 'static) -> Lines {
+        Lines { with_access: false, queue: Queue::new(writer) }
     }
 
     /// A line for each request as well.
-    pub fn all(writer: W) -> Lines<W> {
-        Lines { with_access: true, place: Mutex::new((writer, String::new())) }
-    }
-
-    fn line(&self, text: &dyn fmt::Display) {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let (writer, line) = &mut *place;
-        line.clear();
-        // Neither can fail in a way that anybody could be told about: this is the place where one is told.
-        let _ = writeln!(line, "{text}");
-        let _ = writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+    pub fn all(writer: impl Write + Send + 'static) -> Lines {
+        Lines { with_access: true, queue: Queue::new(writer) }
     }
 }
 
-impl<W: Write + Send + 'static> Log for Lines<W> {
+impl Log for Lines {
     fn access(&self, access: &Access<'_>) {
         if self.with_access {
-            self.line(access);
+            self.queue.line(access);
         }
     }
 
     fn error(&self, report: &Report<'_>) {
-        self.line(report);
+        self.queue.report(report, report);
     }
 
     fn application(&self, text: &str) {
-        self.line(&text.strip_suffix('\n').unwrap_or(text));
+        self.queue.line(&text.strip_suffix('\n').unwrap_or(text));
     }
 }
 

@@ -1,9 +1,10 @@
 //! What the server says about its work: one line for each request (access), one for each thing that went wrong (error), and counts of all of it.
 //!
-//! The library writes nowhere else. What is said are values ([`Access`], [`Report`]); [`Lines`] writes them as text, and whoever wants
-//! another form implements [`Log`].
+//! The library writes nowhere else. What is said are values ([`Access`], [`Report`]); [`Lines`] writes them as text, by a [`Queue`] that
+//! keeps nobody waiting, and whoever wants another form implements [`Log`].
 
 mod lines;
+mod queue;
 mod stats;
 
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use lines::Lines;
+pub use queue::Queue;
 pub(crate) use stats::{Counters, Phases};
 pub use stats::{Phase, Stats};
 

@@ -8,10 +8,12 @@
 //!
 //! Invariant: nobody but the thread accepts while the socket may block. A worker accepts under the lock of the acceptor and only in a
 //! rush; the thread begins and ends the rush under that lock. No error ends accepting: what the system refuses is waited out, making
-//! room meanwhile. A stop does: what the system had accepted by then is brought in, and nothing after it.
+//! room meanwhile. A stop does: what the system had accepted by then is brought in, and nothing after it. Of a socket that others have too that
+//! is known by the connection that wakes the thread, which stands behind all of it; they may take that, so it is woken until it is out.
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -36,9 +38,9 @@ pub(super) struct Acceptor {
     lock: Mutex<()>,
     /// How many connections workers have accepted since the thread last looked.
     has_come: AtomicUsize,
-    /// Whether its thread runs, and how often it was woken to end.
+    /// Whether its thread runs, and from where it was woken to end.
     pub(super) is_accepting: AtomicBool,
-    woken: AtomicUsize,
+    woken_from: Mutex<Vec<Option<(IpAddr, u16)>>>,
 }
 
 /// How quickly connections follow each other.
@@ -58,17 +60,28 @@ impl Acceptor {
             lock: Mutex::default(),
             has_come: AtomicUsize::new(0),
             is_accepting: AtomicBool::new(false),
-            woken: AtomicUsize::new(0),
+            woken_from: Mutex::default(),
         }
     }
 
-    /// Ends an accept that blocks in another thread: at once, and at every sixteenth look of the monitor, since somebody else who has the
-    /// socket may have taken the connection that was to wake it.
+    /// Ends an accept that blocks in another thread: at every look of the monitor, since somebody else who has the socket may have taken the
+    /// connection that was to wake it.
     pub(super) fn wake(&self) {
-        let looks = self.woken.fetch_add(1, Ordering::Relaxed);
-        if looks % 16 == 0 && self.is_accepting.load(Ordering::SeqCst) {
-            self.listener.wake(looks > 256);
+        const LOOKS: usize = 256;
+        if self.is_accepting.load(Ordering::SeqCst) {
+            let mut woken_from = lock(&self.woken_from);
+            woken_from.push(self.listener.wake().and_then(|from| Peer::new(from).address));
+            if woken_from.len() > LOOKS {
+                // This machine cannot reach its own address.
+                self.listener.close();
+            }
         }
+    }
+
+    /// Whether a stop ends accepting with this connection. Where that is being said at the moment, it is said again soon.
+    fn ends_with(&self, last: Option<(IpAddr, u16)>) -> bool {
+        let is_it = || self.woken_from.try_lock().is_ok_and(|woken_from| woken_from.contains(&last));
+        self.listener.is_own() || last.is_none() || is_it()
     }
 
     /// Lets the workers accept, until too little comes, what comes stays, or the server stops.
@@ -101,13 +114,15 @@ impl Engine {
         let mut patience = PATIENCE.0;
         let mut failed: Option<Instant> = None;
         let mut succession = Succession { last: Instant::now(), quick: 0, open: 0 };
-        while !self.shared.is_stopping() {
+        let mut last = None;
+        while !(self.shared.is_stopping() && acceptor.ends_with(last)) {
             match acceptor.listener.accept() {
                 Ok(accepted) => {
                     patience = PATIENCE.0;
+                    last = accepted.1.address;
                     let now = Instant::now();
                     self.let_in(acceptor, accepted, self.shared.places.take(), now);
-                    if self.is_in_a_rush(&mut succession, now) && acceptor.listener.is_own {
+                    if self.is_in_a_rush(&mut succession, now) && acceptor.listener.is_own() {
                         acceptor.rush(self);
                     }
                 }
@@ -128,12 +143,13 @@ impl Engine {
                 }
             }
         }
-        // What the system had accepted when the stop began. Of a socket that others have too, they do.
-        if acceptor.listener.is_own && acceptor.listener.set_nonblocking(true).is_ok() {
+        // What the system had accepted when the stop began; who comes later is not let wait for nothing.
+        if acceptor.listener.is_own() && acceptor.listener.set_nonblocking(true).is_ok() {
             while let Ok(accepted) = acceptor.listener.accept() {
                 self.let_in(acceptor, accepted, self.shared.places.take(), Instant::now());
             }
         }
+        acceptor.listener.close();
         acceptor.is_accepting.store(false, Ordering::SeqCst);
         self.shared.monitor.wake();
     }

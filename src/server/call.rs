@@ -141,7 +141,7 @@ impl Call {
         }
         drop(response);
         if self.is_finished {
-            self.response().answer_asterisk(now);
+            self.response().answer_asterisk();
         } else if let Err(failure) = self.call() {
             return self.fail(failure, connection);
         }
@@ -240,7 +240,7 @@ impl Call {
         match (self.start_response.status(), self.start_response.headers()) {
             _ if response.head_is_made() => {}
             (Some(status), Some(headers)) => {
-                response.make_head((status.code(), status.reason()), headers, known, self.answered);
+                response.make_head((status.code(), status.reason()), headers, known);
             }
             _ => return Err(Failure::new(Cause::NotStarted, "")),
         }
@@ -360,7 +360,7 @@ impl Call {
             let status = cause.status().unwrap_or(500);
             response.keep_alive &= is_own;
             let (reason, headers) = (reason_of(status), Headers::from(&[("Content-Type", "text/plain")]));
-            response.make_head((status, reason), &headers, Some(reason.len() as u64 + 1), self.answered);
+            response.make_head((status, reason), &headers, Some(reason.len() as u64 + 1));
             response.push(format!("{reason}\n").into_bytes().into());
             response.finish();
             Answer::Status(status)

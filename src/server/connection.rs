@@ -21,7 +21,7 @@ use super::call::{After, Call};
 use super::reader::{Coding, Pace};
 use super::refusal::refusal;
 use super::send::{Flushed, SendQueue, TURN};
-use super::settings::after;
+use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
 use super::socket::{Socket, is_not_yet};
 use crate::cause::Cause;
@@ -181,8 +181,9 @@ impl Connection {
         // A head and the content gathered with it share the buffer.
         let protocol = self.origin.door.protocol();
         let most = protocol.longest_head(&shared.policy).saturating_add(shared.policy.gathered_content);
-        // Looked at before the read: what arrives between the two had arrived before the stop.
-        let is_stopping = shared.is_stopping();
+        // Looked at before the read: what arrives between the two had arrived before the stop. One that has just begun, or had an answer, is
+        // left to its client for a moment: nobody has told it that this would be the end.
+        let is_last = shared.is_stopping() && self.phase != Phase::Head && now >= after(self.since, LAST_REQUEST);
         match self.buffer.fill(&self.socket, most, &shared.reserve) {
             Ok(0) if !protocol.has_begun(self.buffer.filled()) => Some(Step::End),
             // The verdict is that of all its bytes, not that of the last look at them.
@@ -194,9 +195,7 @@ impl Connection {
             // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
             Ok(_) => Some(Step::More),
             // A stop ends it only now: what had arrived before it is answered.
-            Err(error) if is_not_yet(&error) && self.phase != Phase::Head && is_stopping => {
-                Some(self.end(Cause::Stopping, shared))
-            }
+            Err(error) if is_last && is_not_yet(&error) => Some(self.end(Cause::Stopping, shared)),
             Err(error) => Some(wait_or_end(&error)),
         }
     }

@@ -67,8 +67,10 @@ impl Engine {
         if let Err(error) = engine.start_threads(&mut started) {
             engine.stop(Duration::ZERO);
             engine.end();
+            let (got, wanted) = (started.len(), settings.threads.max(1) + 1 + engine.acceptors.len());
             started.into_iter().for_each(|thread| drop(thread.join()));
-            return Err(error);
+            let text = format!("only {got} of {wanted} threads can be started: {error}; set fewer, or allow more");
+            return Err(io::Error::new(error.kind(), text));
         }
         Ok((engine, started))
     }

@@ -12,11 +12,12 @@ use std::io;
 use std::net::Shutdown;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::socket::Stream;
@@ -30,8 +31,8 @@ pub struct Listener {
     pub(super) door: Door,
     /// Who may connect; nobody named is everybody.
     pub(super) allowed: Vec<IpAddr>,
-    /// Opened by the server itself: what is changed about the socket concerns nobody else.
-    pub(super) is_own: bool,
+    /// Opened by the server itself and not handed over: what is changed about the socket concerns nobody else.
+    is_own: AtomicBool,
     /// What the server made at its path: device and number of the file.
     #[cfg(unix)]
     made: Option<(u64, u64)>,
@@ -146,7 +147,7 @@ impl Listener {
             address,
             door: Door::Http,
             allowed: Vec::new(),
-            is_own,
+            is_own: AtomicBool::new(is_own),
             #[cfg(unix)]
             made: None,
         }
@@ -179,6 +180,25 @@ impl Listener {
         Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own.load(Ordering::SeqCst)
+    }
+
+    #[cfg(unix)]
+    fn descriptor(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Kind::Tcp(socket) => socket.as_fd().try_clone_to_owned(),
+            Kind::Unix(socket) => socket.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Gives what is spoken and the socket for another process, whose it is as well from now on.
+    #[cfg(unix)]
+    pub(super) fn hand_over(&self) -> io::Result<(Door, OwnedFd)> {
+        self.is_own.store(false, Ordering::SeqCst);
+        Ok((self.door, self.descriptor()?))
+    }
+
     /// Whether accept returns at once when nobody is there.
     pub(super) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         match &self.socket {
@@ -196,20 +216,10 @@ impl Listener {
         }
     }
 
-    /// Has an accept return that blocks in another thread. A TCP socket is woken by a connection: shutting it down would throw away what the
-    /// system has accepted, so that is for when nothing else helps (`at_last`). Nothing of a socket that others have too is changed.
-    pub(super) fn wake(&self, at_last: bool) {
+    /// Has an accept return that blocks in another thread, by a connection; gives the address of that. A Unix socket of one's own is closed for
+    /// that, which leaves what the system has accepted.
+    pub(super) fn wake(&self) -> Option<SocketAddr> {
         const TIME: Duration = Duration::from_millis(100);
-        #[cfg(unix)]
-        if self.is_own && (at_last || matches!(self.socket, Kind::Unix(_))) {
-            let socket = match &self.socket {
-                Kind::Tcp(socket) => socket.as_fd(),
-                Kind::Unix(socket) => socket.as_fd(),
-            };
-            // The call is the same for every kind of socket.
-            let _ = socket.try_clone_to_owned().map(|socket| UnixStream::from(socket).shutdown(Shutdown::Both));
-            return;
-        }
         match &self.address {
             Address::Tcp(address) => {
                 let ip = match address.ip() {
@@ -217,10 +227,26 @@ impl Listener {
                     IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                     IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
                 };
-                let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME);
+                TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME).ok()?.local_addr().ok()
             }
             #[cfg(unix)]
-            Address::Unix(path) => drop(path.as_ref().map(UnixStream::connect)),
+            Address::Unix(path) => {
+                match path {
+                    Some(path) if !self.is_own() => drop(UnixStream::connect(path)),
+                    _ => self.close(),
+                }
+                None
+            }
+        }
+    }
+
+    /// Lets nobody connect any more; what the system of a TCP socket has accepted is thrown away. Nothing of a socket that others have too is
+    /// changed.
+    pub(super) fn close(&self) {
+        #[cfg(unix)]
+        if self.is_own() {
+            // The call is the same for every kind of socket.
+            let _ = self.descriptor().map(|socket| UnixStream::from(socket).shutdown(Shutdown::Both));
         }
     }
 }
@@ -246,7 +272,7 @@ impl From<UnixListener> for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let (Some(made), Address::Unix(Some(path))) = (self.made, &self.address) {
-            if identity(path) == Some(made) {
+            if self.is_own() && identity(path) == Some(made) {
                 let _ = std::fs::remove_file(path);
             }
         }

@@ -29,6 +29,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 #[cfg(unix)]
+use std::os::fd::OwnedFd;
+#[cfg(unix)]
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
@@ -207,6 +209,16 @@ impl Server {
     /// Where it listens.
     pub fn addrs(&self) -> impl Iterator<Item = &Address> {
         self.listeners.iter().map(|listener| &listener.address)
+    }
+
+    /// The sockets it listens at, each with what is spoken there, for a process that takes over: this one, when it starts another program, or
+    /// another. They are shared from then on.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    #[cfg(unix)]
+    pub fn hand_over(&self) -> io::Result<Vec<(Door, OwnedFd)>> {
+        self.listeners.iter().map(Listener::hand_over).collect()
     }
 
     /// Serves until a [`Stopper`] ends it, which is for ever without one.
@@ -454,6 +466,22 @@ impl Stopper {
         if let Some(engine) = self.engine.upgrade() {
             engine.stop(engine.shared.settings.grace);
         }
+    }
+
+    /// The same as [`Server::hand_over`], of a server that runs. When the other process is ready, this one can stop: what both have accepted is
+    /// answered, by one or the other. A server that has ended has no sockets.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    #[cfg(unix)]
+    pub fn hand_over(&self) -> io::Result<Vec<(Door, OwnedFd)>> {
+        let engine = self.engine.upgrade();
+        engine.iter().flat_map(|engine| &engine.acceptors).map(|acceptor| acceptor.listener.hand_over()).collect()
+    }
+
+    /// What the server does and has done; nothing when it has ended.
+    pub fn stats(&self) -> Option<Stats> {
+        Some(self.engine.upgrade()?.stats())
     }
 
     /// Stops with a grace of one's own, and returns at once. A further call can shorten the grace.

@@ -154,8 +154,8 @@ impl Response {
         taken
     }
 
-    /// Writes the head in front. `known` is the length of a body that is all there, `now` what Date says.
-    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>, now: Instant) {
+    /// Writes the head in front. `known` is the length of a body that is all there.
+    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>) {
         let Response { request, shared, .. } = self;
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
@@ -168,7 +168,7 @@ impl Response {
             (None, true, true) => Persistence::KeepAlive,
             (None, true, false) => Persistence::Silent,
         };
-        let date = if shared.settings.date_field { Some(self.date.at(now)) } else { None };
+        let date = if shared.settings.date_field { Some(self.date.at(SystemTime::now())) } else { None };
         let server = shared.settings.server_field.as_deref();
         let reply = Reply { status, headers, framing, persistence, date, server };
         let protocol = request.door.protocol();
@@ -238,8 +238,8 @@ impl Response {
     }
 
     /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
-    pub(super) fn answer_asterisk(&mut self, now: Instant) {
-        self.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), now);
+    pub(super) fn answer_asterisk(&mut self) {
+        self.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0));
         self.finish();
     }
 
@@ -317,7 +317,7 @@ impl Transmit for WriteEnd {
         {
             let mut response = lock(&self.0);
             if response.socket.is_some() {
-                response.make_head((status.code(), status.reason()), headers, None, Instant::now());
+                response.make_head((status.code(), status.reason()), headers, None);
             }
         }
         self.block(block)
@@ -377,21 +377,18 @@ pub(super) fn send_held(shared: &Shared) {
 /// Bytes of a head from which on a front server may refuse it.
 const LARGE_HEAD: usize = 3_584;
 
-/// The value of Date, made anew once a second; in between the monotonic clock tells that the second is not over, which spares the
-/// reading of the other. A clock that was set shows within a second.
+/// The value of Date, made anew when the second has changed.
 #[derive(Default)]
 struct Date {
     text: [u8; 29],
-    second: Option<Instant>,
+    second: Option<u64>,
 }
 
 impl Date {
-    fn at(&mut self, now: Instant) -> &[u8; 29] {
-        let is_over = |begin: Instant| now.saturating_duration_since(begin) >= Duration::from_secs(1);
-        if self.second.is_none_or(is_over) {
-            let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.text = imf_fixdate(time.as_secs());
-            self.second = now.checked_sub(Duration::from_nanos(time.subsec_nanos().into()));
+    fn at(&mut self, time: SystemTime) -> &[u8; 29] {
+        let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if self.second.replace(second) != Some(second) {
+            self.text = imf_fixdate(second);
         }
         &self.text
     }
@@ -407,6 +404,18 @@ mod tests {
     use crate::log::Lines;
     use crate::server::settings::Settings;
     use crate::server::socket::Stream;
+
+    #[test]
+    fn rfc9110_6_6_1_a_date_follows_a_clock_that_jumps() {
+        let mut date = Date::default();
+        let noon = UNIX_EPOCH + Duration::from_secs(784_123_200);
+        for (jump, shown) in
+            [(0, "12:00:00"), (200, "12:00:00"), (3_600_000, "13:00:00"), (200, "12:00:00"), (1_000, "12:00:01")]
+        {
+            let text = date.at(noon + Duration::from_millis(jump)).escape_ascii().to_string();
+            assert_eq!(text, format!("Sun, 06 Nov 1994 {shown} GMT"));
+        }
+    }
 
     #[test]
     fn what_the_client_did_not_take_of_held_blocks_goes_out_when_it_takes_more() {

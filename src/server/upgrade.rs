@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -108,13 +108,13 @@ impl Place {
         let _ = socket.set_write_timeout(bounded(settings.response_stall));
         let before = Mutex::new(std::mem::take(&mut connection.buffer));
         let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(socket));
-        let taken = Arc::new(Taken { shared, socket, before, sent: AtomicU64::new(0) });
+        let taken = Arc::new(Taken { shared, socket, before, sent: AtomicUsize::new(0) });
         let stream = Box::new(Stream(Arc::clone(&taken)));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(stream))) {
             let failure = Failure::of_panic(panic);
             call.report(failure.cause, Answer::Cut, &failure.detail, connection);
         }
-        call.response().content = taken.sent.load(Ordering::Relaxed);
+        call.response().content = taken.sent.load(Ordering::Relaxed) as u64;
         self.linger();
     }
 
@@ -140,7 +140,7 @@ struct Taken {
     shared: Arc<Shared>,
     socket: Arc<Socket>,
     before: Mutex<Buffer>,
-    sent: AtomicU64,
+    sent: AtomicUsize,
 }
 
 /// One handle of it.
@@ -165,7 +165,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.0.socket.write(&[IoSlice::new(bytes)])?;
-        self.0.sent.fetch_add(length as u64, Ordering::Relaxed);
+        self.0.sent.fetch_add(length, Ordering::Relaxed);
         Ok(length)
     }
 

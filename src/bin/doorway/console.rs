@@ -9,17 +9,19 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use doorway::Environ;
-use doorway::log::{Access, Log, Report};
+use doorway::log::{Access, Log, Queue, Report};
+
+use crate::log_file::LogFile;
 
 /// The log of the command.
-pub struct Console<W> {
+pub struct Console {
     pub requests: Requests,
     pub colour: bool,
-    pub place: Mutex<W>,
+    pub queue: Queue,
 }
 
 /// How a request is shown.
@@ -39,13 +41,7 @@ const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 const CYAN: &str = "\x1b[36m";
 
-impl<W: Write + Send + 'static> Console<W> {
-    fn line(&self, text: &str) {
-        let mut place = self.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Nobody is left to be told when this fails.
-        let _ = place.write_all(text.as_bytes()).and_then(|()| place.flush());
-    }
-
+impl Console {
     fn coloured(&self, colour: &str, text: &str) -> String {
         if self.colour { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
     }
@@ -62,14 +58,14 @@ impl<W: Write + Send + 'static> Console<W> {
         let method = escaped(environ.method().as_bytes());
         let figures = format!("{:>9}{:>10}", size(bytes), time(duration));
         let figures = self.coloured(if duration >= SLOW { YELLOW } else { DIM }, &figures);
-        format!("{status} {method:<4} {target:<42} {figures}\n")
+        format!("{status} {method:<4} {target:<42} {figures}")
     }
 }
 
 /// From here on a request is shown as slow.
 const SLOW: Duration = Duration::from_secs(1);
 
-impl<W: Write + Send + 'static> Log for Console<W> {
+impl Log for Console {
     fn access(&self, access: &Access<'_>) {
         if crate::reload::is_own(access.environ.path_info()) {
             return;
@@ -77,26 +73,38 @@ impl<W: Write + Send + 'static> Log for Console<W> {
         match self.requests {
             Requests::Off => {}
             Requests::Short => {
-                self.line(&self.short(access.environ, access.status, access.bytes, access.duration()));
+                self.queue.line(&self.short(access.environ, access.status, access.bytes, access.duration()));
             }
-            Requests::Common => self.line(&format!("{access}\n")),
+            Requests::Common => self.queue.line(access),
         }
     }
 
     fn error(&self, report: &Report<'_>) {
-        self.line(&format!("{}\n", self.coloured(YELLOW, &report.to_string())));
+        self.queue.report(report, &self.coloured(YELLOW, &report.to_string()));
     }
 
     fn application(&self, text: &str) {
         let lines = text.trim_end_matches('\n').split('\n').map(|line| escaped(line.as_bytes()));
-        self.line(&format!("{}\n", lines.collect::<Vec<_>>().join("\n")));
+        self.queue.line(&lines.collect::<Vec<_>>().join("\n"));
     }
 }
 
-/// Writes to standard error in one piece, beside the log.
+/// Where everything goes that the command says while it serves: a log that is stuck must not keep anything, an end least of all.
+pub fn queue() -> Queue {
+    QUEUE.get_or_init(|| Queue::new(std::io::stderr())).clone()
+}
+
+/// Has it go to a file, unless something was said already.
+pub fn log_to(file: LogFile) {
+    QUEUE.get_or_init(|| Queue::new(file));
+}
+
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// Says something beside the log: whole lines, in one piece.
 pub fn say(text: &str) {
-    // Nobody is left to be told when this fails.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    // It takes all, or drops it.
+    let _ = queue().write_all(text.as_bytes());
 }
 
 /// Text for a terminal that may be a traceback: controls but tabs, and what is no text, as `\xHH`.
@@ -164,18 +172,31 @@ fn scaled(number: u64, step: u64, units: &[&str]) -> String {
 mod tests {
     use super::*;
 
+    struct Pieces(std::sync::mpsc::Sender<Vec<u8>>);
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     fn logged(colour: bool, target: &str, status: u16, micros: u64) -> String {
         let environ = doorway::testing::Request::get(target).environ();
-        let console = Console { requests: Requests::Short, colour, place: Mutex::new(Vec::new()) };
+        let console = Console { requests: Requests::Short, colour, queue: Queue::new(std::io::sink()) };
         console.short(&environ, status, 1_234, Duration::from_micros(micros))
     }
 
     #[test]
     fn a_request_is_a_line_that_a_person_can_read() {
         let line = logged(false, "/a?b", 200, 412);
-        assert_eq!(line, format!("200 GET  {:<42}    1.2 kB    412 us\n", "/a?b"));
-        assert!(logged(false, "/", 404, 12_345).ends_with(" 12 ms\n"));
-        assert!(logged(false, "/", 500, 3_456_789).ends_with(" 3.4 s\n"));
+        assert_eq!(line, format!("200 GET  {:<42}    1.2 kB    412 us", "/a?b"));
+        assert!(logged(false, "/", 404, 12_345).ends_with(" 12 ms"));
+        assert!(logged(false, "/", 500, 3_456_789).ends_with(" 3.4 s"));
         assert!(!logged(false, "/", 500, 3_456_789).contains('\x1b'));
     }
 
@@ -183,7 +204,7 @@ mod tests {
     fn colours_tell_the_class_of_the_status_and_end_where_they_should() {
         for (status, colour) in [(200, GREEN), (304, CYAN), (404, YELLOW), (502, RED)] {
             let line = logged(true, "/", status, 1);
-            assert!(line.starts_with(&format!("{colour}{status}{PLAIN} ")) && line.ends_with("\x1b[0m\n"), "{line:?}");
+            assert!(line.starts_with(&format!("{colour}{status}{PLAIN} ")) && line.ends_with("\x1b[0m"), "{line:?}");
         }
     }
 
@@ -192,9 +213,10 @@ mod tests {
         assert_eq!(escaped(b"/\x1b[2J\x07\x7f\"\\\xff"), r"/\x1B[2J\x07\x7F\x22\x5C\xFF");
         assert_eq!(escaped("/\u{9b}2Jä".as_bytes()), r"/\xC2\x9B2Jä");
         assert_eq!(printable(b"  File \"a.py\"\t\\\x1b[2J\xff"), "  File \"a.py\"\t\\\\x1B[2J\\xFF");
-        let console = Console { requests: Requests::Off, colour: false, place: Mutex::new(Vec::new()) };
+        let (sender, pieces) = std::sync::mpsc::channel();
+        let console = Console { requests: Requests::Off, colour: false, queue: Queue::new(Pieces(sender)) };
         console.application("one\x1b[31m\ntwo\n");
-        assert_eq!(console.place.into_inner().unwrap(), b"one\\x1B[31m\ntwo\n");
+        assert_eq!(pieces.recv().unwrap(), b"one\\x1B[31m\ntwo\n");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use doorway::{Door, Server};
 use crate::options::Options;
 use crate::site;
 
+/// What is listened at, each with what is spoken there.
+pub type Servers = Vec<(Door, Server)>;
+
 /// Answers the one request of a CGI program with what the command serves without flags, if this process was started as one. Tells whether
 /// it was.
 pub fn serve_as_cgi() -> io::Result<bool> {
@@ -32,18 +35,15 @@ pub fn read(door: Door, address: &str) -> Result<(Door, String), String> {
     }
 }
 
-/// Opens the doors, besides what `server` listens at already. Gives a line for each address: `uwsgi 127.0.0.1:3031`.
-pub fn open(mut server: Option<Server>, doors: &[(Door, String)]) -> io::Result<(Option<Server>, Vec<String>)> {
-    let mut lines = Vec::new();
-    for (door, address) in doors {
-        let opened = bind(address)?.door(*door);
-        lines.extend(opened.addrs().map(|address| format!("{} {address}", door.name())));
-        server = Some(match server {
-            Some(server) => server.and(opened),
-            None => opened,
-        });
-    }
-    Ok((server, lines))
+/// Opens the doors.
+pub fn open(doors: &[(Door, String)]) -> io::Result<Servers> {
+    doors.iter().map(|(door, address)| Ok((*door, bind(address)?.door(*door)))).collect()
+}
+
+/// A line for each address of a door: `uwsgi 127.0.0.1:3031`.
+pub fn lines(servers: &[(Door, Server)]) -> Vec<String> {
+    let doors = servers.iter().filter(|(door, _)| *door != Door::Http);
+    doors.flat_map(|(door, server)| server.addrs().map(|address| format!("{} {address}", door.name()))).collect()
 }
 
 fn bind(address: &str) -> io::Result<Server> {

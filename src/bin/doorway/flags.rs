@@ -359,6 +359,15 @@ pub const FLAGS: &[Flag] = &[
             Ok(())
         }),
     ),
+    flag(
+        "log-file",
+        File("FILE"),
+        "append the log to FILE; SIGUSR1 opens it anew",
+        Take(|options, text| {
+            options.log_file = Some(PathBuf::from(text));
+            Ok(())
+        }),
+    ),
     often(with_short(flag("quiet", Value::None, "say nothing but errors", Set(|options| options.quiet = true)), 'q')),
     flag(
         "color",
@@ -401,6 +410,24 @@ pub const FLAGS: &[Flag] = &[
         "say at /P how it is; to this machine, or addresses",
         Take(|options, text| {
             options.status = Some(status_of(text)?);
+            Ok(())
+        }),
+    ),
+    flag(
+        "user",
+        Text("NAME"),
+        "serve as NAME, or UID:GID, when root starts it",
+        Take(|options, text| {
+            options.user = Some(text.to_owned());
+            Ok(())
+        }),
+    ),
+    flag(
+        "pid-file",
+        File("FILE"),
+        "the number of the process that serves, in FILE",
+        Take(|options, text| {
+            options.pid_file = Some(PathBuf::from(text));
             Ok(())
         }),
     ),

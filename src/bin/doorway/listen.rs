@@ -6,16 +6,38 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-use doorway::{Address, Server};
+use doorway::{Address, Door, Server};
 
+use crate::doors::{self, Servers};
 use crate::options::Options;
+use crate::sockets::Inherited;
 
 /// The port where none is asked for, and how many behind it are tried.
 const PORT: u16 = 8000;
 const FURTHER: u16 = 100;
 
-/// Opens the sockets. The second value is the port that was taken, where another had to be found.
-pub fn open(options: &Options) -> io::Result<(Server, Option<u16>)> {
+/// Opens all that is asked for, or takes what was inherited. The second value is the port that was taken, where another had to be found.
+pub fn servers(options: &Options, inherited: &mut Inherited) -> io::Result<(Servers, Option<u16>)> {
+    let asks = options.port.is_some() || !options.hosts.is_empty() || !options.doors.is_empty();
+    if inherited.is_managed && asks {
+        let advice = "the sockets come from the service manager (LISTEN_FDS): leave out --port, --host, --uwsgi, --scgi and --fastcgi";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, advice));
+    }
+    if !inherited.servers.is_empty() {
+        return Ok((std::mem::take(&mut inherited.servers), None));
+    }
+    let (mut servers, mut taken) = (Servers::new(), None);
+    if options.speaks_http() {
+        let server;
+        (server, taken) = open(options)?;
+        servers.push((Door::Http, server));
+    }
+    servers.extend(doors::open(&options.doors)?);
+    Ok((servers, taken))
+}
+
+/// Opens the sockets of HTTP.
+fn open(options: &Options) -> io::Result<(Server, Option<u16>)> {
     if options.stdin {
         return Ok((of_stdin()?, None));
     }

@@ -11,43 +11,59 @@
 //! | 2 | the arguments are wrong |
 //! | 130, 143 | a second SIGINT or SIGTERM |
 //!
-//! `arguments` (by the table in `flags`, with `values`; `help` and `completions` are made from it) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log.
+//! `arguments` (by the table in `flags`, with `values`; `help` and `completions` are made from it) → `options` → `site` (the application), `listen` (the sockets) and `doors` (those of front servers, CGI) → here, where `hosts` is put around it; `console` is the log, and `control` what signals do.
 
 mod arguments;
 mod behind;
 mod completions;
 mod console;
+mod control;
 mod doors;
+#[cfg(not(unix))]
+mod elsewhere;
 mod fields;
 mod flags;
 mod help;
 mod hosts;
 mod listen;
+mod log_file;
+#[cfg(unix)]
+mod notify;
 mod options;
+mod os;
+mod pid_file;
+#[cfg(unix)]
+mod privileges;
 mod qr;
 mod reload;
 mod room;
 mod signals;
 mod site;
+#[cfg(unix)]
+mod sockets;
 mod users;
 mod values;
 mod wsgi;
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use doorway::app::Status;
 use doorway::middleware::Mount;
-use doorway::{Address, Application, Environ, Server, Stopper, VERSION};
+use doorway::{Address, Application, Door, Environ, Server, VERSION};
 
 use arguments::Parsed;
 use console::{Console, Requests};
+use control::Running;
+#[cfg(not(unix))]
+use elsewhere::{notify, privileges, sockets};
 use flags::Asked;
 use hosts::Hosts;
+use log_file::LogFile;
 use options::{Askers, Colour, Format, Options};
-use signals::{HANGUP, Signals};
+use signals::Signals;
+use sockets::Inherited;
 use wsgi::Workers;
 
 /// Bytes of a field line that is passed on, as it is taken of an upstream.
@@ -55,12 +71,6 @@ const PASSED_FIELD_LINE: usize = 16_384;
 
 /// How long what runs may take to end; a call to Python has the time that one may last.
 const GRACE: Duration = Duration::from_secs(3);
-
-/// How long the process may last from then on: an application that does not return would keep it for as long as it likes.
-const LAST: Duration = Duration::from_millis(500);
-
-/// How long Python may take to end when it has nothing to do.
-const END_OF_WORKERS: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     // Before the arguments are looked at: those of a CGI program are a part of the query.
@@ -85,30 +95,34 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> io::Result<()> {
+    let mut inherited = Inherited::take()?;
+    privileges::settle(options, &mut inherited)?;
     let mut workers = Vec::new();
-    let served = serve_with(options, &mut workers);
-    workers.iter().for_each(|workers| workers.stop(END_OF_WORKERS));
+    let served = serve_with(options, inherited, &mut workers);
+    control::finish(&workers);
+    options.pid_file.iter().for_each(|path| pid_file::remove(path));
     served
 }
 
-fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
+fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Workers>) -> io::Result<()> {
+    if let Some(path) = &options.log_file {
+        console::log_to(LogFile::open(path)?);
+    }
     let (site, served) = site::build(options, workers)?;
-    let (http, taken) = if options.speaks_http() {
-        let (server, taken) = listen::open(options)?;
-        (Some(server), taken)
-    } else {
-        (None, None)
-    };
-    let web: Vec<Address> = http.iter().flat_map(Server::addrs).cloned().collect();
-    let (server, lines) = doors::open(http, &options.doors)?;
-    let server = server.ok_or(io::ErrorKind::InvalidInput)?;
+    let (servers, taken) = listen::servers(options, &mut inherited)?;
+    let web = servers.iter().filter(|(door, _)| *door == Door::Http).flat_map(|(_, server)| server.addrs().cloned());
+    let web: Vec<Address> = web.collect();
+    let (lines, has_doors) = (doors::lines(&servers), servers.iter().any(|(door, _)| *door != Door::Http));
+    let server =
+        servers.into_iter().map(|(_, server)| server).reduce(Server::and).ok_or(io::ErrorKind::InvalidInput)?;
     let site = with_status(options, site, &server);
-    let is_own = options.doors.is_empty() && listen::is_loopback_only(&web);
+    let is_own = !has_doors && listen::is_loopback_only(&web);
+    privileges::check(options, server.addrs())?;
     let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
     };
-    let server = server.log(console(options)).configure(|settings| {
+    let server = server.log(log_of(options)).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
         let for_python = if options.has_python() { 2 * options.workers * options.worker_threads + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
@@ -126,7 +140,7 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
         }
     });
     // Before the URL is printed: who has read it may stop the server.
-    let signals = Signals::catch(options.has_python())?;
+    let signals = Signals::catch()?;
     if options.reload {
         workers.iter().cloned().try_for_each(wsgi::watch)?;
     }
@@ -140,10 +154,22 @@ fn serve_with(options: &Options, workers: &mut Vec<Workers>) -> io::Result<()> {
         open_browser(url);
     }
     let grace = if options.has_python() { options.worker_timeout.max(GRACE) } else { GRACE };
-    stop_by_signal(signals, handle.stopper(), workers.clone(), grace, options.quiet)?;
+    let running = Running {
+        stopper: handle.stopper(),
+        workers: workers.clone(),
+        grace,
+        pid_file: options.pid_file.clone(),
+        has_log_file: options.log_file.is_some(),
+        has_terminal: io::stdin().is_terminal(),
+        quiet: options.quiet,
+    };
     if options.until_eof {
-        stop_at_eof(handle.stopper(), workers.clone(), grace)?;
+        running.clone().end_with_stdin()?;
     }
+    running.obey(signals)?;
+    options.pid_file.iter().try_for_each(|path| pid_file::write(path))?;
+    notify::begin(handle.stopper())?;
+    inherited.tell_ready();
     handle.join();
     Ok(())
 }
@@ -159,8 +185,8 @@ fn with_status(options: &Options, site: Box<dyn Application>, server: &Server) -
     Box::new(Mount::new().at(&place, status).at("/", site))
 }
 
-fn console(options: &Options) -> Console<io::Stderr> {
-    let is_terminal = io::stderr().is_terminal();
+fn log_of(options: &Options) -> Console {
+    let is_terminal = is_terminal(options);
     let requests = match options.log {
         _ if options.quiet => Requests::Off,
         Format::Short => Requests::Short,
@@ -170,7 +196,7 @@ fn console(options: &Options) -> Console<io::Stderr> {
         // Written by middleware that knows these formats.
         Format::Combined | Format::Json | Format::Off => Requests::Off,
     };
-    Console { requests, colour: has_colour(options), place: Mutex::new(io::stderr()) }
+    Console { requests, colour: has_colour(options), queue: console::queue() }
 }
 
 fn has_colour(options: &Options) -> bool {
@@ -178,8 +204,13 @@ fn has_colour(options: &Options) -> bool {
         Colour::Always => true,
         Colour::Never => false,
         // https://no-color.org: set and not empty.
-        Colour::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        Colour::Auto => is_terminal(options) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     }
+}
+
+/// Whether somebody reads the log as it is written.
+fn is_terminal(options: &Options) -> bool {
+    options.log_file.is_none() && io::stderr().is_terminal()
 }
 
 fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
@@ -209,60 +240,11 @@ fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16
     }
     // For a telephone beside the screen: the first address that it can reach.
     let lan = urls.iter().find(|url| !listen::leads_to_loopback(url));
-    let shown = if options.qr { lan.or(urls.first()) } else { lan.filter(|_| io::stderr().is_terminal()) };
+    let shown = if options.qr { lan.or(urls.first()) } else { lan.filter(|_| is_terminal(options)) };
     if let Some((url, code)) = shown.and_then(|url| Some((url, qr::Code::of(url.as_bytes())?))) {
         text.push_str(&format!("{}doorway: {url}\n", code.show(has_colour(options))));
     }
-    let _ = io::stderr().write_all(text.as_bytes());
-}
-
-/// Ends the server at the first signal, and the process at the second, or when the time for ending is over. SIGHUP is for workers.
-fn stop_by_signal(
-    mut signals: Signals,
-    stopper: Stopper,
-    workers: Vec<Workers>,
-    grace: Duration,
-    quiet: bool,
-) -> io::Result<()> {
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        loop {
-            match signals.wait(None) {
-                Some(HANGUP) => workers.iter().for_each(Workers::reload),
-                Some(_) => break,
-                None => return,
-            }
-        }
-        stopper.stop_within(grace);
-        if !quiet {
-            let _ = io::stderr().write_all(b"doorway: stopping; once more stops at once\n");
-        }
-        let last = signals.wait(Some(last_of(&workers, grace)));
-        workers.iter().for_each(Workers::clean);
-        match last {
-            Some(number) => std::process::exit(128 + i32::from(number)),
-            None => std::process::exit(0),
-        }
-    })?;
-    Ok(())
-}
-
-/// How long the process may last.
-fn last_of(workers: &[Workers], grace: Duration) -> Duration {
-    let end = if workers.is_empty() { Duration::ZERO } else { END_OF_WORKERS };
-    grace.saturating_add(end).saturating_add(LAST)
-}
-
-fn stop_at_eof(stopper: Stopper, workers: Vec<Workers>, grace: Duration) -> io::Result<()> {
-    std::thread::Builder::new().name("until-eof".into()).spawn(move || {
-        let mut room = [0; 512];
-        while io::stdin().read(&mut room).is_ok_and(|length| length > 0) {}
-        stopper.stop_within(grace);
-        // Whoever ends in time ends the process from `main`; this is for calls that do not.
-        std::thread::sleep(last_of(&workers, grace));
-        workers.iter().for_each(Workers::clean);
-        std::process::exit(0)
-    })?;
-    Ok(())
+    console::say(&text);
 }
 
 /// Opens the URL in the browser of the desktop; says so where there is none.
@@ -274,7 +256,7 @@ fn open_browser(url: &str) {
         command.spawn().is_ok()
     });
     if !opened {
-        let _ = writeln!(io::stderr(), "doorway: found no program that opens a browser; open {url} yourself");
+        console::say(&format!("doorway: found no program that opens a browser; open {url} yourself\n"));
     }
 }
 

@@ -57,7 +57,12 @@ pub struct Options {
     pub open: bool,
     pub qr: bool,
     pub log: Format,
+    /// Where it goes; standard error where none is named.
+    pub log_file: Option<PathBuf>,
     pub quiet: bool,
+    /// Who serves, where root started it.
+    pub user: Option<String>,
+    pub pid_file: Option<PathBuf>,
     pub colour: Colour,
     pub threads: Option<usize>,
     /// Where it says how it is, and to whom besides this machine.
@@ -135,7 +140,10 @@ impl Default for Options {
             open: false,
             qr: false,
             log: Format::Auto,
+            log_file: None,
             quiet: false,
+            user: None,
+            pid_file: None,
             colour: Colour::Auto,
             threads: None,
             status: None,

@@ -15,7 +15,7 @@ use crate::fields::Fields;
 use crate::options::{Format, Options};
 use crate::reload::{self, Reload};
 use crate::wsgi::Workers;
-use crate::{room, users};
+use crate::{console, room, users};
 
 /// Applications whose makeup is known only when the command runs.
 type Site = Box<dyn Application>;
@@ -62,8 +62,8 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
     }
     site = match options.log {
         _ if options.quiet => site,
-        Format::Combined => logged(site, |site| AccessLog::combined(site, io::stderr())),
-        Format::Json => logged(site, |site| AccessLog::json(site, io::stderr())),
+        Format::Combined => logged(site, |site| AccessLog::combined(site, console::queue())),
+        Format::Json => logged(site, |site| AccessLog::json(site, console::queue())),
         Format::Auto | Format::Off | Format::Short | Format::Common => site,
     };
     if !options.headers.is_empty() || options.cors || options.coi {

@@ -135,6 +135,10 @@ impl Protocol for FastCgi {
         mistaken::mistake(bytes, "FastCGI")
     }
 
+    fn shows_end_of_content(&self) -> bool {
+        true
+    }
+
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         write_cgi_head(out, reply);
     }

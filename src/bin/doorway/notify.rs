@@ -1,0 +1,44 @@
+//! What a service manager is told, by the protocol of sd_notify(3): lines in a datagram to the socket that `NOTIFY_SOCKET` names.
+//!
+//! Without that variable nothing here does anything. A socket without a file (`@name`) is not asked for: systemd's own has one.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::thread::Builder;
+use std::time::Duration;
+
+use doorway::Stopper;
+
+/// How often the manager is told what the server does, where it does not ask for more.
+const STATUS: Duration = Duration::from_secs(10);
+
+/// Tells the manager something.
+pub fn say(state: &str) {
+    if let Some(path) = std::env::var_os("NOTIFY_SOCKET") {
+        // There is nobody else to tell.
+        let _ = UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
+    }
+}
+
+/// Tells the manager that the server is there, now and then what it does, and as often as it asks for that it is alive.
+pub fn begin(stopper: Stopper) -> io::Result<()> {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return Ok(());
+    }
+    say(&format!("READY=1\nMAINPID={}", std::process::id()));
+    let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let is_ours = variable("WATCHDOG_PID").is_none_or(|number| number == u64::from(std::process::id()));
+    let watchdog = variable("WATCHDOG_USEC").filter(|_| is_ours).map(|time| Duration::from_micros(time) / 2);
+    Builder::new().name("notify".into()).spawn(move || {
+        // It ends with the server.
+        while let Some(stats) = stopper.stats() {
+            let alive = if watchdog.is_some() { "WATCHDOG=1\n" } else { "" };
+            say(&format!(
+                "{alive}STATUS={} connections, {} requests in threads, {} queued; {} answered, {} refused or cut",
+                stats.open, stats.busy, stats.queued, stats.served, stats.refused
+            ));
+            std::thread::sleep(watchdog.unwrap_or(STATUS).min(STATUS));
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! `--user`: who starts as root serves as somebody else.
+//!
+//! What needs root is done first (sockets, the files of the log and of the process number), then this process becomes the same program again, as that
+//! user and with those sockets: no thread and no memory of root's is left. As root nobody but this machine is served unless `--user root` says so.
+//!
+//! `--chroot` is not offered: whatever is opened later (workers and their interpreter, error pages, the log) would have to be copied there, and kept up to
+//! date. A unit of systemd with `ProtectSystem=strict`, or a container, keeps more out and needs no copies.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::fchown;
+
+use doorway::Address;
+
+use crate::options::Options;
+use crate::signals::effective_user;
+use crate::sockets::{self, Inherited};
+use crate::{listen, pid_file};
+
+/// Goes on as the user that is asked for, where this process is not that already.
+pub fn settle(options: &Options, inherited: &mut Inherited) -> io::Result<()> {
+    let Some(name) = &options.user else { return Ok(()) };
+    let (user, group) = find(name)?;
+    if user == effective_user() {
+        return Ok(());
+    }
+    if effective_user() != 0 {
+        let text = format!("--user {name}: only root can become another user; start it as root, or leave that out");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    let (servers, _) = listen::servers(options, inherited)?;
+    let sockets = servers.iter().map(|(_, server)| server.hand_over()).collect::<io::Result<Vec<_>>>()?;
+    options.pid_file.iter().try_for_each(|path| pid_file::write(path))?;
+    for path in options.log_file.iter().chain(&options.pid_file) {
+        fchown(OpenOptions::new().append(true).create(true).open(path)?, Some(user), Some(group))?;
+    }
+    Err(sockets::become_user(sockets.into_iter().flatten().collect(), (user, group)))
+}
+
+/// Whether root may serve there.
+pub fn check<'a>(options: &Options, addresses: impl Iterator<Item = &'a Address>) -> io::Result<()> {
+    if effective_user() != 0 || options.user.is_some() || !listen::is_public(addresses) {
+        return Ok(());
+    }
+    let text = "this is root, and others than this machine can connect: name who is to serve with --user NAME (or --user root)";
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+}
+
+/// The numbers of a user and of the user's group: `NAME` as in /etc/passwd, or `UID:GID`.
+fn find(name: &str) -> io::Result<(u32, u32)> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1).zip(fields.next())).flatten()
+    });
+    let numbers =
+        found.chain(name.split_once(':')).find_map(|(user, group)| Some((user.parse().ok()?, group.parse().ok()?)));
+    let text = format!("--user {name}: /etc/passwd has no such name; UID:GID is understood too");
+    numbers.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, text))
+}

@@ -1,0 +1,403 @@
+//! Lines on their way to a log that may be slow, full or stuck: whoever says one never waits for it.
+//!
+//! A pipe that nobody reads, a terminal on hold and a full disk keep whoever writes there. So lines go to memory, at most [`MOST`] bytes of
+//! them, and a thread of the queue's own writes them, many at a time. What does not fit, or cannot be written, is dropped and counted, and the
+//! log says how many when it takes anything again. More than [`FEW`] reports of one cause in a second, from one kind of address, are a flood:
+//! of those behind them the log gets the number.
+//!
+//! Invariants: nobody but the thread touches the writer, and it holds no lock meanwhile. The thread starts with the first line, so that a
+//! queue which says nothing costs nothing, and ends with the last clone of the queue and the last line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Report;
+use crate::cause::Cause;
+
+/// Bytes that wait: some thousand lines.
+const MOST: usize = 1024 * 1024;
+
+/// Bytes for which there is memory from the first line on, so that a busy log allocates nothing; the system gives it where it is used.
+const KEPT: usize = 256 * 1024;
+
+/// Reports of one cause, from one kind of address, that are shown in a second.
+const FEW: u64 = 5;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How long lines gather before they are written: a busy server wakes the thread a thousand times a second at most.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// How long a queue that is dropped waits for its last lines.
+const LAST: Duration = Duration::from_millis(500);
+
+/// Takes lines and never waits for the writer behind it.
+///
+/// [`Lines`](super::Lines) has one inside. As a writer it stands between whatever writes whole lines, such as
+/// [`AccessLog`](crate::middleware::AccessLog), and a place that may block: each `write` takes all, or drops it and counts. Clones are the same
+/// queue; the last one that goes waits for the writer half a second at most.
+///
+/// ```
+/// use doorway::{app, log::Queue, middleware::AccessLog};
+///
+/// let application = AccessLog::json(app::demo, Queue::new(std::io::stderr()));
+/// ```
+#[derive(Clone)]
+pub struct Queue(Arc<End>);
+
+/// The end of those who say lines.
+struct End(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Tells the thread that there is something to do, and whoever waits for it that there is nothing left.
+    work: Condvar,
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<u8>,
+    dropped: u64,
+    floods: BTreeMap<(u16, Kind), Flood>,
+    /// Until there is a thread for it.
+    writer: Option<Box<dyn Write + Send>>,
+    is_asleep: bool,
+    is_closed: bool,
+}
+
+/// A flood from one kind of address must not hide what comes from another, and there are few kinds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    None,
+    Loopback,
+    Private,
+    Public,
+}
+
+/// Reports of one cause and kind within a second.
+struct Flood {
+    cause: Cause,
+    since: Instant,
+    count: u64,
+}
+
+impl Queue {
+    /// A queue before a writer.
+    pub fn new(writer: impl Write + Send + 'static) -> Queue {
+        let state = State { writer: Some(Box::new(writer)), is_asleep: true, ..State::default() };
+        Queue(Arc::new(End(Arc::new(Shared { state: Mutex::new(state), ..Shared::default() }))))
+    }
+
+    /// Says a line.
+    pub fn line(&self, line: &dyn fmt::Display) {
+        self.with(|state| state.push(line));
+    }
+
+    /// Says a line about a report, unless too many like it were said within a second.
+    pub fn report(&self, report: &Report<'_>, line: &dyn fmt::Display) {
+        self.with(|state| {
+            if state.admits(report, Instant::now()) {
+                state.push(line);
+            }
+        });
+    }
+
+    /// Waits until all that was said is written, or the time is over. Tells whether it is.
+    pub fn finish(&self, within: Duration) -> bool {
+        self.0.finish(within)
+    }
+
+    fn with(&self, change: impl FnOnce(&mut State)) {
+        let shared = &self.0.0;
+        let mut state = shared.lock();
+        change(&mut state);
+        if let Some(writer) = state.writer.take() {
+            state.lines.reserve(KEPT);
+            let shared = Arc::clone(shared);
+            // Without a thread there is no log: whoever wrote here would have to wait.
+            let _ = std::thread::Builder::new().name("doorway-log".into()).spawn(move || shared.write_to(writer));
+        }
+        shared.call(&mut state);
+    }
+}
+
+impl Write for Queue {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.with(|state| match state.lines.len() + bytes.len() {
+            ..=MOST => state.lines.extend_from_slice(bytes),
+            _ => state.dropped += count_lines(bytes),
+        });
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl End {
+    fn finish(&self, within: Duration) -> bool {
+        let mut state = self.0.lock();
+        if state.writer.is_some() {
+            return true;
+        }
+        state.end_floods(None);
+        self.0.call(&mut state);
+        let waited =
+            self.0.done.wait_timeout_while(state, within, |state| !(state.is_asleep && state.lines.is_empty()));
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.finish(LAST);
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        self.0.call(&mut state);
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the thread if there is something for it.
+    fn call(&self, state: &mut State) {
+        if state.is_asleep && (state.has_work() || state.is_closed) {
+            state.is_asleep = false;
+            self.work.notify_one();
+        }
+    }
+
+    /// The life of the thread.
+    fn write_to(&self, mut writer: Box<dyn Write + Send>) {
+        let (mut lines, mut lost, mut is_torn) = (Vec::with_capacity(KEPT), 0, false);
+        while self.wait() {
+            std::thread::sleep(GATHER);
+            let mut state = self.lock();
+            std::mem::swap(&mut state.lines, &mut lines);
+            lost += std::mem::take(&mut state.dropped);
+            drop(state);
+            if is_torn {
+                lines.insert(0, b'\n');
+            }
+            let length = lines.len();
+            if lost > 0 {
+                push_line(&mut lines, &format_args!("{lost} lines dropped: the log did not take them"));
+            }
+            let written = write_to(&mut *writer, &lines);
+            // What stands behind the end of the line that was torn.
+            let begin = written.max(usize::from(is_torn));
+            lost = if written == lines.len() {
+                0
+            } else {
+                lost + count_lines(lines.get(begin..length).unwrap_or_default())
+            };
+            is_torn = lines.get(..written).and_then(<[u8]>::last).map_or(is_torn, |last| *last != b'\n');
+            lines.clear();
+            lines.shrink_to(KEPT);
+        }
+    }
+
+    /// Sleeps until there is something to write. Tells whether there is; otherwise the queue has gone.
+    fn wait(&self) -> bool {
+        let mut state = self.lock();
+        while !state.has_work() && !state.is_closed {
+            state.is_asleep = true;
+            self.done.notify_all();
+            // A flood that is over is told, though nobody says anything more.
+            let time = if state.floods.values().any(|flood| flood.count > FEW) { SECOND } else { Duration::MAX };
+            state = self.work.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
+            state.is_asleep = false;
+            state.end_floods(Some(Instant::now()));
+        }
+        state.has_work()
+    }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        !self.lines.is_empty() || self.dropped > 0
+    }
+
+    fn push(&mut self, line: &dyn fmt::Display) {
+        let before = self.lines.len();
+        if before < MOST {
+            push_line(&mut self.lines, line);
+        }
+        if before >= MOST || self.lines.len() > MOST {
+            self.lines.truncate(before);
+            self.dropped += 1;
+        }
+    }
+
+    /// Whether a report is shown. It may be the first after a flood.
+    fn admits(&mut self, report: &Report<'_>, now: Instant) -> bool {
+        self.end_floods(Some(now));
+        let (cause, key) = (report.cause, (report.cause.number(), Kind::of(report)));
+        let flood = self.floods.entry(key).or_insert(Flood { cause, since: now, count: 0 });
+        flood.count += 1;
+        flood.count <= FEW
+    }
+
+    /// Says of every flood that is a second old how much was hidden; of all, where there is no time.
+    fn end_floods(&mut self, now: Option<Instant>) {
+        for (key, flood) in std::mem::take(&mut self.floods) {
+            if now.is_some_and(|now| now.saturating_duration_since(flood.since) < SECOND) {
+                self.floods.insert(key, flood);
+            } else if flood.count > FEW {
+                self.push(&format_args!("{} and {} more within a second", flood.cause, flood.count - FEW));
+            }
+        }
+    }
+}
+
+impl Kind {
+    fn of(report: &Report<'_>) -> Kind {
+        match report.peer {
+            None => Kind::None,
+            Some((address, _)) if address.is_loopback() => Kind::Loopback,
+            Some((IpAddr::V4(address), _)) if address.is_private() || address.is_link_local() => Kind::Private,
+            Some((IpAddr::V6(address), _)) if address.is_unique_local() || address.is_unicast_link_local() => {
+                Kind::Private
+            }
+            Some(_) => Kind::Public,
+        }
+    }
+}
+
+/// Writes as much as is taken, and gives how much that is.
+fn write_to(writer: &mut dyn Write, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match writer.write(rest) {
+            Ok(length) if length > 0 => written += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Somebody who shares the terminal or the pipe has set it so.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(10 * GATHER),
+            _ => break,
+        }
+    }
+    let _ = writer.flush();
+    written
+}
+
+fn push_line(lines: &mut Vec<u8>, line: &dyn fmt::Display) {
+    // Memory takes all there is.
+    let _ = writeln!(lines, "{line}");
+}
+
+fn count_lines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+    use crate::log::Answer;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A place that takes each piece when it is allowed to, and says what it took.
+    struct Place {
+        allowed: Receiver<io::Result<usize>>,
+        taken: Sender<String>,
+    }
+
+    impl Write for Place {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let most = self.allowed.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
+            let _ = self.taken.send(String::from_utf8_lossy(&bytes[..most]).into_owned());
+            Ok(most)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn place() -> (Queue, Sender<io::Result<usize>>, Receiver<String>) {
+        let ((allow, allowed), (sender, taken)) = (channel(), channel());
+        (Queue::new(Place { allowed, taken: sender }), allow, taken)
+    }
+
+    fn report(address: [u8; 4]) -> Report<'static> {
+        let peer = Some((address.into(), 1));
+        Report { cause: Cause::ClientGone, peer, request: b"", answer: Answer::Cut, detail: "" }
+    }
+
+    #[test]
+    fn whoever_says_a_line_never_waits_and_what_does_not_fit_is_counted() {
+        let (queue, allow, taken) = place();
+        let line = "x".repeat(99);
+        for _ in 0..30_000 {
+            queue.line(&line);
+        }
+        assert!(!queue.finish(Duration::from_millis(1)), "nobody has read anything");
+        drop(allow);
+        assert!(queue.finish(PATIENCE));
+        let text: String = taken.try_iter().collect();
+        let shown = text.lines().filter(|other| *other == line).count();
+        let dropped: usize =
+            text.lines().find_map(|line| line.split_once(" lines dropped")).unwrap().0.parse().unwrap();
+        assert_eq!(shown + dropped, 30_000);
+        assert!(shown * 100 <= 3 * MOST);
+    }
+
+    #[test]
+    fn a_place_that_is_full_loses_lines_and_says_so_when_it_has_room() {
+        let (queue, allow, taken) = place();
+        allow.send(Ok(3)).unwrap();
+        allow.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+        queue.line(&"one\ntwo");
+        assert!(queue.finish(PATIENCE));
+        allow.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+        queue.line(&"three");
+        assert!(queue.finish(PATIENCE));
+        drop(allow);
+        queue.line(&"four");
+        assert!(queue.finish(PATIENCE));
+        let text: String = taken.try_iter().collect();
+        assert_eq!(text, "one\nfour\n3 lines dropped: the log did not take them\n");
+    }
+
+    #[test]
+    fn a_flood_of_one_cause_is_a_few_lines_and_a_number_and_hides_nothing_else() {
+        let (queue, allow, taken) = place();
+        drop(allow);
+        let outside = report([192, 0, 2, 7]);
+        (0..1_000).for_each(|_| queue.report(&outside, &"outside"));
+        queue.report(&report([127, 0, 0, 1]), &"own");
+        queue.report(&Report { cause: Cause::FieldValue, ..outside }, &"other");
+        assert!(queue.finish(PATIENCE));
+        let text: String = taken.try_iter().collect();
+        let count = |begin: &str| text.lines().filter(|line| line.starts_with(begin)).count();
+        assert_eq!((count("own"), count("other")), (1, 1), "{text}");
+        // A slow machine may take more than a second for it.
+        assert!((5..100).contains(&count("outside")), "{text}");
+        let hidden = text.lines().filter_map(|line| line.split_once(" and ")?.1.split_once(" more within a second"));
+        let hidden: usize = hidden.map(|(number, _)| number.parse::<usize>().unwrap()).sum();
+        assert_eq!(hidden + count("outside"), 1_000, "{text}");
+    }
+
+    #[test]
+    fn a_flood_that_is_over_is_told_by_itself() {
+        let (queue, allow, taken) = place();
+        drop(allow);
+        (0..7).for_each(|_| queue.report(&report([10, 0, 0, 1]), &"line"));
+        let mut text = String::new();
+        while !text.contains(" and 2 more within a second\n") {
+            text.push_str(&taken.recv_timeout(PATIENCE).unwrap());
+        }
+    }
+}

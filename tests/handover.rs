@@ -1,0 +1,216 @@
+//! The command takes sockets from a service manager and gives them to its successor, says how it is, and is not root where it need not be.
+
+#![cfg(unix)]
+
+mod serving;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serving::{Folder, PATIENCE, Serving, ask, run};
+
+const REQUEST: &str = "GET / HTTP/1.0\r\n\r\n";
+
+fn send(signal: &str, number: &str) {
+    assert!(Command::new("kill").args([signal, number]).status().unwrap().success());
+}
+
+/// Reads a file until it says what is waited for.
+fn wait_for(path: &Path, is_it: impl Fn(&str) -> bool) -> String {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if is_it(&text) {
+            return text;
+        }
+        assert!(Instant::now() < until, "{}: {text}", path.display());
+        std::thread::yield_now();
+    }
+}
+
+/// Whether systemd-socket-activate is installed.
+fn can_activate() -> bool {
+    let can = Command::new("systemd-socket-activate").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !can {
+        println!("skipped: systemd-socket-activate is not installed");
+    }
+    can
+}
+
+#[test]
+fn sigusr2_has_the_next_program_take_over_and_nothing_is_refused_meanwhile() {
+    let folder = Folder::new(&[]);
+    let file = folder.path().join("pid");
+    let pid_file = file.to_str().unwrap();
+    let mut serving = Serving::start(&["--demo", "--port=0", "--quiet", "--pid-file", pid_file]);
+    let address = serving.address().to_owned();
+    let mut number = wait_for(&file, |text| text.ends_with('\n')).trim().to_owned();
+    assert_eq!(number, serving.child.id().to_string());
+    for round in 0..3 {
+        send("-USR2", &number);
+        let old = number.clone();
+        let is_new = |text: &str| text.ends_with('\n') && text.trim() != old;
+        while !std::fs::read_to_string(&file).is_ok_and(|text| is_new(&text)) {
+            assert!(ask(&address, REQUEST).starts_with("HTTP/1.1 200 "), "round {round}");
+        }
+        number = wait_for(&file, is_new).trim().to_owned();
+        if round == 0 {
+            assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+        }
+        assert!(ask(&address, REQUEST).starts_with("HTTP/1.1 200 "), "round {round}");
+    }
+    send("-TERM", &number);
+    let until = Instant::now() + PATIENCE;
+    while file.exists() {
+        assert!(Instant::now() < until, "the file of the process number stays");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn where_the_next_program_does_not_come_to_serve_the_old_one_goes_on_and_says_so() {
+    let folder = Folder::new(&[]);
+    let program = folder.path().join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_doorway"), &program).unwrap();
+    let mut command = Command::new(&program);
+    let mut serving = Serving::with(command.args(["--demo", "--port=0"]).stdin(Stdio::null()));
+    let mut log = BufReader::new(serving.child.stderr.take().unwrap());
+    std::fs::remove_file(&program).unwrap();
+    for broken in [None, Some("false"), Some("true")] {
+        let _ = std::fs::remove_file(&program);
+        if let Some(broken) = broken {
+            let script = format!("#!/bin/sh\n{broken}\n");
+            std::fs::write(&program, script).unwrap();
+            assert!(Command::new("chmod").args(["+x", program.to_str().unwrap()]).status().unwrap().success());
+        }
+        send("-USR2", &serving.child.id().to_string());
+        let mut line = String::new();
+        while !line.contains("this process goes on") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0);
+        }
+        assert!(serving.get("/").starts_with("HTTP/1.1 200 "), "{line}");
+    }
+}
+
+#[test]
+fn sockets_of_systemd_are_served_by_their_names() {
+    if !can_activate() {
+        return;
+    }
+    let folder = Folder::new(&[]);
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (web, door) = (free(), free());
+    let (socket, file) = (folder.path().join("web.sock"), folder.path().join("pid"));
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(["-l", &web, "-l", &door, "-l", socket.to_str().unwrap(), "--fdname=web:scgi:other"]);
+    command.arg(env!("CARGO_BIN_EXE_doorway")).args(["--demo", "--quiet", "--pid-file", file.to_str().unwrap()]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(&web).is_err() {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+    assert!(ask(&web, REQUEST).starts_with("HTTP/1.1 200 "));
+    let block = "CONTENT_LENGTH\00\0SCGI\01\0REQUEST_METHOD\0GET\0REQUEST_URI\0/deep\0";
+    let reply = ask(&door, &format!("{}:{block},", block.len()));
+    assert!(reply.starts_with("Status: 200 OK\r\n") && reply.contains("PATH_INFO = \"/deep\""), "{reply}");
+    let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    std::io::Write::write_all(&mut unix, REQUEST.as_bytes()).unwrap();
+    let mut reply = String::new();
+    std::io::Read::read_to_string(&mut unix, &mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    // The sockets go on to the next process, too.
+    let number = wait_for(&file, |text| text.ends_with('\n')).trim().to_owned();
+    send("-USR2", &number);
+    let next = wait_for(&file, |text| text.ends_with('\n') && text.trim() != number).trim().to_owned();
+    assert!(ask(&web, REQUEST).starts_with("HTTP/1.1 200 "));
+    send("-TERM", &next);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn sockets_of_systemd_and_an_address_contradict_each_other() {
+    if !can_activate() {
+        return;
+    }
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(["-l", &free, env!("CARGO_BIN_EXE_doorway"), "--demo", "--port", "0"]).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + PATIENCE;
+    while std::net::TcpStream::connect(&free).is_err() {
+        assert!(Instant::now() < until);
+        std::thread::yield_now();
+    }
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.map(Result::unwrap).any(|line| line.contains("LISTEN_FDS") && line.contains("leave out --port")));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_service_manager_hears_when_it_is_ready_how_it_is_and_when_it_stops() {
+    let folder = Folder::new(&[]);
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--demo", "--port=0", "--quiet"]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
+    let serving = Serving::with(command.stdin(Stdio::null()));
+    let number = serving.child.id().to_string();
+    let hear = |what: &str| {
+        let mut room = [0; 1024];
+        loop {
+            let length = manager.recv(&mut room).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let text = String::from_utf8_lossy(&room[..length]).into_owned();
+            if text.lines().any(|line| line.starts_with(what)) {
+                return text;
+            }
+        }
+    };
+    assert_eq!(hear("READY=1"), format!("READY=1\nMAINPID={number}"));
+    serving.get("/");
+    let text = hear("WATCHDOG=1");
+    assert!(text.contains("STATUS=") && text.contains(" connections, "), "{text}");
+    while !hear("STATUS=").contains("; 1 answered, 0 refused or cut") {}
+    send("-HUP", &number);
+    send("-TERM", &number);
+    hear("STOPPING=1");
+}
+
+#[test]
+fn root_serves_as_the_user_that_is_named_and_others_only_so() {
+    let own = std::process::id();
+    let status = std::fs::read_to_string(format!("/proc/{own}/status")).unwrap_or_default();
+    if !status.lines().any(|line| line.starts_with("Uid:\t0\t0\t")) {
+        let (code, _, err) = run(&["--demo", "--port=0", "--user", "1:1"]);
+        assert!(code == Some(1) && err.contains("only root"), "{err}");
+        return println!("skipped in part: this is not root");
+    }
+    let (code, _, err) = run(&["--demo", "--port=0", "--host", "0.0.0.0"]);
+    assert!(code == Some(1) && err.contains("--user NAME"), "{err}");
+    let (code, _, err) = run(&["--demo", "--port=0", "--user", "nobody-of-that-name"]);
+    assert!(code == Some(1) && err.contains("UID:GID"), "{err}");
+    // Where everybody may run it.
+    let folder = Folder::new(&[]);
+    let (program, log) = (folder.path().join("program"), folder.path().join("log"));
+    std::fs::copy(env!("CARGO_BIN_EXE_doorway"), &program).unwrap();
+    for user in ["65534:65533", "root"] {
+        let mut command = Command::new(&program);
+        command.args(["--demo", "--port=0", "--host=0.0.0.0", "--log=common", "--user", user, "--log-file"]).arg(&log);
+        let serving = Serving::with(command.current_dir("/").stdin(Stdio::null()));
+        assert!(serving.get("/as").starts_with("HTTP/1.1 200 "));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", serving.child.id())).unwrap();
+        let (user, group) = if user == "root" { (0, 0) } else { (65534, 65533) };
+        assert!(status.contains(&format!("\nUid:\t{user}\t{user}\t{user}\t")), "{status}");
+        assert!(status.contains(&format!("\nGid:\t{group}\t{group}\t{group}\t")), "{status}");
+        if user != 0 {
+            assert!(status.contains("\nGroups:\t \n") || status.contains("\nGroups:\t\n"), "{status}");
+        }
+        wait_for(&log, |text| text.contains("GET /as"));
+    }
+}
