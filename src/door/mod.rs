@@ -17,6 +17,7 @@ mod variables;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::cause::Cause;
 use crate::gateway::{Environ, Gateway, Headers, Pairs};
@@ -174,19 +175,16 @@ pub(crate) enum Request<'buf> {
 
 /// A request that a front server has read.
 pub(crate) trait Variables {
-    /// What the request says about the gateway: a front server knows whether its client used TLS.
-    fn gateway(&self, gateway: Gateway) -> Gateway;
-
     /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their names.
-    fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64;
+    fn fill_environ(&self, origin: &Origin, environ: &mut Environ) -> u64;
 }
 
 impl Request<'_> {
     /// Fills the environ of a call. Gives the number of fields that were dropped for their names.
     pub(crate) fn fill(&self, environ: &mut Environ, origin: &Origin, peer: &Peer) -> u64 {
         match self {
-            Request::Http(request) => http::fill_environ(request, origin, peer, environ.refill(origin.gateway)),
-            Request::Variables(said) => said.fill_environ(origin, environ.refill(said.gateway(origin.gateway))),
+            Request::Http(request) => http::fill_environ(request, origin, peer, environ),
+            Request::Variables(said) => said.fill_environ(origin, environ),
         }
     }
 }
@@ -303,7 +301,7 @@ pub(crate) struct Origin {
     pub(crate) door: Door,
     pub(crate) gateway: Gateway,
     /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them.
-    pub(crate) variables: Pairs,
+    pub(crate) variables: Arc<Pairs>,
     /// Those of the deployer, which win over everything a client sends.
     pub(crate) deployed: Pairs,
     /// SERVER_NAME and SERVER_PORT where the request does not say them.
@@ -332,7 +330,7 @@ impl Origin {
                 variables.push(b"HTTPS", b"on");
             }
         }
-        Origin { door, gateway, variables, deployed, server_name, server_port }
+        Origin { door, gateway, variables: Arc::new(variables), deployed, server_name, server_port }
     }
 }
 
@@ -341,17 +339,15 @@ impl Origin {
 pub(crate) struct Peer {
     pub(crate) address: Option<(std::net::IpAddr, u16)>,
     /// REMOTE_ADDR and REMOTE_PORT, made once for all requests of the connection.
-    pub(crate) variables: Pairs,
+    pub(crate) host: String,
+    pub(crate) port: String,
 }
 
 impl Peer {
     pub(crate) fn new(address: std::net::SocketAddr) -> Peer {
         // An IPv4 client of an IPv6 listener is the same client as before.
         let ip = address.ip().to_canonical();
-        let mut variables = Pairs::default();
-        variables.push(b"REMOTE_ADDR", ip.to_string().as_bytes());
-        variables.push(b"REMOTE_PORT", address.port().to_string().as_bytes());
-        Peer { address: Some((ip, address.port())), variables }
+        Peer { address: Some((ip, address.port())), host: ip.to_string(), port: address.port().to_string() }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::{Content, Door, Examined, Facts, Origin, Policy, Reply, Variables, push_decimal};
 use crate::cause::Cause;
-use crate::gateway::{Gateway, Headers, Pairs, percent_decode};
+use crate::gateway::{Environ, Gateway, Headers, percent_decode};
 use crate::http::framing::{self, Framing};
 use crate::http::head::Version;
 use crate::http::scan;
@@ -137,18 +137,6 @@ impl<'buf> Request<'buf> {
         Some(self.head_len.saturating_add(length)).filter(|whole| received < *whole)
     }
 
-    /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
-    fn protocol(&self) -> &'buf [u8] {
-        match self.said.protocol {
-            b"" => b"HTTP/1.1",
-            // Nothing longer: it stands in log lines, and applications compare it.
-            protocol if is_version(protocol) => protocol,
-            _ => b"HTTP/1.0",
-        }
-    }
-}
-
-impl Variables for Request<'_> {
     /// G-06: what the front server says about TLS, else what the settings say.
     fn gateway(&self, gateway: Gateway) -> Gateway {
         let is = |value: &[u8], names: &[&str]| names.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes()));
@@ -162,23 +150,27 @@ impl Variables for Request<'_> {
         Gateway { https, ..gateway }
     }
 
-    fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64 {
-        let said = &self.said;
-        variables.extend(&origin.variables);
+    /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
+    fn protocol(&self) -> &'buf [u8] {
+        match self.said.protocol {
+            b"" => b"HTTP/1.1",
+            // Nothing longer: it stands in log lines, and applications compare it.
+            protocol if is_version(protocol) => protocol,
+            _ => b"HTTP/1.0",
+        }
+    }
+}
+
+impl Variables for Request<'_> {
+    fn fill_environ(&self, origin: &Origin, environ: &mut Environ) -> u64 {
+        let (said, gateway) = (&self.said, self.gateway(origin.gateway));
+        let mut variables = environ.refill(gateway, self.block.bytes, &origin.variables);
         variables.push(b"REQUEST_METHOD", said.method);
         match self.path {
             Path::Decoded(before, behind) => {
-                variables.push_with(
-                    |text| text.extend_from_slice(b"PATH_INFO"),
-                    |text| {
-                        text.extend_from_slice(before);
-                        text.extend_from_slice(behind);
-                    },
-                );
+                variables.push_with(b"PATH_INFO", |text| text.extend([before, behind].into_iter().flatten()));
             }
-            Path::Encoded(path) => {
-                variables.push_with(|text| text.extend_from_slice(b"PATH_INFO"), |text| percent_decode(path, text));
-            }
+            Path::Encoded(path) => variables.push_with(b"PATH_INFO", |text| percent_decode(path, text)),
             Path::AsSent(script_name, path_info) => {
                 variables.set(b"SCRIPT_NAME", script_name);
                 variables.push(b"PATH_INFO", path_info);
@@ -190,11 +182,11 @@ impl Variables for Request<'_> {
         variables.push(b"SERVER_NAME", name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost"));
         let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
         variables.push(b"SERVER_PORT", port);
-        if self.gateway(origin.gateway).https {
+        if gateway.https {
             variables.push(b"HTTPS", b"on");
         }
         if let Some(length @ 1..) = self.length {
-            variables.push_with(|text| text.extend_from_slice(b"CONTENT_LENGTH"), |text| push_decimal(text, length));
+            variables.push_with(b"CONTENT_LENGTH", |text| push_decimal(text, length));
         }
         let mut dropped = 0;
         for (name, value) in self.block.pairs() {
@@ -204,16 +196,15 @@ impl Variables for Request<'_> {
                 KeptAs::Front => variables.set(b"doorway.front", value),
                 // The last of one name wins, as a deployer's line behind an included file of parameters should.
                 // P-ENV-17: what does not apply is left out. Front servers fill it with nothing.
-                KeptAs::Variable if value.is_empty() => variables.retain(|other, _| other != name),
+                KeptAs::Variable if value.is_empty() => variables.remove(name),
                 KeptAs::Variable => variables.set(name, value),
-                KeptAs::Field => match variables.position(|other| other == name) {
-                    Some(index) if name == b"HTTP_HOST" => variables.replace(index, name, value),
-                    Some(index) => {
-                        let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
-                        variables.join(index, separator, value);
-                    }
-                    None => variables.push(name, value),
-                },
+                KeptAs::Field if name == b"HTTP_HOST" => variables.set(name, value),
+                KeptAs::Field => {
+                    let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
+                    let all = self.block.pairs().filter(|(other, _)| *other == name);
+                    let name = variables.place(name);
+                    variables.field(name, value, separator, all.map(|(_, value)| value));
+                }
             }
         }
         for (name, value) in origin.deployed.iter() {
@@ -418,14 +409,14 @@ fn kept_as(name: &[u8]) -> KeptAs {
 /// from here would replace or confuse its own.
 pub(super) fn write_fields(out: &mut Vec<u8>, headers: &Headers, framing: &Framing) {
     let mut length = framing.content_length;
-    for (name, value) in headers.iter() {
+    for (name, line) in headers.lines() {
         if name.eq_ignore_ascii_case(b"content-length") {
             if let Some(length) = length.take() {
                 super::http::write_field(out, name, |out| push_decimal(out, length));
             }
             continue;
         }
-        super::http::write_field(out, name, |out| out.extend_from_slice(value));
+        out.extend_from_slice(line);
     }
     if let Some(length) = length {
         super::http::write_field(out, b"Content-Length", |out| push_decimal(out, length));

@@ -46,7 +46,7 @@ impl Headers {
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
         let mut is_first = true;
-        self.pairs.retain(|other, _| !other.eq_ignore_ascii_case(name) || std::mem::take(&mut is_first));
+        self.pairs.retain(|other| !other.eq_ignore_ascii_case(name) || std::mem::take(&mut is_first));
         match self.pairs.position(|other| other.eq_ignore_ascii_case(name)) {
             Some(index) => self.pairs.replace(index, name, value),
             None => self.add(name, value),
@@ -56,7 +56,7 @@ impl Headers {
     /// Removes every field of this name; no error when there is none.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) {
         let name = name.as_ref();
-        self.pairs.retain(|other, _| !other.eq_ignore_ascii_case(name));
+        self.pairs.retain(|other| !other.eq_ignore_ascii_case(name));
     }
 
     /// Whether a field of this name is there.
@@ -84,6 +84,11 @@ impl Headers {
     /// Every field in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
         self.pairs.iter()
+    }
+
+    /// Every field's name, and the line in which it is sent.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs.lines()
     }
 
     /// How many fields there are.

@@ -29,6 +29,7 @@ mod pairs;
 mod percent;
 mod start_response;
 mod status;
+mod variables;
 
 pub use application::Application;
 pub use body::{Block, Blocks, Body};
@@ -46,3 +47,4 @@ pub(crate) use channel::{Receiver, Wake};
 pub(crate) use environ::variable_byte;
 pub(crate) use file_range::FileRange;
 pub(crate) use pairs::Pairs;
+pub(crate) use variables::{Filling, Part};

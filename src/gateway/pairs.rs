@@ -1,9 +1,10 @@
-//! An ordered list of name-value pairs in one run of memory: the store behind `Environ` and `Headers`.
+//! An ordered list of name-value pairs in one run of memory, each as it stands in a head: the store behind `Headers`, and lists that are
+//! made once.
 //!
-//! A pair is three positions in a shared text, so that a list which is cleared and filled again allocates nothing once it
-//! has grown to its usual size (the steady state of the server). It compares nothing and validates nothing.
+//! A pair is three positions in a shared text, so that a list which is cleared and filled again allocates nothing once it has grown to its
+//! usual size (the steady state of the server). It compares nothing and validates nothing.
 
-/// As much memory stays for the next request: twice the largest head of a gateway door.
+/// As much memory stays for the next response.
 const MAX_KEPT: usize = 256 * 1024;
 
 /// The list. Removed and replaced pairs leave their bytes in the text until the list is cleared.
@@ -13,7 +14,7 @@ pub(crate) struct Pairs {
     entries: Vec<Entry>,
 }
 
-/// `name` is `text[name..value]`, the value `text[value..end]`.
+/// `name` is the beginning of a line, `value` and `end` are where its value stands.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     name: usize,
@@ -26,11 +27,6 @@ impl Pairs {
         self.entries.len()
     }
 
-    /// How many bytes of memory it holds.
-    pub(crate) fn memory(&self) -> usize {
-        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
-    }
-
     pub(crate) fn clear(&mut self) {
         self.text.clear();
         if self.text.capacity() > MAX_KEPT {
@@ -39,34 +35,14 @@ impl Pairs {
         self.entries.clear();
     }
 
-    #[inline]
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        self.push_with(|text| text.extend_from_slice(name), |text| text.extend_from_slice(value));
-    }
-
-    /// Appends a pair whose name and value are written straight into the text.
-    #[inline]
-    pub(crate) fn push_with(&mut self, name: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
         let start = self.text.len();
-        name(&mut self.text);
+        self.text.extend_from_slice(name);
+        self.text.extend_from_slice(b": ");
         let middle = self.text.len();
-        value(&mut self.text);
+        self.text.extend_from_slice(value);
         self.entries.push(Entry { name: start, value: middle, end: self.text.len() });
-    }
-
-    /// Removes the pair that was appended last, bytes and all.
-    pub(crate) fn pop(&mut self) {
-        if let Some(entry) = self.entries.pop() {
-            self.text.truncate(entry.name);
-        }
-    }
-
-    /// Replaces the value of the first pair of this name, or appends the pair.
-    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
-        match self.position(|other| other == name) {
-            Some(index) => self.replace(index, name, value),
-            None => self.push(name, value),
-        }
+        self.text.extend_from_slice(b"\r\n");
     }
 
     /// Replaces the pair at `index`; the bytes of the old one stay in the text.
@@ -77,42 +53,13 @@ impl Pairs {
         }
     }
 
-    /// Appends `separator` and `value` to the value of the pair at `index`. What stands behind it moves on: a copy at the end of the text
-    /// would leave the old one there, and names that take turns could make megabytes of a few kilobytes.
-    pub(crate) fn join(&mut self, index: usize, separator: &[u8], value: &[u8]) {
-        let Some(end) = self.entries.get(index).map(|entry| entry.end) else { return };
-        let added = separator.len() + value.len();
-        self.text.extend_from_slice(separator);
-        self.text.extend_from_slice(value);
-        if let Some(behind) = self.text.get_mut(end..) {
-            behind.rotate_right(added);
-        }
-        for (other, entry) in self.entries.iter_mut().enumerate() {
-            if other == index {
-                entry.end += added;
-            } else if entry.name >= end {
-                *entry = entry.moved(added);
-            }
-        }
-    }
-
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         let text = &self.text;
-        self.entries.retain(|entry| {
-            let (name, value) = entry.pair(text);
-            keep(name, value)
-        });
-    }
-
-    /// Appends every pair of `other`, without the bytes of those that are gone: a list that takes in its own copies would double each time.
-    pub(crate) fn extend(&mut self, other: &Pairs) {
-        for (name, value) in other.iter() {
-            self.push(name, value);
-        }
+        self.entries.retain(|entry| keep(entry.name(text)));
     }
 
     pub(crate) fn position(&self, mut is: impl FnMut(&[u8]) -> bool) -> Option<usize> {
-        self.iter().position(|(name, _)| is(name))
+        self.entries.iter().position(|entry| is(entry.name(&self.text)))
     }
 
     /// The value of the first pair with such a name.
@@ -121,20 +68,23 @@ impl Pairs {
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
-        self.entries.iter().map(|entry| entry.pair(&self.text))
+        self.entries.iter().map(|entry| (entry.name(&self.text), part(&self.text, entry.value, entry.end)))
+    }
+
+    /// Every name, and the line in which it stands.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.entries.iter().map(|entry| (entry.name(&self.text), part(&self.text, entry.name, entry.end + 2)))
     }
 }
 
 impl Entry {
-    /// The same pair, so many bytes further on.
-    fn moved(self, by: usize) -> Entry {
-        Entry { name: self.name + by, value: self.value + by, end: self.end + by }
+    fn name<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        part(text, self.name, self.value - 2)
     }
+}
 
-    fn pair<'a>(&self, text: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        let part = |from, to| text.get(from..to).unwrap_or_default();
-        (part(self.name, self.value), part(self.value, self.end))
-    }
+fn part(text: &[u8], start: usize, end: usize) -> &[u8] {
+    text.get(start..end).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -153,105 +103,33 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_takes_in_its_own_copies_holds_no_more_than_its_pairs_need() {
-        let mut pairs = Pairs::default();
-        for _ in 0..20 {
-            let copy = pairs.clone();
-            pairs.extend(&copy);
-            pairs.retain(|_, _| false);
-            pairs.push(b"a", b"b");
-        }
-        assert!(pairs.text.len() < 100, "{} bytes for one pair", pairs.text.len());
-    }
-
-    #[test]
-    fn pairs_keep_their_order_through_joins_replacements_and_removals() {
-        let mut pairs = Pairs::default();
-        pairs.push(b"a", b"1");
-        pairs.push(b"b", b"2");
-        pairs.join(1, b", ", b"3");
-        pairs.join(0, b"; ", b"4");
-        pairs.join(0, b"; ", b"5");
-        assert_eq!(all(&pairs), own(&[("a", "1; 4; 5"), ("b", "2, 3")]));
-        pairs.replace(0, b"A", b"");
-        pairs.retain(|name, _| name != b"b");
-        let mut other = Pairs::default();
-        other.push(b"x", b"y");
-        other.extend(&pairs);
-        assert_eq!(all(&other), own(&[("x", "y"), ("A", "")]));
-    }
-
-    #[test]
-    fn pairs_that_are_joined_late_taken_back_and_appended_to_others_keep_their_bytes() {
-        let mut pairs = Pairs::default();
-        for (name, value) in [("a", "1"), ("long name", "2"), ("c", "3"), ("gone", "4")] {
-            pairs.push(name.as_bytes(), value.as_bytes());
-        }
-        pairs.pop();
-        pairs.join(1, b", ", b"5");
-        assert_eq!(all(&pairs), own(&[("a", "1"), ("long name", "2, 5"), ("c", "3")]));
-        pairs.join(7, b", ", b"nowhere");
-        let mut other = Pairs::default();
-        other.push(b"first", b"value");
-        other.extend(&pairs);
-        assert_eq!(all(&other), own(&[("first", "value"), ("a", "1"), ("long name", "2, 5"), ("c", "3")]));
-    }
-
-    #[test]
-    fn a_pair_that_is_taken_back_leaves_no_bytes() {
-        let mut pairs = Pairs::default();
-        pairs.push(b"a", b"1");
-        let before = pairs.text.len();
-        pairs.push(b"b", b"2");
-        pairs.pop();
-        assert_eq!((pairs.len(), pairs.text.len()), (1, before));
-        pairs.pop();
-        pairs.pop();
-        assert_eq!((pairs.len(), pairs.text.len()), (0, 0));
-    }
-
-    #[test]
-    fn g_08_two_names_that_take_turns_cost_no_more_memory_than_came() {
-        let mut pairs = Pairs::default();
-        let long = vec![b'x'; 125_000];
-        pairs.push(b"HTTP_A", &long);
-        pairs.push(b"HTTP_B", b"");
-        let mut came = long.len() + 12;
-        for _ in 0..254 {
-            pairs.join(1, b", ", b"");
-            pairs.join(0, b", ", b"");
-            came += 16;
-        }
-        pairs.push(b"HTTP_C", b"c");
-        assert!(pairs.text.len() <= came && pairs.text.capacity() <= 2 * came, "{}", pairs.text.capacity());
-        let commas = ", ".repeat(254).into_bytes();
-        let all: Vec<_> = pairs.iter().collect();
-        let first = [&long[..], &commas].concat();
-        assert_eq!(all, [(&b"HTTP_A"[..], &first[..]), (b"HTTP_B", &commas), (b"HTTP_C", b"c")]);
-    }
-
-    #[test]
-    fn g_08_memory_of_an_unusual_request_is_given_back() {
-        let mut pairs = Pairs::default();
-        pairs.push(b"A", &[b'x'; 1_000_000]);
-        pairs.clear();
-        assert!(pairs.text.capacity() <= super::MAX_KEPT, "{}", pairs.text.capacity());
-    }
-
-    #[test]
-    fn pairs_that_were_replaced_and_removed_are_joined_in_their_place() {
+    fn pairs_keep_their_order_through_replacements_and_removals() {
         let mut pairs = Pairs::default();
         for (name, value) in [("a", "1"), ("b", ""), ("c", "3"), ("d", "4")] {
             pairs.push(name.as_bytes(), value.as_bytes());
         }
-        pairs.replace(0, b"a", b"one");
-        pairs.retain(|name, _| name != b"c");
-        for index in [0, 1, 2, 1, 0] {
-            pairs.join(index, b"+", b"longer than the rest");
-        }
-        let long = "+longer than the rest";
-        let (one, twice, four) = (format!("one{long}{long}"), format!("{long}{long}"), format!("4{long}"));
-        assert_eq!(all(&pairs), own(&[("a", &one), ("b", &twice), ("d", &four)]));
+        pairs.replace(0, b"A", b"one");
+        pairs.replace(7, b"none", b"");
+        pairs.retain(|name| name != b"c");
+        assert_eq!(all(&pairs), own(&[("A", "one"), ("b", ""), ("d", "4")]));
+        assert_eq!((pairs.position(|name| name == b"d"), pairs.find(|name| name == b"c")), (Some(2), None));
+    }
+
+    #[test]
+    fn a_line_is_what_a_head_has_of_its_pair() {
+        let mut pairs = Pairs::default();
+        pairs.push(b"A", b"1");
+        pairs.push(b"B", b"");
+        pairs.replace(0, b"A", b"2");
+        assert_eq!(pairs.lines().collect::<Vec<_>>(), [(&b"A"[..], &b"A: 2\r\n"[..]), (b"B", b"B: \r\n")]);
+    }
+
+    #[test]
+    fn memory_of_an_unusual_response_is_given_back() {
+        let mut pairs = Pairs::default();
+        pairs.push(b"A", &[b'x'; 1_000_000]);
+        pairs.clear();
+        assert!(pairs.text.capacity() <= super::MAX_KEPT, "{}", pairs.text.capacity());
     }
 
     #[test]

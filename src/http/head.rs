@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::field::Known;
 use super::scan;
 use crate::cause::Cause;
 
@@ -58,13 +59,14 @@ impl Version {
     }
 }
 
-/// Where one field stands in the buffer.
+/// Where one field stands in the buffer, and which one it is.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     name: usize,
     colon: usize,
     value: usize,
     value_end: usize,
+    known: Known,
 }
 
 /// Room for the positions of the fields, used again for head after head so that parsing allocates nothing.
@@ -121,6 +123,18 @@ impl<'buf> Head<'buf> {
     /// The fields in the order of arrival: name as spelt, value without the white space around it.
     pub fn fields(&self) -> Fields<'buf> {
         Fields { bytes: self.bytes, spans: self.spans.iter() }
+    }
+
+    /// The fields with the number of their names.
+    #[inline]
+    pub(crate) fn known_fields(&self) -> impl Iterator<Item = (Known, &'buf [u8], &'buf [u8])> + Clone + use<'buf> {
+        let known = self.spans.iter().map(|span| span.known);
+        known.zip(self.fields()).map(|(known, (name, value))| (known, name, value))
+    }
+
+    /// All of it.
+    pub(crate) const fn bytes(&self) -> &'buf [u8] {
+        self.bytes
     }
 
     /// The number of bytes of the head, with empty lines before it and the empty line that ends it: the content or
@@ -302,47 +316,50 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
 }
 
 // field-line = field-name ":" OWS field-value OWS
+#[inline]
 fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
     let colon = scan::token_end(bytes, line);
-    if colon > line && spans.0.len() >= limits.fields {
-        return Err(Stop::Invalid(Cause::FieldCount));
-    }
-    if colon - line > limits.field_line {
-        return Err(Stop::Invalid(Cause::FieldLong));
-    }
-    if colon == line || bytes.get(colon) != Some(&b':') {
-        return Err(fault(bytes, colon, Cause::FieldColon, |byte| match byte {
-            // RFC 9112 section 5.2 (obs-fold) and, at the first field line, section 2.2: white space there is an old way
-            // to smuggle a field past a filter.
-            b' ' | b'\t' if colon == line => Cause::FieldFold,
-            // RFC 9112 section 5.1: a server MUST reject white space between name and colon.
-            b' ' | b'\t' => Cause::FieldSpace,
-            _ => Cause::FieldName,
-        }));
+    let fits = spans.0.len() < limits.fields && colon - line <= limits.field_line;
+    if colon == line || !fits || bytes.get(colon) != Some(&b':') {
+        return Err(fault_of_name(bytes, line..colon, spans.0.len() < limits.fields, limits));
     }
     let end = scan::field_value_end(bytes, colon + 1);
     if end - line > limits.field_line {
         return Err(Stop::Invalid(Cause::FieldLong));
     }
-    if bytes.get(end) != Some(&b'\r') {
+    if bytes.get(end..end + 2) != Some(b"\r\n") {
         return Err(fault(bytes, end, Cause::BareCr, |_| Cause::FieldValue));
     }
-    let next = expect_crlf(bytes, end)?;
-    let (value, value_end) = without_ows(bytes, colon + 1, end);
-    spans.0.push(Span { name: line, colon, value, value_end });
-    Ok(next)
+    let is_ows = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t'));
+    let (mut value, mut value_end) = (colon + 1, end);
+    while value < value_end && is_ows(value) {
+        value += 1;
+    }
+    while value < value_end && is_ows(value_end - 1) {
+        value_end -= 1;
+    }
+    let known = Known::of(bytes.get(line..colon).unwrap_or_default());
+    spans.0.push(Span { name: line, colon, value, value_end, known });
+    Ok(end + 2)
 }
 
-/// The bounds of a value without the white space around it.
-#[inline]
-fn without_ows(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
-    while start < end && matches!(bytes.get(start), Some(b' ' | b'\t')) {
-        start += 1;
+/// Why the bytes of a name are none that a colon may follow.
+#[cold]
+fn fault_of_name(bytes: &[u8], name: Range<usize>, may_come: bool, limits: &Limits) -> Stop {
+    if !name.is_empty() && !may_come {
+        return Stop::Invalid(Cause::FieldCount);
     }
-    while start < end && matches!(bytes.get(end - 1), Some(b' ' | b'\t')) {
-        end -= 1;
+    if name.len() > limits.field_line {
+        return Stop::Invalid(Cause::FieldLong);
     }
-    (start, end)
+    fault(bytes, name.end, Cause::FieldColon, |byte| match byte {
+        // RFC 9112 section 5.2 (obs-fold) and, at the first field line, section 2.2: white space there is an old way
+        // to smuggle a field past a filter.
+        b' ' | b'\t' if name.is_empty() => Cause::FieldFold,
+        // RFC 9112 section 5.1: a server MUST reject white space between name and colon.
+        b' ' | b'\t' => Cause::FieldSpace,
+        _ => Cause::FieldName,
+    })
 }
 
 /// How far an incomplete head has been searched for line ends. Start each head with the default.
