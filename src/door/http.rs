@@ -13,9 +13,9 @@ use super::{
 };
 use crate::cause::Cause;
 use crate::gateway::{Environ, Filling, Part, percent_decode, variable_byte};
-use crate::http::field::{self, Known};
+use crate::http::field::{COUNT, Known, NAMES};
 use crate::http::framing;
-use crate::http::head::{self, Parsed};
+use crate::http::head::{self, Field, Parsed};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -48,7 +48,7 @@ impl Protocol for Http {
             Parsed::Invalid(cause) => return Err(NotReady::Refused(cause)),
             Parsed::Complete(head) => head,
         };
-        let request = request::read(head).map_err(NotReady::Refused)?;
+        let request = request::read_after(head, &mut room.host).map_err(NotReady::Refused)?;
         if matches!(request.target, Target::Absolute { https: true, .. }) && !policy.https {
             return Err(NotReady::Refused(Cause::TargetScheme));
         }
@@ -95,26 +95,13 @@ impl Protocol for Http {
         // Room for the usual head at once: growing step by step costs as much as writing it.
         out.reserve(256);
         // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
-        write_status_line(out, reply.status);
-        let (mut length, mut date, mut server) = (reply.framing.content_length, reply.date, reply.server);
-        for (name, line) in reply.headers.lines() {
-            match name.len() {
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    if let Some(length) = length.take() {
-                        write_field(out, name, |out| push_decimal(out, length));
-                    }
-                    continue;
-                }
-                // P-HDR-01: the application's own value wins.
-                4 if name.eq_ignore_ascii_case(b"date") => date = None,
-                6 if name.eq_ignore_ascii_case(b"server") => server = None,
-                _ => {}
-            }
-            out.extend_from_slice(line);
-        }
-        if let Some(length) = length {
-            write_field(out, b"Content-Length", |out| push_decimal(out, length));
-        }
+        write_status(out, b"HTTP/1.1 ", reply.status);
+        // P-HDR-01: the application's own value wins.
+        let [mut has_date, mut has_server] = [false; 2];
+        write_fields(out, reply, |name| {
+            has_date |= name.eq_ignore_ascii_case(b"date");
+            has_server |= name.eq_ignore_ascii_case(b"server");
+        });
         if reply.framing.chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -123,14 +110,24 @@ impl Protocol for Http {
             Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
             Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
         }
-        if let Some(server) = server {
-            write_field(out, b"Server", |out| out.extend_from_slice(server.as_bytes()));
+        if !has_date && !has_server {
+            return out.extend_from_slice(reply.end);
         }
-        if let Some(date) = date {
-            write_field(out, b"Date", |out| out.extend_from_slice(date));
+        for line in reply.end.split_inclusive(|byte| *byte == b'\n') {
+            if !(has_date && line.starts_with(b"Date:") || has_server && line.starts_with(b"Server:")) {
+                out.extend_from_slice(line);
+            }
         }
-        out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Writes the end of every head of one second: Server and Date, where they are sent, and the empty line.
+pub(crate) fn write_end(out: &mut Vec<u8>, server: Option<&str>, date: Option<[u8; 29]>) {
+    let fields = [("Server", server.map(str::as_bytes)), ("Date", date.as_ref().map(<[u8; 29]>::as_slice))];
+    for (name, value) in fields.iter().filter_map(|(name, value)| Some((name, (*value)?))) {
+        [name.as_bytes(), b": ", value, b"\r\n"].iter().for_each(|part| out.extend_from_slice(part));
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What outlives the head of a request.
@@ -177,8 +174,9 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     variables.push_fixed(b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
     variables.push(b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
     if peer.address.is_some() {
-        variables.push(b"REMOTE_ADDR", peer.host.as_bytes());
-        variables.push(b"REMOTE_PORT", peer.port.as_bytes());
+        let (host, port) = peer.text.split_at(peer.port);
+        variables.push(b"REMOTE_ADDR", host.as_bytes());
+        variables.push(b"REMOTE_PORT", port.as_bytes());
     }
     let dropped = fill_fields(request, &mut variables);
     // Last, so that a name of the deployer's stands once, with the deployer's value: a client must not add to it.
@@ -191,40 +189,37 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH.
 fn fill_fields(request: &Request<'_>, variables: &mut Filling<'_>) -> u64 {
     let (mut seen, mut dropped) = (0_u64, 0);
+    if let Target::Absolute { authority, .. } = request.target {
+        // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
+        variables.push(b"HTTP_HOST", authority);
+        seen = 1 << Known::HOST.index();
+    }
     let fields = request.head.known_fields();
-    for (known, name, value) in fields.clone() {
+    for field in fields.clone() {
+        let known = field.known();
         let is_again = seen & 1 << known.index() != 0;
         let variable = match variable_of(known) {
-            // An absolute target replaces the field (RFC 9112 section 3.2.2).
-            _ if known == Known::HOST => {
-                variables.push(b"HTTP_HOST", request.host.unwrap_or(value));
-                seen |= 1;
-                continue;
-            }
             Some(b"") => continue,
             Some(variable) if !is_again => {
-                variables.push(variable, value);
+                variables.push_place(variable, field.place());
                 seen |= 1 << known.index();
                 continue;
             }
+            Some(_) if known == Known::HOST => continue,
             Some(variable) => Part::Fixed(variable),
             // P-ENV-30: a variable with a point in it is the gateway's own.
-            None if name.contains(&b'.') || name.contains(&b'_') => {
-                dropped += u64::from(name.contains(&b'_'));
+            None if field.name().iter().any(|byte| matches!(byte, b'.' | b'_')) => {
+                dropped += u64::from(field.name().contains(&b'_'));
                 continue;
             }
             None => variables.write(|text| {
                 text.extend_from_slice(b"HTTP_");
-                text.extend(name.iter().copied().map(variable_byte));
+                text.extend(field.name().iter().copied().map(variable_byte));
             }),
         };
         let separator: &[u8] = if known == Known::COOKIE { b"; " } else { b", " };
-        let all = fields.clone().filter(|(_, other, _)| other.eq_ignore_ascii_case(name));
-        variables.field(variable, value, separator, all.map(|(_, _, value)| value));
-    }
-    if let (Target::Absolute { authority, .. }, 0) = (request.target, seen & 1) {
-        // An HTTP/1.0 request with an absolute target may come without the field.
-        variables.push(b"HTTP_HOST", authority);
+        let all = fields.clone().filter(|other| other.name().eq_ignore_ascii_case(field.name()));
+        variables.field(variable, field.value(), separator, all.map(Field::value));
     }
     dropped
 }
@@ -236,15 +231,15 @@ fn variable_of(known: Known) -> Option<&'static [u8]> {
 }
 
 /// Names of variables, made of the names of the fields by the compiler.
-static VARIABLES: [([u8; 40], usize); field::COUNT] = variables();
+static VARIABLES: [([u8; 40], usize); COUNT] = variables();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index out of bounds")]
-const fn variables() -> [([u8; 40], usize); field::COUNT] {
-    let (mut all, mut known) = ([([0; 40], 0); field::COUNT], 0);
-    while known < field::COUNT {
+const fn variables() -> [([u8; 40], usize); COUNT] {
+    let (mut all, mut known) = ([([0; 40], 0); COUNT], 0);
+    while known < COUNT {
         let is_bare = known == Known::CONTENT_TYPE.index() || known == Known::CONTENT_LENGTH.index();
         let is_withheld = known >= Known::TRANSFER_ENCODING.index() && known <= Known::PROXY.index();
-        let (prefix, name): (&[u8], _) = (if is_bare { b"" } else { b"HTTP_" }, field::NAMES[known]);
+        let (prefix, name): (&[u8], _) = (if is_bare { b"" } else { b"HTTP_" }, NAMES[known]);
         let length = if is_withheld { 0 } else { prefix.len() + name.len() };
         while all[known].1 < length {
             let at = all[known].1;
@@ -265,19 +260,33 @@ pub(super) fn host_of(authority: &[u8]) -> &[u8] {
     }
 }
 
-/// The status line of a response.
-#[inline(always)]
-pub(super) fn write_status_line(out: &mut Vec<u8>, (code, reason): (u16, &str)) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    push_decimal(out, u64::from(code));
-    out.push(b' ');
+/// What stands before the status, and the status as a line.
+pub(super) fn write_status(out: &mut Vec<u8>, before: &[u8], (code, reason): (u16, &str)) {
+    out.extend_from_slice(before);
+    if (code, reason) == (200, "OK") {
+        // Most are.
+        return out.extend_from_slice(b"200 OK\r\n");
+    }
+    push_decimal(out, code.into(), b" ");
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
-pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    value(out);
-    out.extend_from_slice(b"\r\n");
+/// The application's fields as they came, each name being shown, and the length that the response has.
+pub(super) fn write_fields(out: &mut Vec<u8>, reply: &Reply<'_>, mut look: impl FnMut(&[u8])) {
+    let mut length = reply.framing.content_length;
+    for (name, line) in reply.headers.lines() {
+        if !name.eq_ignore_ascii_case(b"content-length") {
+            look(name);
+            out.extend_from_slice(line);
+        } else if let Some(length) = length.take() {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            push_decimal(out, length, b"\r\n");
+        }
+    }
+    if let Some(length) = length {
+        out.extend_from_slice(b"Content-Length: ");
+        push_decimal(out, length, b"\r\n");
+    }
 }

@@ -146,6 +146,8 @@ pub(crate) struct Room {
     /// Whether the bytes are the first of their connection.
     pub(crate) is_first: bool,
     pub(crate) spans: Spans,
+    /// The last Host that was valid.
+    pub(crate) host: Vec<u8>,
     /// Variables that came in pieces, put together.
     pub(crate) params: Vec<u8>,
 }
@@ -278,10 +280,8 @@ pub(crate) struct Reply<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) framing: Framing,
     pub(crate) persistence: Persistence,
-    /// The value of Date, if it is sent.
-    pub(crate) date: Option<&'a [u8; 29]>,
-    /// The value of Server, if it is sent.
-    pub(crate) server: Option<&'a str>,
+    /// What stands at the end of a head of HTTP: Server and Date, where they are sent, and the empty line.
+    pub(crate) end: &'a [u8],
 }
 
 /// What is said about the connection.
@@ -300,9 +300,10 @@ pub(crate) enum Persistence {
 pub(crate) struct Origin {
     pub(crate) door: Door,
     pub(crate) gateway: Gateway,
-    /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them.
+    /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them, and what the
+    /// deployer says instead.
     pub(crate) variables: Arc<Pairs>,
-    /// Those of the deployer, which win over everything a client sends.
+    /// Others of the deployer, which win over everything a client sends.
     pub(crate) deployed: Pairs,
     /// SERVER_NAME and SERVER_PORT where the request does not say them.
     pub(crate) server_name: String,
@@ -330,7 +331,14 @@ impl Origin {
                 variables.push(b"HTTPS", b"on");
             }
         }
-        Origin { door, gateway, variables: Arc::new(variables), deployed, server_name, server_port }
+        let mut others = Pairs::default();
+        for (name, value) in deployed.iter() {
+            match variables.position(|other| other == name) {
+                Some(index) => variables.replace(index, name, value),
+                None => others.push(name, value),
+            }
+        }
+        Origin { door, gateway, variables: Arc::new(variables), deployed: others, server_name, server_port }
     }
 }
 
@@ -338,25 +346,34 @@ impl Origin {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
     pub(crate) address: Option<(std::net::IpAddr, u16)>,
-    /// REMOTE_ADDR and REMOTE_PORT, made once for all requests of the connection.
-    pub(crate) host: String,
-    pub(crate) port: String,
+    /// REMOTE_ADDR and, from `port` on, REMOTE_PORT, made once for all requests of the connection.
+    pub(crate) text: String,
+    pub(crate) port: usize,
 }
 
 impl Peer {
     pub(crate) fn new(address: std::net::SocketAddr) -> Peer {
         // An IPv4 client of an IPv6 listener is the same client as before.
         let ip = address.ip().to_canonical();
-        Peer { address: Some((ip, address.port())), host: ip.to_string(), port: address.port().to_string() }
+        let mut text = ip.to_string();
+        let port = text.len();
+        text.push_str(&address.port().to_string());
+        Peer { address: Some((ip, address.port())), text, port }
     }
 }
 
-/// Appends a number in decimal digits without going through the formatter.
-pub(crate) fn push_decimal(out: &mut Vec<u8>, number: u64) {
-    if number > 9 {
-        push_decimal(out, number / 10);
+/// Appends a number in decimal digits, without going through the formatter, and what stands behind it.
+pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64, behind: &[u8]) {
+    let (mut digits, mut left) = ([b'0'; 20], 20);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        (number, left) = (number / 10, left - 1);
+        if number == 0 {
+            break;
+        }
     }
-    out.push(b'0' + (number % 10) as u8);
+    out.extend_from_slice(digits.split_at(left).1);
+    out.extend_from_slice(behind);
 }
 
 #[cfg(test)]
@@ -367,8 +384,8 @@ mod tests {
     fn numbers_are_written_as_decimal_digits() {
         for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
             let mut out = b"x".to_vec();
-            push_decimal(&mut out, number);
-            assert_eq!(String::from_utf8(out).unwrap(), format!("x{number}"));
+            push_decimal(&mut out, number, b"y");
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{number}y"));
         }
     }
 }

@@ -5,10 +5,10 @@
 //! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
 //! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
 
-use super::{Content, Door, Examined, Facts, Origin, Policy, Reply, Variables, push_decimal};
+use super::{Content, Door, Examined, Facts, Origin, Policy, Reply, Variables, http, push_decimal};
 use crate::cause::Cause;
-use crate::gateway::{Environ, Gateway, Headers, percent_decode};
-use crate::http::framing::{self, Framing};
+use crate::gateway::{Environ, Gateway, percent_decode};
+use crate::http::framing;
 use crate::http::head::Version;
 use crate::http::scan;
 
@@ -178,7 +178,7 @@ impl Variables for Request<'_> {
         }
         variables.push(b"QUERY_STRING", self.query);
         variables.push(b"SERVER_PROTOCOL", self.protocol());
-        let name = [said.server_name, super::http::host_of(said.host), origin.server_name.as_bytes()];
+        let name = [said.server_name, http::host_of(said.host), origin.server_name.as_bytes()];
         variables.push(b"SERVER_NAME", name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost"));
         let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
         variables.push(b"SERVER_PORT", port);
@@ -186,7 +186,7 @@ impl Variables for Request<'_> {
             variables.push(b"HTTPS", b"on");
         }
         if let Some(length @ 1..) = self.length {
-            variables.push_with(b"CONTENT_LENGTH", |text| push_decimal(text, length));
+            variables.push_with(b"CONTENT_LENGTH", |text| push_decimal(text, length, b""));
         }
         let mut dropped = 0;
         for (name, value) in self.block.pairs() {
@@ -405,35 +405,18 @@ fn kept_as(name: &[u8]) -> KeptAs {
     }
 }
 
-/// The fields of a response and its length: the front server adds what HTTP asks for besides (P-HDR-01), and a Date or a Connection
-/// from here would replace or confuse its own.
-pub(super) fn write_fields(out: &mut Vec<u8>, headers: &Headers, framing: &Framing) {
-    let mut length = framing.content_length;
-    for (name, line) in headers.lines() {
-        if name.eq_ignore_ascii_case(b"content-length") {
-            if let Some(length) = length.take() {
-                super::http::write_field(out, name, |out| push_decimal(out, length));
-            }
-            continue;
-        }
-        out.extend_from_slice(line);
-    }
-    if let Some(length) = length {
-        super::http::write_field(out, b"Content-Length", |out| push_decimal(out, length));
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
 /// The head of a response of CGI, which SCGI and FastCGI took over (RFC 3875 section 6.2). The status always stands in it: without
 /// one, a path in Location would be taken for an order to run another request (RFC 3875 section 6.2.2).
 pub(super) fn write_cgi_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
-    let (code, reason) = reply.status;
-    out.extend_from_slice(b"Status: ");
-    push_decimal(out, u64::from(code));
-    out.push(b' ');
-    out.extend_from_slice(reason.as_bytes());
+    write_head(out, b"Status: ", reply);
+}
+
+/// The head of a response, for a front server that adds what HTTP asks for besides (P-HDR-01): a Date or a Connection from here would
+/// replace or confuse its own.
+pub(super) fn write_head(out: &mut Vec<u8>, before: &[u8], reply: &Reply<'_>) {
+    http::write_status(out, before, reply.status);
+    http::write_fields(out, reply, |_| {});
     out.extend_from_slice(b"\r\n");
-    write_fields(out, reply.headers, &reply.framing);
 }
 
 /// Names and values that each end in NUL, as in SCGI.

@@ -123,7 +123,8 @@ impl Environ {
 
     /// `PATH_INFO` as text, which is what a dispatch table compares.
     pub fn path(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.path_info())
+        let path = self.path_info();
+        std::str::from_utf8(path).map_or_else(|_| String::from_utf8_lossy(path), Cow::Borrowed)
     }
 
     /// `QUERY_STRING`: what stands behind the first `?`, still encoded and so always ASCII; empty if there is none.

@@ -113,6 +113,12 @@ impl Filling<'_> {
         self.variables.own.push((Part::Fixed(name), value));
     }
 
+    /// The same, with a value that stands from here to there in the head.
+    #[inline]
+    pub(crate) fn push_place(&mut self, name: &'static [u8], (start, end): (usize, usize)) {
+        self.variables.own.push((Part::Fixed(name), Part::Text(start, end)));
+    }
+
     /// The same, with a value that is written behind the text.
     pub(crate) fn push_with(&mut self, name: &'static [u8], value: impl FnOnce(&mut Vec<u8>)) {
         let value = self.variables.append_with(value);

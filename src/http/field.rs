@@ -71,14 +71,23 @@ impl Known {
     /// A name that is not in the table.
     pub(crate) const OTHER: Known = Known(COUNT as u8);
 
+    /// The number of a name, which is a token.
     #[inline]
     pub(crate) fn of(name: &[u8]) -> Known {
         #[expect(clippy::indexing_slicing, reason = "a u8 cannot leave a table of 256")]
         let known = Known(SLOTS[usize::from(slot_of(name))]);
-        match NAMES.get(known.index()) {
-            Some(other) if other.eq_ignore_ascii_case(name) => known,
-            _ => Known::OTHER,
-        }
+        // In a token nothing but the other case of a letter of a known name differs from it in this bit alone.
+        let is_other_case = |other: &[u8]| {
+            other.len() == name.len() && other.iter().zip(name).fold(0, |all, (a, b)| all | ((a ^ b) & !0x20)) == 0
+        };
+        let other = known.name();
+        if other == name || is_other_case(other) { known } else { Known::OTHER }
+    }
+
+    /// The name as it is usually spelt; empty for one that is not in the table.
+    #[inline]
+    pub(crate) fn name(self) -> &'static [u8] {
+        NAMES.get(self.index()).copied().unwrap_or_default()
     }
 
     /// Its place in [`NAMES`].

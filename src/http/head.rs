@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::field::Known;
+use super::field::{COUNT, Known};
 use super::scan;
 use crate::cause::Cause;
 
@@ -64,8 +64,7 @@ impl Version {
 struct Span {
     name: usize,
     colon: usize,
-    value: usize,
-    value_end: usize,
+    value: (usize, usize),
     known: Known,
 }
 
@@ -73,12 +72,25 @@ struct Span {
 ///
 /// A new one is made for the default limit of fields; the default is empty and grows with what it holds, never past the limit of that.
 #[derive(Debug, Default)]
-pub struct Spans(Vec<Span>);
+pub struct Spans {
+    places: Vec<Span>,
+    follows: Follows,
+}
+
+/// Which name followed which one the last time: the next is likely to be the same, which is quicker to see than which one it is.
+#[derive(Debug)]
+struct Follows([Known; COUNT + 1]);
+
+impl Default for Follows {
+    fn default() -> Follows {
+        Follows([Known::OTHER; COUNT + 1])
+    }
+}
 
 impl Spans {
     /// Makes the room: the only allocation.
     pub fn new() -> Spans {
-        Spans(Vec::with_capacity(Limits::default().fields))
+        Spans { places: Vec::with_capacity(Limits::default().fields), ..Spans::default() }
     }
 }
 
@@ -125,11 +137,11 @@ impl<'buf> Head<'buf> {
         Fields { bytes: self.bytes, spans: self.spans.iter() }
     }
 
-    /// The fields with the number of their names.
+    /// The same, with the numbers of their names.
     #[inline]
-    pub(crate) fn known_fields(&self) -> impl Iterator<Item = (Known, &'buf [u8], &'buf [u8])> + Clone + use<'buf> {
-        let known = self.spans.iter().map(|span| span.known);
-        known.zip(self.fields()).map(|(known, (name, value))| (known, name, value))
+    pub(crate) fn known_fields(&self) -> impl Iterator<Item = Field<'buf>> + Clone + use<'buf> {
+        let bytes = self.bytes;
+        self.spans.iter().map(move |span| Field { bytes, span })
     }
 
     /// All of it.
@@ -145,6 +157,35 @@ impl<'buf> Head<'buf> {
     }
 }
 
+/// A field of a head.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<'buf> {
+    bytes: &'buf [u8],
+    span: &'buf Span,
+}
+
+// The parser made the span for these bytes, so both are always there.
+impl<'buf> Field<'buf> {
+    pub(crate) fn known(self) -> Known {
+        self.span.known
+    }
+
+    #[inline]
+    pub(crate) fn name(self) -> &'buf [u8] {
+        self.bytes.get(self.span.name..self.span.colon).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn value(self) -> &'buf [u8] {
+        self.bytes.get(self.span.value.0..self.span.value.1).unwrap_or_default()
+    }
+
+    /// From where to where its value stands in the head.
+    pub(crate) fn place(self) -> (usize, usize) {
+        self.span.value
+    }
+}
+
 /// The fields of a head: pairs of name and value.
 #[derive(Clone, Debug)]
 pub struct Fields<'buf> {
@@ -157,9 +198,8 @@ impl<'buf> Iterator for Fields<'buf> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let span = self.spans.next()?;
-        // The parser made the spans for these bytes, so both are always there.
-        Some((self.bytes.get(span.name..span.colon)?, self.bytes.get(span.value..span.value_end)?))
+        let field = Field { bytes: self.bytes, span: self.spans.next()? };
+        Some((field.name(), field.value()))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -172,7 +212,7 @@ impl ExactSizeIterator for Fields<'_> {}
 impl<'buf> Fields<'buf> {
     /// The fields that stand in `bytes` where the spans say.
     pub(crate) fn of(bytes: &'buf [u8], spans: &'buf Spans) -> Fields<'buf> {
-        Fields { bytes, spans: spans.0.iter() }
+        Fields { bytes, spans: spans.places.iter() }
     }
 }
 
@@ -223,7 +263,7 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
     let bytes = bytes.get(..end).ok_or(Stop::Incomplete)?;
     Ok(Head {
         bytes,
-        spans: &spans.0,
+        spans: &spans.places,
         method: bytes.get(start..method_end).ok_or(Stop::Incomplete)?,
         target: bytes.get(target..target_end).ok_or(Stop::Incomplete)?,
         version,
@@ -233,9 +273,10 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 /// The position behind the empty line that ends the fields, which begin at `line`.
 #[inline]
 pub(crate) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
-    spans.0.clear();
+    spans.places.clear();
+    let mut last = Known::OTHER;
     while bytes.get(line) != Some(&b'\r') {
-        line = parse_field_line(bytes, line, limits, spans)?;
+        (line, last) = parse_field_line(bytes, line, last, limits, spans)?;
     }
     expect_crlf(bytes, line)
 }
@@ -315,13 +356,27 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
     }
 }
 
+/// The position behind a line, and the name in it.
 // field-line = field-name ":" OWS field-value OWS
-#[inline]
-fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
-    let colon = scan::token_end(bytes, line);
-    let fits = spans.0.len() < limits.fields && colon - line <= limits.field_line;
-    if colon == line || !fits || bytes.get(colon) != Some(&b':') {
-        return Err(fault_of_name(bytes, line..colon, spans.0.len() < limits.fields, limits));
+#[inline(always)]
+fn parse_field_line(
+    bytes: &[u8],
+    line: usize,
+    last: Known,
+    limits: &Limits,
+    spans: &mut Spans,
+) -> Result<(usize, Known), Stop> {
+    let may_come = spans.places.len() < limits.fields;
+    let (rest, guess) = (bytes.get(line..), spans.follows.0.get_mut(last.index()));
+    let (Some(rest), Some(guess)) = (rest, guess) else { return Err(Stop::Incomplete) };
+    let mut length = guess.name().len();
+    if !matches!(rest.strip_prefix(guess.name()), Some([b':', ..])) {
+        length = scan::token_end(rest, 0);
+        *guess = Known::of(rest.split_at(length).0);
+    }
+    let (known, colon) = (*guess, line + length);
+    if length == 0 || !may_come || length > limits.field_line || bytes.get(colon) != Some(&b':') {
+        return Err(fault_of_name(bytes, line..colon, may_come, limits));
     }
     let end = scan::field_value_end(bytes, colon + 1);
     if end - line > limits.field_line {
@@ -330,17 +385,25 @@ fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Span
     if bytes.get(end..end + 2) != Some(b"\r\n") {
         return Err(fault(bytes, end, Cause::BareCr, |_| Cause::FieldValue));
     }
-    let is_ows = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t'));
-    let (mut value, mut value_end) = (colon + 1, end);
-    while value < value_end && is_ows(value) {
-        value += 1;
+    let space = usize::from(bytes.get(colon + 1) == Some(&b' '));
+    let mut value = (colon + 1 + space, end);
+    if let Some([b' ' | b'\t', ..] | [.., b' ' | b'\t']) = bytes.get(value.0..end) {
+        value = without_ows(bytes, value);
     }
-    while value < value_end && is_ows(value_end - 1) {
-        value_end -= 1;
+    spans.places.push(Span { name: line, colon, value, known });
+    Ok((end + 2, known))
+}
+
+/// The bounds of a value without the white space around it.
+#[cold]
+fn without_ows(bytes: &[u8], (mut start, mut end): (usize, usize)) -> (usize, usize) {
+    while start < end && matches!(bytes.get(start), Some(b' ' | b'\t')) {
+        start += 1;
     }
-    let known = Known::of(bytes.get(line..colon).unwrap_or_default());
-    spans.0.push(Span { name: line, colon, value, value_end, known });
-    Ok(end + 2)
+    while start < end && matches!(bytes.get(end - 1), Some(b' ' | b'\t')) {
+        end -= 1;
+    }
+    (start, end)
 }
 
 /// Why the bytes of a name are none that a colon may follow.

@@ -44,26 +44,31 @@ pub struct Request<'buf> {
 /// assert_eq!((request.host, request.keep_alive), (Some(&b"example.org"[..]), true));
 /// ```
 pub fn read<'buf>(head: Head<'buf>) -> Result<Request<'buf>, Cause> {
+    read_after(head, &mut Vec::new())
+}
+
+/// The same, beside the last host that was valid: the next is likely to be the same, which is quicker to see than whether it is valid.
+pub(crate) fn read_after<'buf>(head: Head<'buf>, valid: &mut Vec<u8>) -> Result<Request<'buf>, Cause> {
     let version = head.version();
     let target = target::parse(head.target(), head.method())?;
     // Two values of these would leave it to each recipient which to believe.
     let mut once = [None; Known::ONCE];
     let (mut close, mut keep_alive) = (false, false);
-    for (known, _, value) in head.known_fields() {
-        if let Some(place) = once.get_mut(known.index()) {
-            if place.replace(value).is_some() {
+    for field in head.known_fields() {
+        if let Some(place) = once.get_mut(field.known().index()) {
+            if place.replace(field.value()).is_some() {
                 return Err(Cause::FieldRepeated);
             }
-        } else if known == Known::CONNECTION {
+        } else if field.known() == Known::CONNECTION {
             // Connection = #connection-option
-            for option in value.split(|&byte| byte == b',').map(scan::trim_ows) {
+            for option in field.value().split(|&byte| byte == b',').map(scan::trim_ows) {
                 close |= option.eq_ignore_ascii_case(b"close");
                 keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             }
         }
     }
     let [host, length, _content_type, _authorization, coding, expect] = once;
-    let host = read_host(version, &target, host)?;
+    let host = read_host(version, &target, host, valid)?;
     let content = framing::content(version, length, coding)?;
     // RFC 9110 section 10.1.1: no 100 where no content will follow.
     let has_content = !matches!(content, Content::None | Content::Length(0));
@@ -86,10 +91,21 @@ type Field<'buf> = Option<&'buf [u8]>;
 
 // RFC 9112 section 3.2: 400 for a request of HTTP/1.1 without Host and for any with an invalid one. In section 3.2.2 the
 // authority of an absolute target replaces the field, which must be sent and valid all the same.
-fn read_host<'buf>(version: Version, target: &Target<'buf>, field: Field<'buf>) -> Result<Field<'buf>, Cause> {
+fn read_host<'buf>(
+    version: Version,
+    target: &Target<'buf>,
+    field: Field<'buf>,
+    valid: &mut Vec<u8>,
+) -> Result<Field<'buf>, Cause> {
+    let mut is_valid = |host: &[u8]| {
+        if *host != **valid && target::is_host(host) {
+            host.clone_into(valid);
+        }
+        *host == **valid
+    };
     match (target, field) {
         (_, None) if version == Version::Http11 => Err(Cause::HostMissing),
-        (_, Some(host)) if !host.is_empty() && !target::is_host(host) => Err(Cause::HostInvalid),
+        (_, Some(host)) if !host.is_empty() && !is_valid(host) => Err(Cause::HostInvalid),
         // Empty means that the target has no authority, so here it contradicts the target.
         (Target::Absolute { .. }, Some(b"")) => Err(Cause::HostInvalid),
         (Target::Absolute { authority, .. }, _) => Ok(Some(*authority)),

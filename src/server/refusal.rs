@@ -3,7 +3,7 @@
 //! RFC 9110 section 15. Nothing of the request, of the application or of the machine goes into it.
 
 use super::settings::RETRY_AFTER;
-use super::shared::Shared;
+use super::shared::{self, Shared};
 use crate::door::http::ALLOW;
 use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::Headers;
@@ -19,16 +19,10 @@ pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> Vec
     }
     let reason = reason_of(status);
     let framing = framing::response(addressee.version, addressee.is_head, status, None, Some(reason.len() as u64 + 1));
-    let settings = &shared.settings;
-    let date = shared.date();
-    let reply = Reply {
-        status: (status, reason),
-        headers: &headers,
-        framing,
-        persistence: Persistence::Close,
-        date: settings.date_field.then_some(&date),
-        server: settings.server_field.as_deref(),
-    };
+    let mut end = Vec::new();
+    shared.write_end(&mut end, shared::unix_time().as_secs());
+    let reply =
+        Reply { status: (status, reason), headers: &headers, framing, persistence: Persistence::Close, end: &end };
     let mut out = Vec::new();
     addressee.door.protocol().write_head(&mut out, &reply);
     if !addressee.is_head {

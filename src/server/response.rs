@@ -8,20 +8,19 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::reader::ContentState;
 use super::send::{COPIED, Flushed, SendQueue};
 use super::settings::QUICK_BLOCK;
-use super::shared::{Shared, lock};
+use super::shared::{Shared, lock, unix_time};
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::http::ALLOW;
 use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
-use crate::http::date::imf_fixdate;
 use crate::http::framing::{self, Delimiter};
 
 /// The writing side of a call; its memory is used for the next.
@@ -53,7 +52,7 @@ pub(super) struct Response {
     is_listed: bool,
     /// Whether its call waits in the connection, which sends what is unsent then.
     pub(super) waits_in_connection: bool,
-    date: Date,
+    end: End,
 }
 
 impl Response {
@@ -75,7 +74,7 @@ impl Response {
             last_block: None,
             is_listed: false,
             waits_in_connection: false,
-            date: Date::default(),
+            end: End::default(),
         }
     }
 
@@ -164,9 +163,7 @@ impl Response {
             (true, true) => Persistence::KeepAlive,
             (true, false) => Persistence::Silent,
         };
-        let date = if shared.settings.date_field { Some(self.date.at(now)) } else { None };
-        let server = shared.settings.server_field.as_deref();
-        let reply = Reply { status, headers, framing, persistence, date, server };
+        let reply = Reply { status, headers, framing, persistence, end: self.end.at(now, shared) };
         let protocol = request.door.protocol();
         (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
         let front = self.queue.end();
@@ -373,21 +370,20 @@ pub(super) fn send_held(shared: &Shared) {
 /// Bytes of a head from which on a front server may refuse it.
 const LARGE_HEAD: usize = 3_584;
 
-/// The value of Date, made anew once a second; in between the monotonic clock tells that the second is not over, which spares the
+/// The end of a head, made anew once a second; in between the monotonic clock tells that the second is not over, which spares the
 /// reading of the other. A clock that was set shows within a second.
 #[derive(Default)]
-struct Date {
-    text: [u8; 29],
-    second: Option<Instant>,
+struct End {
+    text: Vec<u8>,
+    until: Option<Instant>,
 }
 
-impl Date {
-    fn at(&mut self, now: Instant) -> &[u8; 29] {
-        let is_over = |begin: Instant| now.saturating_duration_since(begin) >= Duration::from_secs(1);
-        if self.second.is_none_or(is_over) {
-            let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.text = imf_fixdate(time.as_secs());
-            self.second = now.checked_sub(Duration::from_nanos(time.subsec_nanos().into()));
+impl End {
+    fn at(&mut self, now: Instant, shared: &Shared) -> &[u8] {
+        if self.until.is_none_or(|until| now >= until) {
+            let time = unix_time();
+            shared.write_end(&mut self.text, time.as_secs());
+            self.until = now.checked_add(Duration::from_nanos(1_000_000_000 - u64::from(time.subsec_nanos())));
         }
         &self.text
     }

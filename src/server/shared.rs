@@ -14,6 +14,7 @@ use super::response::Response;
 use super::settings::Settings;
 use super::stats::Counters;
 use crate::door::Policy;
+use crate::door::http::write_end;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
 use crate::log::{Access, Log, Report, ToLog};
@@ -98,10 +99,17 @@ impl Shared {
         self.stop.load(Ordering::SeqCst) > 1
     }
 
-    /// The value of Date, for the rare responses of the server itself.
-    pub(super) fn date(&self) -> [u8; 29] {
-        imf_fixdate(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
+    /// Writes the end of the heads of a second.
+    pub(super) fn write_end(&self, out: &mut Vec<u8>, seconds: u64) {
+        let Settings { server_field, date_field, .. } = &self.settings;
+        out.clear();
+        write_end(out, server_field.as_deref(), date_field.then(|| imf_fixdate(seconds)));
     }
+}
+
+/// The time since 1970.
+pub(super) fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Locks. A panic elsewhere does not make what is locked unusable: everything of ours stays whole at every step.
