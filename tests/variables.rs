@@ -94,7 +94,7 @@ fn request(target: &str, lines: &[String]) -> Vec<u8> {
 fn usual(_: &mut Settings) {}
 
 #[test]
-fn p_env_15_what_follows_a_repeated_field_keeps_its_value_in_every_order() {
+fn p_env_12_what_follows_a_repeated_field_keeps_its_value_in_every_order() {
     for repeated in [["Accept: first", "Accept: second"], ["Cookie: a=1", "cookie: b=2"], ["X-Own: 1", "x-OWN: 22"]] {
         let others = ["Referer: http://a/", "X-Other: other", "User-Agent: agent", "Connection: keep-alive"];
         let lines = [&repeated[..], &others[..]].concat();
@@ -105,7 +105,7 @@ fn p_env_15_what_follows_a_repeated_field_keeps_its_value_in_every_order() {
 }
 
 #[test]
-fn p_env_15_fields_that_take_turns_are_each_joined_in_their_order() {
+fn p_env_12_fields_that_take_turns_are_each_joined_in_their_order() {
     let line = |name: &str, value: &str| format!("{name}: {value}\r\n");
     let lines = ["Accept", "X-Own", "Cookie", "X-Own", "Accept", "X-Last", "Cookie", "X-Own", "Accept", "X-Last"];
     let counted = lines.iter().enumerate().map(|(at, name)| line(name, &at.to_string()));

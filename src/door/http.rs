@@ -6,16 +6,17 @@
 //! framing (`http::framing`) and writes to no socket.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use super::{
     Content, Door, Examined, Facts, NotReady, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room,
     mistaken, push_decimal,
 };
 use crate::cause::Cause;
-use crate::gateway::{Environ, Filling, Part, percent_decode, variable_byte};
+use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{COUNT, Known, NAMES};
 use crate::http::framing;
-use crate::http::head::{self, Field, Parsed};
+use crate::http::head::{self, Parsed};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -95,10 +96,9 @@ impl Protocol for Http {
         // Room for the usual head at once: growing step by step costs as much as writing it.
         out.reserve(256);
         // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
-        write_status(out, b"HTTP/1.1 ", reply.status);
         // P-HDR-01: the application's own value wins.
         let [mut has_date, mut has_server] = [false; 2];
-        write_fields(out, reply, |name| {
+        write_fields(out, b"HTTP/1.1 ", reply, |name| {
             has_date |= name.eq_ignore_ascii_case(b"date");
             has_server |= name.eq_ignore_ascii_case(b"server");
         });
@@ -162,23 +162,25 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     };
 
     // What applications look for most stands first: the search for a variable goes through them in order.
-    let mut variables = environ.refill(origin.gateway, head.bytes(), &origin.variables);
-    variables.push(b"REQUEST_METHOD", head.method());
+    let bytes = head.bytes;
+    let variables = environ.refill(origin.gateway, bytes, &origin.variables);
+    variables.push_part(bytes, b"REQUEST_METHOD", head.method());
     if path.contains(&b'%') {
-        variables.push_with(b"PATH_INFO", |text| percent_decode(path, text));
+        let decoded = variables.append(|text| percent_decode(path, text));
+        variables.push(b"PATH_INFO", decoded);
     } else {
-        variables.push(b"PATH_INFO", path);
+        variables.push_part(bytes, b"PATH_INFO", path);
     }
-    variables.push(b"QUERY_STRING", query);
-    variables.push(b"REQUEST_URI", head.target());
-    variables.push_fixed(b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
-    variables.push(b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
+    variables.push_part(bytes, b"QUERY_STRING", query);
+    variables.push_part(bytes, b"REQUEST_URI", head.target());
+    variables.push_part(bytes, b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
+    variables.push_part(bytes, b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
     if peer.address.is_some() {
-        let (host, port) = peer.text.split_at(peer.port);
-        variables.push(b"REMOTE_ADDR", host.as_bytes());
-        variables.push(b"REMOTE_PORT", port.as_bytes());
+        let (address, port) = peer.text.split_at(peer.port);
+        variables.push_part(bytes, b"REMOTE_ADDR", address.as_bytes());
+        variables.push_part(bytes, b"REMOTE_PORT", port.as_bytes());
     }
-    let dropped = fill_fields(request, &mut variables);
+    let dropped = fill_fields(request, variables);
     // Last, so that a name of the deployer's stands once, with the deployer's value: a client must not add to it.
     for (name, value) in origin.deployed.iter() {
         variables.set(name, value);
@@ -187,69 +189,57 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
 }
 
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH.
-fn fill_fields(request: &Request<'_>, variables: &mut Filling<'_>) -> u64 {
-    let (mut seen, mut dropped) = (0_u64, 0);
+fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
+    let (bytes, spans, mut seen, mut dropped) = (request.head.bytes, request.head.spans, 0_u64, 0);
     if let Target::Absolute { authority, .. } = request.target {
         // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
-        variables.push(b"HTTP_HOST", authority);
+        variables.push_part(bytes, b"HTTP_HOST", authority);
         seen = 1 << Known::HOST.index();
     }
-    let fields = request.head.known_fields();
-    for field in fields.clone() {
-        let known = field.known();
-        let is_again = seen & 1 << known.index() != 0;
-        let variable = match variable_of(known) {
-            Some(b"") => continue,
+    let known_variables = &*VARIABLES;
+    for span in spans {
+        let is_again = seen & 1 << span.known.index() != 0;
+        seen |= 1 << span.known.index();
+        let name = match known_variables.get(span.known.index()) {
             Some(variable) if !is_again => {
-                variables.push_place(variable, field.place());
-                seen |= 1 << known.index();
+                if !variable.is_empty() {
+                    variables.push(variable, span.value);
+                }
                 continue;
             }
-            Some(_) if known == Known::HOST => continue,
-            Some(variable) => Part::Fixed(variable),
+            Some(variable) if span.known != Known::HOST && !variable.is_empty() => Name::Fixed(variable),
+            Some(_) => continue,
             // P-ENV-30: a variable with a point in it is the gateway's own.
-            None if field.name().iter().any(|byte| matches!(byte, b'.' | b'_')) => {
-                dropped += u64::from(field.name().contains(&b'_'));
+            None if span.name(bytes).iter().any(|byte| matches!(byte, b'.' | b'_')) => {
+                dropped += u64::from(span.name(bytes).contains(&b'_'));
                 continue;
             }
-            None => variables.write(|text| {
-                text.extend_from_slice(b"HTTP_");
-                text.extend(field.name().iter().copied().map(variable_byte));
-            }),
+            None => Name::Text(variables.append(|text| write_variable(span.name(bytes), text))),
         };
-        let separator: &[u8] = if known == Known::COOKIE { b"; " } else { b", " };
-        let all = fields.clone().filter(|other| other.name().eq_ignore_ascii_case(field.name()));
-        variables.field(variable, field.value(), separator, all.map(Field::value));
+        let separator: &[u8] = if span.known == Known::COOKIE { b"; " } else { b", " };
+        let all = spans.iter().filter(|other| other.name(bytes).eq_ignore_ascii_case(span.name(bytes)));
+        variables.push_field((name, span.value), separator, all.map(|span| span.value(bytes)));
     }
     dropped
 }
 
-/// The variable of a known field; empty for one that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
+fn write_variable(field: &[u8], text: &mut Vec<u8>) {
+    text.extend_from_slice(b"HTTP_");
+    text.extend(field.iter().copied().map(variable_byte));
+}
+
+/// The variables of known fields; empty for those that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
 /// (httpoxy: HTTP_PROXY would be taken for a setting of the environment).
-fn variable_of(known: Known) -> Option<&'static [u8]> {
-    VARIABLES.get(known.index()).map(|(name, length)| name.split_at(*length).0)
-}
-
-/// Names of variables, made of the names of the fields by the compiler.
-static VARIABLES: [([u8; 40], usize); COUNT] = variables();
-
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index out of bounds")]
-const fn variables() -> [([u8; 40], usize); COUNT] {
-    let (mut all, mut known) = ([([0; 40], 0); COUNT], 0);
-    while known < COUNT {
-        let is_bare = known == Known::CONTENT_TYPE.index() || known == Known::CONTENT_LENGTH.index();
-        let is_withheld = known >= Known::TRANSFER_ENCODING.index() && known <= Known::PROXY.index();
-        let (prefix, name): (&[u8], _) = (if is_bare { b"" } else { b"HTTP_" }, NAMES[known]);
-        let length = if is_withheld { 0 } else { prefix.len() + name.len() };
-        while all[known].1 < length {
-            let at = all[known].1;
-            all[known].0[at] = if at < prefix.len() { prefix[at] } else { variable_byte(name[at - prefix.len()]) };
-            all[known].1 += 1;
+static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
+    std::array::from_fn(|index| {
+        let mut variable = Vec::new();
+        if !(Known::TRANSFER_ENCODING.index()..=Known::PROXY.index()).contains(&index) {
+            write_variable(NAMES.get(index).copied().unwrap_or_default(), &mut variable);
         }
-        known += 1;
-    }
-    all
-}
+        let bare = variable.strip_prefix(b"HTTP_").filter(|bare| bare.starts_with(b"CONTENT_"));
+        bare.map(<[u8]>::to_vec).unwrap_or(variable)
+    })
+});
 
 /// The host of an authority, without its port.
 pub(super) fn host_of(authority: &[u8]) -> &[u8] {
@@ -260,33 +250,29 @@ pub(super) fn host_of(authority: &[u8]) -> &[u8] {
     }
 }
 
-/// What stands before the status, and the status as a line.
-pub(super) fn write_status(out: &mut Vec<u8>, before: &[u8], (code, reason): (u16, &str)) {
-    out.extend_from_slice(before);
-    if (code, reason) == (200, "OK") {
-        // Most are.
-        return out.extend_from_slice(b"200 OK\r\n");
+/// What stands before the status, the status, the application's fields as they came, each name being shown, and the length that the
+/// response has.
+pub(super) fn write_fields(out: &mut Vec<u8>, before: &[u8], reply: &Reply<'_>, mut look: impl FnMut(&[u8])) {
+    for part in [before, reply.status.as_bytes(), b"\r\n"] {
+        out.extend_from_slice(part);
     }
-    push_decimal(out, code.into(), b" ");
-    out.extend_from_slice(reason.as_bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-/// The application's fields as they came, each name being shown, and the length that the response has.
-pub(super) fn write_fields(out: &mut Vec<u8>, reply: &Reply<'_>, mut look: impl FnMut(&[u8])) {
     let mut length = reply.framing.content_length;
     for (name, line) in reply.headers.lines() {
         if !name.eq_ignore_ascii_case(b"content-length") {
             look(name);
             out.extend_from_slice(line);
         } else if let Some(length) = length.take() {
-            out.extend_from_slice(name);
-            out.extend_from_slice(b": ");
-            push_decimal(out, length, b"\r\n");
+            write_length(out, name, length);
         }
     }
     if let Some(length) = length {
-        out.extend_from_slice(b"Content-Length: ");
-        push_decimal(out, length, b"\r\n");
+        write_length(out, b"Content-Length", length);
     }
+}
+
+fn write_length(out: &mut Vec<u8>, name: &[u8], length: u64) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    push_decimal(out, length);
+    out.extend_from_slice(b"\r\n");
 }

@@ -20,7 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cause::Cause;
-use crate::gateway::{Environ, Gateway, Headers, Pairs};
+use crate::gateway::{self, Environ, Gateway, Headers};
 use crate::http::chunked::Step;
 use crate::http::framing::Framing;
 use crate::http::head::{self, Spans, Version};
@@ -275,8 +275,8 @@ impl Facts {
 
 /// The head of a response, to be written as the protocol has it.
 pub(crate) struct Reply<'a> {
-    /// Code and reason.
-    pub(crate) status: (u16, &'a str),
+    /// The status, such as `200 OK`.
+    pub(crate) status: &'a str,
     pub(crate) headers: &'a Headers,
     pub(crate) framing: Framing,
     pub(crate) persistence: Persistence,
@@ -300,11 +300,10 @@ pub(crate) enum Persistence {
 pub(crate) struct Origin {
     pub(crate) door: Door,
     pub(crate) gateway: Gateway,
-    /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them, and what the
-    /// deployer says instead.
-    pub(crate) variables: Arc<Pairs>,
-    /// Others of the deployer, which win over everything a client sends.
-    pub(crate) deployed: Pairs,
+    /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them.
+    pub(crate) variables: Arc<gateway::Variables>,
+    /// Those of the deployer, which win over everything a client sends.
+    pub(crate) deployed: gateway::Variables,
     /// SERVER_NAME and SERVER_PORT where the request does not say them.
     pub(crate) server_name: String,
     pub(crate) server_port: String,
@@ -316,29 +315,22 @@ impl Origin {
         gateway: Gateway,
         server_name: String,
         server_port: Option<u16>,
-        deployed: Pairs,
+        deployed: gateway::Variables,
     ) -> Origin {
         let gateway = Gateway { door: door.name(), ..gateway };
-        let mut variables = Pairs::default();
-        variables.push(b"GATEWAY_INTERFACE", b"CGI/1.1");
-        variables.push(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
-        variables.push(b"SCRIPT_NAME", b"");
+        let mut variables = gateway::Variables::default();
+        variables.set(b"GATEWAY_INTERFACE", b"CGI/1.1");
+        variables.set(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
+        variables.set(b"SCRIPT_NAME", b"");
         // The local port, or that of the scheme on a Unix socket.
         let server_port = server_port.unwrap_or(if gateway.https { 443 } else { 80 }).to_string();
         if door == Door::Http {
-            variables.push(b"SERVER_PORT", server_port.as_bytes());
+            variables.set(b"SERVER_PORT", server_port.as_bytes());
             if gateway.https {
-                variables.push(b"HTTPS", b"on");
+                variables.set(b"HTTPS", b"on");
             }
         }
-        let mut others = Pairs::default();
-        for (name, value) in deployed.iter() {
-            match variables.position(|other| other == name) {
-                Some(index) => variables.replace(index, name, value),
-                None => others.push(name, value),
-            }
-        }
-        Origin { door, gateway, variables: Arc::new(variables), deployed: others, server_name, server_port }
+        Origin { door, gateway, variables: Arc::new(variables), deployed, server_name, server_port }
     }
 }
 
@@ -362,18 +354,12 @@ impl Peer {
     }
 }
 
-/// Appends a number in decimal digits, without going through the formatter, and what stands behind it.
-pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64, behind: &[u8]) {
-    let (mut digits, mut left) = ([b'0'; 20], 20);
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        (number, left) = (number / 10, left - 1);
-        if number == 0 {
-            break;
-        }
+/// Appends a number in decimal digits without going through the formatter.
+pub(crate) fn push_decimal(out: &mut Vec<u8>, number: u64) {
+    if number > 9 {
+        push_decimal(out, number / 10);
     }
-    out.extend_from_slice(digits.split_at(left).1);
-    out.extend_from_slice(behind);
+    out.push(b'0' + (number % 10) as u8);
 }
 
 #[cfg(test)]
@@ -384,8 +370,8 @@ mod tests {
     fn numbers_are_written_as_decimal_digits() {
         for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
             let mut out = b"x".to_vec();
-            push_decimal(&mut out, number, b"y");
-            assert_eq!(String::from_utf8(out).unwrap(), format!("x{number}y"));
+            push_decimal(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{number}"));
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{Content, Door, Examined, Facts, Origin, Policy, Reply, Variables, http, push_decimal};
 use crate::cause::Cause;
-use crate::gateway::{Environ, Gateway, percent_decode};
+use crate::gateway::{Environ, Gateway, Name, percent_decode};
 use crate::http::framing;
 use crate::http::head::Version;
 use crate::http::scan;
@@ -163,30 +163,31 @@ impl<'buf> Request<'buf> {
 
 impl Variables for Request<'_> {
     fn fill_environ(&self, origin: &Origin, environ: &mut Environ) -> u64 {
-        let (said, gateway) = (&self.said, self.gateway(origin.gateway));
-        let mut variables = environ.refill(gateway, self.block.bytes, &origin.variables);
-        variables.push(b"REQUEST_METHOD", said.method);
-        match self.path {
-            Path::Decoded(before, behind) => {
-                variables.push_with(b"PATH_INFO", |text| text.extend([before, behind].into_iter().flatten()));
-            }
-            Path::Encoded(path) => variables.push_with(b"PATH_INFO", |text| percent_decode(path, text)),
-            Path::AsSent(script_name, path_info) => {
-                variables.set(b"SCRIPT_NAME", script_name);
-                variables.push(b"PATH_INFO", path_info);
-            }
-        }
-        variables.push(b"QUERY_STRING", self.query);
-        variables.push(b"SERVER_PROTOCOL", self.protocol());
+        let (said, head, gateway) = (&self.said, self.block.bytes, self.gateway(origin.gateway));
+        let variables = environ.refill(gateway, head, &origin.variables);
         let name = [said.server_name, http::host_of(said.host), origin.server_name.as_bytes()];
-        variables.push(b"SERVER_NAME", name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost"));
         let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
-        variables.push(b"SERVER_PORT", port);
+        variables.push_part(head, b"REQUEST_METHOD", said.method);
+        variables.push_part(head, b"QUERY_STRING", self.query);
+        variables.push_part(head, b"SERVER_PROTOCOL", self.protocol());
+        let name = name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost");
+        variables.push_part(head, b"SERVER_NAME", name);
+        variables.push_part(head, b"SERVER_PORT", port);
+        let path = variables.append(|text| match self.path {
+            Path::Decoded(before, behind) => text.extend([before, behind].into_iter().flatten()),
+            Path::Encoded(path) => percent_decode(path, text),
+            Path::AsSent(_, path_info) => text.extend_from_slice(path_info),
+        });
+        variables.push(b"PATH_INFO", path);
+        if let Path::AsSent(script_name, _) = self.path {
+            variables.set(b"SCRIPT_NAME", script_name);
+        }
         if gateway.https {
-            variables.push(b"HTTPS", b"on");
+            variables.push_part(head, b"HTTPS", b"on");
         }
         if let Some(length @ 1..) = self.length {
-            variables.push_with(b"CONTENT_LENGTH", |text| push_decimal(text, length, b""));
+            let length = variables.append(|text| push_decimal(text, length));
+            variables.push(b"CONTENT_LENGTH", length);
         }
         let mut dropped = 0;
         for (name, value) in self.block.pairs() {
@@ -201,9 +202,9 @@ impl Variables for Request<'_> {
                 KeptAs::Field if name == b"HTTP_HOST" => variables.set(name, value),
                 KeptAs::Field => {
                     let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
-                    let all = self.block.pairs().filter(|(other, _)| *other == name);
-                    let name = variables.place(name);
-                    variables.field(name, value, separator, all.map(|(_, value)| value));
+                    let all = self.block.pairs().filter(|(other, _)| *other == name).map(|(_, value)| value);
+                    let field = (Name::Text(variables.place(head, name)), variables.place(head, value));
+                    variables.push_field(field, separator, all);
                 }
             }
         }
@@ -414,8 +415,7 @@ pub(super) fn write_cgi_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
 /// The head of a response, for a front server that adds what HTTP asks for besides (P-HDR-01): a Date or a Connection from here would
 /// replace or confuse its own.
 pub(super) fn write_head(out: &mut Vec<u8>, before: &[u8], reply: &Reply<'_>) {
-    http::write_status(out, before, reply.status);
-    http::write_fields(out, reply, |_| {});
+    http::write_fields(out, before, reply, |_| {});
     out.extend_from_slice(b"\r\n");
 }
 

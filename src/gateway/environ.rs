@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::Silent;
 use super::input::{Input, Slot};
-use super::variables::{Filling, Variables};
-use super::{Errors, Pairs};
+use super::{Errors, Variables};
 
 /// What is the same for every request that comes through one door of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,11 +284,12 @@ impl Environ {
 
     /// Begins the next request: its variables are filled from the head, which is copied, beside those that are shared. Nothing is allocated
     /// unless the last application has kept a clone.
-    pub(crate) fn refill<'a>(&'a mut self, gateway: Gateway, head: &'a [u8], shared: &Arc<Pairs>) -> Filling<'a> {
+    pub(crate) fn refill(&mut self, gateway: Gateway, head: &[u8], shared: &Arc<Variables>) -> &mut Variables {
         let vars = Arc::make_mut(&mut self.vars);
         vars.gateway = gateway;
         vars.extensions.clear();
-        vars.variables.refill(head, shared)
+        vars.variables.refill(head, shared);
+        &mut vars.variables
     }
 
     /// How many bytes of memory its variables hold.

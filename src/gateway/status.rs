@@ -49,6 +49,11 @@ impl Status {
         Ok(())
     }
 
+    /// Code and reason, as they are written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The three digits as a number.
     pub fn code(&self) -> u16 {
         self.code

@@ -3,56 +3,37 @@
 //! A name is compared once, where its head is parsed; whoever comes after asks for the number. Invariant: [`Known::of`] says what a
 //! comparison without case with every name of the table would say. It does not say what a field means.
 
+use std::sync::LazyLock;
+
 /// A name of the table, or [`Known::OTHER`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) struct Known(u8);
 
-/// Each with a space behind it: those that stand once, those of one connection, and the rest.
-const TEXT: &[u8] = b"Host Content-Length Content-Type Authorization Transfer-Encoding Expect \
+/// Those that stand once, those of one connection, and the rest.
+const TEXT: &str = "Host Content-Length Content-Type Authorization Transfer-Encoding Expect \
 Connection Keep-Alive Proxy-Connection TE Trailer Upgrade Proxy \
 Cookie Accept Accept-Charset Accept-Encoding Accept-Language Access-Control-Request-Headers Access-Control-Request-Method \
 Cache-Control DNT Forwarded From If-Match If-Modified-Since If-None-Match If-Range If-Unmodified-Since Origin Pragma Priority Range \
 Referer Save-Data Sec-CH-UA Sec-CH-UA-Mobile Sec-CH-UA-Platform Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Sec-GPC \
 Sec-WebSocket-Key Sec-WebSocket-Version Traceparent Upgrade-Insecure-Requests User-Agent Via X-CSRF-Token X-Forwarded-For \
-X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto X-Real-IP X-Request-ID X-Requested-With ";
+X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto X-Real-IP X-Request-ID X-Requested-With";
 
 /// How many names there are; a set of them fits in a `u64`.
 pub(crate) const COUNT: usize = 57;
 
-pub(crate) static NAMES: [&[u8]; COUNT] = names();
-
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index out of bounds")]
-const fn names() -> [&'static [u8]; COUNT] {
-    let (mut names, mut count, mut rest, mut end) = ([TEXT; COUNT], 0, TEXT, 0);
-    while end < rest.len() {
-        if rest[end] == b' ' {
-            (names[count], rest) = (rest.split_at(end).0, rest.split_at(end + 1).1);
-            (count, end) = (count + 1, 0);
-        } else {
-            end += 1;
-        }
-    }
-    assert!(count == COUNT && COUNT < 64);
-    names
-}
+pub(crate) static NAMES: LazyLock<[&[u8]; COUNT]> = LazyLock::new(|| {
+    let mut names = TEXT.split(' ');
+    std::array::from_fn(|_| names.next().unwrap_or_default().as_bytes())
+});
 
 /// Where a name stands in [`NAMES`], by its [`slot_of`]: no two share one.
-static SLOTS: [u8; 256] = slots();
-
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses an index out of bounds")]
-const fn slots() -> [u8; 256] {
-    let (mut slots, names, mut at) = ([COUNT as u8; 256], names(), 0);
-    while at < COUNT {
-        let slot = slot_of(names[at]) as usize;
-        assert!(slots[slot] == COUNT as u8, "two names have one slot: other factors are needed");
-        slots[slot] = at as u8;
-        at += 1;
-    }
-    slots
-}
+static SLOTS: LazyLock<[Known; 256]> = LazyLock::new(|| {
+    let known = |slot| NAMES.iter().position(|name| slot_of(name) == slot);
+    std::array::from_fn(|slot| known(slot as u8).map_or(Known::OTHER, |at| Known(at as u8)))
+});
 
 /// A number that is the same for names which differ in case only.
-const fn slot_of(name: &[u8]) -> u8 {
+fn slot_of(name: &[u8]) -> u8 {
     let ([first, ..], [.., last_but_one, last]) = (name, name) else { return 0 };
     let sum = (*first | 0x20).wrapping_mul(18).wrapping_add((*last_but_one | 0x20).wrapping_mul(17));
     sum.wrapping_add((*last | 0x20).wrapping_mul(4)).wrapping_add(name.len() as u8)
@@ -62,9 +43,7 @@ impl Known {
     /// So many, from the first on, may stand once in a head.
     pub(crate) const ONCE: usize = 6;
     pub(crate) const HOST: Known = Known(0);
-    pub(crate) const CONTENT_LENGTH: Known = Known(1);
     pub(crate) const TRANSFER_ENCODING: Known = Known(4);
-    pub(crate) const CONTENT_TYPE: Known = Known(2);
     pub(crate) const CONNECTION: Known = Known(6);
     pub(crate) const PROXY: Known = Known(12);
     pub(crate) const COOKIE: Known = Known(13);
@@ -75,7 +54,7 @@ impl Known {
     #[inline]
     pub(crate) fn of(name: &[u8]) -> Known {
         #[expect(clippy::indexing_slicing, reason = "a u8 cannot leave a table of 256")]
-        let known = Known(SLOTS[usize::from(slot_of(name))]);
+        let known = SLOTS[usize::from(slot_of(name))];
         // In a token nothing but the other case of a letter of a known name differs from it in this bit alone.
         let is_other_case = |other: &[u8]| {
             other.len() == name.len() && other.iter().zip(name).fold(0, |all, (a, b)| all | ((a ^ b) & !0x20)) == 0
@@ -122,11 +101,15 @@ mod tests {
     }
 
     #[test]
+    fn no_two_names_have_one_slot() {
+        let slots: std::collections::BTreeSet<u8> = NAMES.iter().map(|name| slot_of(name)).collect();
+        assert_eq!((slots.len(), TEXT.split(' ').count()), (COUNT, COUNT));
+    }
+
+    #[test]
     fn the_numbers_that_are_asked_for_are_those_of_their_names() {
-        let named: [(Known, &[u8]); 7] = [
+        let named: [(Known, &[u8]); 5] = [
             (Known::HOST, b"host"),
-            (Known::CONTENT_TYPE, b"content-type"),
-            (Known::CONTENT_LENGTH, b"content-length"),
             (Known::TRANSFER_ENCODING, b"transfer-encoding"),
             (Known::CONNECTION, b"connection"),
             (Known::PROXY, b"proxy"),

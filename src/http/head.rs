@@ -61,11 +61,23 @@ impl Version {
 
 /// Where one field stands in the buffer, and which one it is.
 #[derive(Clone, Copy, Debug)]
-struct Span {
-    name: usize,
-    colon: usize,
-    value: (usize, usize),
-    known: Known,
+pub(crate) struct Span {
+    pub(crate) known: Known,
+    name: (usize, usize),
+    pub(crate) value: (usize, usize),
+}
+
+// The parser made the span for these bytes, so both are always there.
+impl Span {
+    #[inline]
+    pub(crate) fn name<'buf>(&self, bytes: &'buf [u8]) -> &'buf [u8] {
+        bytes.get(self.name.0..self.name.1).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn value<'buf>(&self, bytes: &'buf [u8]) -> &'buf [u8] {
+        bytes.get(self.value.0..self.value.1).unwrap_or_default()
+    }
 }
 
 /// Room for the positions of the fields, used again for head after head so that parsing allocates nothing.
@@ -74,23 +86,14 @@ struct Span {
 #[derive(Debug, Default)]
 pub struct Spans {
     places: Vec<Span>,
-    follows: Follows,
-}
-
-/// Which name followed which one the last time: the next is likely to be the same, which is quicker to see than which one it is.
-#[derive(Debug)]
-struct Follows([Known; COUNT + 1]);
-
-impl Default for Follows {
-    fn default() -> Follows {
-        Follows([Known::OTHER; COUNT + 1])
-    }
+    /// Which name came behind which the last time: the next is likely to be the same, which is quicker to see than which one it is.
+    follows: Vec<Known>,
 }
 
 impl Spans {
     /// Makes the room: the only allocation.
     pub fn new() -> Spans {
-        Spans { places: Vec::with_capacity(Limits::default().fields), ..Spans::default() }
+        Spans { places: Vec::with_capacity(Limits::default().fields), follows: Vec::with_capacity(COUNT + 1) }
     }
 }
 
@@ -108,8 +111,8 @@ pub enum Parsed<'buf> {
 /// A syntactically valid head, borrowed from the buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'buf> {
-    bytes: &'buf [u8],
-    spans: &'buf [Span],
+    pub(crate) bytes: &'buf [u8],
+    pub(crate) spans: &'buf [Span],
     method: &'buf [u8],
     target: &'buf [u8],
     version: Version,
@@ -137,52 +140,11 @@ impl<'buf> Head<'buf> {
         Fields { bytes: self.bytes, spans: self.spans.iter() }
     }
 
-    /// The same, with the numbers of their names.
-    #[inline]
-    pub(crate) fn known_fields(&self) -> impl Iterator<Item = Field<'buf>> + Clone + use<'buf> {
-        let bytes = self.bytes;
-        self.spans.iter().map(move |span| Field { bytes, span })
-    }
-
-    /// All of it.
-    pub(crate) const fn bytes(&self) -> &'buf [u8] {
-        self.bytes
-    }
-
     /// The number of bytes of the head, with empty lines before it and the empty line that ends it: the content or
     /// the next request starts there.
     #[expect(clippy::len_without_is_empty, reason = "a head is never empty")]
     pub const fn len(&self) -> usize {
         self.bytes.len()
-    }
-}
-
-/// A field of a head.
-#[derive(Clone, Copy)]
-pub(crate) struct Field<'buf> {
-    bytes: &'buf [u8],
-    span: &'buf Span,
-}
-
-// The parser made the span for these bytes, so both are always there.
-impl<'buf> Field<'buf> {
-    pub(crate) fn known(self) -> Known {
-        self.span.known
-    }
-
-    #[inline]
-    pub(crate) fn name(self) -> &'buf [u8] {
-        self.bytes.get(self.span.name..self.span.colon).unwrap_or_default()
-    }
-
-    #[inline]
-    pub(crate) fn value(self) -> &'buf [u8] {
-        self.bytes.get(self.span.value.0..self.span.value.1).unwrap_or_default()
-    }
-
-    /// From where to where its value stands in the head.
-    pub(crate) fn place(self) -> (usize, usize) {
-        self.span.value
     }
 }
 
@@ -198,8 +160,8 @@ impl<'buf> Iterator for Fields<'buf> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let field = Field { bytes: self.bytes, span: self.spans.next()? };
-        Some((field.name(), field.value()))
+        let span = self.spans.next()?;
+        Some((span.name(self.bytes), span.value(self.bytes)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -274,9 +236,9 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 #[inline]
 pub(crate) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
     spans.places.clear();
-    let mut last = Known::OTHER;
+    spans.follows.resize(COUNT + 1, Known::OTHER);
     while bytes.get(line) != Some(&b'\r') {
-        (line, last) = parse_field_line(bytes, line, last, limits, spans)?;
+        line = parse_field_line(bytes, line, limits, spans)?;
     }
     expect_crlf(bytes, line)
 }
@@ -356,18 +318,12 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
     }
 }
 
-/// The position behind a line, and the name in it.
 // field-line = field-name ":" OWS field-value OWS
 #[inline(always)]
-fn parse_field_line(
-    bytes: &[u8],
-    line: usize,
-    last: Known,
-    limits: &Limits,
-    spans: &mut Spans,
-) -> Result<(usize, Known), Stop> {
+fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
+    let last = spans.places.last().map_or(Known::OTHER, |span| span.known);
     let may_come = spans.places.len() < limits.fields;
-    let (rest, guess) = (bytes.get(line..), spans.follows.0.get_mut(last.index()));
+    let (rest, guess) = (bytes.get(line..), spans.follows.get_mut(last.index()));
     let (Some(rest), Some(guess)) = (rest, guess) else { return Err(Stop::Incomplete) };
     let mut length = guess.name().len();
     if !matches!(rest.strip_prefix(guess.name()), Some([b':', ..])) {
@@ -385,13 +341,13 @@ fn parse_field_line(
     if bytes.get(end..end + 2) != Some(b"\r\n") {
         return Err(fault(bytes, end, Cause::BareCr, |_| Cause::FieldValue));
     }
-    let space = usize::from(bytes.get(colon + 1) == Some(&b' '));
-    let mut value = (colon + 1 + space, end);
-    if let Some([b' ' | b'\t', ..] | [.., b' ' | b'\t']) = bytes.get(value.0..end) {
+    let is_ows = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t'));
+    let mut value = (colon + 1 + usize::from(bytes.get(colon + 1) == Some(&b' ')), end);
+    if is_ows(value.0) || is_ows(end - 1) {
         value = without_ows(bytes, value);
     }
-    spans.places.push(Span { name: line, colon, value, known });
-    Ok((end + 2, known))
+    spans.places.push(Span { known, name: (line, colon), value });
+    Ok(end + 2)
 }
 
 /// The bounds of a value without the white space around it.

@@ -54,14 +54,14 @@ pub(crate) fn read_after<'buf>(head: Head<'buf>, valid: &mut Vec<u8>) -> Result<
     // Two values of these would leave it to each recipient which to believe.
     let mut once = [None; Known::ONCE];
     let (mut close, mut keep_alive) = (false, false);
-    for field in head.known_fields() {
-        if let Some(place) = once.get_mut(field.known().index()) {
-            if place.replace(field.value()).is_some() {
+    for span in head.spans {
+        if let Some(place) = once.get_mut(span.known.index()) {
+            if place.replace(span.value(head.bytes)).is_some() {
                 return Err(Cause::FieldRepeated);
             }
-        } else if field.known() == Known::CONNECTION {
+        } else if span.known == Known::CONNECTION {
             // Connection = #connection-option
-            for option in field.value().split(|&byte| byte == b',').map(scan::trim_ows) {
+            for option in span.value(head.bytes).split(|&byte| byte == b',').map(scan::trim_ows) {
                 close |= option.eq_ignore_ascii_case(b"close");
                 keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
             }

@@ -136,7 +136,7 @@ const fn not_letter_or_hyphen(eight: u64) -> u64 {
 
 /// The first byte of `rest` that is not in a class, and what follows it: skips by eights while `outside` marks nothing, then by `class`.
 #[inline(always)]
-fn behind<'a>(mut rest: &'a [u8], class: u8, outside: impl Fn(u64) -> u64) -> &'a [u8] {
+fn behind(mut rest: &[u8], class: u8, outside: impl Fn(u64) -> u64) -> &[u8] {
     loop {
         if let Some((eight, behind)) = rest.split_first_chunk::<8>() {
             let marked = outside(u64::from_le_bytes(*eight));

@@ -2,8 +2,11 @@
 //!
 //! RFC 9110 section 15. Nothing of the request, of the application or of the machine goes into it.
 
+use std::time::Instant;
+
+use super::response::End;
 use super::settings::RETRY_AFTER;
-use super::shared::{self, Shared};
+use super::shared::Shared;
 use crate::door::http::ALLOW;
 use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::Headers;
@@ -17,12 +20,17 @@ pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> Vec
         503 => headers.add("Retry-After", RETRY_AFTER),
         _ => {}
     }
-    let reason = reason_of(status);
+    let text = text_of(status);
+    let reason = text.get(4..).unwrap_or_default();
     let framing = framing::response(addressee.version, addressee.is_head, status, None, Some(reason.len() as u64 + 1));
-    let mut end = Vec::new();
-    shared.write_end(&mut end, shared::unix_time().as_secs());
-    let reply =
-        Reply { status: (status, reason), headers: &headers, framing, persistence: Persistence::Close, end: &end };
+    let mut end = End::default();
+    let reply = Reply {
+        status: text,
+        headers: &headers,
+        framing,
+        persistence: Persistence::Close,
+        end: end.at(Instant::now(), shared),
+    };
     let mut out = Vec::new();
     addressee.door.protocol().write_head(&mut out, &reply);
     if !addressee.is_head {
@@ -36,22 +44,22 @@ pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> Vec
     out
 }
 
-/// The reasons of the statuses that the server gives by itself (RFC 9110 section 15).
-pub(super) fn reason_of(status: u16) -> &'static str {
+/// The statuses that the server gives by itself (RFC 9110 section 15).
+pub(super) fn text_of(status: u16) -> &'static str {
     match status {
-        400 => "Bad Request",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        508 => "Loop Detected",
-        _ => "Internal Server Error",
+        400 => "400 Bad Request",
+        405 => "405 Method Not Allowed",
+        408 => "408 Request Timeout",
+        413 => "413 Content Too Large",
+        414 => "414 URI Too Long",
+        417 => "417 Expectation Failed",
+        431 => "431 Request Header Fields Too Large",
+        501 => "501 Not Implemented",
+        502 => "502 Bad Gateway",
+        503 => "503 Service Unavailable",
+        504 => "504 Gateway Timeout",
+        505 => "505 HTTP Version Not Supported",
+        508 => "508 Loop Detected",
+        _ => "500 Internal Server Error",
     }
 }

@@ -8,19 +8,20 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
 use super::reader::ContentState;
 use super::send::{COPIED, Flushed, SendQueue};
-use super::settings::QUICK_BLOCK;
-use super::shared::{Shared, lock, unix_time};
+use super::settings::{QUICK_BLOCK, Settings};
+use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::door::http::ALLOW;
+use crate::door::http::{ALLOW, write_end};
 use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
+use crate::http::date::imf_fixdate;
 use crate::http::framing::{self, Delimiter};
 
 /// The writing side of a call; its memory is used for the next.
@@ -163,7 +164,7 @@ impl Response {
             (true, true) => Persistence::KeepAlive,
             (true, false) => Persistence::Silent,
         };
-        let reply = Reply { status, headers, framing, persistence, end: self.end.at(now, shared) };
+        let reply = Reply { status: status.1, headers, framing, persistence, end: self.end.at(now, shared) };
         let protocol = request.door.protocol();
         (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
         let front = self.queue.end();
@@ -232,7 +233,7 @@ impl Response {
 
     /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
     pub(super) fn answer_asterisk(&mut self, now: Instant) {
-        self.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), now);
+        self.make_head((204, "204 No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), now);
         self.finish();
     }
 
@@ -310,7 +311,7 @@ impl Transmit for WriteEnd {
         {
             let mut response = lock(&self.0);
             if response.socket.is_some() {
-                response.make_head((status.code(), status.reason()), headers, None, Instant::now());
+                response.make_head((status.code(), status.text()), headers, None, Instant::now());
             }
         }
         self.block(block)
@@ -373,16 +374,18 @@ const LARGE_HEAD: usize = 3_584;
 /// The end of a head, made anew once a second; in between the monotonic clock tells that the second is not over, which spares the
 /// reading of the other. A clock that was set shows within a second.
 #[derive(Default)]
-struct End {
+pub(super) struct End {
     text: Vec<u8>,
     until: Option<Instant>,
 }
 
 impl End {
-    fn at(&mut self, now: Instant, shared: &Shared) -> &[u8] {
+    pub(super) fn at(&mut self, now: Instant, shared: &Shared) -> &[u8] {
         if self.until.is_none_or(|until| now >= until) {
-            let time = unix_time();
-            shared.write_end(&mut self.text, time.as_secs());
+            let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let Settings { server_field, date_field, .. } = &shared.settings;
+            self.text.clear();
+            write_end(&mut self.text, server_field.as_deref(), date_field.then(|| imf_fixdate(time.as_secs())));
             self.until = now.checked_add(Duration::from_nanos(1_000_000_000 - u64::from(time.subsec_nanos())));
         }
         &self.text
@@ -397,7 +400,6 @@ mod tests {
     use super::*;
     use crate::gateway::{Environ, StartResponse};
     use crate::log::Lines;
-    use crate::server::settings::Settings;
     use crate::server::socket::Stream;
 
     #[test]

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::bounds::{Places, Seats};
 use super::buffer::Reserve;
@@ -14,9 +14,7 @@ use super::response::Response;
 use super::settings::Settings;
 use super::stats::Counters;
 use crate::door::Policy;
-use crate::door::http::write_end;
 use crate::gateway::{Application, Errors, discard_panic};
-use crate::http::date::imf_fixdate;
 use crate::log::{Access, Log, Report, ToLog};
 
 /// The shared parts.
@@ -98,18 +96,6 @@ impl Shared {
     pub(super) fn is_over(&self) -> bool {
         self.stop.load(Ordering::SeqCst) > 1
     }
-
-    /// Writes the end of the heads of a second.
-    pub(super) fn write_end(&self, out: &mut Vec<u8>, seconds: u64) {
-        let Settings { server_field, date_field, .. } = &self.settings;
-        out.clear();
-        write_end(out, server_field.as_deref(), date_field.then(|| imf_fixdate(seconds)));
-    }
-}
-
-/// The time since 1970.
-pub(super) fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Locks. A panic elsewhere does not make what is locked unusable: everything of ours stays whole at every step.
