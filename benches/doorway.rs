@@ -30,6 +30,53 @@ Connection: keep-alive\r\n\
 Cookie: wp_ozh_wsa_visits=2; wp_ozh_wsa_visit_lasttime=xxxxxxxxxx; __utma=xxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.xxxxxxxxxx.x; \
 __utmz=xxxxxxxxx.xxxxxxxxxx.x.x.utmccn=(referral)|utmcsr=reader.livedoor.com|utmcct=/reader/|utmcmd=referral\r\n\r\n";
 
+/// Heads of twenty clients: browsers, tools, libraries and front servers, which spell and order their fields in their own ways.
+fn clients() -> Vec<Vec<u8>> {
+    const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+    const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
+    let fields = [
+        "Host: a.test|Connection: keep-alive|sec-ch-ua: \"Chromium\";v=\"140\"|sec-ch-ua-mobile: ?0|sec-ch-ua-platform: \"Linux\"|\
+         Upgrade-Insecure-Requests: 1|User-Agent: AGENT|Accept: ACCEPT|Sec-Fetch-Site: none|Sec-Fetch-Mode: navigate|Sec-Fetch-User: ?1|\
+         Sec-Fetch-Dest: document|Accept-Encoding: gzip, deflate, br, zstd|Accept-Language: en-US,en;q=0.9|Cookie: session=3f9a1c7e5b2d4860",
+        "Host: a.test|User-Agent: AGENT|Accept: ACCEPT|Accept-Language: en-US,en;q=0.5|Accept-Encoding: gzip, deflate, br, zstd|\
+         Connection: keep-alive|Cookie: session=3f9a1c7e5b2d4860; theme=dark|Upgrade-Insecure-Requests: 1|Sec-Fetch-Dest: document|\
+         Sec-Fetch-Mode: navigate|Sec-Fetch-Site: same-origin|Sec-Fetch-User: ?1|Priority: u=0, i",
+        "Host: a.test|Accept: ACCEPT|Sec-Fetch-Site: none|Cookie: a=b|Sec-Fetch-Dest: document|Accept-Language: de-DE|\
+         Sec-Fetch-Mode: navigate|User-Agent: AGENT|Accept-Encoding: gzip, deflate, br|Connection: keep-alive",
+        "Host: a.test|User-Agent: curl/8.14.1|Accept: */*",
+        "Host: a.test|User-Agent: Wget/1.25.0|Accept: */*|Accept-Encoding: identity|Connection: Keep-Alive",
+        "Host: a.test|User-Agent: python-requests/2.32|Accept-Encoding: gzip, deflate|Accept: */*|Connection: keep-alive",
+        "Host: a.test|User-Agent: Go-http-client/1.1|Accept-Encoding: gzip",
+        "Host: a.test|Connection: Keep-Alive|Accept-Encoding: gzip|User-Agent: okhttp/4.12.0",
+        "host: a.test|connection: keep-alive|accept: */*|accept-language: *|sec-fetch-mode: cors|user-agent: node|\
+         accept-encoding: br, gzip, deflate",
+        "accept: application/json|content-type: application/json|user-agent: axios/1.7|content-length: 0|host: a.test|Connection: close",
+        "X-Real-IP: 192.0.2.7|X-Forwarded-For: 192.0.2.7|X-Forwarded-Proto: https|Host: a.test|Connection: close|User-Agent: AGENT|\
+         Accept: ACCEPT|Accept-Encoding: gzip, br|Accept-Language: fr|Cookie: id=1; theme=dark",
+        "host: a.test|user-agent: AGENT|accept: ACCEPT|x-forwarded-for: 192.0.2.7|x-forwarded-proto: https|x-request-id: 7f3c|\
+         x-envoy-expected-rq-timeout-ms: 15000",
+        "X-Forwarded-Host: a.test|X-Forwarded-Port: 443|X-Forwarded-Server: front|Host: a.test|User-Agent: AGENT|Accept: */*|\
+         X-Requested-With: XMLHttpRequest|Referer: https://a.test/list?page=3",
+        "Host: a.test|User-Agent: ELB-HealthChecker/2.0|Accept-Encoding: gzip, compressed|Connection: close",
+        "Host: a.test|User-Agent: Prometheus/3.0|Accept: application/openmetrics-text;version=1.0.0|Accept-Encoding: gzip|\
+         X-Prometheus-Scrape-Timeout-Seconds: 10",
+        "Connection: keep-alive|Accept: */*|From: bot@example.org|User-Agent: AGENT|Accept-Encoding: gzip, deflate, br|\
+         If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT|Host: a.test",
+        "Host: a.test|User-Agent: AGENT|Accept: image/avif,image/webp,*/*|Range: bytes=0-1023|Referer: https://a.test/|\
+         If-None-Match: \"5f3b-1a2b3c4d\"|Cache-Control: max-age=0|DNT: 1|Sec-GPC: 1",
+        "Host: a.test|Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.ZRrHA1JJJW8opsbCGfG_HACGpVUMN_a9IV7pAx_Zmeo|Accept: application/json|\
+         User-Agent: app/1.0 CFNetwork/1410 Darwin/22.6.0|Accept-Language: en-GB|traceparent: 00-0af7651916cd43dd8448eb211c80319c-01",
+        "Upgrade: websocket|Connection: Upgrade|Host: a.test|Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==|Sec-WebSocket-Version: 13|\
+         Origin: https://a.test|Sec-WebSocket-Extensions: permessage-deflate",
+        "User-Agent: AGENT|Host: a.test|Accept: */*|X-API-Key: 0123456789abcdef|X-Tenant: example|X-Trace: 1-2-3|Pragma: no-cache",
+    ];
+    let head = |fields: &&str| {
+        let fields = fields.replace("AGENT", AGENT).replace("ACCEPT", ACCEPT).replace('|', "\r\n");
+        format!("GET /list?page=3 HTTP/1.1\r\n{fields}\r\n\r\n").into_bytes()
+    };
+    fields.iter().map(head).collect()
+}
+
 /// How many requests one connection in memory carries, so that its opening does not weigh.
 const EXCHANGES: usize = 64;
 
@@ -62,6 +109,13 @@ fn head_parse(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function(name, |bencher| bencher.iter(|| head_len(black_box(bytes), &mut spans)));
     }
+    // The same head again and again is what a parser can guess; clients in turn are not.
+    let (clients, mut spans) = (clients(), Spans::new());
+    let all = |spans: &mut Spans| clients.iter().filter_map(|head| head_len(black_box(head), spans)).sum::<usize>();
+    let bytes: usize = clients.iter().map(Vec::len).sum();
+    assert_eq!((clients.len(), all(&mut spans)), (20, bytes));
+    group.throughput(Throughput::Bytes(bytes as u64));
+    group.bench_function("mixed_20_clients", |bencher| bencher.iter(|| all(&mut spans)));
     group.finish();
 }
 
@@ -208,6 +262,15 @@ fn environ(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("environ");
     group.throughput(Throughput::Elements(EXCHANGES as u64));
     group.bench_function("exchange", |bencher| {
+        bencher.iter_batched(|| requests.clone(), exchange, criterion::BatchSize::SmallInput);
+    });
+    // Those that keep the connection, three times over.
+    let mut mixed = clients();
+    mixed.retain(|head| !String::from_utf8_lossy(head).contains("onnection: close"));
+    let requests = mixed.concat().repeat(3);
+    group.throughput(Throughput::Elements(3 * mixed.len() as u64));
+    assert_eq!(exchange(requests.clone()), one * 3 * mixed.len());
+    group.bench_function("exchange_mixed", |bencher| {
         bencher.iter_batched(|| requests.clone(), exchange, criterion::BatchSize::SmallInput);
     });
     group.finish();

@@ -6,13 +6,15 @@
 //! framing (`http::framing`) and writes to no socket.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use super::{
     Content, Door, Examined, Facts, NotReady, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room,
     mistaken, push_decimal,
 };
 use crate::cause::Cause;
-use crate::gateway::{Pairs, is_hop_by_hop, percent_decode, variable_byte};
+use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
+use crate::http::field::{COUNT, Known, NAMES};
 use crate::http::framing;
 use crate::http::head::{self, Parsed};
 use crate::http::request::{self, Request};
@@ -47,7 +49,7 @@ impl Protocol for Http {
             Parsed::Invalid(cause) => return Err(NotReady::Refused(cause)),
             Parsed::Complete(head) => head,
         };
-        let request = request::read(head).map_err(NotReady::Refused)?;
+        let request = request::read_after(head, &mut room.host).map_err(NotReady::Refused)?;
         if matches!(request.target, Target::Absolute { https: true, .. }) && !policy.https {
             return Err(NotReady::Refused(Cause::TargetScheme));
         }
@@ -94,26 +96,12 @@ impl Protocol for Http {
         // Room for the usual head at once: growing step by step costs as much as writing it.
         out.reserve(256);
         // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
-        write_status_line(out, reply.status);
-        let (mut length, mut date, mut server) = (reply.framing.content_length, reply.date, reply.server);
-        for (name, value) in reply.headers.iter() {
-            match name.len() {
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    if let Some(length) = length.take() {
-                        write_field(out, name, |out| push_decimal(out, length));
-                    }
-                    continue;
-                }
-                // P-HDR-01: the application's own value wins.
-                4 if name.eq_ignore_ascii_case(b"date") => date = None,
-                6 if name.eq_ignore_ascii_case(b"server") => server = None,
-                _ => {}
-            }
-            write_field(out, name, |out| out.extend_from_slice(value));
-        }
-        if let Some(length) = length {
-            write_field(out, b"Content-Length", |out| push_decimal(out, length));
-        }
+        // P-HDR-01: the application's own value wins.
+        let [mut has_date, mut has_server] = [false; 2];
+        write_fields(out, b"HTTP/1.1 ", reply, |name| {
+            has_date |= name.eq_ignore_ascii_case(b"date");
+            has_server |= name.eq_ignore_ascii_case(b"server");
+        });
         if reply.framing.chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -122,18 +110,28 @@ impl Protocol for Http {
             Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
             Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
             Persistence::Upgrade(protocol) => {
-                out.extend_from_slice(b"Connection: Upgrade\r\n");
-                write_field(out, b"Upgrade", |out| out.extend_from_slice(protocol.as_bytes()));
+                let parts: [&[u8]; 3] = [b"Connection: Upgrade\r\nUpgrade: ", protocol.as_bytes(), b"\r\n"];
+                parts.iter().for_each(|part| out.extend_from_slice(part));
             }
         }
-        if let Some(server) = server {
-            write_field(out, b"Server", |out| out.extend_from_slice(server.as_bytes()));
+        if !has_date && !has_server {
+            return out.extend_from_slice(reply.end);
         }
-        if let Some(date) = date {
-            write_field(out, b"Date", |out| out.extend_from_slice(date));
+        for line in reply.end.split_inclusive(|byte| *byte == b'\n') {
+            if !(has_date && line.starts_with(b"Date:") || has_server && line.starts_with(b"Server:")) {
+                out.extend_from_slice(line);
+            }
         }
-        out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Writes the end of every head of one second: Server and Date, where they are sent, and the empty line.
+pub(crate) fn write_end(out: &mut Vec<u8>, server: Option<&str>, date: Option<[u8; 29]>) {
+    let fields = [("Server", server.map(str::as_bytes)), ("Date", date.as_ref().map(<[u8; 29]>::as_slice))];
+    for (name, value) in fields.iter().filter_map(|(name, value)| Some((name, (*value)?))) {
+        [name.as_bytes(), b": ", value, b"\r\n"].iter().for_each(|part| out.extend_from_slice(part));
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What outlives the head of a request.
@@ -160,7 +158,7 @@ fn facts(request: &Request<'_>) -> Facts {
 pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their underscore.
-pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, variables: &mut Pairs) -> u64 {
+pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, environ: &mut Environ) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
         Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
@@ -169,17 +167,27 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     };
 
     // What applications look for most stands first: the search for a variable goes through them in order.
-    variables.push(b"REQUEST_METHOD", head.method());
-    variables.push_with(|text| text.extend_from_slice(b"PATH_INFO"), |text| percent_decode(path, text));
-    variables.push(b"QUERY_STRING", query);
-    variables.push(b"REQUEST_URI", head.target());
-    variables.push(b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
-    variables.push(b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
-    variables.extend(&origin.variables);
-    variables.extend(&peer.variables);
+    let bytes = head.bytes;
+    let variables = environ.refill(origin.gateway, bytes, &origin.variables);
+    variables.push_part(bytes, b"REQUEST_METHOD", head.method());
+    if path.contains(&b'%') {
+        let decoded = variables.append(|text| percent_decode(path, text));
+        variables.push(b"PATH_INFO", decoded);
+    } else {
+        variables.push_part(bytes, b"PATH_INFO", path);
+    }
+    variables.push_part(bytes, b"QUERY_STRING", query);
+    variables.push_part(bytes, b"REQUEST_URI", head.target());
+    variables.push_part(bytes, b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
+    variables.push_part(bytes, b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
+    if peer.address.is_some() {
+        let (address, port) = peer.text.split_at(peer.port);
+        variables.push_part(bytes, b"REMOTE_ADDR", address.as_bytes());
+        variables.push_part(bytes, b"REMOTE_PORT", port.as_bytes());
+    }
     let dropped = fill_fields(request, variables);
     if let Some(offered) = request.upgrade {
-        variables.push(b"doorway.upgrade", offered);
+        variables.push_part(bytes, b"doorway.upgrade", offered);
     }
     // Last, so that a name of the deployer's stands once, with the deployer's value: a client must not add to it.
     for (name, value) in origin.deployed.iter() {
@@ -189,96 +197,57 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
 }
 
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH.
-fn fill_fields(request: &Request<'_>, variables: &mut Pairs) -> u64 {
-    // A bit for each name seen: the search for a repeat is quadratic, so most names must not start it.
-    let mut seen = 0u64;
-    let mut dropped = 0;
-    for (name, value) in request.head.fields() {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        // Lengths come first: this runs for every field of every request.
-        match name.len() {
-            // An absolute target replaces the field (RFC 9112 section 3.2.2).
-            4 if is(b"host") => variables.push(b"HTTP_HOST", request.host.unwrap_or(value)),
-            12 if is(b"content-type") => variables.push(b"CONTENT_TYPE", value),
-            // It is the length, or the request would have been refused (P-ENV-09).
-            14 if is(b"content-length") => variables.push(b"CONTENT_LENGTH", value),
-            // httpoxy: HTTP_PROXY would be taken for a setting of the environment.
-            5 if is(b"proxy") => {}
-            // P-ENV-16: of this connection, and acted on already. Longer names are credentials for a proxy.
-            6 if is(b"expect") => {}
-            2..=17 if is_hop_by_hop(name) => {}
-            _ => {
-                let (mut underscore, mut point) = (false, false);
-                variables.push_with(
-                    |text| (underscore, point) = push_variable(name, text),
-                    |text| text.extend_from_slice(value),
-                );
-                if underscore || point {
-                    // A variable with a point in it is the gateway's own (P-ENV-30).
-                    variables.pop();
-                    dropped += u64::from(underscore);
-                    continue;
-                }
-                let bit = 1 << place_of(name);
-                if seen & bit != 0 {
-                    join_repeat(name, value, variables);
-                }
-                seen |= bit;
-            }
-        }
-    }
+fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
+    let (bytes, spans, mut seen, mut dropped) = (request.head.bytes, request.head.spans, 0_u64, 0);
     if let Target::Absolute { authority, .. } = request.target {
-        // An HTTP/1.0 request with an absolute target may come without the field.
-        if variables.find(|name| name == b"HTTP_HOST").is_none() {
-            variables.push(b"HTTP_HOST", authority);
-        }
+        // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
+        variables.push_part(bytes, b"HTTP_HOST", authority);
+        seen = 1 << Known::HOST.index();
+    }
+    let known_variables = &*VARIABLES;
+    for span in spans {
+        let is_again = seen & 1 << span.known.index() != 0;
+        seen |= 1 << span.known.index();
+        let name = match known_variables.get(span.known.index()) {
+            Some(variable) if !is_again => {
+                if !variable.is_empty() {
+                    variables.push(variable, span.value);
+                }
+                continue;
+            }
+            Some(variable) if span.known != Known::HOST && !variable.is_empty() => Name::Fixed(variable),
+            Some(_) => continue,
+            // P-ENV-30: a variable with a point in it is the gateway's own.
+            None if span.name(bytes).iter().any(|byte| matches!(byte, b'.' | b'_')) => {
+                dropped += u64::from(span.name(bytes).contains(&b'_'));
+                continue;
+            }
+            None => Name::Text(variables.append(|text| write_variable(span.name(bytes), text))),
+        };
+        let separator: &[u8] = if span.known == Known::COOKIE { b"; " } else { b", " };
+        let all = spans.iter().filter(|other| other.name(bytes).eq_ignore_ascii_case(span.name(bytes)));
+        variables.push_field((name, span.value), separator, all.map(|span| span.value(bytes)));
     }
     dropped
 }
 
-/// If the field that was appended last is there before, its value goes behind that one's.
-fn join_repeat(name: &[u8], value: &[u8], variables: &mut Pairs) {
-    let Some((variable, _)) = variables.iter().next_back() else { return };
-    let first = variables.position(|other| other == variable);
-    if let Some(first) = first.filter(|first| first + 1 < variables.len()) {
-        let separator: &[u8] = if name.eq_ignore_ascii_case(b"cookie") { b"; " } else { b", " };
-        variables.pop();
-        variables.join(first, separator, value);
-    }
-}
-
-/// A number below 64 that is the same for names that differ in case only, and mostly another for others.
-fn place_of(name: &[u8]) -> usize {
-    let of = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(byte | 0x20));
-    let middle = name.get(name.len() / 2);
-    (name.len() + 7 * of(name.first()) + 13 * of(name.last()) + 29 * of(middle)) % 64
-}
-
-/// Appends the variable of a field, and tells whether an underscore or a point stands in the name. Copied first and changed in place, in
-/// blocks whose size the compiler knows: the variables of a browser's request cost a quarter less than with a walk byte by byte, and than
-/// with eight bytes at once in a `u64`.
-fn push_variable(name: &[u8], text: &mut Vec<u8>) -> (bool, bool) {
+fn write_variable(field: &[u8], text: &mut Vec<u8>) {
     text.extend_from_slice(b"HTTP_");
-    let start = text.len();
-    text.extend_from_slice(name);
-    let end = text.len();
-    text.resize(start + name.len().next_multiple_of(BLOCK), 0);
-    let mut rest = text.get_mut(start..).unwrap_or_default();
-    let (mut underscore, mut point) = (false, false);
-    while let Some((block, behind)) = rest.split_first_chunk_mut::<BLOCK>() {
-        for byte in block {
-            underscore |= *byte == b'_';
-            point |= *byte == b'.';
-            *byte = variable_byte(*byte);
-        }
-        rest = behind;
-    }
-    text.truncate(end);
-    (underscore, point)
+    text.extend(field.iter().copied().map(variable_byte));
 }
 
-/// How many bytes of a name are changed at once.
-const BLOCK: usize = 16;
+/// The variables of known fields; empty for those that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
+/// (httpoxy: HTTP_PROXY would be taken for a setting of the environment).
+static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
+    std::array::from_fn(|index| {
+        let mut variable = Vec::new();
+        if !(Known::TRANSFER_ENCODING.index()..=Known::PROXY.index()).contains(&index) {
+            write_variable(NAMES.get(index).copied().unwrap_or_default(), &mut variable);
+        }
+        let bare = variable.strip_prefix(b"HTTP_").filter(|bare| bare.starts_with(b"CONTENT_"));
+        bare.map(<[u8]>::to_vec).unwrap_or(variable)
+    })
+});
 
 /// The host of an authority, without its port.
 pub(super) fn host_of(authority: &[u8]) -> &[u8] {
@@ -289,19 +258,29 @@ pub(super) fn host_of(authority: &[u8]) -> &[u8] {
     }
 }
 
-/// The status line of a response.
-#[inline(always)]
-pub(super) fn write_status_line(out: &mut Vec<u8>, (code, reason): (u16, &str)) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    push_decimal(out, u64::from(code));
-    out.push(b' ');
-    out.extend_from_slice(reason.as_bytes());
-    out.extend_from_slice(b"\r\n");
+/// What stands before the status, the status, the application's fields as they came, each name being shown, and the length that the
+/// response has.
+pub(super) fn write_fields(out: &mut Vec<u8>, before: &[u8], reply: &Reply<'_>, mut look: impl FnMut(&[u8])) {
+    for part in [before, reply.status.as_bytes(), b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+    let mut length = reply.framing.content_length;
+    for (name, line) in reply.headers.lines() {
+        if !name.eq_ignore_ascii_case(b"content-length") {
+            look(name);
+            out.extend_from_slice(line);
+        } else if let Some(length) = length.take() {
+            write_length(out, name, length);
+        }
+    }
+    if let Some(length) = length {
+        write_length(out, b"Content-Length", length);
+    }
 }
 
-pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: impl FnOnce(&mut Vec<u8>)) {
+fn write_length(out: &mut Vec<u8>, name: &[u8], length: u64) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
-    value(out);
+    push_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }

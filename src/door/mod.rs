@@ -17,9 +17,10 @@ mod variables;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::cause::Cause;
-use crate::gateway::{Environ, Gateway, Headers, Pairs};
+use crate::gateway::{self, Environ, Gateway, Headers};
 use crate::http::chunked::Step;
 use crate::http::framing::Framing;
 use crate::http::head::{self, Spans, Version};
@@ -150,6 +151,8 @@ pub(crate) struct Room {
     /// Whether the bytes are the first of their connection.
     pub(crate) is_first: bool,
     pub(crate) spans: Spans,
+    /// The last Host that was valid.
+    pub(crate) host: Vec<u8>,
     /// Variables that came in pieces, put together.
     pub(crate) params: Vec<u8>,
 }
@@ -179,19 +182,16 @@ pub(crate) enum Request<'buf> {
 
 /// A request that a front server has read.
 pub(crate) trait Variables {
-    /// What the request says about the gateway: a front server knows whether its client used TLS.
-    fn gateway(&self, gateway: Gateway) -> Gateway;
-
     /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their names.
-    fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64;
+    fn fill_environ(&self, origin: &Origin, environ: &mut Environ) -> u64;
 }
 
 impl Request<'_> {
     /// Fills the environ of a call. Gives the number of fields that were dropped for their names.
     pub(crate) fn fill(&self, environ: &mut Environ, origin: &Origin, peer: &Peer) -> u64 {
         match self {
-            Request::Http(request) => http::fill_environ(request, origin, peer, environ.refill(origin.gateway)),
-            Request::Variables(said) => said.fill_environ(origin, environ.refill(said.gateway(origin.gateway))),
+            Request::Http(request) => http::fill_environ(request, origin, peer, environ),
+            Request::Variables(said) => said.fill_environ(origin, environ),
         }
     }
 }
@@ -282,15 +282,13 @@ impl Facts {
 
 /// The head of a response, to be written as the protocol has it.
 pub(crate) struct Reply<'a> {
-    /// Code and reason.
-    pub(crate) status: (u16, &'a str),
+    /// The status, such as `200 OK`.
+    pub(crate) status: &'a str,
     pub(crate) headers: &'a Headers,
     pub(crate) framing: Framing,
     pub(crate) persistence: Persistence<'a>,
-    /// The value of Date, if it is sent.
-    pub(crate) date: Option<&'a [u8; 29]>,
-    /// The value of Server, if it is sent.
-    pub(crate) server: Option<&'a str>,
+    /// What stands at the end of a head of HTTP: Server and Date, where they are sent, and the empty line.
+    pub(crate) end: &'a [u8],
 }
 
 /// What is said about the connection.
@@ -312,9 +310,9 @@ pub(crate) struct Origin {
     pub(crate) door: Door,
     pub(crate) gateway: Gateway,
     /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them.
-    pub(crate) variables: Pairs,
+    pub(crate) variables: Arc<gateway::Variables>,
     /// Those of the deployer, which win over everything a client sends.
-    pub(crate) deployed: Pairs,
+    pub(crate) deployed: gateway::Variables,
     /// SERVER_NAME and SERVER_PORT where the request does not say them.
     pub(crate) server_name: String,
     pub(crate) server_port: String,
@@ -326,22 +324,22 @@ impl Origin {
         gateway: Gateway,
         server_name: String,
         server_port: Option<u16>,
-        deployed: Pairs,
+        deployed: gateway::Variables,
     ) -> Origin {
         let gateway = Gateway { door: door.name(), ..gateway };
-        let mut variables = Pairs::default();
-        variables.push(b"GATEWAY_INTERFACE", b"CGI/1.1");
-        variables.push(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
-        variables.push(b"SCRIPT_NAME", b"");
+        let mut variables = gateway::Variables::default();
+        variables.set(b"GATEWAY_INTERFACE", b"CGI/1.1");
+        variables.set(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
+        variables.set(b"SCRIPT_NAME", b"");
         // The local port, or that of the scheme on a Unix socket.
         let server_port = server_port.unwrap_or(if gateway.https { 443 } else { 80 }).to_string();
         if door == Door::Http {
-            variables.push(b"SERVER_PORT", server_port.as_bytes());
+            variables.set(b"SERVER_PORT", server_port.as_bytes());
             if gateway.https {
-                variables.push(b"HTTPS", b"on");
+                variables.set(b"HTTPS", b"on");
             }
         }
-        Origin { door, gateway, variables, deployed, server_name, server_port }
+        Origin { door, gateway, variables: Arc::new(variables), deployed, server_name, server_port }
     }
 }
 
@@ -349,18 +347,19 @@ impl Origin {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
     pub(crate) address: Option<(std::net::IpAddr, u16)>,
-    /// REMOTE_ADDR and REMOTE_PORT, made once for all requests of the connection.
-    pub(crate) variables: Pairs,
+    /// REMOTE_ADDR and, from `port` on, REMOTE_PORT, made once for all requests of the connection.
+    pub(crate) text: String,
+    pub(crate) port: usize,
 }
 
 impl Peer {
     pub(crate) fn new(address: std::net::SocketAddr) -> Peer {
         // An IPv4 client of an IPv6 listener is the same client as before.
         let ip = address.ip().to_canonical();
-        let mut variables = Pairs::default();
-        variables.push(b"REMOTE_ADDR", ip.to_string().as_bytes());
-        variables.push(b"REMOTE_PORT", address.port().to_string().as_bytes());
-        Peer { address: Some((ip, address.port())), variables }
+        let mut text = ip.to_string();
+        let port = text.len();
+        text.push_str(&address.port().to_string());
+        Peer { address: Some((ip, address.port())), text, port }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::variables::{self, Block, Pair, addressee, ready, write_fields};
+use super::variables::{self, Block, Pair, addressee, ready, write_head};
 use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
 
@@ -77,8 +77,7 @@ impl Protocol for Uwsgi {
     }
 
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
-        http::write_status_line(out, reply.status);
-        write_fields(out, reply.headers, &reply.framing);
+        write_head(out, b"HTTP/1.1 ", reply);
     }
 }
 

@@ -5,10 +5,10 @@
 //! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
 //! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
 
-use super::{Content, Door, Examined, Facts, NotReady, Origin, Policy, Reply, Variables, push_decimal};
+use super::{Content, Door, Examined, Facts, NotReady, Origin, Policy, Reply, Variables, http, push_decimal};
 use crate::cause::Cause;
-use crate::gateway::{Gateway, Headers, Pairs, percent_decode};
-use crate::http::framing::{self, Framing};
+use crate::gateway::{Environ, Gateway, Name, percent_decode};
+use crate::http::framing;
 use crate::http::head::Version;
 use crate::http::scan;
 
@@ -149,18 +149,6 @@ impl<'buf> Request<'buf> {
         Some(self.head_len.saturating_add(length)).filter(|whole| received < *whole)
     }
 
-    /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
-    fn protocol(&self) -> &'buf [u8] {
-        match self.said.protocol {
-            b"" => b"HTTP/1.1",
-            // Nothing longer: it stands in log lines, and applications compare it.
-            protocol if is_version(protocol) => protocol,
-            _ => b"HTTP/1.0",
-        }
-    }
-}
-
-impl Variables for Request<'_> {
     /// G-06: what the front server says about TLS, else what the settings say.
     fn gateway(&self, gateway: Gateway) -> Gateway {
         let is = |value: &[u8], names: &[&str]| names.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes()));
@@ -174,39 +162,44 @@ impl Variables for Request<'_> {
         Gateway { https, ..gateway }
     }
 
-    fn fill_environ(&self, origin: &Origin, variables: &mut Pairs) -> u64 {
-        let said = &self.said;
-        variables.extend(&origin.variables);
-        variables.push(b"REQUEST_METHOD", said.method);
-        match self.path {
-            Path::Decoded(before, behind) => {
-                variables.push_with(
-                    |text| text.extend_from_slice(b"PATH_INFO"),
-                    |text| {
-                        text.extend_from_slice(before);
-                        text.extend_from_slice(behind);
-                    },
-                );
-            }
-            Path::Encoded(path) => {
-                variables.push_with(|text| text.extend_from_slice(b"PATH_INFO"), |text| percent_decode(path, text));
-            }
-            Path::AsSent(script_name, path_info) => {
-                variables.set(b"SCRIPT_NAME", script_name);
-                variables.push(b"PATH_INFO", path_info);
-            }
+    /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
+    fn protocol(&self) -> &'buf [u8] {
+        match self.said.protocol {
+            b"" => b"HTTP/1.1",
+            // Nothing longer: it stands in log lines, and applications compare it.
+            protocol if is_version(protocol) => protocol,
+            _ => b"HTTP/1.0",
         }
-        variables.push(b"QUERY_STRING", self.query);
-        variables.push(b"SERVER_PROTOCOL", self.protocol());
-        let name = [said.server_name, super::http::host_of(said.host), origin.server_name.as_bytes()];
-        variables.push(b"SERVER_NAME", name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost"));
+    }
+}
+
+impl Variables for Request<'_> {
+    fn fill_environ(&self, origin: &Origin, environ: &mut Environ) -> u64 {
+        let (said, head, gateway) = (&self.said, self.block.bytes, self.gateway(origin.gateway));
+        let variables = environ.refill(gateway, head, &origin.variables);
+        let name = [said.server_name, http::host_of(said.host), origin.server_name.as_bytes()];
         let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
-        variables.push(b"SERVER_PORT", port);
-        if self.gateway(origin.gateway).https {
-            variables.push(b"HTTPS", b"on");
+        variables.push_part(head, b"REQUEST_METHOD", said.method);
+        variables.push_part(head, b"QUERY_STRING", self.query);
+        variables.push_part(head, b"SERVER_PROTOCOL", self.protocol());
+        let name = name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost");
+        variables.push_part(head, b"SERVER_NAME", name);
+        variables.push_part(head, b"SERVER_PORT", port);
+        let path = variables.append(|text| match self.path {
+            Path::Decoded(before, behind) => text.extend([before, behind].into_iter().flatten()),
+            Path::Encoded(path) => percent_decode(path, text),
+            Path::AsSent(_, path_info) => text.extend_from_slice(path_info),
+        });
+        variables.push(b"PATH_INFO", path);
+        if let Path::AsSent(script_name, _) = self.path {
+            variables.set(b"SCRIPT_NAME", script_name);
+        }
+        if gateway.https {
+            variables.push_part(head, b"HTTPS", b"on");
         }
         if let Some(length @ 1..) = self.length {
-            variables.push_with(|text| text.extend_from_slice(b"CONTENT_LENGTH"), |text| push_decimal(text, length));
+            let length = variables.append(|text| push_decimal(text, length));
+            variables.push(b"CONTENT_LENGTH", length);
         }
         let mut dropped = 0;
         for (name, value) in self.block.pairs() {
@@ -216,16 +209,15 @@ impl Variables for Request<'_> {
                 KeptAs::Front => variables.set(b"doorway.front", value),
                 // The last of one name wins, as a deployer's line behind an included file of parameters should.
                 // P-ENV-17: what does not apply is left out. Front servers fill it with nothing.
-                KeptAs::Variable if value.is_empty() => variables.retain(|other, _| other != name),
+                KeptAs::Variable if value.is_empty() => variables.remove(name),
                 KeptAs::Variable => variables.set(name, value),
-                KeptAs::Field => match variables.position(|other| other == name) {
-                    Some(index) if name == b"HTTP_HOST" => variables.replace(index, name, value),
-                    Some(index) => {
-                        let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
-                        variables.join(index, separator, value);
-                    }
-                    None => variables.push(name, value),
-                },
+                KeptAs::Field if name == b"HTTP_HOST" => variables.set(name, value),
+                KeptAs::Field => {
+                    let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
+                    let all = self.block.pairs().filter(|(other, _)| *other == name).map(|(_, value)| value);
+                    let field = (Name::Text(variables.place(head, name)), variables.place(head, value));
+                    variables.push_field(field, separator, all);
+                }
             }
         }
         for (name, value) in origin.deployed.iter() {
@@ -433,35 +425,17 @@ fn kept_as(name: &[u8]) -> KeptAs {
     }
 }
 
-/// The fields of a response and its length: the front server adds what HTTP asks for besides (P-HDR-01), and a Date or a Connection
-/// from here would replace or confuse its own.
-pub(super) fn write_fields(out: &mut Vec<u8>, headers: &Headers, framing: &Framing) {
-    let mut length = framing.content_length;
-    for (name, value) in headers.iter() {
-        if name.eq_ignore_ascii_case(b"content-length") {
-            if let Some(length) = length.take() {
-                super::http::write_field(out, name, |out| push_decimal(out, length));
-            }
-            continue;
-        }
-        super::http::write_field(out, name, |out| out.extend_from_slice(value));
-    }
-    if let Some(length) = length {
-        super::http::write_field(out, b"Content-Length", |out| push_decimal(out, length));
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
 /// The head of a response of CGI, which SCGI and FastCGI took over (RFC 3875 section 6.2). The status always stands in it: without
 /// one, a path in Location would be taken for an order to run another request (RFC 3875 section 6.2.2).
 pub(super) fn write_cgi_head(out: &mut Vec<u8>, reply: &Reply<'_>) {
-    let (code, reason) = reply.status;
-    out.extend_from_slice(b"Status: ");
-    push_decimal(out, u64::from(code));
-    out.push(b' ');
-    out.extend_from_slice(reason.as_bytes());
+    write_head(out, b"Status: ", reply);
+}
+
+/// The head of a response, for a front server that adds what HTTP asks for besides (P-HDR-01): a Date or a Connection from here would
+/// replace or confuse its own.
+pub(super) fn write_head(out: &mut Vec<u8>, before: &[u8], reply: &Reply<'_>) {
+    http::write_fields(out, before, reply, |_| {});
     out.extend_from_slice(b"\r\n");
-    write_fields(out, reply.headers, &reply.framing);
 }
 
 /// Names and values that each end in NUL, as in SCGI.

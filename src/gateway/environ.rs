@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::Silent;
 use super::input::{Input, Slot};
-use super::{Errors, Pairs};
+use super::{Errors, Variables};
 
 /// What is the same for every request that comes through one door of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub struct Environ {
 
 #[derive(Clone, Default)]
 struct Vars {
-    pairs: Pairs,
+    variables: Variables,
     gateway: Gateway,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
 }
@@ -92,7 +92,7 @@ impl Environ {
 
     /// The value of a variable, byte for byte.
     pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        self.vars.pairs.find(|other| other == name.as_bytes())
+        self.vars.variables.find(|other| other == name.as_bytes())
     }
 
     /// The value of a variable as text: borrowed when it is UTF-8, with U+FFFD for bytes that are not.
@@ -102,7 +102,7 @@ impl Environ {
 
     /// Every variable, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.vars.pairs.iter().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
+        self.vars.variables.iter().map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value))
     }
 
     /// `REQUEST_METHOD`, exactly as it was sent: methods are case-sensitive (RFC 9110 section 9.1).
@@ -122,7 +122,8 @@ impl Environ {
 
     /// `PATH_INFO` as text, which is what a dispatch table compares.
     pub fn path(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.path_info())
+        let path = self.path_info();
+        std::str::from_utf8(path).map_or_else(|_| String::from_utf8_lossy(path), Cow::Borrowed)
     }
 
     /// `QUERY_STRING`: what stands behind the first `?`, still encoded and so always ASCII; empty if there is none.
@@ -170,7 +171,7 @@ impl Environ {
     pub fn header_bytes(&self, name: &str) -> Option<&[u8]> {
         let bare = ["content-type", "content-length"].iter().any(|other| other.eq_ignore_ascii_case(name));
         let prefix: &[u8] = if bare { b"" } else { b"HTTP_" };
-        self.vars.pairs.find(|variable| {
+        self.vars.variables.find(|variable| {
             variable.strip_prefix(prefix).is_some_and(|rest| rest.iter().copied().eq(name.bytes().map(variable_byte)))
         })
     }
@@ -258,12 +259,12 @@ impl Environ {
     /// environ.set("REMOTE_PORT", 8000); // P-ENV-19
     /// ```
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        Arc::make_mut(&mut self.vars).pairs.set(name.as_bytes(), value.as_ref());
+        Arc::make_mut(&mut self.vars).variables.set(name.as_bytes(), value.as_ref());
     }
 
     /// Removes a variable; no error when it is not there.
     pub fn remove(&mut self, name: &str) {
-        Arc::make_mut(&mut self.vars).pairs.retain(|other, _| other != name.as_bytes());
+        Arc::make_mut(&mut self.vars).variables.remove(name.as_bytes());
     }
 
     /// Sets `wsgi.url_scheme`, for middleware that learns it from a trusted front server.
@@ -281,19 +282,19 @@ impl Environ {
         self.errors = errors;
     }
 
-    /// Empties the variables and hands them out to be filled for the next request. Nothing is allocated unless the last
-    /// application has kept a clone.
-    pub(crate) fn refill(&mut self, gateway: Gateway) -> &mut Pairs {
+    /// Begins the next request: its variables are filled from the head, which is copied, beside those that are shared. Nothing is allocated
+    /// unless the last application has kept a clone.
+    pub(crate) fn refill(&mut self, gateway: Gateway, head: &[u8], shared: &Arc<Variables>) -> &mut Variables {
         let vars = Arc::make_mut(&mut self.vars);
-        vars.pairs.clear();
         vars.gateway = gateway;
         vars.extensions.clear();
-        &mut vars.pairs
+        vars.variables.refill(head, shared);
+        &mut vars.variables
     }
 
     /// How many bytes of memory its variables hold.
     pub(crate) fn memory(&self) -> usize {
-        self.vars.pairs.memory()
+        self.vars.variables.memory()
     }
 
     /// Lays out the content of the next request.
@@ -319,7 +320,7 @@ impl Environ {
 }
 
 /// A byte of a field name as it stands in the name of a variable.
-pub(crate) fn variable_byte(byte: u8) -> u8 {
+pub(crate) const fn variable_byte(byte: u8) -> u8 {
     if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }
 }
 

@@ -1,7 +1,8 @@
 //! Response fields: an ordered multimap that compares names without case.
 //!
 //! PEP 3333, "The start_response() Callable"; `wsgiref.headers`. Spelling, order and repeats go out exactly as they were given
-//! (P-HDR-02). What no application may send is refused by [`Headers::check`], which `start` calls.
+//! (P-HDR-02). What no application may send is refused by [`Headers::check`], which `start` calls. A field is kept as the line in which it is
+//! sent, in one run of memory, so that fields which are cleared and filled again allocate nothing (the steady state of the server).
 //!
 //! Against `wsgiref`: a replaced field keeps the place of the first of its name. The rest of what `wsgiref` can do with fields is no
 //! part of the contract and stands in the room `web`.
@@ -9,7 +10,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::Pairs;
 use crate::cause::Cause;
 
 /// The fields of a response, in the order in which they will be sent.
@@ -28,8 +28,14 @@ use crate::cause::Cause;
 /// ```
 #[derive(Clone, Default)]
 pub struct Headers {
-    pairs: Pairs,
+    /// Removed and replaced fields leave their lines here until it is cleared.
+    text: Vec<u8>,
+    /// Where a line begins, and where its value begins and ends.
+    fields: Vec<(usize, usize, usize)>,
 }
+
+/// As much memory stays for the next response.
+const MAX_KEPT: usize = 256 * 1024;
 
 impl Headers {
     /// No fields.
@@ -39,24 +45,30 @@ impl Headers {
 
     /// Appends a field, whether or not one of this name is there.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        self.pairs.push(name.as_ref(), value.as_ref());
+        let line = self.text.len();
+        self.text.extend_from_slice(name.as_ref());
+        self.text.extend_from_slice(b": ");
+        let start = self.text.len();
+        self.text.extend_from_slice(value.as_ref());
+        self.fields.push((line, start, self.text.len()));
+        self.text.extend_from_slice(b"\r\n");
     }
 
     /// Replaces every field of this name by one, in the place of the first; appends it when there was none.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let (name, value) = (name.as_ref(), value.as_ref());
-        let mut is_first = true;
-        self.pairs.retain(|other, _| !other.eq_ignore_ascii_case(name) || std::mem::take(&mut is_first));
-        match self.pairs.position(|other| other.eq_ignore_ascii_case(name)) {
-            Some(index) => self.pairs.replace(index, name, value),
-            None => self.add(name, value),
+        let name = name.as_ref();
+        let first = self.iter().position(|(other, _)| other.eq_ignore_ascii_case(name));
+        self.remove(name);
+        self.add(name, value);
+        if let Some(behind) = first.and_then(|first| self.fields.get_mut(first..)) {
+            behind.rotate_right(1);
         }
     }
 
     /// Removes every field of this name; no error when there is none.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) {
-        let name = name.as_ref();
-        self.pairs.retain(|other, _| !other.eq_ignore_ascii_case(name));
+        let text = &self.text;
+        self.fields.retain(|&(line, value, _)| !part(text, line, value - 2).eq_ignore_ascii_case(name.as_ref()));
     }
 
     /// Whether a field of this name is there.
@@ -71,7 +83,7 @@ impl Headers {
 
     /// The first value of this name.
     pub fn get_bytes(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
-        self.pairs.find(|other| other.eq_ignore_ascii_case(name.as_ref()))
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name.as_ref())).map(|(_, value)| value)
     }
 
     /// Every value of this name as text, in order.
@@ -83,12 +95,19 @@ impl Headers {
 
     /// Every field in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + ExactSizeIterator {
-        self.pairs.iter()
+        let name_and_value = |&(line, value, end)| (part(&self.text, line, value - 2), part(&self.text, value, end));
+        self.fields.iter().map(name_and_value)
+    }
+
+    /// Every field's name, and the line in which it is sent.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let line = |&(line, _, end)| part(&self.text, line, end + 2);
+        self.iter().zip(self.fields.iter().map(line)).map(|((name, _), line)| (name, line))
     }
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        self.fields.len()
     }
 
     /// Whether there are none.
@@ -98,7 +117,9 @@ impl Headers {
 
     /// Removes every field; the memory is kept.
     pub fn clear(&mut self) {
-        self.pairs.clear();
+        self.text.clear();
+        self.text.shrink_to(MAX_KEPT);
+        self.fields.clear();
     }
 
     /// Appends every field of `other`.
@@ -140,6 +161,10 @@ impl Headers {
     pub(crate) fn content_length(&self) -> Option<u64> {
         self.get_bytes("content-length").and_then(length_of)
     }
+}
+
+fn part(text: &[u8], start: usize, end: usize) -> &[u8] {
+    text.get(start..end).unwrap_or_default()
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> From<&[(N, V)]> for Headers {
@@ -311,6 +336,27 @@ mod tests {
     fn headers_show_their_fields_as_text_in_debug() {
         let headers = Headers::from(&[("A", "1\"2"), ("a", "\u{e4}")]);
         assert_eq!(format!("{headers:?}"), "[(\"A\", \"1\\\"2\"), (\"a\", \"\u{e4}\")]");
+    }
+
+    #[test]
+    fn a_line_is_what_a_head_has_of_its_field() {
+        let mut headers = Headers::from(&[("A", "1"), ("B", "")]);
+        headers.set("a", "2");
+        assert_eq!(headers.lines().collect::<Vec<_>>(), [(&b"a"[..], &b"a: 2\r\n"[..]), (b"B", b"B: \r\n")]);
+    }
+
+    #[test]
+    fn memory_is_used_again_does_not_grow_with_copies_and_that_of_an_unusual_response_is_given_back() {
+        let mut headers = Headers::from(&[("A", "x".repeat(1_000_000))]);
+        headers.clear();
+        assert!(headers.text.capacity() <= super::MAX_KEPT, "{}", headers.text.capacity());
+        let capacity = headers.text.capacity();
+        for _ in 0..20 {
+            headers.extend(&headers.clone());
+            headers.remove("a");
+            headers.add("a", "b");
+        }
+        assert!(headers.text.len() < 500 && headers.text.capacity() == capacity, "{}", headers.text.len());
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::cause::Cause;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     code: u16,
-    reason: String,
+    /// Code and reason.
+    text: String,
 }
 
 impl Status {
@@ -35,13 +36,22 @@ impl Status {
 
     /// The same, into a status whose memory is used again.
     pub(crate) fn set(&mut self, text: &str) -> Result<(), Cause> {
+        if self.text == text {
+            // Most responses have the status of the one before.
+            return Ok(());
+        }
         let parts = text.split_at_checked(4).filter(|(_, reason)| !reason.chars().any(char::is_control));
-        let (code, reason) = parts.ok_or(Cause::StatusInvalid)?;
+        let (code, _) = parts.ok_or(Cause::StatusInvalid)?;
         let digits = code.strip_suffix(' ').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
         let code = digits.and_then(|digits| digits.parse().ok()).filter(|code| matches!(code, 101 | 200..=599));
         self.code = code.ok_or(Cause::StatusInvalid)?;
-        reason.clone_into(&mut self.reason);
+        text.clone_into(&mut self.text);
         Ok(())
+    }
+
+    /// Code and reason, as they are written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The three digits as a number.
@@ -51,20 +61,20 @@ impl Status {
 
     /// The text behind the code.
     pub fn reason(&self) -> &str {
-        &self.reason
+        self.text.get(4..).unwrap_or_default()
     }
 }
 
 /// `200 OK`.
 impl Default for Status {
     fn default() -> Status {
-        Status { code: 200, reason: "OK".into() }
+        Status { code: 200, text: "200 OK".into() }
     }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:03} {}", self.code, self.reason)
+        f.write_str(&self.text)
     }
 }
 

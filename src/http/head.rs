@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::field::{COUNT, Known};
 use super::scan;
 use crate::cause::Cause;
 
@@ -58,25 +59,41 @@ impl Version {
     }
 }
 
-/// Where one field stands in the buffer.
+/// Where one field stands in the buffer, and which one it is.
 #[derive(Clone, Copy, Debug)]
-struct Span {
-    name: usize,
-    colon: usize,
-    value: usize,
-    value_end: usize,
+pub(crate) struct Span {
+    pub(crate) known: Known,
+    name: (usize, usize),
+    pub(crate) value: (usize, usize),
+}
+
+// The parser made the span for these bytes, so both are always there.
+impl Span {
+    #[inline]
+    pub(crate) fn name<'buf>(&self, bytes: &'buf [u8]) -> &'buf [u8] {
+        bytes.get(self.name.0..self.name.1).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn value<'buf>(&self, bytes: &'buf [u8]) -> &'buf [u8] {
+        bytes.get(self.value.0..self.value.1).unwrap_or_default()
+    }
 }
 
 /// Room for the positions of the fields, used again for head after head so that parsing allocates nothing.
 ///
 /// A new one is made for the default limit of fields; the default is empty and grows with what it holds, never past the limit of that.
 #[derive(Debug, Default)]
-pub struct Spans(Vec<Span>);
+pub struct Spans {
+    places: Vec<Span>,
+    /// Which name came behind which the last time: the next is likely to be the same, which is quicker to see than which one it is.
+    follows: Vec<Known>,
+}
 
 impl Spans {
     /// Makes the room: the only allocation.
     pub fn new() -> Spans {
-        Spans(Vec::with_capacity(Limits::default().fields))
+        Spans { places: Vec::with_capacity(Limits::default().fields), follows: Vec::with_capacity(COUNT + 1) }
     }
 }
 
@@ -94,8 +111,8 @@ pub enum Parsed<H> {
 /// A syntactically valid head, borrowed from the buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'buf> {
-    bytes: &'buf [u8],
-    spans: &'buf [Span],
+    pub(crate) bytes: &'buf [u8],
+    pub(crate) spans: &'buf [Span],
     method: &'buf [u8],
     target: &'buf [u8],
     version: Version,
@@ -144,8 +161,7 @@ impl<'buf> Iterator for Fields<'buf> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let span = self.spans.next()?;
-        // The parser made the spans for these bytes, so both are always there.
-        Some((self.bytes.get(span.name..span.colon)?, self.bytes.get(span.value..span.value_end)?))
+        Some((span.name(self.bytes), span.value(self.bytes)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -158,7 +174,7 @@ impl ExactSizeIterator for Fields<'_> {}
 impl<'buf> Fields<'buf> {
     /// The fields that stand in `bytes` where the spans say.
     pub(crate) fn of(bytes: &'buf [u8], spans: &'buf Spans) -> Fields<'buf> {
-        Fields { bytes, spans: spans.0.iter() }
+        Fields { bytes, spans: spans.places.iter() }
     }
 }
 
@@ -218,7 +234,7 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
     let bytes = bytes.get(..end).ok_or(Stop::Incomplete)?;
     Ok(Head {
         bytes,
-        spans: &spans.0,
+        spans: &spans.places,
         method: bytes.get(start..method_end).ok_or(Stop::Incomplete)?,
         target: bytes.get(target..target_end).ok_or(Stop::Incomplete)?,
         version,
@@ -228,7 +244,8 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 /// The position behind the empty line that ends the fields, which begin at `line`.
 #[inline]
 pub(crate) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
-    spans.0.clear();
+    spans.places.clear();
+    spans.follows.resize(COUNT + 1, Known::OTHER);
     while bytes.get(line) != Some(&b'\r') {
         line = parse_field_line(bytes, line, limits, spans)?;
     }
@@ -311,40 +328,40 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
 }
 
 // field-line = field-name ":" OWS field-value OWS
+#[inline(always)]
 fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
-    let colon = scan::token_end(bytes, line);
-    if colon > line && spans.0.len() >= limits.fields {
-        return Err(Stop::Invalid(Cause::FieldCount));
+    let last = spans.places.last().map_or(Known::OTHER, |span| span.known);
+    let may_come = spans.places.len() < limits.fields;
+    let (rest, guess) = (bytes.get(line..), spans.follows.get_mut(last.index()));
+    let (Some(rest), Some(guess)) = (rest, guess) else { return Err(Stop::Incomplete) };
+    let mut length = guess.name().len();
+    if !matches!(rest.strip_prefix(guess.name()), Some([b':', ..])) {
+        length = scan::token_end(rest, 0);
+        *guess = Known::of(rest.split_at(length).0);
     }
-    if colon - line > limits.field_line {
-        return Err(Stop::Invalid(Cause::FieldLong));
-    }
-    if colon == line || bytes.get(colon) != Some(&b':') {
-        return Err(fault(bytes, colon, Cause::FieldColon, |byte| match byte {
-            // RFC 9112 section 5.2 (obs-fold) and, at the first field line, section 2.2: white space there is an old way
-            // to smuggle a field past a filter.
-            b' ' | b'\t' if colon == line => Cause::FieldFold,
-            // RFC 9112 section 5.1: a server MUST reject white space between name and colon.
-            b' ' | b'\t' => Cause::FieldSpace,
-            _ => Cause::FieldName,
-        }));
+    let (known, colon) = (*guess, line + length);
+    if length == 0 || !may_come || length > limits.field_line || bytes.get(colon) != Some(&b':') {
+        return Err(fault_of_name(bytes, line..colon, may_come, limits));
     }
     let end = scan::field_value_end(bytes, colon + 1);
     if end - line > limits.field_line {
         return Err(Stop::Invalid(Cause::FieldLong));
     }
-    if bytes.get(end) != Some(&b'\r') {
+    if bytes.get(end..end + 2) != Some(b"\r\n") {
         return Err(fault(bytes, end, Cause::BareCr, |_| Cause::FieldValue));
     }
-    let next = expect_crlf(bytes, end)?;
-    let (value, value_end) = without_ows(bytes, colon + 1, end);
-    spans.0.push(Span { name: line, colon, value, value_end });
-    Ok(next)
+    let is_ows = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t'));
+    let mut value = (colon + 1 + usize::from(bytes.get(colon + 1) == Some(&b' ')), end);
+    if is_ows(value.0) || is_ows(end - 1) {
+        value = without_ows(bytes, value);
+    }
+    spans.places.push(Span { known, name: (line, colon), value });
+    Ok(end + 2)
 }
 
 /// The bounds of a value without the white space around it.
-#[inline]
-fn without_ows(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
+#[cold]
+fn without_ows(bytes: &[u8], (mut start, mut end): (usize, usize)) -> (usize, usize) {
     while start < end && matches!(bytes.get(start), Some(b' ' | b'\t')) {
         start += 1;
     }
@@ -352,6 +369,25 @@ fn without_ows(bytes: &[u8], mut start: usize, mut end: usize) -> (usize, usize)
         end -= 1;
     }
     (start, end)
+}
+
+/// Why the bytes of a name are none that a colon may follow.
+#[cold]
+fn fault_of_name(bytes: &[u8], name: Range<usize>, may_come: bool, limits: &Limits) -> Stop {
+    if !name.is_empty() && !may_come {
+        return Stop::Invalid(Cause::FieldCount);
+    }
+    if name.len() > limits.field_line {
+        return Stop::Invalid(Cause::FieldLong);
+    }
+    fault(bytes, name.end, Cause::FieldColon, |byte| match byte {
+        // RFC 9112 section 5.2 (obs-fold) and, at the first field line, section 2.2: white space there is an old way
+        // to smuggle a field past a filter.
+        b' ' | b'\t' if name.is_empty() => Cause::FieldFold,
+        // RFC 9112 section 5.1: a server MUST reject white space between name and colon.
+        b' ' | b'\t' => Cause::FieldSpace,
+        _ => Cause::FieldName,
+    })
 }
 
 /// How far an incomplete head has been searched for line ends. Start each head with the default.

@@ -10,6 +10,7 @@
 
 pub mod chunked;
 pub mod date;
+pub(crate) mod field;
 pub mod framing;
 pub mod head;
 pub mod request;

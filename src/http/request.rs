@@ -4,6 +4,7 @@
 //! Invariant: where a head has several faults, the first in this order is named, whatever the order of the fields:
 //! target, repeated fields, Host, content, Expect. It does not interpret any other field.
 
+use super::field::Known;
 use super::framing::{self, Content};
 use super::head::{Head, Version};
 use super::scan;
@@ -46,28 +47,38 @@ pub struct Request<'buf> {
 /// assert_eq!((request.host, request.keep_alive), (Some(&b"example.org"[..]), true));
 /// ```
 pub fn read<'buf>(head: Head<'buf>) -> Result<Request<'buf>, Cause> {
+    read_after(head, &mut Vec::new())
+}
+
+/// The same, beside the last host that was valid: the next is likely to be the same, which is quicker to see than whether it is valid.
+pub(crate) fn read_after<'buf>(head: Head<'buf>, valid: &mut Vec<u8>) -> Result<Request<'buf>, Cause> {
     let version = head.version();
     let target = target::parse(head.target(), head.method())?;
-    let mut once = Once::default();
+    // Two values of these would leave it to each recipient which to believe.
+    let mut once = [None; Known::ONCE];
     let (mut close, mut keep_alive, mut upgrades, mut upgrade) = (false, false, false, None);
-    for (name, value) in head.fields() {
-        once.note(name, value)?;
-        if name.eq_ignore_ascii_case(b"connection") {
+    for span in head.spans {
+        if let Some(place) = once.get_mut(span.known.index()) {
+            if place.replace(span.value(head.bytes)).is_some() {
+                return Err(Cause::FieldRepeated);
+            }
+        } else if span.known == Known::CONNECTION {
             // Connection = #connection-option
-            for option in value.split(|&byte| byte == b',').map(scan::trim_ows) {
+            for option in span.value(head.bytes).split(|&byte| byte == b',').map(scan::trim_ows) {
                 close |= option.eq_ignore_ascii_case(b"close");
                 keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                 upgrades |= option.eq_ignore_ascii_case(b"upgrade");
             }
-        } else if name.eq_ignore_ascii_case(b"upgrade") {
-            upgrade = Some(value);
+        } else if span.known == Known::UPGRADE {
+            upgrade = Some(span.value(head.bytes));
         }
     }
-    let host = read_host(version, &target, once.host)?;
-    let content = framing::content(version, once.content_length, once.transfer_encoding)?;
+    let [host, length, _content_type, _authorization, coding, expect] = once;
+    let host = read_host(version, &target, host, valid)?;
+    let content = framing::content(version, length, coding)?;
     // RFC 9110 section 10.1.1: no 100 where no content will follow.
     let has_content = !matches!(content, Content::None | Content::Length(0));
-    let expects_continue = read_expect(version, once.expect)? && has_content;
+    let expects_continue = read_expect(version, expect)? && has_content;
     // RFC 9112 section 9.3: close is stronger than everything, HTTP/1.1 persists, HTTP/1.0 on request.
     let keep_alive_named = version == Version::Http10 && keep_alive && !close;
     Ok(Request {
@@ -86,42 +97,23 @@ pub fn read<'buf>(head: Head<'buf>) -> Result<Request<'buf>, Cause> {
 /// The value of a field, where it was sent.
 type Field<'buf> = Option<&'buf [u8]>;
 
-/// The fields that may stand once. Two values would leave it to each recipient which to believe.
-#[derive(Default)]
-struct Once<'buf> {
-    host: Field<'buf>,
-    content_length: Field<'buf>,
-    transfer_encoding: Field<'buf>,
-    content_type: Field<'buf>,
-    expect: Field<'buf>,
-    authorization: Field<'buf>,
-}
-
-impl<'buf> Once<'buf> {
-    fn note(&mut self, name: &[u8], value: &'buf [u8]) -> Result<(), Cause> {
-        // The length tells the names apart; most fields end here.
-        let (known, place): (&[u8], _) = match name.len() {
-            4 => (b"host", &mut self.host),
-            6 => (b"expect", &mut self.expect),
-            12 => (b"content-type", &mut self.content_type),
-            13 => (b"authorization", &mut self.authorization),
-            14 => (b"content-length", &mut self.content_length),
-            17 => (b"transfer-encoding", &mut self.transfer_encoding),
-            _ => return Ok(()),
-        };
-        if name.eq_ignore_ascii_case(known) && place.replace(value).is_some() {
-            return Err(Cause::FieldRepeated);
-        }
-        Ok(())
-    }
-}
-
 // RFC 9112 section 3.2: 400 for a request of HTTP/1.1 without Host and for any with an invalid one. In section 3.2.2 the
 // authority of an absolute target replaces the field, which must be sent and valid all the same.
-fn read_host<'buf>(version: Version, target: &Target<'buf>, field: Field<'buf>) -> Result<Field<'buf>, Cause> {
+fn read_host<'buf>(
+    version: Version,
+    target: &Target<'buf>,
+    field: Field<'buf>,
+    valid: &mut Vec<u8>,
+) -> Result<Field<'buf>, Cause> {
+    let mut is_valid = |host: &[u8]| {
+        if *host != **valid && target::is_host(host) {
+            host.clone_into(valid);
+        }
+        *host == **valid
+    };
     match (target, field) {
         (_, None) if version == Version::Http11 => Err(Cause::HostMissing),
-        (_, Some(host)) if !host.is_empty() && !target::is_host(host) => Err(Cause::HostInvalid),
+        (_, Some(host)) if !host.is_empty() && !is_valid(host) => Err(Cause::HostInvalid),
         // Empty means that the target has no authority, so here it contradicts the target.
         (Target::Absolute { .. }, Some(b"")) => Err(Cause::HostInvalid),
         (Target::Absolute { authority, .. }, _) => Ok(Some(*authority)),

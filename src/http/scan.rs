@@ -134,30 +134,22 @@ const fn not_letter_or_hyphen(eight: u64) -> u64 {
     ((!letter & not_hyphen) | eight) & HIGH
 }
 
-/// Skips by eights while `outside` marks nothing, then by `class`.
+/// The first byte of `rest` that is not in a class, and what follows it: skips by eights while `outside` marks nothing, then by `class`.
 #[inline(always)]
-fn end_of(bytes: &[u8], from: usize, class: u8, outside: impl Fn(u64) -> u64) -> usize {
-    let mut at = from;
-    let mut rest = bytes.get(from..).unwrap_or(&[]);
+fn behind(mut rest: &[u8], class: u8, outside: impl Fn(u64) -> u64) -> &[u8] {
     loop {
-        while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+        if let Some((eight, behind)) = rest.split_first_chunk::<8>() {
             let marked = outside(u64::from_le_bytes(*eight));
-            if marked != 0 {
-                let clean = (marked.trailing_zeros() / 8) as usize;
-                at += clean;
-                rest = rest.get(clean..).unwrap_or(&[]);
-                break;
+            if marked == 0 {
+                rest = behind;
+                continue;
             }
-            at += 8;
-            rest = behind;
+            rest = rest.get((marked.trailing_zeros() / 8) as usize..).unwrap_or(&[]);
         }
         // Either a marked byte stands here, which the table judges, or fewer than eight are left.
         match rest.split_first() {
-            Some((&byte, behind)) if is(byte, class) => {
-                at += 1;
-                rest = behind;
-            }
-            _ => return at,
+            Some((&byte, behind)) if is(byte, class) => rest = behind,
+            _ => return rest,
         }
     }
 }
@@ -169,7 +161,7 @@ fn end_of(bytes: &[u8], from: usize, class: u8, outside: impl Fn(u64) -> u64) ->
 /// ```
 #[inline]
 pub fn token_end(bytes: &[u8], from: usize) -> usize {
-    end_of(bytes, from, TCHAR, not_letter_or_hyphen)
+    bytes.len() - behind(bytes.get(from..).unwrap_or(&[]), TCHAR, not_letter_or_hyphen).len()
 }
 
 /// The position of the first byte at or behind `from` that may not stand in a field value, or the length.
@@ -181,16 +173,14 @@ pub fn token_end(bytes: &[u8], from: usize) -> usize {
 pub fn field_value_end(bytes: &[u8], from: usize) -> usize {
     // Cookies and user agents: 32 bytes at once without a branch, which the compiler turns into vector instructions
     // (2.5 times as fast as eights on a 3 KiB cookie).
-    let mut at = from;
     let mut rest = bytes.get(from..).unwrap_or(&[]);
     while let Some((wide, behind)) = rest.split_first_chunk::<32>() {
         if wide.iter().fold(false, |outside, &byte| outside | (byte < b' ') | (byte == 0x7F)) {
             break;
         }
-        at += 32;
         rest = behind;
     }
-    end_of(bytes, at, FIELD_VALUE, not_field_value)
+    bytes.len() - behind(rest, FIELD_VALUE, not_field_value).len()
 }
 
 /// The position of the first byte at or behind `from` that may not stand in a request target, or the length.
@@ -200,7 +190,7 @@ pub fn field_value_end(bytes: &[u8], from: usize) -> usize {
 /// ```
 #[inline]
 pub fn target_end(bytes: &[u8], from: usize) -> usize {
-    end_of(bytes, from, TARGET, not_target_byte)
+    bytes.len() - behind(bytes.get(from..).unwrap_or(&[]), TARGET, not_target_byte).len()
 }
 
 #[cfg(test)]

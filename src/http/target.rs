@@ -94,13 +94,13 @@ fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
 /// or for itself. (In a query browsers send it as it was typed, and nothing is named by it.) An encoded NUL in the path is refused too: no
 /// application wants it, and what follows it would be hidden from one that hands the path to C.
 fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Cause> {
-    let mut parts = target.splitn(2, |&byte| byte == b'?');
-    let path = parts.next().unwrap_or(target);
+    let end = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
+    let (path, query) = target.split_at(end);
     if path.contains(&b'\\') {
         return Err(Cause::TargetByte);
     }
     let has_nul = path.contains(&b'%') && path.windows(3).any(|escape| escape == b"%00");
-    if has_nul { Err(Cause::TargetNul) } else { Ok((path, parts.next())) }
+    if has_nul { Err(Cause::TargetNul) } else { Ok((path, query.get(1..))) }
 }
 
 // authority-form = uri-host ":" port

@@ -246,7 +246,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::gateway::{Environ, Pairs, StartResponse};
+    use crate::gateway::{Environ, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::settings::Settings;
     use crate::server::shared::Shared;
@@ -273,7 +273,7 @@ mod tests {
     fn with_engine(listener: Listener, run: impl FnOnce(&Engine)) {
         let settings = Settings { threads: 4, shards: 2, ..Settings::default() };
         let shared = Arc::new(Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink()))));
-        let (engine, threads) = Engine::start(shared, vec![listener], &Pairs::default()).unwrap();
+        let (engine, threads) = Engine::start(shared, vec![listener], &Variables::default()).unwrap();
         run(&engine);
         engine.stop(Duration::from_secs(5));
         threads.into_iter().for_each(|thread| thread.join().unwrap());

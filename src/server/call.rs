@@ -15,7 +15,7 @@ use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::{Coding, ContentState, Reader};
-use super::refusal::reason_of;
+use super::refusal::text_of;
 use super::response::{Response, WriteEnd, hold};
 use super::send::{Flushed, PIECE, TURN};
 use super::settings::after;
@@ -240,7 +240,7 @@ impl Call {
         match (self.start_response.status(), self.start_response.headers()) {
             _ if response.head_is_made() => {}
             (Some(status), Some(headers)) => {
-                response.make_head((status.code(), status.reason()), headers, known);
+                response.make_head((status.code(), status.text()), headers, known);
             }
             _ => return Err(Failure::new(Cause::NotStarted, "")),
         }
@@ -359,9 +359,10 @@ impl Call {
         } else {
             let status = cause.status().unwrap_or(500);
             response.keep_alive &= is_own;
-            let (reason, headers) = (reason_of(status), Headers::from(&[("Content-Type", "text/plain")]));
-            response.make_head((status, reason), &headers, Some(reason.len() as u64 + 1));
-            response.push(format!("{reason}\n").into_bytes().into());
+            let (text, headers) = (text_of(status), Headers::from(&[("Content-Type", "text/plain")]));
+            let body = format!("{}\n", text.get(4..).unwrap_or_default());
+            response.make_head((status, text), &headers, Some(body.len() as u64));
+            response.push(body.into_bytes().into());
             response.finish();
             Answer::Status(status)
         };

@@ -27,7 +27,7 @@ use super::shard::Shard;
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::Origin;
-use crate::gateway::{Gateway, Pairs};
+use crate::gateway::{Gateway, Variables};
 use crate::log::{Answer, Report, Stats};
 
 /// What the threads of a server share.
@@ -45,7 +45,7 @@ impl Engine {
     pub(super) fn start(
         shared: Arc<Shared>,
         listeners: Vec<Listener>,
-        variables: &Pairs,
+        variables: &Variables,
     ) -> io::Result<(Arc<Engine>, Vec<JoinHandle<()>>)> {
         let settings = &shared.settings;
         let shards = settings.shards.clamp(1, settings.threads.max(1));

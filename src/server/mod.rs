@@ -41,7 +41,7 @@ pub use listener::{Address, Listener};
 pub use settings::Settings;
 
 use crate::door::{Door, Origin, Peer, Room};
-use crate::gateway::{Application, Gateway, Pairs};
+use crate::gateway::{Application, Gateway, Variables};
 use crate::log::{Lines, Log, Stats};
 use answer::Calls;
 use connection::{Connection, Step};
@@ -69,7 +69,7 @@ pub struct Server {
     /// What serve_connection speaks.
     door: Door,
     settings: Settings,
-    variables: Pairs,
+    variables: Variables,
     log: Option<Arc<dyn Log>>,
     observer: Observer,
 }
@@ -191,7 +191,7 @@ impl Server {
 
     /// Adds a variable to the environ of every request. It wins over one of the same name that a client sends.
     pub fn env(mut self, name: &str, value: impl AsRef<[u8]>) -> Server {
-        self.variables.push(name.as_bytes(), value.as_ref());
+        self.variables.set(name.as_bytes(), value.as_ref());
         self
     }
 
@@ -352,14 +352,8 @@ impl Server {
     }
 
     fn over(listeners: Vec<Listener>) -> Server {
-        Server {
-            listeners,
-            door: Door::Http,
-            settings: Settings::default(),
-            variables: Pairs::default(),
-            log: None,
-            observer: Observer::default(),
-        }
+        let (settings, variables, observer) = (Settings::default(), Variables::default(), Observer::default());
+        Server { listeners, door: Door::Http, settings, variables, log: None, observer }
     }
 }
 

@@ -212,7 +212,7 @@ impl<'a> Worker<'a> {
         &mut self,
         own: &mut Attendance<'_>,
         mut connection: Box<Connection>,
-        now: Instant,
+        mut now: Instant,
     ) -> Option<Box<Connection>> {
         let (shared, average) = (&self.engine.shared, own.shard.average_call());
         // Run even if the shard is another's by now: nobody else would find the job again. When the call is likely to last, the shard is given
@@ -220,6 +220,8 @@ impl<'a> Worker<'a> {
         own.go_away(false);
         if let Some(absence) = own.absence.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
             self.engine.take_over(&own.shard, absence);
+            // The time of a hand-over is not the application's.
+            now = Instant::now();
         }
         // It looks after a call that lasts, and after a shard that no thread is free for. Not before: it would see neither, and sleep.
         shared.monitor.notice();
@@ -286,7 +288,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
-    use crate::gateway::{Environ, Pairs, StartResponse};
+    use crate::gateway::{Environ, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::listener::Listener;
     use crate::server::settings::Settings;
@@ -309,7 +311,7 @@ mod tests {
         let address = listener.address.to_string();
         let settings = Settings { threads, shards, ..Settings::default() };
         let shared = Arc::new(Shared::new(settings, Box::new(application), Arc::new(Lines::errors(io::sink()))));
-        let (engine, threads) = Engine::start(shared, vec![listener], &Pairs::default()).unwrap();
+        let (engine, threads) = Engine::start(shared, vec![listener], &Variables::default()).unwrap();
         run(&engine, &address);
         engine.stop(Duration::from_secs(5));
         threads.into_iter().for_each(|thread| thread.join().unwrap());

@@ -2,6 +2,9 @@
 //!
 //! RFC 9110 section 15. Nothing of the request, of the application or of the machine goes into it.
 
+use std::time::SystemTime;
+
+use super::response::End;
 use super::settings::RETRY_AFTER;
 use super::shared::Shared;
 use crate::door::http::ALLOW;
@@ -17,17 +20,16 @@ pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> Vec
         503 => headers.add("Retry-After", RETRY_AFTER),
         _ => {}
     }
-    let reason = reason_of(status);
+    let text = text_of(status);
+    let reason = text.get(4..).unwrap_or_default();
     let framing = framing::response(addressee.version, addressee.is_head, status, None, Some(reason.len() as u64 + 1));
-    let settings = &shared.settings;
-    let date = shared.date();
+    let mut end = End::default();
     let reply = Reply {
-        status: (status, reason),
+        status: text,
         headers: &headers,
         framing,
         persistence: Persistence::Close,
-        date: settings.date_field.then_some(&date),
-        server: settings.server_field.as_deref(),
+        end: end.at(SystemTime::now(), &shared.settings),
     };
     let mut out = Vec::new();
     addressee.door.protocol().write_head(&mut out, &reply);
@@ -42,23 +44,23 @@ pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> Vec
     out
 }
 
-/// The reasons of the statuses that the server gives by itself (RFC 9110 section 15).
-pub(super) fn reason_of(status: u16) -> &'static str {
+/// The statuses that the server gives by itself (RFC 9110 section 15).
+pub(super) fn text_of(status: u16) -> &'static str {
     match status {
-        400 => "Bad Request",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        411 => "Length Required",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        508 => "Loop Detected",
-        _ => "Internal Server Error",
+        400 => "400 Bad Request",
+        405 => "405 Method Not Allowed",
+        408 => "408 Request Timeout",
+        411 => "411 Length Required",
+        413 => "413 Content Too Large",
+        414 => "414 URI Too Long",
+        417 => "417 Expectation Failed",
+        431 => "431 Request Header Fields Too Large",
+        501 => "501 Not Implemented",
+        502 => "502 Bad Gateway",
+        503 => "503 Service Unavailable",
+        504 => "504 Gateway Timeout",
+        505 => "505 HTTP Version Not Supported",
+        508 => "508 Loop Detected",
+        _ => "500 Internal Server Error",
     }
 }

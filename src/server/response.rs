@@ -13,11 +13,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::bounds::Seat;
 use super::reader::ContentState;
 use super::send::{COPIED, FLAT, Flushed, SendQueue};
-use super::settings::QUICK_BLOCK;
+use super::settings::{QUICK_BLOCK, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::door::http::ALLOW;
+use crate::door::http::{ALLOW, write_end};
 use crate::door::{Facts, Persistence, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
@@ -55,7 +55,7 @@ pub(super) struct Response {
     is_listed: bool,
     /// Whether its call waits in the connection, which sends what is unsent then.
     pub(super) waits_in_connection: bool,
-    date: Date,
+    end: End,
 }
 
 impl Response {
@@ -78,7 +78,7 @@ impl Response {
             last_block: None,
             is_listed: false,
             waits_in_connection: false,
-            date: Date::default(),
+            end: End::default(),
         }
     }
 
@@ -168,9 +168,8 @@ impl Response {
             (None, true, true) => Persistence::KeepAlive,
             (None, true, false) => Persistence::Silent,
         };
-        let date = if shared.settings.date_field { Some(self.date.at(SystemTime::now())) } else { None };
-        let server = shared.settings.server_field.as_deref();
-        let reply = Reply { status, headers, framing, persistence, date, server };
+        let end = self.end.at(SystemTime::now(), &shared.settings);
+        let reply = Reply { status: status.1, headers, framing, persistence, end };
         let protocol = request.door.protocol();
         (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
         let front = self.queue.end();
@@ -239,7 +238,7 @@ impl Response {
 
     /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
     pub(super) fn answer_asterisk(&mut self) {
-        self.make_head((204, "No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0));
+        self.make_head((204, "204 No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0));
         self.finish();
     }
 
@@ -317,7 +316,7 @@ impl Transmit for WriteEnd {
         {
             let mut response = lock(&self.0);
             if response.socket.is_some() {
-                response.make_head((status.code(), status.reason()), headers, None);
+                response.make_head((status.code(), status.text()), headers, None);
             }
         }
         self.block(block)
@@ -377,18 +376,20 @@ pub(super) fn send_held(shared: &Shared) {
 /// Bytes of a head from which on a front server may refuse it.
 const LARGE_HEAD: usize = 3_584;
 
-/// The value of Date, made anew when the second has changed.
+/// The end of a head, made anew when the second has changed.
 #[derive(Default)]
-struct Date {
-    text: [u8; 29],
+pub(super) struct End {
+    text: Vec<u8>,
     second: Option<u64>,
 }
 
-impl Date {
-    fn at(&mut self, time: SystemTime) -> &[u8; 29] {
+impl End {
+    pub(super) fn at(&mut self, time: SystemTime, settings: &Settings) -> &[u8] {
         let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if self.second.replace(second) != Some(second) {
-            self.text = imf_fixdate(second);
+            self.text.clear();
+            let date = settings.date_field.then(|| imf_fixdate(second));
+            write_end(&mut self.text, settings.server_field.as_deref(), date);
         }
         &self.text
     }
@@ -402,18 +403,17 @@ mod tests {
     use super::*;
     use crate::gateway::{Environ, StartResponse};
     use crate::log::Lines;
-    use crate::server::settings::Settings;
     use crate::server::socket::Stream;
 
     #[test]
     fn rfc9110_6_6_1_a_date_follows_a_clock_that_jumps() {
-        let mut date = Date::default();
+        let (mut end, settings) = (End::default(), Settings::default());
         let noon = UNIX_EPOCH + Duration::from_secs(784_123_200);
         for (jump, shown) in
             [(0, "12:00:00"), (200, "12:00:00"), (3_600_000, "13:00:00"), (200, "12:00:00"), (1_000, "12:00:01")]
         {
-            let text = date.at(noon + Duration::from_millis(jump)).escape_ascii().to_string();
-            assert_eq!(text, format!("Sun, 06 Nov 1994 {shown} GMT"));
+            let text = end.at(noon + Duration::from_millis(jump), &settings).escape_ascii().to_string();
+            assert!(text.contains(&format!("Date: Sun, 06 Nov 1994 {shown} GMT")), "{text}");
         }
     }
 

@@ -71,7 +71,7 @@ impl SendQueue {
     /// The run of memory to write a head to: what is there stands in it.
     pub(super) fn end(&mut self) -> &mut Vec<u8> {
         // Larger blocks are rare before a head: an earlier response that goes out with this one has none.
-        for block in self.blocks.drain(..) {
+        while let Some(block) = self.blocks.pop_front() {
             self.front.extend_from_slice(&block);
         }
         &mut self.front

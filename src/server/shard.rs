@@ -381,7 +381,7 @@ mod tests {
 
     use super::*;
     use crate::door::{Door, Origin, Peer};
-    use crate::gateway::{Body, Environ, Gateway, Pairs, StartResponse};
+    use crate::gateway::{Body, Environ, Gateway, Variables, StartResponse};
     use crate::log::Lines;
     use crate::server::answer::Calls;
     use crate::server::settings::Settings;
@@ -399,7 +399,7 @@ mod tests {
     /// Clients that have said so much, and their connections.
     fn clients<const COUNT: usize>(shared: &Shared, said: &str) -> [(TcpStream, Box<Connection>); COUNT] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Pairs::default()));
+        let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default()));
         std::array::from_fn(|_| {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             client.write_all(said.as_bytes()).unwrap();

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::bounds::{Places, Seats};
 use super::buffer::Reserve;
@@ -15,7 +15,6 @@ use super::settings::Settings;
 use super::upgrade::Upgrades;
 use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
-use crate::http::date::imf_fixdate;
 use crate::log::{Access, Counters, Log, Report, ToLog};
 
 /// The shared parts.
@@ -97,11 +96,6 @@ impl Shared {
     /// Whether the grace of a stop is over, so that whatever waits for a client gives up.
     pub(super) fn is_over(&self) -> bool {
         self.stop.load(Ordering::SeqCst) > 1
-    }
-
-    /// The value of Date, for the rare responses of the server itself.
-    pub(super) fn date(&self) -> [u8; 29] {
-        imf_fixdate(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()))
     }
 }
 
