@@ -212,7 +212,7 @@ fn they_hold_no_thread_of_the_pool() {
         .collect();
     // The pool has two.
     assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status, 200);
-    assert_eq!(house.handle.stats().open, 8);
+    house.until("the request is over", |stats| stats.open == 8);
     drop(clients);
     house.until("all ended", |stats| stats.open == 0);
 }

@@ -381,10 +381,10 @@ mod tests {
 
     use super::*;
     use crate::door::{Door, Origin, Peer};
-    use crate::gateway::{Body, Environ, Gateway, Variables, StartResponse};
+    use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::answer::Calls;
-    use crate::server::settings::Settings;
+    use crate::server::settings::{LAST_REQUEST, Settings};
     use crate::server::socket::{Socket, Stream};
 
     fn hello(_: &Environ, start_response: &mut StartResponse) -> Body {
@@ -450,10 +450,11 @@ mod tests {
         let [(_client, connection)] = clients::<1>(&shared, "");
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
         shard.lock().cold.insert((later, 1), connection);
-        let sweep = || shard.sweep(None, &shared, now, &mut Vec::new(), None);
-        assert!(matches!(sweep(), Found::Nothing(Some(time)) if time > Duration::from_secs(3_000)));
+        let sweep = |now| shard.sweep(None, &shared, now, &mut Vec::new(), None);
+        assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time > Duration::from_secs(3_000)));
         shared.begin_to_stop();
-        assert!(matches!(sweep(), Found::Nothing(None)));
+        // It has had its time for a last request.
+        assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());
     }
 }
