@@ -85,7 +85,8 @@ fn check_doors(input: &mut Input<'_>) {
             None => input.until(0),
         };
         let value = input.until(0);
-        if !name.is_empty() && !name.starts_with(b"CONTENT_L") {
+        // The length is said below, and what is called SCGI makes a packet one of that protocol.
+        if !name.is_empty() && name != b"CONTENT_LENGTH" && name != b"SCGI" {
             pairs.push((name.to_vec(), value.to_vec()));
         }
     }

@@ -94,7 +94,7 @@ fn disposition(value: &str) -> Option<(String, Option<String>)> {
         char == ';' && !is_quoted
     };
     let mut pieces = value.split(at_semicolon).map(|piece| piece.trim_matches([' ', '\t']));
-    if pieces.next() != Some("form-data") {
+    if !pieces.next()?.eq_ignore_ascii_case("form-data") {
         return None;
     }
     while let Some(piece) = pieces.next() {
