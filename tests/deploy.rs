@@ -320,3 +320,21 @@ fn what_stands_before_several_hosts_is_read_by_haproxy_nginx_and_kubernetes() {
     }
     fs::remove_dir_all(&folder).unwrap();
 }
+
+/// One of the rows of docs/operations.md; the others take minutes.
+#[test]
+fn a_host_that_is_killed_behind_haproxy_costs_no_request_that_may_be_sent_twice() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy/hosts.py");
+    let mut command = Command::new("python3");
+    command.arg(script).arg("haproxy:kill").env("DOORWAY", env!("CARGO_BIN_EXE_doorway"));
+    let is_there = |program: &str| Command::new(program).arg("-V").output().is_ok();
+    if !is_there("ip") || !is_there("python3") || !Path::new("/usr/sbin/haproxy").exists() {
+        return println!("skipped: ip, python3 or haproxy is not installed");
+    }
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    match output.status.code() {
+        Some(75) => println!("skipped: no network namespace can be made here: {}", String::from_utf8_lossy(&said)),
+        code => assert_eq!(code, Some(0), "{}", String::from_utf8_lossy(&said)),
+    }
+}

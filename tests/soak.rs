@@ -2,7 +2,7 @@
 //! descriptors of its start when the load is over.
 //!
 //! A few seconds by default, which show threads and descriptors. `DOORWAY_SOAK=60 cargo test --release --test soak -- --nocapture` lasts an hour,
-//! prints a line for each twelfth of it, and fails where the memory of any later line is more than 5 % above that of the first quarter.
+//! prints a line for each twelfth of it, and fails where the memory of the last quarter is on average more than 5 % above that after the first.
 //!
 //! The command has two heaps of glibc's allocator (`MALLOC_ARENA_MAX`, unless it is set) and not one for each thread, as docs/operations.md
 //! advises: memory that was freed in one is of no use to the others, and that is what grows for hours otherwise.
@@ -272,8 +272,9 @@ fn a_mixed_load_leaves_memory_threads_and_descriptors_as_they_were() {
     });
     if minutes.is_some() {
         let quarter = lines[2].resident;
-        let most = lines[3..].iter().map(|line| line.resident).max().unwrap();
-        assert!(most <= quarter + quarter / 20, "{quarter} KiB after the first quarter, {most} KiB later");
+        // What was needed for a moment the allocator gives back late; a leak is there at the end.
+        let last = lines[9..].iter().map(|line| line.resident).sum::<u64>() / 3;
+        assert!(last <= quarter + quarter / 20, "{quarter} KiB after the first quarter, {last} KiB in the last");
     }
 }
 

@@ -10,6 +10,8 @@
 //! [`Connection::step`] does what can be done without waiting and says what comes next. Each phase has one total deadline, from the settings;
 //! what a phase may store is bounded there too. It calls no application, reads no file and holds no lock: what needs a thread is a job.
 
+mod counted;
+
 use std::io;
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use crate::cause::Cause;
 use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
 use crate::gateway::Receiver;
 use crate::http::chunked::Step as Content;
-use crate::log::{self, Answer, Report};
+use crate::log::{Answer, Report};
 
 /// A client at the other end of a socket.
 pub(super) struct Connection {
@@ -149,21 +151,6 @@ impl Connection {
                 return step;
             }
         }
-    }
-
-    /// Is counted among those that do the same.
-    pub(super) fn count_phase(&mut self) {
-        let phase = match self.phase {
-            _ if self.queued.is_some() => log::Phase::Queued,
-            Phase::Fresh => log::Phase::Fresh,
-            Phase::Idle => log::Phase::Idle,
-            Phase::Head => log::Phase::Head,
-            Phase::Gathering { .. } => log::Phase::Content,
-            Phase::Seat => log::Phase::Queued,
-            Phase::Sending => log::Phase::Sending,
-            Phase::Draining { .. } | Phase::Lingering { .. } => log::Phase::Closing,
-        };
-        self.place.iter_mut().for_each(|place| place.enter(phase));
     }
 
     fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
@@ -450,13 +437,6 @@ impl Connection {
 
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.peer.address.map(|(address, _)| address)
-    }
-
-    /// Counts the memory that it holds at the moment: what has arrived of a request and what has not been taken of a response.
-    pub(super) fn count_memory(&mut self) {
-        let received = if self.buffer.is_empty() { 0 } else { self.buffer.capacity() };
-        let call = self.call.as_ref().map_or(0, |call| call.memory());
-        self.memory.count(received + call + self.queue.memory());
     }
 
     /// Makes it ready to wait without a thread for longer than a moment.

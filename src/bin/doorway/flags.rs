@@ -11,7 +11,7 @@ use crate::behind::Behind;
 use crate::doors;
 use crate::options::{Colour, Format, Options};
 use crate::values::{
-    error_page_of, field_of, host_of, page_of, placed, prefix_of, seconds_of, size_of, status_of, type_of, up_to,
+    error_page_of, field_of, host_of, page_of, placed, prefix_of, seconds_of, size_of, type_of, up_to,
 };
 
 /// What one flag is.
@@ -404,15 +404,7 @@ pub const FLAGS: &[Flag] = &[
             Ok(())
         }),
     ),
-    flag(
-        "status",
-        Text("/P[=WHO]"),
-        "say at /P how it is; to this machine, or addresses",
-        Take(|options, text| {
-            options.status = Some(status_of(text)?);
-            Ok(())
-        }),
-    ),
+    flag("status", Text("/P[=WHO]"), "how it is, at /P, for this machine and WHO", Take(Options::say_how_it_is)),
     flag(
         "user",
         Text("NAME"),

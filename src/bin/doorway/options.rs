@@ -9,6 +9,7 @@ use std::time::Duration;
 use doorway::{Door, Headers};
 
 use crate::behind::Behind;
+use crate::values::status_of;
 use crate::wsgi::{self, Plan};
 
 /// Everything the arguments say.
@@ -161,6 +162,12 @@ impl Options {
     /// Whether HTTP is served: always, unless only doors of front servers are named.
     pub fn speaks_http(&self) -> bool {
         self.doors.is_empty() || self.port.is_some() || !self.hosts.is_empty() || self.stdin
+    }
+
+    /// Takes the place of the status, and who may ask there.
+    pub fn say_how_it_is(&mut self, text: &str) -> Result<(), String> {
+        self.status = Some(status_of(text)?);
+        Ok(())
     }
 
     /// Makes one meaning of all of it: a mount at the root is the folder. What cannot be meant together is an error.
