@@ -268,7 +268,13 @@ pub struct Room(Mutex<Members>);
 #[derive(Default)]
 struct Members {
     count: u64,
-    queues: HashMap<u64, (SyncSender<Vec<u8>>, Box<dyn Upgraded>)>,
+    lines: HashMap<u64, Line>,
+}
+
+/// How a member is reached, and let go.
+struct Line {
+    queue: SyncSender<Vec<u8>>,
+    connection: Box<dyn Upgraded>,
 }
 
 impl Room {
@@ -280,16 +286,16 @@ impl Room {
         let mut members = self.lock();
         members.count += 1;
         let number = members.count;
-        members.queues.insert(number, (queue, connection));
+        members.lines.insert(number, Line { queue, connection });
         Member { room: self, number }
     }
 
     /// Tells everybody. Whoever is too far behind has to come back.
     fn tell(&self, message: &Message) {
         let frame = message.frame();
-        self.lock().queues.retain(|_, (queue, connection)| {
-            let is_heard = queue.try_send(frame.clone()).is_ok();
-            is_heard || connection.shutdown(Shutdown::Both).is_err()
+        self.lock().lines.retain(|_, line| {
+            let is_heard = line.queue.try_send(frame.clone()).is_ok();
+            is_heard || line.connection.shutdown(Shutdown::Both).is_err()
         });
     }
 }
@@ -308,7 +314,7 @@ impl Member<'_> {
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        self.room.lock().queues.remove(&self.number);
+        self.room.lock().lines.remove(&self.number);
     }
 }
 

@@ -271,6 +271,17 @@ fn a_stop_whose_grace_is_over_ends_both_sides() {
 }
 
 #[test]
+fn a_stream_that_cannot_be_read_and_written_at_once_ends_and_the_log_says_so() {
+    let (address, connections) = upstream(ANSWER);
+    let log = Collected::default();
+    let stream = std::io::Cursor::new(handshake("").into_bytes());
+    Server::unbound().log(log.clone()).serve_connection(stream, proxy(address));
+    assert_eq!(log.texts(), ["tunnel: unsupported\n"]);
+    let (_, mut behind) = connections.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(behind.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
 fn two_of_them_in_a_row_and_a_doorway_behind_pass_it_on() {
     fn shout(environ: &Environ, start_response: &mut StartResponse) -> Body {
         assert!(environ.offers_upgrade("websocket"));

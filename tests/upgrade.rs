@@ -372,7 +372,7 @@ fn p_mw_06_middleware_leaves_it_whole_and_says_what_it_says_of_every_response() 
     client.until_close();
     house.log.take_accesses(1);
     let line = String::from_utf8(locked(&lines.0).clone()).unwrap();
-    assert!(line.contains("\"GET /e HTTP/1.1\" 101 "), "{line}");
+    assert!(line.contains("\"GET /e HTTP/1.1\" 101 11 "), "what was sent, and not of a head: {line}");
     assert!(house.log.texts().is_empty() && house.log.reports().is_empty(), "{:?}", house.log.texts());
 }
 

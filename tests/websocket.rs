@@ -148,7 +148,8 @@ fn rfc6455_5_messages_come_back_whole_also_in_pieces_with_control_frames_between
 #[test]
 fn rfc6455_7_4_what_breaks_the_rules_is_told_why_and_ended() {
     let handle = serve();
-    let frames: [(&[(u8, &[u8])], u16); 12] = [
+    type Frames = &'static [(u8, &'static [u8])];
+    let frames: [(Frames, u16); 12] = [
         (&[(0x81, b"\xFF")], 1007),
         (&[(0x01, b"\xC3"), (0x80, b"a")], 1007),
         (&[(0x81, b"\xC3")], 1007),

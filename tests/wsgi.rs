@@ -509,7 +509,7 @@ fn max_requests_replaces_workers_and_loses_nothing() {
                     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
                     let mut pids = pids.lock().unwrap();
                     pids.insert(body(&response).to_owned());
-                    if request >= 250 && (pids.len() >= 5 || begin.elapsed() > Duration::from_secs(30)) {
+                    if request >= 2_500 && (pids.len() >= 5 || begin.elapsed() > Duration::from_secs(30)) {
                         break;
                     }
                 }

@@ -50,6 +50,32 @@ fn upload(length: usize) -> Vec<u8> {
     upload
 }
 
+/// `wsgiref.validate` around an application sees both sides of PEP 3333: it ends a call that breaks a rule with an AssertionError.
+const VALIDATED: &str = "
+from wsgiref.validate import validator
+from app import NAME
+validated = validator(NAME)
+";
+
+/// What goes wrong when the standard's own checker stands between the worker and an application: nothing.
+fn validate(folder: &Folder, python: &Path, name: &str) {
+    folder.write("checked.py", VALIDATED.replace("NAME", name));
+    let mut serving = start(folder.path(), python, "checked:validated", &[]);
+    assert!(get(&serving, "/?name=web%20%C3%A4", "").ends_with("hello web ä"));
+    assert!(get(&serving, "/move", "").starts_with("HTTP/1.1 30"));
+    assert!(get(&serving, "/none", "").starts_with("HTTP/1.1 404 "));
+    let uploaded = post(&serving, "/upload", "", "multipart/form-data; boundary=b", &upload(100_000));
+    assert!(uploaded.ends_with("x.bin 100000"), "{uploaded}");
+    assert!(get(&serving, "/go", "").ends_with("gone"));
+    assert!(get(&serving, "/stream", "").ends_with("block 0\nblock 1\n"));
+    // The last line of the log that is waited for; all before it are read with it.
+    let log = serving.log();
+    drop(serving);
+    let said: Vec<_> =
+        log.lines().map_while(Result::ok).filter(|line| line.contains("Assert") || line.contains("Warning")).collect();
+    assert!(said.is_empty(), "{said:?}");
+}
+
 /// What every framework is asked for.
 fn check(serving: &mut Serving, error: &str) {
     let hello = get(serving, "/?name=web%20%C3%A4", "");
@@ -133,6 +159,7 @@ app = create_app()
 "#,
     )]);
     check(&mut start(folder.path(), &python, "app:app", &[]), "ValueError: on purpose");
+    validate(&folder, &python, "app");
     assert!(get(&start(folder.path(), &python, "app:create_app()", &[]), "/?name=you", "").ends_with("hello you"));
 }
 
@@ -185,6 +212,7 @@ app = default_app()
 "#,
     )]);
     check(&mut start(folder.path(), &python, "app", &[]), "ValueError: on purpose");
+    validate(&folder, &python, "app");
 }
 
 #[test]
@@ -215,17 +243,20 @@ class Cookie:
 
 class Upload:
     def POST(self):
+        web.header("Content-Type", "text/plain")
         file = web.input(file={})["file"]
         return "%s %d" % (file.filename, len(file.file.read()))
 
 class Stream:
     def GET(self):
+        web.header("Content-Type", "text/plain")
         yield "block 0\n"
         event.wait()
         yield "block 1\n"
 
 class Go:
     def GET(self):
+        web.header("Content-Type", "text/plain")
         event.set()
         return "gone"
 
@@ -238,6 +269,7 @@ application = web.application(urls, globals()).wsgifunc()
 "#,
     )]);
     check(&mut start(folder.path(), &python, "app:application", &[]), "ValueError: on purpose");
+    validate(&folder, &python, "application");
 }
 
 #[test]
@@ -282,4 +314,13 @@ fn django_runs_as_startproject_makes_it_with_its_admin_and_static_files_beside_i
     let users = get(&serving, "/admin/auth/user/", &session);
     assert!(users.contains("ada@site.example"), "{users}");
     assert!(get(&serving, "/none", "").starts_with("HTTP/1.1 404 "));
+    folder.write(
+        "checked.py",
+        "from wsgiref.validate import validator\nfrom mysite.wsgi import application\nvalidated = validator(application)\n",
+    );
+    let serving = start(folder.path(), &python, "checked:validated", &[]);
+    let page = get(&serving, "/admin/login/", "");
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("csrfmiddlewaretoken"), "{page}");
+    let entered = post(&serving, "/admin/login/", &cookies, kind, form.as_bytes());
+    assert!(entered.starts_with("HTTP/1.1 302 "), "{entered}");
 }

@@ -4,14 +4,17 @@
 //! nothing is asked for before it is wanted. Functions given to `on_close` stay with the body.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::gateway::{Block, Body, Kind};
+use crate::gateway::{Block, Body, Kind, Upgrade, Upgraded};
 
 impl Body {
     /// Tells a function the size of every block as it is asked for, or the error that comes instead; the body stays as it is. One
     /// whose length is known keeps its form, to be sent in one piece, and is told at once as one block; so is the error of
-    /// [`failure`](Body::failure).
+    /// [`failure`](Body::failure). Of a connection that the application takes over ([`Body::upgrade`]) every write is told.
     ///
     /// ```
     /// use doorway::Body;
@@ -32,6 +35,10 @@ impl Body {
             }
             (Kind::Deferred(make), _) => {
                 Kind::Deferred(Box::new(move |start_response| make(start_response).inspect_blocks(see)))
+            }
+            (Kind::Upgrade(Upgrade { protocol, run }), _) => {
+                let see: Arc<Mutex<See>> = Arc::new(Mutex::new(move |sent| see(Ok(sent))));
+                Kind::Upgrade(Upgrade { protocol, run: Box::new(|connection| run(Box::new(Seen { connection, see }))) })
             }
             (kind, Some(known)) => {
                 see(Ok(known));
@@ -78,6 +85,51 @@ impl Body {
             }
         };
         self
+    }
+}
+
+/// Told how much was sent.
+type See = dyn FnMut(u64) + Send;
+
+/// A connection that an application has taken over, with somebody who is told what it sends.
+struct Seen {
+    connection: Box<dyn Upgraded>,
+    see: Arc<Mutex<See>>,
+}
+
+impl Read for Seen {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.connection.read(room)
+    }
+}
+
+impl Write for Seen {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.connection.write(bytes)?;
+        (self.see.lock().unwrap_or_else(PoisonError::into_inner))(sent as u64);
+        Ok(sent)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.connection.flush()
+    }
+}
+
+impl Upgraded for Seen {
+    fn try_clone(&self) -> io::Result<Box<dyn Upgraded>> {
+        Ok(Box::new(Seen { connection: self.connection.try_clone()?, see: Arc::clone(&self.see) }))
+    }
+
+    fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        self.connection.set_read_timeout(time)
+    }
+
+    fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
+        self.connection.set_write_timeout(time)
+    }
+
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.connection.shutdown(how)
     }
 }
 

@@ -102,6 +102,7 @@ impl Calls {
     ) -> (Duration, bool) {
         let lasted = call.answered.saturating_duration_since(begin);
         if call.leaves() {
+            // The connection is the application's, and whoever runs this sees to that.
             connection.call = Some(call);
             return (lasted, false);
         }

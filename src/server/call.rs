@@ -395,6 +395,8 @@ impl Call {
         }
         // Also that of a reader which outlives this: none of the pool's threads waits for it.
         self.leave_seats();
+        // Where the client did not take the head of it.
+        self.leave = None;
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let closes_late = self.body.closes_late();
         for _ in 0..self.body.close() {

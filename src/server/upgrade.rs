@@ -38,13 +38,13 @@ impl Upgrades {
     }
 }
 
-/// A place among them.
-struct Place {
+/// One of them, until it is dropped.
+struct Entry {
     shared: Arc<Shared>,
     socket: Arc<Socket>,
 }
 
-impl Drop for Place {
+impl Drop for Entry {
     fn drop(&mut self) {
         lock(&self.shared.upgrades.0).retain(|other| !Arc::ptr_eq(other, &self.socket));
     }
@@ -53,11 +53,11 @@ impl Drop for Place {
 /// What a connection leaves for.
 pub(super) struct Leave {
     run: Box<dyn FnOnce(Box<dyn Upgraded>) + Send>,
-    place: Place,
+    entry: Entry,
 }
 
 impl Leave {
-    /// Takes a place, and has the head say so.
+    /// Enters the socket, and has the head say so.
     pub(super) fn prepare(upgrade: Upgrade, response: &mut Response, shared: &Arc<Shared>) -> Result<Leave, Failure> {
         let socket = response.socket.clone().filter(|_| response.request.offers_upgrade);
         let socket = socket.ok_or_else(|| Failure::new(Cause::UpgradeMisused, "there is no upgrade at this door"))?;
@@ -67,7 +67,7 @@ impl Leave {
         }
         left.push(Arc::clone(&socket));
         (response.upgrade, response.keep_alive) = (Some(upgrade.protocol), false);
-        Ok(Leave { run: upgrade.run, place: Place { shared: Arc::clone(shared), socket } })
+        Ok(Leave { run: upgrade.run, entry: Entry { shared: Arc::clone(shared), socket } })
     }
 }
 
@@ -91,13 +91,13 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) ->
 /// Has the application speak on a connection that leaves, to its end.
 pub(super) fn converse(connection: &mut Connection) {
     let Some(mut call) = connection.call.take() else { return };
-    if let Some(Leave { run, place }) = call.leave.take() {
-        place.converse(run, &mut call, connection);
+    if let Some(Leave { run, entry }) = call.leave.take() {
+        entry.converse(run, &mut call, connection);
     }
     call.finish(connection);
 }
 
-impl Place {
+impl Entry {
     fn converse(&self, run: impl FnOnce(Box<dyn Upgraded>), call: &mut Call, connection: &mut Connection) {
         let (socket, settings) = (&self.socket, &self.shared.settings);
         if socket.set_waiting(true).is_err() {

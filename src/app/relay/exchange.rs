@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::reading::Reading;
 use super::stream::Stream;
-use super::{Answer, Deadlines, Failure, Fault, TakeHead, tunnel};
+use super::{Answer, Deadlines, Failure, Fault, TakeHead, log_line, tunnel};
 use crate::cause::Cause;
-use crate::gateway::{Block, Body, Environ, StartResponse, Writer};
+use crate::gateway::{Block, Body, Environ, Errors, StartResponse, Writer};
 use crate::http::chunked;
 
 /// How much is read at once, and up to which length content is gathered unless more is asked for, so that it waits for a slow client
@@ -220,7 +220,7 @@ impl<'call, H: TakeHead> Exchange<H> {
             self.send_content(outgoing.content, environ, &mut client)?;
         }
         match (client.gets, client.waits) {
-            (None, Some(start_response)) => self.answer(start_response),
+            (None, Some(start_response)) => self.answer(start_response, environ.errors().clone()),
             (Some((_, reading)), _) => Ok(self.rest(Vec::new(), reading)),
             (None, None) => Ok(Body::empty()),
         }
@@ -330,7 +330,7 @@ impl<'call, H: TakeHead> Exchange<H> {
     }
 
     /// Reads the answer's head, and its content where that is short and there, and starts the response.
-    fn answer(mut self, start_response: &mut StartResponse) -> Result<Body, Failure> {
+    fn answer(mut self, start_response: &mut StartResponse, errors: Errors) -> Result<Body, Failure> {
         let begin = Instant::now();
         let mut answer = loop {
             if let Some(answer) = self.head.take(&mut self.line.received)? {
@@ -347,7 +347,7 @@ impl<'call, H: TakeHead> Exchange<H> {
         };
         if let Some(protocol) = &answer.upgrade {
             start_response.start_with(&answer.status, &answer.headers);
-            return Ok(self.tunnel(protocol)?);
+            return Ok(self.tunnel(protocol, errors)?);
         }
         let mut gathered = Vec::new();
         if answer.reading.left().is_some_and(|left| left <= self.gathered as u64) {
@@ -362,12 +362,13 @@ impl<'call, H: TakeHead> Exchange<H> {
     }
 
     /// The connection is the client's and the other side's behind this head.
-    fn tunnel(mut self, protocol: &str) -> Result<Body, Fault> {
+    fn tunnel(mut self, protocol: &str, errors: Errors) -> Result<Body, Fault> {
         let lost = |error| Fault::new(Cause::UpstreamTruncated, error);
         let (stream, received) = (self.line.stream.try_clone().map_err(lost)?, std::mem::take(&mut self.line.received));
         Ok(Body::upgrade(protocol, move |client| {
-            // How it ended is nobody's business but theirs.
-            let _ = tunnel::run(&*client, &stream, &received, self.deadlines.tunnel);
+            if let Err(error) = tunnel::run(&*client, &stream, &received, self.deadlines.tunnel) {
+                log_line(&errors, "tunnel", error.to_string().as_bytes());
+            }
         }))
     }
 

@@ -1,7 +1,8 @@
 //! Both directions of a connection that speaks something else than HTTP by now: bytes pass as they are.
 //!
-//! RFC 9110 section 7.8. Where one side stops sending, the other is told so and may go on (a half-close). A direction that breaks ends both, and
-//! so does a time in which nothing moved in either; once one side has stopped, that time is short, because it may be gone. One thread more than the one that comes here is held until then.
+//! RFC 9110 section 7.8. Where one side stops sending, the other is told so and may go on (a half-close). A direction that breaks ends both,
+//! and so does a time in which nothing moved in either; once one side has stopped, that time is short, because it may be gone. Two threads are
+//! held until then: the one that comes here, and one that is started.
 
 use std::io;
 use std::net::Shutdown;
@@ -16,6 +17,9 @@ use crate::gateway::Upgraded;
 const HALF: Duration = Duration::from_secs(30);
 
 /// Passes on what either side says until both have ended. `received` is what `upstream` has said already.
+///
+/// # Errors
+/// It could not begin. How it ended is the affair of the two.
 pub(crate) fn run(client: &dyn Upgraded, upstream: &dyn Upgraded, received: &[u8], idle: Duration) -> io::Result<()> {
     let tunnel = Tunnel { state: Mutex::new((Instant::now(), idle)) };
     let (mut from_client, mut to_client) = (client.try_clone()?, client.try_clone()?);
