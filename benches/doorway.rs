@@ -3,7 +3,7 @@
 //! Each piece asserts its result before it is timed. `README.md` beside this file says how to compare.
 
 use std::hint::black_box;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, BufReader, Cursor, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +12,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use doorway::http::chunked::{CRLF, Decoder, LAST_CHUNK, Step, size_line};
 use doorway::http::date::imf_fixdate;
 use doorway::http::head::{Limits, Parsed, Spans, parse};
+use doorway::multipart::{Limits as FormLimits, Parts};
 use doorway::{Body, Environ, Server, StartResponse, serve_connection};
 
 /// What a small client sends: 57 bytes.
@@ -310,5 +311,34 @@ fn loopback(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(all, head_parse, chunked_decode, chunked_encode, response_head, date, environ, loopback);
+/// A form with one file, in memory and in pieces as they are received.
+fn multipart(criterion: &mut Criterion) {
+    const SIZE: usize = 1024 * 1024;
+    let mut seed = 1_u64;
+    let random: Vec<u8> = std::iter::repeat_with(|| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed as u8
+    })
+    .take(SIZE)
+    .collect();
+    let mut group = criterion.benchmark_group("multipart");
+    group.throughput(Throughput::Bytes(SIZE as u64));
+    let near = b"\r\n--boundarx".iter().copied().cycle().take(SIZE).collect();
+    for (name, file) in [("random", random), ("near_boundaries", near)] {
+        let head = &b"--boundary\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b\"\r\n\r\n"[..];
+        let form = [head, &file, b"\r\n--boundary--\r\n"].concat();
+        let read = || {
+            let input = BufReader::with_capacity(32 * 1024, &form[..]);
+            let mut parts = Parts::new(input, b"boundary", FormLimits::default()).unwrap();
+            io::copy(&mut parts.next_part().unwrap().unwrap(), &mut io::sink()).unwrap()
+        };
+        assert_eq!(read(), SIZE as u64);
+        group.bench_function(name, |bencher| bencher.iter(|| black_box(read())));
+    }
+    group.finish();
+}
+
+criterion_group!(all, head_parse, chunked_decode, chunked_encode, response_head, date, environ, multipart, loopback);
 criterion_main!(all);

@@ -281,15 +281,9 @@ impl Settings {
 
 /// The descriptors this process may open, less those it needs for itself, at most 20,000.
 fn max_connections() -> usize {
-    const RESERVE: usize = 64;
-    const MOST: usize = 20_000;
-    // What systems give where nobody has changed it.
-    const USUAL: usize = 1_024;
-    let soft = std::fs::read_to_string("/proc/self/limits")
-        .ok()
-        .and_then(|limits| soft_descriptor_limit(&limits))
-        .unwrap_or(USUAL);
-    soft.saturating_sub(RESERVE).clamp(16, MOST)
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    // 1,024 is what systems give where nobody has changed it.
+    soft_descriptor_limit(&limits).unwrap_or(1_024).saturating_sub(64).clamp(16, 20_000)
 }
 
 fn soft_descriptor_limit(limits: &str) -> Option<usize> {

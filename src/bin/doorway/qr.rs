@@ -1,7 +1,7 @@
 //! A QR code of a short text, for a telephone that looks at the terminal.
 //!
-//! ISO/IEC 18004:2015: byte mode, error correction level L, versions 1 to 10 (271 bytes), the mask with the fewest penalty points. Section numbers are those of the
-//! standard. Half blocks show two modules in one character; colours are set, so that dark is dark on every terminal.
+//! ISO/IEC 18004:2015: byte mode, error correction level L, versions 1 to 10 (271 bytes). Section numbers are those of the standard. Of its eight masks
+//! it is always the chequered one: which has the fewest penalty points (7.8.3) matters to bad prints, and a reader takes any. Half blocks show two modules in one character; colours are set, so that dark is dark on every terminal.
 
 /// Of each version from 1 on, for level L (table 9): codewords of data, codewords of error correction in a block, and blocks.
 const DATA: [usize; 10] = [19, 34, 55, 80, 108, 136, 156, 194, 232, 274];
@@ -11,11 +11,7 @@ const BLOCKS: [usize; 10] = [1, 1, 1, 1, 1, 2, 2, 2, 2, 4];
 /// Modules of light around a code (6.3.8).
 const QUIET: usize = 4;
 
-/// The mark of a finder pattern among other modules, with its light side before it (table 11); the other one is this backwards.
-const FINDER_LIKE: [bool; 11] = [false, false, false, false, true, false, true, true, true, false, true];
-
 /// A code: dark modules are true.
-#[derive(Clone)]
 pub struct Code {
     size: usize,
     dark: Vec<bool>,
@@ -30,7 +26,7 @@ impl Code {
         let version = (1..=DATA.len()).find(|version| text.len() <= room(*version))?;
         let mut code = Code::empty(version);
         code.place(&codewords(text, version));
-        (0..8).map(|mask| code.masked(mask)).min_by_key(Code::penalty)
+        Some(code)
     }
 
     /// What is the same in every code of a version (6.3): finders, timing, alignment, version; room for the format.
@@ -54,7 +50,7 @@ impl Code {
                 }
             }
         }
-        code.fix_format(0);
+        code.fix_format();
         if version >= 7 {
             let bits = with_remainder(version as u32, 12, 0x1f25);
             for at in 0..18 {
@@ -81,9 +77,9 @@ impl Code {
     }
 
     /// Level and mask, twice, and the module that is always dark (7.9).
-    fn fix_format(&mut self, mask: u32) {
-        // Level L is 01.
-        let bits = with_remainder(0b01 << 3 | mask, 10, 0x537) ^ 0x5412;
+    fn fix_format(&mut self) {
+        // Level L is 01, and the mask 000.
+        let bits = with_remainder(0b01 << 3, 10, 0x537) ^ 0x5412;
         let size = self.size;
         for at in 0..15 {
             let dark = bits >> at & 1 == 1;
@@ -101,7 +97,7 @@ impl Code {
         self.fix(size - 8, 8, true);
     }
 
-    /// Puts the bits into what is free, in columns of two from the right, upwards and downwards in turn (7.7.3).
+    /// Puts the bits into what is free, in columns of two from the right, upwards and downwards in turn (7.7.3), with the mask over them (7.8.2).
     fn place(&mut self, codewords: &[u8]) {
         let mut bits = codewords.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1 == 1));
         let columns = (0..self.size).rev().filter(|column| *column != 6).collect::<Vec<_>>();
@@ -111,64 +107,15 @@ impl Code {
                 for column in pair {
                     let place = row * self.size + column;
                     if !self.fixed[place] {
-                        self.dark[place] = bits.next().unwrap_or(false);
+                        self.dark[place] = bits.next().unwrap_or(false) ^ ((row + column) % 2 == 0);
                     }
                 }
             }
         }
     }
 
-    /// With a mask over the data (7.8.2).
-    fn masked(&self, mask: u32) -> Code {
-        let mut code = self.clone();
-        for place in (0..code.dark.len()).filter(|place| !self.fixed[*place]) {
-            let (row, column) = (place / code.size, place % code.size);
-            code.dark[place] ^= match mask {
-                0 => (row + column) % 2 == 0,
-                1 => row % 2 == 0,
-                2 => column % 3 == 0,
-                3 => (row + column) % 3 == 0,
-                4 => (row / 2 + column / 3) % 2 == 0,
-                5 => row * column % 2 + row * column % 3 == 0,
-                6 => (row * column % 2 + row * column % 3) % 2 == 0,
-                _ => ((row + column) % 2 + row * column % 3) % 2 == 0,
-            };
-        }
-        code.fix_format(mask);
-        code
-    }
-
     fn is_dark(&self, row: usize, column: usize) -> bool {
         self.dark[row * self.size + column]
-    }
-
-    /// How hard it is to read (7.8.3): runs, squares, what looks like a finder, and an unequal share of dark.
-    fn penalty(&self) -> usize {
-        let all = 0..self.size;
-        let rows = all.clone().map(|row| all.clone().map(|column| self.is_dark(row, column)).collect::<Vec<_>>());
-        let columns = all.clone().map(|column| all.clone().map(|row| self.is_dark(row, column)).collect::<Vec<_>>());
-        let mut points = 0;
-        for line in rows.chain(columns) {
-            points += line
-                .chunk_by(|one, other| one == other)
-                .map(<[bool]>::len)
-                .filter(|run| *run >= 5)
-                .map(|run| run - 2)
-                .sum::<usize>();
-            let is_finder = |part: &[bool]| part == FINDER_LIKE || part.iter().rev().eq(&FINDER_LIKE);
-            points += 40 * line.windows(FINDER_LIKE.len()).filter(|part| is_finder(part)).count();
-        }
-        for row in 1..self.size {
-            let is_square = |column: &usize| {
-                let dark = self.is_dark(row, *column);
-                [(row - 1, *column), (row, column - 1), (row - 1, column - 1)]
-                    .iter()
-                    .all(|(r, c)| self.is_dark(*r, *c) == dark)
-            };
-            points += 3 * (1..self.size).filter(is_square).count();
-        }
-        let percent = 100 * self.dark.iter().filter(|dark| **dark).count() / self.dark.len();
-        points + percent.abs_diff(50) / 5 * 10
     }
 
     /// Lines of half blocks with its quiet zone, dark on light; with colours they are so on every terminal, without on a dark one.

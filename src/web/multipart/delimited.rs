@@ -200,15 +200,15 @@ fn beginning(bytes: &[u8], delimiter: &[u8]) -> usize {
         start += BLOCK;
         rest = rest.get(BLOCK..).unwrap_or_default();
     }
-    let place = (0..rest.len()).find(|place| rest.get(*place..).is_some_and(|there| agree(there, delimiter)));
-    start + place.unwrap_or(rest.len())
+    let mut places = (0..rest.len()).filter_map(|place| Some((place, rest.get(place..)?)));
+    let place = places.find(|(_, there)| there.first() == BEGINNING.first() && agree(there, delimiter));
+    start + place.map_or(rest.len(), |(place, _)| place)
 }
 
-/// Whether [`BEGINNING`] stands at one of the first [`BLOCK`] places: without a branch for a byte, so that compilers make vectors of it.
+/// Whether [`BEGINNING`] may stand at one of the first [`BLOCK`] places, by its two bytes in the middle, which are rare beside each other: without
+/// a branch for a byte, so that compilers make vectors of it.
 fn may_hold_beginning(block: &[u8; BLOCK + BEGINNING.len() - 1]) -> bool {
-    let [cr, lf, first, second] = *BEGINNING;
-    let places = block.iter().zip(&block[1..]).zip(&block[2..]).zip(&block[3..]);
-    places.fold(false, |found, (((a, b), c), d)| found | ((*a == cr) & (*b == lf) & (*c == first) & (*d == second)))
+    block[1..].iter().zip(&block[2..]).fold(false, |found, (one, next)| found | ((*one == b'\n') & (*next == b'-')))
 }
 
 /// Whether one begins with the other.
