@@ -115,7 +115,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     let server =
         servers.into_iter().map(|(_, server)| server).reduce(Server::and).ok_or(io::ErrorKind::InvalidInput)?;
     let is_own = !has_doors && listen::is_loopback_only(&web);
-    privileges::check(options, server.addrs())?;
+    privileges::check(options, web.iter())?;
     let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
