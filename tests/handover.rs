@@ -32,6 +32,11 @@ fn wait_for(path: &Path, is_it: impl Fn(&str) -> bool) -> String {
     }
 }
 
+/// Copies the command. By another process: one that is started here meanwhile would have the file open for writing, and it could not be run.
+fn copy_to(program: &Path) {
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_doorway")).arg(program).status().unwrap().success());
+}
+
 /// Whether systemd-socket-activate is installed.
 fn can_activate() -> bool {
     let can = Command::new("systemd-socket-activate").arg("--version").stdout(Stdio::null()).status().is_ok();
@@ -75,7 +80,7 @@ fn sigusr2_has_the_next_program_take_over_and_nothing_is_refused_meanwhile() {
 fn where_the_next_program_does_not_come_to_serve_the_old_one_goes_on_and_says_so() {
     let folder = Folder::new(&[]);
     let program = folder.path().join("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_doorway"), &program).unwrap();
+    copy_to(&program);
     let mut command = Command::new(&program);
     let mut serving = Serving::with(command.args(["--demo", "--port=0"]).stdin(Stdio::null()));
     let mut log = BufReader::new(serving.child.stderr.take().unwrap());
@@ -198,7 +203,7 @@ fn root_serves_as_the_user_that_is_named_and_others_only_so() {
     // Where everybody may run it.
     let folder = Folder::new(&[]);
     let (program, log) = (folder.path().join("program"), folder.path().join("log"));
-    std::fs::copy(env!("CARGO_BIN_EXE_doorway"), &program).unwrap();
+    copy_to(&program);
     for user in ["65534:65533", "root"] {
         let mut command = Command::new(&program);
         command.args(["--demo", "--port=0", "--host=0.0.0.0", "--log=common", "--user", user, "--log-file"]).arg(&log);

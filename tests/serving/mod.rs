@@ -35,7 +35,8 @@ impl Serving {
 
     pub fn with(command: &mut Command) -> Serving {
         // Root says so where others than this machine may connect, and nobody else may.
-        if command.get_args().any(|argument| argument.to_string_lossy().starts_with("--host")) && is_root() {
+        let has = |flag: &str| command.get_args().any(|argument| argument.to_string_lossy().starts_with(flag));
+        if has("--host") && !has("--user") && is_root() {
             command.args(["--user", "root"]);
         }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
