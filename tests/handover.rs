@@ -32,6 +32,11 @@ fn wait_for(path: &Path, is_it: impl Fn(&str) -> bool) -> String {
     }
 }
 
+/// Copies the command. By another process: one that is started here meanwhile would have the file open for writing, and it could not be run.
+fn copy_to(program: &Path) {
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_doorway")).arg(program).status().unwrap().success());
+}
+
 /// Whether systemd-socket-activate is installed.
 fn can_activate() -> bool {
     let can = Command::new("systemd-socket-activate").arg("--version").stdout(Stdio::null()).status().is_ok();
@@ -75,7 +80,7 @@ fn sigusr2_has_the_next_program_take_over_and_nothing_is_refused_meanwhile() {
 fn where_the_next_program_does_not_come_to_serve_the_old_one_goes_on_and_says_so() {
     let folder = Folder::new(&[]);
     let program = folder.path().join("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_doorway"), &program).unwrap();
+    copy_to(&program);
     let mut command = Command::new(&program);
     let mut serving = Serving::with(command.args(["--demo", "--port=0"]).stdin(Stdio::null()));
     let mut log = BufReader::new(serving.child.stderr.take().unwrap());
@@ -116,7 +121,8 @@ fn sockets_of_systemd_are_served_by_their_names() {
         std::thread::yield_now();
     }
     assert!(ask(&web, REQUEST).starts_with("HTTP/1.1 200 "));
-    let block = "CONTENT_LENGTH\00\0SCGI\01\0REQUEST_METHOD\0GET\0REQUEST_URI\0/deep\0";
+    let words = ["CONTENT_LENGTH", "0", "SCGI", "1", "REQUEST_METHOD", "GET", "REQUEST_URI", "/deep"];
+    let block = words.map(|word| format!("{word}\0")).concat();
     let reply = ask(&door, &format!("{}:{block},", block.len()));
     assert!(reply.starts_with("Status: 200 OK\r\n") && reply.contains("PATH_INFO = \"/deep\""), "{reply}");
     let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
@@ -184,21 +190,21 @@ fn a_service_manager_hears_when_it_is_ready_how_it_is_and_when_it_stops() {
 
 #[test]
 fn root_serves_as_the_user_that_is_named_and_others_only_so() {
-    let own = std::process::id();
-    let status = std::fs::read_to_string(format!("/proc/{own}/status")).unwrap_or_default();
-    if !status.lines().any(|line| line.starts_with("Uid:\t0\t0\t")) {
+    if !serving::is_root() {
         let (code, _, err) = run(&["--demo", "--port=0", "--user", "1:1"]);
         assert!(code == Some(1) && err.contains("only root"), "{err}");
         return println!("skipped in part: this is not root");
     }
-    let (code, _, err) = run(&["--demo", "--port=0", "--host", "0.0.0.0"]);
-    assert!(code == Some(1) && err.contains("--user NAME"), "{err}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    let refused = command.args(["--demo", "--port=0", "--host", "0.0.0.0"]).output().unwrap();
+    let err = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && err.contains("--user NAME"), "{err}");
     let (code, _, err) = run(&["--demo", "--port=0", "--user", "nobody-of-that-name"]);
     assert!(code == Some(1) && err.contains("UID:GID"), "{err}");
     // Where everybody may run it.
     let folder = Folder::new(&[]);
     let (program, log) = (folder.path().join("program"), folder.path().join("log"));
-    std::fs::copy(env!("CARGO_BIN_EXE_doorway"), &program).unwrap();
+    copy_to(&program);
     for user in ["65534:65533", "root"] {
         let mut command = Command::new(&program);
         command.args(["--demo", "--port=0", "--host=0.0.0.0", "--log=common", "--user", user, "--log-file"]).arg(&log);

@@ -152,19 +152,22 @@ fn the_units_are_valid_and_leave_a_program_little_of_the_system() {
     }
     let folder = std::env::temp_dir().join(format!("doorway-units-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let service = fs::read_to_string(deploy("program.service")).unwrap();
-    // It has to be there to be verified.
-    fs::write(folder.join("program.service"), service.replace("/usr/local/bin/program", "/bin/sh")).unwrap();
-    fs::copy(deploy("program.socket"), folder.join("program.socket")).unwrap();
     let run = |arguments: &[&str]| {
         let output = Command::new("systemd-analyze").args(arguments).current_dir(&folder).output().unwrap();
         let said = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     };
-    let (is_valid, said) = run(&["verify", "./program.service", "./program.socket"]);
-    assert!(is_valid && !said.contains("program."), "{said}");
-    // 10 is a unit that may do everything; this one is at 1.2.
-    let (is_confined, said) = run(&["security", "--offline=true", "--threshold=15", "./program.service"]);
-    assert!(is_confined, "{said}");
+    for name in ["program", "doorway"] {
+        let (service, socket) = (format!("{name}.service"), format!("{name}.socket"));
+        let text = fs::read_to_string(deploy(&service)).unwrap();
+        // It has to be there to be verified.
+        fs::write(folder.join(&service), text.replace(&format!("/usr/local/bin/{name}"), "/bin/sh")).unwrap();
+        fs::copy(deploy(&socket), folder.join(&socket)).unwrap();
+        let (is_valid, said) = run(&["verify", &format!("./{service}"), &format!("./{socket}")]);
+        assert!(is_valid && !said.contains(&format!("{name}.")), "{said}");
+        // 10 is a unit that may do everything; these are at 1.2.
+        let (is_confined, said) = run(&["security", "--offline=true", "--threshold=15", &format!("./{service}")]);
+        assert!(is_confined, "{said}");
+    }
     fs::remove_dir_all(&folder).unwrap();
 }

@@ -78,10 +78,12 @@ impl Acceptor {
         }
     }
 
-    /// Whether a stop ends accepting with this connection. Where that is being said at the moment, it is said again soon.
+    /// Whether a stop ends accepting with this connection: the one that woke the thread, or any where this machine cannot reach its own address.
+    /// While that is being found out it is asked again soon.
     fn ends_with(&self, last: Option<(IpAddr, u16)>) -> bool {
-        let is_it = || self.woken_from.try_lock().is_ok_and(|woken_from| woken_from.contains(&last));
-        self.listener.is_own() || last.is_none() || is_it()
+        let is_it = |from: &Option<_>| from.is_none() || *from == last;
+        let is_woken = || self.woken_from.try_lock().is_ok_and(|woken_from| woken_from.iter().any(is_it));
+        self.listener.is_own() || last.is_none() || is_woken()
     }
 
     /// Lets the workers accept, until too little comes, what comes stays, or the server stops.

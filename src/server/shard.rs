@@ -65,7 +65,6 @@ pub(super) struct State {
     /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
     begun: VecDeque<Box<Connection>>,
-    last_report: Option<Instant>,
     /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
 }
@@ -339,17 +338,12 @@ impl State {
     /// Closes the first such connection, and tells whether there is one.
     pub(super) fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, shared: &Shared) -> bool {
         let Some(mut closed) = self.remove(is_it) else { return false };
-        // A flood of connections must not become a flood of log lines: one a second.
-        let now = Instant::now();
         if closed.cut(cause) == Step::Job {
             // Reported when its body is closed; whoever makes room need not wait for that.
             closed.memory.count(0);
             closed.place = None;
             self.begun.push_back(closed);
-        } else if self.last_report.is_some_and(|last| now.saturating_duration_since(last) < Duration::from_secs(1)) {
-            shared.counters.count(cause);
         } else {
-            self.last_report = Some(now);
             closed.report(cause, Answer::Closed, shared);
         }
         true
