@@ -244,7 +244,7 @@ static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
         if !(Known::TRANSFER_ENCODING.index()..=Known::PROXY.index()).contains(&index) {
             write_variable(NAMES.get(index).copied().unwrap_or_default(), &mut variable);
         }
-        let bare = variable.strip_prefix(b"HTTP_").filter(|bare| bare.starts_with(b"CONTENT_"));
+        let bare = variable.strip_prefix(b"HTTP_").filter(|bare| matches!(*bare, b"CONTENT_TYPE" | b"CONTENT_LENGTH"));
         bare.map(<[u8]>::to_vec).unwrap_or(variable)
     })
 });

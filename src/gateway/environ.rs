@@ -320,7 +320,7 @@ impl Environ {
 }
 
 /// A byte of a field name as it stands in the name of a variable.
-pub(crate) const fn variable_byte(byte: u8) -> u8 {
+pub(crate) fn variable_byte(byte: u8) -> u8 {
     if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }
 }
 

@@ -249,7 +249,10 @@ impl StartResponse {
 
     /// The call is over, and with it what the hooks of middleware hold.
     pub(crate) fn end(&mut self) {
-        self.hooks = Hooks::default();
+        let Hooks { on_start, on_write, on_refused } = &self.hooks;
+        if !on_start.is_empty() || !on_write.is_empty() || !on_refused.is_empty() {
+            self.hooks = Hooks::default();
+        }
     }
 
     /// The first wrong call that no `restart` has mended.

@@ -246,8 +246,9 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 pub(crate) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
     spans.places.clear();
     spans.follows.resize(COUNT + 1, Known::OTHER);
+    let mut last = Known::OTHER;
     while bytes.get(line) != Some(&b'\r') {
-        line = parse_field_line(bytes, line, limits, spans)?;
+        line = parse_line(bytes, line, &mut last, limits, spans)?;
     }
     expect_crlf(bytes, line)
 }
@@ -329,17 +330,18 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
 
 // field-line = field-name ":" OWS field-value OWS
 #[inline(always)]
-fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
-    let last = spans.places.last().map_or(Known::OTHER, |span| span.known);
+fn parse_line(bytes: &[u8], line: usize, last: &mut Known, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
     let may_come = spans.places.len() < limits.fields;
     let (rest, guess) = (bytes.get(line..), spans.follows.get_mut(last.index()));
     let (Some(rest), Some(guess)) = (rest, guess) else { return Err(Stop::Incomplete) };
-    let mut length = guess.name().len();
-    if !matches!(rest.strip_prefix(guess.name()), Some([b':', ..])) {
+    let name = guess.name();
+    let mut length = name.len();
+    if !matches!(rest.strip_prefix(name), Some([b':', ..])) {
         length = scan::token_end(rest, 0);
         *guess = Known::of(rest.split_at(length).0);
     }
     let (known, colon) = (*guess, line + length);
+    *last = known;
     if length == 0 || !may_come || length > limits.field_line || bytes.get(colon) != Some(&b':') {
         return Err(fault_of_name(bytes, line..colon, may_come, limits));
     }
@@ -350,9 +352,10 @@ fn parse_field_line(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Span
     if bytes.get(end..end + 2) != Some(b"\r\n") {
         return Err(fault(bytes, end, Cause::BareCr, |_| Cause::FieldValue));
     }
-    let is_ows = |at: usize| matches!(bytes.get(at), Some(b' ' | b'\t'));
+    // No byte of a value is below SP but HTAB, and an empty value is rare.
+    let may_be_ows = |at: usize| bytes.get(at).is_some_and(|byte| *byte <= b' ');
     let mut value = (colon + 1 + usize::from(bytes.get(colon + 1) == Some(&b' ')), end);
-    if is_ows(value.0) || is_ows(end - 1) {
+    if may_be_ows(value.0) || may_be_ows(end - 1) {
         value = without_ows(bytes, value);
     }
     spans.places.push(Span { known, name: (line, colon), value });

@@ -94,12 +94,16 @@ fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
 /// or for itself. (In a query browsers send it as it was typed, and nothing is named by it.) An encoded NUL in the path is refused too: no
 /// application wants it, and what follows it would be hidden from one that hands the path to C.
 fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Cause> {
-    let end = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
-    let (path, query) = target.split_at(end);
-    if path.contains(&b'\\') {
-        return Err(Cause::TargetByte);
+    let (mut end, mut is_escaped) = (0, false);
+    while let Some(byte) = target.get(end).filter(|&&byte| byte != b'?') {
+        if *byte == b'\\' {
+            return Err(Cause::TargetByte);
+        }
+        is_escaped |= *byte == b'%';
+        end += 1;
     }
-    let has_nul = path.contains(&b'%') && path.windows(3).any(|escape| escape == b"%00");
+    let (path, query) = target.split_at(end);
+    let has_nul = is_escaped && path.windows(3).any(|escape| escape == b"%00");
     if has_nul { Err(Cause::TargetNul) } else { Ok((path, query.get(1..))) }
 }
 
