@@ -206,6 +206,8 @@ causes! {
 
     /// a fault of the server itself, which cost one connection at most.
     ServerFault = 3016, "server-fault", 0;
+    /// /proc/net/snmp does not count what this server gets: from now on connections that have been quiet are looked at in turn.
+    BellWrong = 3017, "bell-wrong", 0;
 
     /// the application panicked.
     ApplicationPanic = 4001, "application-panic", 500;

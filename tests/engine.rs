@@ -160,8 +160,9 @@ impl Storm {
         client.stream.set_read_timeout(Some(BOUND)).unwrap();
         let requests = 1 + random.below(4);
         for request in 0..requests {
-            // Some connections have been waiting for a moment, some for so long that they are looked at seldom.
+            // Some connections have been waiting for a moment, some for so long that they are looked at seldom, or a thread sleeps on them.
             match random.below(12) {
+                0 if random.one_in(3) => random.pause(150_000),
                 0 => random.pause(15_000),
                 1..=4 => random.pause(1_500),
                 _ => {}
@@ -278,6 +279,8 @@ fn storm(threads: usize, shards: usize, clients: u64) {
         let house = serve_with(weather(&calls), |settings| {
             settings.threads = threads;
             settings.shards = shards;
+            // Not enough for all that are quiet.
+            settings.sleepers = 3;
         });
         let storm = Storm { house, calls, asked: AtomicU64::new(0), longest: AtomicU64::new(0) };
         let next = AtomicU64::new(done);
@@ -314,8 +317,8 @@ fn stops(house: House) {
     let mut quiet = house.client();
     quiet.send(b"GET /quiet?nothing-0 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(quiet.response().text(), "/quiet");
-    // Long enough for the connection to grow cold.
-    std::thread::sleep(Duration::from_millis(20));
+    // Long enough for the connection to grow cold, and for a thread to sleep on it.
+    std::thread::sleep(Duration::from_millis(80));
     let (sender, ended) = mpsc::channel();
     std::thread::spawn(move || {
         house.handle.shutdown(BOUND * 2);

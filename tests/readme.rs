@@ -147,6 +147,7 @@ fn limits() -> Vec<(&'static str, String)> {
     let stall = seconds(s.content_stall);
     vec![
         ("`threads`, `shards`", "4 for each core, at least 16; one for each core".into()),
+        ("`sleepers`", count(s.sleepers)),
         ("`max_connections`", "soft descriptor limit less 64, at most 20,000".into()),
         ("`queue`, `queue_timeout`", format!("{} requests, {}", count(s.queue), seconds(s.queue_timeout))),
         ("`max_target`, `max_field_line`", format!("{} bytes, {} bytes", count(s.max_target), count(s.max_field_line))),

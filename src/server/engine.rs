@@ -18,7 +18,6 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::accept::Acceptor;
-use super::connection::Connection;
 use super::failure::Failure;
 use super::listener::Listener;
 use super::monitor;
@@ -28,13 +27,12 @@ use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::Origin;
 use crate::gateway::{Gateway, Pairs};
-use crate::log::{Answer, Report};
 
 /// What the threads of a server share.
 pub(super) struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) shards: Vec<Arc<Shard>>,
-    pub(super) unattended: Unattended,
+    pub(super) unattended: Arc<Unattended>,
     pub(super) acceptors: Vec<Arc<Acceptor>>,
     pub(super) next_shard: AtomicUsize,
     grace_until: Mutex<Option<Instant>>,
@@ -55,10 +53,11 @@ impl Engine {
             let origin = Origin::new(listener.door, gateway, name, port, variables.clone());
             Arc::new(Acceptor::new(listener, origin))
         });
+        let unattended = Arc::new(Unattended::default());
         let engine = Arc::new(Engine {
             acceptors: acceptors.collect(),
-            shards: (0..shards).map(|_| Arc::default()).collect(),
-            unattended: Unattended::default(),
+            shards: (0..shards).map(|_| Shard::new(&unattended)).collect(),
+            unattended,
             shared: Arc::clone(&shared),
             next_shard: AtomicUsize::new(0),
             grace_until: Mutex::default(),
@@ -75,7 +74,7 @@ impl Engine {
 
     fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> io::Result<()> {
         for index in 0..self.shared.settings.threads.max(1) {
-            started.push(self.thread(format!("doorway-{index}"), |engine| Worker::new(engine).run())?);
+            started.push(self.thread(format!("doorway-{index}"), Worker::run)?);
         }
         self.shards.iter().for_each(|shard| self.unattended.push(shard));
         started.push(self.thread("doorway-monitor".into(), |engine| {
@@ -97,23 +96,14 @@ impl Engine {
         let engine = Arc::clone(self);
         Builder::new().name(name).spawn(move || {
             while let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&engine))) {
-                engine.report(Cause::ServerFault, &Failure::of_panic(panic).detail);
+                engine.shared.report(Cause::ServerFault, &Failure::of_panic(panic).detail);
             }
         })
     }
 
-    /// Brings a connection to a shard. A worker that blocks on another would see it up to 8 ms late: it is relieved if one is idle.
-    pub(super) fn deliver(&self, shard: &Arc<Shard>, connection: Box<Connection>) {
-        if let Some(absence) = shard.deliver(connection).filter(|_| self.unattended.has_idle()) {
-            self.take_over(shard, absence);
-        }
-    }
-
-    /// Takes a shard from its worker, which is away since that, and calls for another.
-    pub(super) fn take_over(&self, shard: &Arc<Shard>, absence: u64) {
-        if shard.turn(absence, 0) {
-            self.unattended.push(shard);
-        }
+    /// Whether a shard has left connections to the bell.
+    pub(super) fn listens(&self) -> bool {
+        self.shards.iter().any(|shard| shard.listens())
     }
 
     /// Whether a worker is in a call, a shard has none, or blocks are held back.
@@ -121,10 +111,6 @@ impl Engine {
         self.shards.iter().any(|shard| is_in_call(shard.absence()))
             || !self.unattended.is_empty()
             || !lock(&self.shared.held).is_empty()
-    }
-
-    pub(super) fn report(&self, cause: Cause, detail: &str) {
-        self.shared.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
     }
 
     /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.
@@ -159,6 +145,7 @@ impl Engine {
 
     /// Sends every worker home.
     fn end(&self) {
+        self.shared.sleepers.close();
         self.unattended.close();
         self.shards.iter().for_each(|shard| shard.wake());
     }

@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::bell::Bell;
 use super::bounds::{Places, Seats};
 use super::buffer::Reserve;
 use super::monitor::Monitor;
 use super::response::Response;
-use super::settings::Settings;
+use super::settings::{SLEEPER_STACK, Settings};
+use super::sleepers::Sleepers;
 use super::stats::Counters;
+use crate::cause::Cause;
 use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
 use crate::http::date::imf_fixdate;
-use crate::log::{Access, Log, Report, ToLog};
+use crate::log::{Access, Answer, Log, Report, ToLog};
 
 /// The shared parts.
 pub(super) struct Shared {
@@ -36,6 +39,8 @@ pub(super) struct Shared {
     /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
     pub(super) held: Mutex<Vec<Arc<Mutex<Response>>>>,
     pub(super) monitor: Monitor,
+    pub(super) sleepers: Arc<Sleepers>,
+    pub(super) bell: Bell,
     /// How far a stop has come: 1 when it has begun, 2 when its grace is over.
     pub(super) stop: AtomicU8,
 }
@@ -44,6 +49,7 @@ impl Shared {
     pub(super) fn new(settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> Shared {
         Shared {
             seats: Arc::new(Seats::new(settings.threads.max(1))),
+            sleepers: Sleepers::new(settings.sleepers, SLEEPER_STACK),
             policy: settings.policy(),
             settings,
             application,
@@ -55,6 +61,7 @@ impl Shared {
             shedding: Mutex::default(),
             held: Mutex::default(),
             monitor: Monitor::default(),
+            bell: Bell::default(),
             stop: AtomicU8::new(0),
         }
     }
@@ -70,6 +77,11 @@ impl Shared {
     pub(super) fn error(&self, report: &Report<'_>) {
         self.counters.count(report.cause);
         catch_unwind(AssertUnwindSafe(|| self.log.error(report))).unwrap_or_else(discard_panic);
+    }
+
+    /// Counts and reports what concerns no single connection.
+    pub(super) fn report(&self, cause: Cause, detail: &str) {
+        self.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
     }
 
     /// Reports a connection that ended as it should.
