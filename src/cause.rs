@@ -210,6 +210,8 @@ causes! {
     ServerFault = 3016, "server-fault", 0;
     /// as many connections as are allowed had been taken over for another protocol.
     UpgradeLimit = 3017, "upgrade-limit", 503;
+    /// /proc/net/snmp does not count what this server gets: from now on connections that have been quiet are looked at in turn.
+    BellWrong = 3018, "bell-wrong", 0;
 
     /// the application panicked.
     ApplicationPanic = 4001, "application-panic", 500;

@@ -160,8 +160,9 @@ impl Storm {
         client.stream.set_read_timeout(Some(BOUND)).unwrap();
         let requests = 1 + random.below(4);
         for request in 0..requests {
-            // Some connections have been waiting for a moment, some for so long that they are looked at seldom.
+            // Some connections have been waiting for a moment, some for so long that they are looked at seldom, or a thread sleeps on them.
             match random.below(12) {
+                0 if random.one_in(3) => random.pause(150_000),
                 0 => random.pause(15_000),
                 1..=4 => random.pause(1_500),
                 _ => {}
@@ -278,6 +279,8 @@ fn storm(threads: usize, shards: usize, clients: u64) {
         let house = serve_with(weather(&calls), |settings| {
             settings.threads = threads;
             settings.shards = shards;
+            // Not enough for all that are quiet.
+            settings.sleepers = 3;
         });
         let storm = Storm { house, calls, asked: AtomicU64::new(0), longest: AtomicU64::new(0) };
         let next = AtomicU64::new(done);

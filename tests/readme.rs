@@ -147,6 +147,7 @@ fn limits() -> Vec<(&'static str, String)> {
     let stall = seconds(s.content_stall);
     vec![
         ("`threads`, `shards`", "4 for each core, at least 16; one for each core".into()),
+        ("`sleepers`", count(s.sleepers)),
         ("`max_connections`", "soft descriptor limit less 64, at most 20,000".into()),
         ("`upgrades`", format!("{} connections that the application has taken over", count(s.upgrades))),
         ("`queue`, `queue_timeout`", format!("{} requests, {}", count(s.queue), seconds(s.queue_timeout))),

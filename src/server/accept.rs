@@ -137,7 +137,7 @@ impl Engine {
                     // Mostly EMFILE: one line when it begins. Each connection that is closed for another lets one in before the next
                     // failure, so it is only over when it has not come back for a while.
                     if failed.replace(Instant::now()).is_none_or(|last| last.elapsed() > QUIET) {
-                        self.report(Cause::AcceptFailed, &error.to_string());
+                        self.shared.report(Cause::AcceptFailed, &error.to_string());
                     }
                     self.make_room();
                     self.shared.places.wait(patience);
@@ -209,7 +209,7 @@ impl Engine {
         let connection = Connection::new(socket, peer, origin, &self.shared, Some(place), now);
         // The shards have their turns.
         if let Some(shard) = self.shards.get(self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()) {
-            self.deliver(shard, Box::new(connection));
+            shard.deliver(Box::new(connection));
         }
     }
 

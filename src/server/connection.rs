@@ -46,6 +46,8 @@ pub(super) struct Connection {
     pub(super) last_call: Duration,
     /// Since when a whole request has waited for a thread or a seat.
     pub(super) queued: Option<Instant>,
+    /// What the bell had said before it was looked at last, if it is left to the bell.
+    pub(super) heard: Option<usize>,
     progress: Progress,
     /// What the server itself says.
     queue: SendQueue,
@@ -115,6 +117,7 @@ impl Connection {
             since: now,
             last_call: Duration::ZERO,
             queued: None,
+            heard: None,
             progress: Progress::default(),
             queue: SendQueue::default(),
             call: None,
@@ -179,11 +182,10 @@ impl Connection {
                 Some(Step::Job)
             }
             Ok(_) if self.may_be_decided(shared, now) => Some(Step::Job),
-            // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
-            Ok(_) => Some(Step::More),
             // A stop ends it only now: what had arrived before it is answered.
             Err(error) if is_last && is_not_yet(&error) => Some(self.end(Cause::Stopping, shared)),
-            Err(error) => Some(wait_or_end(&error)),
+            // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
+            read => Some(after_read(&read)),
         }
     }
 
@@ -219,7 +221,7 @@ impl Connection {
                 self.enter(Phase::Gathering { whole, pace }, allowance, now);
                 Some(if self.buffer.len() >= whole { Step::Job } else { Step::More })
             }
-            Err(error) => Some(wait_or_end(&error)),
+            error => Some(after_read(&error)),
         }
     }
 
@@ -282,11 +284,7 @@ impl Connection {
                 return None;
             }
             Content::Incomplete if now < self.deadline => {
-                return match self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve) {
-                    Ok(0) => Some(Step::End),
-                    Ok(_) => Some(Step::More),
-                    Err(error) => Some(wait_or_end(&error)),
-                };
+                return Some(after_read(&self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve)));
             }
             Content::Incomplete | Content::Invalid(_) => 0,
         };
@@ -307,14 +305,9 @@ impl Connection {
             return Some(Step::End);
         }
         scratch.resize(scratch.len().max(TURN), 0);
-        match self.socket.read(scratch) {
-            Ok(0) => Some(Step::End),
-            Ok(read) => {
-                self.phase = Phase::Lingering { most: most.saturating_sub(read as u64) };
-                Some(Step::More)
-            }
-            Err(error) => Some(wait_or_end(&error)),
-        }
+        let read = self.socket.read(scratch);
+        self.phase = Phase::Lingering { most: most.saturating_sub(*read.as_ref().unwrap_or(&0) as u64) };
+        Some(after_read(&read))
     }
 
     /// Reads what has arrived as a request. The bytes stay in the buffer.
@@ -424,9 +417,14 @@ impl Connection {
         Step::End
     }
 
+    /// Whether it waits for its client to begin a request.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Idle)
+    }
+
     /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
     pub(super) fn is_worth_waiting_for(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Idle | Phase::Head | Phase::Gathering { .. })
+        self.is_idle() || matches!(self.phase, Phase::Head | Phase::Gathering { .. })
     }
 
     /// Where its next block comes from, if it waits for another thread to send it and for nothing else.
@@ -485,8 +483,13 @@ impl Connection {
     }
 }
 
-fn wait_or_end(error: &io::Error) -> Step {
-    if is_not_yet(error) { Step::Wait } else { Step::End }
+/// What comes next when nothing else is made of a read.
+fn after_read(read: &io::Result<usize>) -> Step {
+    match read {
+        Ok(1..) => Step::More,
+        Err(error) if is_not_yet(error) => Step::Wait,
+        _ => Step::End,
+    }
 }
 
 /// A reader that the application has kept beyond its call holds the socket as well: it must not keep the client waiting.

@@ -18,7 +18,6 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::accept::Acceptor;
-use super::connection::Connection;
 use super::failure::Failure;
 use super::listener::Listener;
 use super::monitor;
@@ -28,13 +27,13 @@ use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::Origin;
 use crate::gateway::{Gateway, Variables};
-use crate::log::{Answer, Report, Stats};
+use crate::log::Stats;
 
 /// What the threads of a server share.
 pub(super) struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) shards: Vec<Arc<Shard>>,
-    pub(super) unattended: Unattended,
+    pub(super) unattended: Arc<Unattended>,
     pub(super) acceptors: Vec<Arc<Acceptor>>,
     pub(super) next_shard: AtomicUsize,
     grace_until: Mutex<Option<Instant>>,
@@ -55,10 +54,11 @@ impl Engine {
             let origin = Origin::new(listener.door, gateway, name, port, variables.clone());
             Arc::new(Acceptor::new(listener, origin))
         });
+        let unattended = Arc::new(Unattended::default());
         let engine = Arc::new(Engine {
             acceptors: acceptors.collect(),
-            shards: (0..shards).map(|_| Arc::default()).collect(),
-            unattended: Unattended::default(),
+            shards: (0..shards).map(|_| Shard::new(&unattended)).collect(),
+            unattended,
             shared: Arc::clone(&shared),
             next_shard: AtomicUsize::new(0),
             grace_until: Mutex::default(),
@@ -77,7 +77,7 @@ impl Engine {
 
     fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> io::Result<()> {
         for index in 0..self.shared.settings.threads.max(1) {
-            started.push(self.thread(format!("doorway-{index}"), |engine| Worker::new(engine).run())?);
+            started.push(self.thread(format!("doorway-{index}"), Worker::run)?);
         }
         self.shards.iter().for_each(|shard| self.unattended.push(shard));
         started.push(self.thread("doorway-monitor".into(), |engine| {
@@ -100,23 +100,14 @@ impl Engine {
         let builder = self.shared.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size);
         builder.spawn(move || {
             while let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&engine))) {
-                engine.report(Cause::ServerFault, &Failure::of_panic(panic).detail);
+                engine.shared.report(Cause::ServerFault, &Failure::of_panic(panic).detail);
             }
         })
     }
 
-    /// Brings a connection to a shard. A worker that blocks on another would see it up to 8 ms late: it is relieved if one is idle.
-    pub(super) fn deliver(&self, shard: &Arc<Shard>, connection: Box<Connection>) {
-        if let Some(absence) = shard.deliver(connection).filter(|_| self.unattended.has_idle()) {
-            self.take_over(shard, absence);
-        }
-    }
-
-    /// Takes a shard from its worker, which is away since that, and calls for another.
-    pub(super) fn take_over(&self, shard: &Arc<Shard>, absence: usize) {
-        if shard.turn(absence, 0) {
-            self.unattended.push(shard);
-        }
+    /// Whether a shard has left connections to the bell.
+    pub(super) fn listens(&self) -> bool {
+        self.shards.iter().any(|shard| shard.listens())
     }
 
     /// Whether a worker is in a call, a shard has none, or blocks are held back.
@@ -124,10 +115,6 @@ impl Engine {
         self.shards.iter().any(|shard| is_in_call(shard.absence()))
             || !self.unattended.is_empty()
             || !lock(&self.shared.held).is_empty()
-    }
-
-    pub(super) fn report(&self, cause: Cause, detail: &str) {
-        self.shared.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
     }
 
     /// What it does at the moment and has done so far.
@@ -177,6 +164,7 @@ impl Engine {
 
     /// Sends every worker home.
     fn end(&self) {
+        self.shared.sleepers.close();
         self.unattended.close();
         self.shards.iter().for_each(|shard| shard.wake());
     }

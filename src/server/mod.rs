@@ -6,6 +6,7 @@
 
 mod accept;
 mod answer;
+mod bell;
 mod bounds;
 mod buffer;
 mod call;
@@ -22,6 +23,7 @@ mod send;
 mod settings;
 mod shard;
 mod shared;
+mod sleepers;
 mod socket;
 mod upgrade;
 

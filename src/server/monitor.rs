@@ -1,7 +1,8 @@
 //! The thread that looks after the shards whose workers are away and after blocks that are held back, and that ends the server.
 //!
 //! It sleeps as long as no worker is in a call, so that an idle server uses no CPU. While calls are made it looks every 3 ms: a
-//! shard whose worker has been away for longer gets another (`docs/performance.md`, "How often the monitor looks").
+//! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 5 ms, while one of them
+//! has left connections to that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::engine::{Engine, is_in_call};
 use super::response::send_held;
-use super::settings::LOOK;
+use super::settings::{LISTEN, LOOK};
 use super::shard::Found;
 use super::shared::{lock, wait};
 
@@ -54,16 +55,19 @@ pub(super) fn watch(engine: &Engine) {
         let sleeps = quiet >= 2 && !engine.shared.is_stopping();
         monitor.is_asleep.store(sleeps, Ordering::SeqCst);
         // Looked at again after `is_asleep` was set: who began before did not see it.
-        let for_good = sleeps && !engine.has_work_to_watch();
-        monitor.sleep((!for_good).then_some(LOOK));
+        let looks = !sleeps || engine.has_work_to_watch();
+        monitor.sleep(if looks { Some(LOOK) } else { engine.listens().then_some(LISTEN) });
         monitor.is_asleep.store(false, Ordering::SeqCst);
 
         quiet = if engine.has_work_to_watch() { 0 } else { quiet.saturating_add(1) };
         for (shard, seen) in engine.shards.iter().zip(&mut seen) {
             let last = std::mem::replace(seen, shard.absence());
             if is_in_call(last) && last == *seen {
-                engine.take_over(shard, last);
+                shard.take_over(last);
             }
+        }
+        if engine.listens() && engine.shared.bell.has_rung() {
+            engine.shards.iter().for_each(|shard| shard.ring());
         }
         send_held(&engine.shared);
         sweep_unattended(engine, &mut scratch);
@@ -76,7 +80,7 @@ fn sweep_unattended(engine: &Engine, scratch: &mut Vec<u8>) {
     let most = (engine.shared.settings.queue / engine.shards.len()).max(1);
     for shard in engine.shards.iter().filter(|shard| engine.unattended.contains(shard)) {
         if let Found::Alone(connection, _) = shard.sweep(None, &engine.shared, Instant::now(), scratch, Some(most)) {
-            engine.deliver(shard, connection);
+            shard.deliver(connection);
         }
         // A new worker may have found nothing a moment ago, and be about to sleep.
         shard.wake();

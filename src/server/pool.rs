@@ -135,16 +135,12 @@ impl Drop for Attendance<'_> {
     }
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn new(engine: &'a Engine) -> Worker<'a> {
-        Worker { engine, calls: Calls::new(&engine.shared) }
-    }
-
+impl Worker<'_> {
     /// Attends one shard after the other until the server ends.
-    pub(super) fn run(mut self) {
-        let engine = self.engine;
+    pub(super) fn run(engine: &Engine) {
+        let mut worker = Worker { engine, calls: Calls::new(&engine.shared) };
         while let Some(shard) = engine.unattended.take() {
-            self.attend(Attendance { engine, shard, absence: Some(0) });
+            worker.attend(Attendance { engine, shard, absence: Some(0) });
         }
     }
 
@@ -187,7 +183,7 @@ impl<'a> Worker<'a> {
             }
         }
         if let Some(connection) = back {
-            engine.deliver(&shard, connection);
+            shard.deliver(connection);
         }
     }
 
@@ -219,7 +215,7 @@ impl<'a> Worker<'a> {
         // away before it, whether or not a thread is free to take it at once, so that the first that becomes free does.
         own.go_away(false);
         if let Some(absence) = own.absence.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
-            self.engine.take_over(&own.shard, absence);
+            own.shard.take_over(absence);
             // The time of a hand-over is not the application's.
             now = Instant::now();
         }

@@ -13,12 +13,13 @@
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Step};
-use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL, TOGETHER};
+use super::pool::Unattended;
+use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SELDOM, SHORTEST, SLOW_CALL, TOGETHER};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
 use crate::door::{NotReady, Room};
@@ -41,7 +42,13 @@ pub(super) struct Shard {
     /// How many connections waited for their clients, and how many jobs for a thread, at the last sweep.
     pub(super) waiting: AtomicUsize,
     pub(super) queued: AtomicUsize,
+    ear: AtomicU8,
+    unattended: Weak<Unattended>,
 }
+
+/// Whether a shard listens for the bell, and whether it has rung since.
+const LISTENS: u8 = 1;
+const RUNG: u8 = 2;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
 /// the numbers of those for which a block was sent.
@@ -58,13 +65,15 @@ pub(super) struct State {
     hot: VecDeque<Box<Connection>>,
     /// By the time of the next look at them.
     cold: BTreeMap<(Instant, usize), Box<Connection>>,
-    /// Those that wait for a block from another thread.
-    streams: BTreeMap<usize, Box<Connection>>,
+    /// Those that another thread calls by their number: it sends their blocks, or sleeps on their socket.
+    called: BTreeMap<usize, Box<Connection>>,
     /// How many were parked so far: none has the number of another.
     parked: usize,
     /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
     begun: VecDeque<Box<Connection>>,
+    /// A ring of the bell is not answered before this.
+    next_ring: Option<Instant>,
     /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
 }
@@ -80,6 +89,10 @@ pub(super) enum Found {
 }
 
 impl Shard {
+    pub(super) fn new(unattended: &Arc<Unattended>) -> Arc<Shard> {
+        Arc::new(Shard { unattended: Arc::downgrade(unattended), ..Shard::default() })
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -99,18 +112,51 @@ impl Shard {
         self.absences.fetch_add(2, Ordering::Relaxed).wrapping_add(2).max(2) + usize::from(blocks)
     }
 
-    /// Brings a connection. Gives the absence of a worker that blocks and would see it late.
-    pub(super) fn deliver(&self, connection: Box<Connection>) -> Option<usize> {
-        self.ring(|inbox| inbox.arrived.push_back(connection));
-        Some(self.absence()).filter(|absence| absence % 2 == 1)
+    /// Takes it from its worker, which is away since that, and calls for another.
+    pub(super) fn take_over(self: &Arc<Shard>, absence: usize) {
+        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(absence, 0)) {
+            unattended.push(self);
+        }
+    }
+
+    /// Brings a connection.
+    pub(super) fn deliver(self: &Arc<Shard>, connection: Box<Connection>) {
+        self.mail(|inbox| inbox.arrived.push_back(connection));
+        self.relieve();
+    }
+
+    /// The client of a connection that was slept on has said something.
+    pub(super) fn call(self: &Arc<Shard>, number: usize) {
+        self.mail(|inbox| inbox.awake.push(number));
+        self.relieve();
+    }
+
+    /// A worker that blocks on another connection would see what was brought up to 8 ms late: it is relieved if one is idle.
+    fn relieve(self: &Arc<Shard>) {
+        let absence = self.absence();
+        if absence % 2 == 1 && self.unattended.upgrade().is_some_and(|unattended| unattended.has_idle()) {
+            self.take_over(absence);
+        }
     }
 
     /// Has the worker look around.
     pub(super) fn wake(&self) {
-        self.ring(|_| {});
+        self.mail(|_| {});
     }
 
-    fn ring(&self, bring: impl FnOnce(&mut Inbox)) {
+    /// Whether the bell is to be listened to.
+    pub(super) fn listens(&self) -> bool {
+        self.ear.load(Ordering::SeqCst) == LISTENS
+    }
+
+    /// The bell has rung.
+    pub(super) fn ring(&self) {
+        if self.ear.compare_exchange(LISTENS, RUNG, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.wake();
+        }
+    }
+
+    fn mail(&self, bring: impl FnOnce(&mut Inbox)) {
         let mut inbox = lock(&self.inbox);
         bring(&mut inbox);
         self.has_mail.store(true, Ordering::SeqCst);
@@ -168,12 +214,12 @@ impl Shard {
             self.has_mail.store(false, Ordering::SeqCst);
             state.hot.append(&mut inbox.arrived);
             for number in inbox.awake.drain(..) {
-                let woken = state.streams.remove(&number);
+                let woken = state.called.remove(&number).and_then(awake);
                 state.hot.extend(woken);
             }
         }
         let found = state.sweep(self, shared, now, scratch, most);
-        self.waiting.store(state.hot.len() + state.cold.len() + state.streams.len(), Ordering::Relaxed);
+        self.waiting.store(state.hot.len() + state.cold.len() + state.called.len(), Ordering::Relaxed);
         self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
         found
     }
@@ -182,7 +228,7 @@ impl Shard {
 /// A block was sent for the connection with a number.
 impl Wake for Shard {
     fn wake(&self, number: usize) {
-        self.ring(|inbox| inbox.awake.push(number));
+        self.mail(|inbox| inbox.awake.push(number));
     }
 }
 
@@ -196,6 +242,9 @@ impl State {
         most: Option<usize>,
     ) -> Found {
         self.note_stop(shared);
+        // Before any look, so that what comes after one makes the bell say something else.
+        let heard = shared.bell.heard();
+        self.answer_ring(shard, now);
         self.keep_within_memory(shared);
         self.refuse_late(shared, now);
         if most.is_none() {
@@ -209,14 +258,20 @@ impl State {
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
         let mut hot = self.hot.len();
         while let Some(mut connection) = self.take_next(&mut hot, now) {
-            match (connection.step(shared, now, scratch), most) {
+            let before = connection.heard.take();
+            let step = connection.step(shared, now, scratch);
+            let has_come = before.filter(|_| matches!(step, Step::More | Step::Job));
+            if has_come.is_some_and(|before| shared.bell.has_missed(before)) {
+                shared.report(Cause::BellWrong, "");
+            }
+            match (step, most) {
                 (Step::End, _) => {}
                 (Step::Job, None) => return Found::Job(connection),
                 (Step::Job, Some(most)) => self.queue(connection, most, shared, now),
                 (Step::Wait, _)
                     if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() =>
                 {
-                    self.park(connection, shard, shared, now);
+                    self.park(connection, shard, shared, now, heard);
                 }
                 (step, _) => {
                     more |= step == Step::More;
@@ -228,7 +283,11 @@ impl State {
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
-        let due = self.cold.first_key_value().map(|((due, _), _)| *due);
+        if self.cold.is_empty() {
+            shard.ear.store(0, Ordering::SeqCst);
+        }
+        let ring = self.next_ring.filter(|_| shard.ear.load(Ordering::SeqCst) == RUNG);
+        let due = self.cold.first_key_value().map(|((due, _), _)| *due).into_iter().chain(ring).min();
         let may_block = self.hot.len() == 1 && !shared.is_stopping();
         if may_block && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
             if let Some(connection) = self.hot.pop_front() {
@@ -239,29 +298,61 @@ impl State {
         Found::Nothing(if self.hot.is_empty() { until_due } else { Some(SHORTEST) })
     }
 
-    /// Puts a connection where it waits for its client or, without being looked at, for a block.
-    fn park(&mut self, mut connection: Box<Connection>, shard: &Arc<Shard>, shared: &Shared, now: Instant) {
+    /// Puts a connection where it waits for its client or, without being looked at, for another thread.
+    fn park(
+        &mut self,
+        mut connection: Box<Connection>,
+        shard: &Arc<Shard>,
+        shared: &Shared,
+        now: Instant,
+        heard: usize,
+    ) {
         connection.rest(shared);
         self.parked = self.parked.wrapping_add(1);
         match connection.receiver().map(|receiver| receiver.wait(shard, self.parked)) {
-            Some(true) => drop(self.streams.insert(self.parked, connection)),
+            Some(true) => return drop(self.called.insert(self.parked, connection)),
             // A block has come meanwhile.
-            Some(false) => self.hot.push_back(connection),
-            None => {
-                let longest = proportional(LONGEST_EACH, self.cold.len(), LONGEST);
-                let quiet = now.saturating_duration_since(connection.since);
-                let interval = (quiet / 16).clamp(SHORTEST, longest);
-                let mut due = now + interval;
-                if interval >= TOGETHER {
-                    // One waking serves many: it waits for the next that is due soon after.
-                    let soon = self.cold.range((due, 0)..(due + TOGETHER, 0)).next();
-                    due = soon.map_or(due, |((soon, _), _)| *soon);
-                }
-                if connection.deadline > now {
-                    due = due.min(connection.deadline);
-                }
-                self.cold.insert((due, self.parked), connection);
+            Some(false) => return self.hot.push_back(connection),
+            None => {}
+        }
+        let longest = self.longest();
+        let mut interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, longest);
+        if interval > LOOK && connection.is_idle() && !shared.is_stopping() {
+            if shared.sleepers.watch(&connection, now, (shard, self.parked)) {
+                return drop(self.called.insert(self.parked, connection));
             }
+            if interval == longest && connection.peer.address.is_some() && shared.bell.is_there() {
+                interval = SELDOM;
+                connection.heard = Some(heard);
+                if shard.ear.compare_exchange(0, LISTENS, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                    shared.monitor.notice();
+                }
+            }
+        }
+        let mut due = now + interval;
+        if interval >= TOGETHER {
+            // One waking serves many: it waits for the next that is due soon after.
+            let soon = self.cold.range((due, 0)..(due + TOGETHER.max(interval / 4), 0)).next();
+            due = soon.map_or(due, |((soon, _), _)| *soon);
+        }
+        if connection.deadline > now {
+            due = due.min(connection.deadline);
+        }
+        self.cold.insert((due, self.parked), connection);
+    }
+
+    /// The longest time between two looks at a connection without a bell.
+    fn longest(&self) -> Duration {
+        proportional(LONGEST_EACH, self.cold.len(), LONGEST)
+    }
+
+    /// When the bell has rung, every connection is looked at now instead of later. So that whoever else is sent something costs nothing, it is
+    /// no more often than without a bell, but for the looks that were spared for [`SELDOM`].
+    fn answer_ring(&mut self, shard: &Shard, now: Instant) {
+        if shard.ear.load(Ordering::SeqCst) == RUNG && self.next_ring.is_none_or(|next| next <= now) {
+            shard.ear.store(0, Ordering::SeqCst);
+            self.next_ring = self.next_ring.max(now.checked_sub(SELDOM)).map(|next| next + self.longest());
+            self.hot.extend(std::mem::take(&mut self.cold).into_values());
         }
     }
 
@@ -306,15 +397,13 @@ impl State {
         if stop > self.stop_seen {
             self.stop_seen = stop;
             self.hot.extend(std::mem::take(&mut self.cold).into_values());
-            if shared.is_over() {
-                self.hot.extend(std::mem::take(&mut self.streams).into_values());
-            }
+            self.hot.extend(std::mem::take(&mut self.called).into_values().filter_map(awake));
         }
     }
 
     /// Everything that waits.
     pub(super) fn all(&self) -> impl Iterator<Item = &Connection> {
-        let parked = self.cold.values().chain(self.streams.values());
+        let parked = self.cold.values().chain(self.called.values());
         self.hot.iter().chain(&self.ready).chain(&self.begun).chain(parked).map(|connection| &**connection)
     }
 
@@ -355,12 +444,17 @@ impl State {
                 return queue.remove(at);
             }
         }
-        if let Some(number) = self.streams.iter().find_map(|(number, stream)| is_it(stream).then_some(*number)) {
-            return self.streams.remove(&number);
+        if let Some(number) = self.called.iter().find_map(|(number, called)| is_it(called).then_some(*number)) {
+            return self.called.remove(&number);
         }
         let key = self.cold.iter().find_map(|(key, connection)| is_it(connection).then_some(*key))?;
         self.cold.remove(&key)
     }
+}
+
+/// Its socket waits no longer for whoever has slept on it.
+fn awake(connection: Box<Connection>) -> Option<Box<Connection>> {
+    connection.socket.set_waiting(false).is_ok().then_some(connection)
 }
 
 /// So much time for each, within bounds.
@@ -450,5 +544,30 @@ mod tests {
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());
+    }
+
+    fn nothing(_: &Environ, _: &mut StartResponse) {}
+
+    /// With a clock of the test's: whoever else is sent something in this system must not make a server look without end.
+    #[test]
+    fn rings_without_end_are_answered_as_often_as_without_a_bell_and_once_more_for_what_was_saved() {
+        let log = Arc::new(Lines::errors(io::sink()));
+        let shared = Shared::new(Settings::default(), Box::new(nothing), log);
+        let origin = Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default());
+        let (shard, mut state, mut now) = (Shard::default(), State::default(), Instant::now() + 2 * SELDOM);
+        let socket = Socket::over(io::Cursor::new(Vec::new()));
+        let connection = Connection::new(socket, Peer::default(), Arc::new(origin), &shared, None, now);
+        state.hot.push_back(Box::new(connection));
+        let mut answered = 0;
+        for _ in 0..10_000 {
+            state.cold.extend(state.hot.pop_front().map(|connection| ((now + SELDOM, 0), connection)));
+            shard.ear.store(RUNG, Ordering::SeqCst);
+            state.answer_ring(&shard, now);
+            answered += state.hot.len();
+            now += Duration::from_millis(1);
+        }
+        let as_often = (Duration::from_secs(10).as_millis() / LONGEST.0.as_millis()) as usize;
+        let saved = (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
+        assert!((as_often + saved - 1..=as_often + saved + 1).contains(&answered), "{answered}");
     }
 }

@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::bell::Bell;
 use super::bounds::{Places, Seats};
 use super::buffer::Reserve;
 use super::monitor::Monitor;
 use super::response::Response;
-use super::settings::Settings;
+use super::settings::{SLEEPER_STACK, Settings};
+use super::sleepers::Sleepers;
 use super::upgrade::Upgrades;
+use crate::cause::Cause;
 use crate::door::Policy;
 use crate::gateway::{Application, Errors, discard_panic};
-use crate::log::{Access, Counters, Log, Report, ToLog};
+use crate::log::{Access, Answer, Counters, Log, Report, ToLog};
 
 /// The shared parts.
 pub(super) struct Shared {
@@ -36,6 +39,8 @@ pub(super) struct Shared {
     pub(super) held: Mutex<Vec<Arc<Mutex<Response>>>>,
     pub(super) upgrades: Upgrades,
     pub(super) monitor: Monitor,
+    pub(super) sleepers: Arc<Sleepers>,
+    pub(super) bell: Bell,
     /// How far a stop has come: 1 when it has begun, 2 when its grace is over.
     pub(super) stop: AtomicU8,
 }
@@ -44,6 +49,7 @@ impl Shared {
     pub(super) fn new(settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> Shared {
         Shared {
             seats: Arc::new(Seats::new(settings.threads.max(1))),
+            sleepers: Sleepers::new(settings.sleepers, SLEEPER_STACK),
             policy: settings.policy(),
             settings,
             application,
@@ -56,6 +62,7 @@ impl Shared {
             held: Mutex::default(),
             upgrades: Upgrades::default(),
             monitor: Monitor::default(),
+            bell: Bell::default(),
             stop: AtomicU8::new(0),
         }
     }
@@ -70,6 +77,11 @@ impl Shared {
     pub(super) fn error(&self, report: &Report<'_>) {
         self.counters.count(report.cause);
         catch_unwind(AssertUnwindSafe(|| self.log.error(report))).unwrap_or_else(discard_panic);
+    }
+
+    /// Counts and reports what concerns no single connection.
+    pub(super) fn report(&self, cause: Cause, detail: &str) {
+        self.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
     }
 
     /// Reports a connection that ended as it should.

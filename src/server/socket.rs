@@ -120,6 +120,23 @@ impl Socket {
         Ok(())
     }
 
+    /// Has whoever waits to read wait for so long. Not every stream can be peeked at.
+    pub(super) fn set_peeking(&self, time: Duration) -> io::Result<()> {
+        let Stream::Tcp(socket) = &self.stream else { return Err(io::ErrorKind::Unsupported.into()) };
+        self.has_timeouts.store(false, Ordering::Relaxed);
+        socket.set_read_timeout(Some(time.max(SLICE)))?;
+        socket.set_nonblocking(false)?;
+        self.waits.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until something can be read or that time is over. What it was is seen by whoever reads.
+    pub(super) fn wait_to_read(&self) {
+        if let Stream::Tcp(socket) = &self.stream {
+            let _ = uninterrupted(|| socket.peek(&mut [0]));
+        }
+    }
+
     /// Whether reads and writes may wait.
     pub(super) fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
