@@ -317,11 +317,13 @@ impl State {
         }
         let longest = self.longest();
         let mut interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, longest);
-        if interval > LOOK && connection.is_idle() && !shared.is_stopping() {
+        // Neither is there for Unix sockets, which have no address.
+        let is_idle = connection.is_idle() && connection.peer.address.is_some();
+        if interval > LOOK && is_idle && !shared.is_stopping() {
             if shared.sleepers.watch(&connection, now, (shard, self.parked)) {
                 return drop(self.called.insert(self.parked, connection));
             }
-            if interval == longest && connection.peer.address.is_some() && shared.bell.is_there() {
+            if interval == longest && shared.bell.is_there() {
                 interval = SELDOM;
                 connection.heard = Some(heard);
                 if shard.ear.compare_exchange(0, LISTENS, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
