@@ -64,7 +64,7 @@ fn validate(folder: &Folder, python: &Path, name: &str) {
     assert!(get(&serving, "/?name=web%20%C3%A4", "").ends_with("hello web ä"));
     assert!(get(&serving, "/move", "").starts_with("HTTP/1.1 30"));
     assert!(get(&serving, "/none", "").starts_with("HTTP/1.1 404 "));
-    let uploaded = serving.post("/upload", "", "multipart/form-data; boundary=b", &upload(100_000));
+    let uploaded = serving.post("/upload", "Content-Type: multipart/form-data; boundary=b\r\n", &upload(100_000));
     assert!(uploaded.ends_with("x.bin 100000"), "{uploaded}");
     assert!(get(&serving, "/go", "").ends_with("gone"));
     assert!(get(&serving, "/stream", "").ends_with("block 0\nblock 1\n"));
@@ -321,6 +321,6 @@ fn django_runs_as_startproject_makes_it_with_its_admin_and_static_files_beside_i
     let serving = start(folder.path(), &python, "checked:validated", &[]);
     let page = get(&serving, "/admin/login/", "");
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("csrfmiddlewaretoken"), "{page}");
-    let entered = serving.post("/admin/login/", &cookies, kind, form.as_bytes());
+    let entered = serving.post("/admin/login/", &format!("Cookie: {cookies}\r\n{kind}"), form.as_bytes());
     assert!(entered.starts_with("HTTP/1.1 302 "), "{entered}");
 }
