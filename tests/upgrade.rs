@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use doorway::middleware::{AccessLog, BasicAuth, Buffered, ConditionalGet, Cors, ErrorPages, Lint, Normalize};
-use doorway::{Application, Body, Cause, Door, Environ, Response, Server, StartResponse, Upgraded};
+use doorway::{Application, Body, Cause, Door, Environ, Phase, Response, Server, StartResponse, Stats, Upgraded};
 use support::{Collected, House, PATIENCE, locked, serve, serve_with};
 
 const OFFER: &str = "GET /e HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: h9, Echo\r\n\r\n";
@@ -212,7 +212,10 @@ fn they_hold_no_thread_of_the_pool() {
         .collect();
     // The pool has two.
     assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status, 200);
-    house.until("the request is over", |stats| stats.open == 8);
+    let upgraded = |stats: &Stats| stats.phases().find(|(phase, _)| *phase == Phase::Upgraded).map(|(_, count)| count);
+    house.until("eight are elsewhere, and the pool is free", |stats| {
+        (stats.open, stats.busy, upgraded(stats)) == (8, 0, Some(8))
+    });
     drop(clients);
     house.until("all ended", |stats| stats.open == 0);
 }

@@ -30,6 +30,8 @@ pub enum Phase {
     Sending,
     /// Everything is said; what the client still sends is skipped.
     Closing,
+    /// The application speaks another protocol, in a thread outside of the pool.
+    Upgraded,
 }
 
 impl Phase {
@@ -43,6 +45,7 @@ impl Phase {
         Phase::Call,
         Phase::Sending,
         Phase::Closing,
+        Phase::Upgraded,
     ];
 
     /// The name, in small letters.
@@ -56,6 +59,7 @@ impl Phase {
             Phase::Call => "call",
             Phase::Sending => "sending",
             Phase::Closing => "closing",
+            Phase::Upgraded => "upgraded",
         }
     }
 }

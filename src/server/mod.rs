@@ -475,11 +475,6 @@ impl Stopper {
         engine.iter().flat_map(|engine| &engine.acceptors).map(|acceptor| acceptor.listener.hand_over()).collect()
     }
 
-    /// What the server does and has done; nothing when it has ended.
-    pub fn stats(&self) -> Option<Stats> {
-        Some(self.engine.upgrade()?.stats())
-    }
-
     /// Stops with a grace of one's own, and returns at once. A further call can shorten the grace.
     pub fn stop_within(&self, grace: Duration) {
         if let Some(engine) = self.engine.upgrade() {

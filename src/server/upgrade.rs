@@ -23,7 +23,7 @@ use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::gateway::{Upgrade, Upgraded};
-use crate::log::{Answer, Report};
+use crate::log::{Answer, Phase, Report};
 
 /// The sockets that have left, or are about to.
 #[derive(Default)]
@@ -81,6 +81,7 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) ->
     if !leaves(&connection) {
         return Some(connection);
     }
+    connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
     if let Err(error) = Builder::new().name("doorway-upgrade".into()).spawn(move || converse(&mut connection)) {
         let detail = &error.to_string();
         shared.error(&Report { cause: Cause::ServerFault, peer: None, request: b"", answer: Answer::Cut, detail });

@@ -3,7 +3,7 @@
 pub mod notify {
     pub fn say(_state: &str) {}
 
-    pub fn begin(_stopper: doorway::Stopper) -> std::io::Result<()> {
+    pub fn begin(_observer: doorway::Observer) -> std::io::Result<()> {
         Ok(())
     }
 }

@@ -52,7 +52,7 @@ use std::time::Duration;
 
 use doorway::app::Status;
 use doorway::middleware::Mount;
-use doorway::{Address, Application, Door, Environ, Server, VERSION};
+use doorway::{Address, Application, Door, Environ, Observer, Server, VERSION};
 
 use arguments::Parsed;
 use console::{Console, Requests};
@@ -116,7 +116,8 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     let (lines, has_doors) = (doors::lines(&servers), servers.iter().any(|(door, _)| *door != Door::Http));
     let server =
         servers.into_iter().map(|(_, server)| server).reduce(Server::and).ok_or(io::ErrorKind::InvalidInput)?;
-    let site = with_status(options, site, &server);
+    let observer = server.observer();
+    let site = with_status(options, site, observer.clone());
     let is_own = !has_doors && listen::is_loopback_only(&web);
     privileges::check(options, web.iter())?;
     let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
@@ -175,16 +176,15 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     }
     running.obey(signals)?;
     options.pid_file.iter().try_for_each(|path| pid_file::write(path))?;
-    notify::begin(handle.stopper())?;
+    notify::begin(observer)?;
     inherited.tell_ready();
     handle.join();
     Ok(())
 }
 
 /// With the place that says how the server is, which is behind no password and below no prefix.
-fn with_status(options: &Options, site: Box<dyn Application>, server: &Server) -> Box<dyn Application> {
+fn with_status(options: &Options, site: Box<dyn Application>, observer: Observer) -> Box<dyn Application> {
     let Some((place, askers)) = options.status.clone() else { return site };
-    let observer = server.observer();
     let status = Status::new(move || observer.stats()).allow(move |environ: &Environ| match &askers {
         Askers::All => true,
         Askers::These(addresses) => environ.remote_addr().is_some_and(|address| addresses.contains(&address)),

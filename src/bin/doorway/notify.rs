@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::thread::Builder;
 use std::time::Duration;
 
-use doorway::Stopper;
+use doorway::Observer;
 
 /// How often the manager is told what the server does, where it does not ask for more.
 const STATUS: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub fn say(state: &str) {
 }
 
 /// Tells the manager that the server is there, now and then what it does, and as often as it asks for that it is alive.
-pub fn begin(stopper: Stopper) -> io::Result<()> {
+pub fn begin(observer: Observer) -> io::Result<()> {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return Ok(());
     }
@@ -31,7 +31,7 @@ pub fn begin(stopper: Stopper) -> io::Result<()> {
     let watchdog = variable("WATCHDOG_USEC").filter(|_| is_ours).map(|time| Duration::from_micros(time) / 2);
     Builder::new().name("notify".into()).spawn(move || {
         // It ends with the server.
-        while let Some(stats) = stopper.stats() {
+        while let Some(stats) = observer.stats() {
             let alive = if watchdog.is_some() { "WATCHDOG=1\n" } else { "" };
             say(&format!(
                 "{alive}STATUS={} connections, {} requests in threads, {} queued; {} answered, {} refused or cut",
