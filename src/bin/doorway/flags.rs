@@ -131,19 +131,13 @@ pub const FLAGS: &[Flag] = &[
         "proxy-timeout",
         Text("SEC"),
         "silence of these three (default 60; 0: no limit)",
-        Take(|options, text| {
-            options.proxy_timeout = Some(seconds_of(text)?);
-            Ok(())
-        }),
+        Take(|options, text| seconds_of(text).map(|value| options.proxy_timeout = Some(value))),
     ),
     flag(
         "prefix",
         Text("/P"),
         "all of it under /P",
-        Take(|options, text| {
-            options.prefix = Some(prefix_of(text)?);
-            Ok(())
-        }),
+        Take(|options, text| prefix_of(text).map(|value| options.prefix = Some(value))),
     ),
     flag("demo", Value::None, "a page that shows the request, and no folder", Set(|options| options.demo = true)),
     group(
@@ -168,19 +162,13 @@ pub const FLAGS: &[Flag] = &[
         "workers",
         Text("N"),
         "processes of each application (default 1)",
-        Take(|options, text| {
-            options.workers = up_to(text, 256, "workers")?;
-            Ok(())
-        }),
+        Take(|options, text| up_to(text, 256, "workers").map(|value| options.workers = value)),
     ),
     flag(
         "worker-threads",
         Text("N"),
         "calls that a process answers at once (default 4)",
-        Take(|options, text| {
-            options.worker_threads = up_to(text, 256, "threads of a worker")?;
-            Ok(())
-        }),
+        Take(|options, text| up_to(text, 256, "threads of a worker").map(|value| options.worker_threads = value)),
     ),
     flag(
         "worker-timeout",
@@ -229,10 +217,7 @@ pub const FLAGS: &[Flag] = &[
         "error-page",
         File("FILE"),
         "page for 404; or 403=, 405=, 412=, 416=, 503=FILE",
-        Take(|options, text| {
-            options.error_pages.push(error_page_of(text)?);
-            Ok(())
-        }),
+        Take(|options, text| error_page_of(text).map(|value| options.error_pages.push(value))),
     ),
     often(flag(
         "upload",
@@ -247,10 +232,7 @@ pub const FLAGS: &[Flag] = &[
         "upload-limit",
         Text("SIZE"),
         "bytes of one upload, as 500M or 2G (default: none)",
-        Take(|options, text| {
-            options.upload_limit = Some(size_of(text)?);
-            Ok(())
-        }),
+        Take(|options, text| size_of(text).map(|value| options.upload_limit = Some(value))),
     ),
     often(flag("no-list", Value::None, "no listings of folders", Set(|options| options.list = false))),
     flag("no-clean", Value::None, "/about is not about.html", Set(|options| options.clean = false)),
@@ -261,10 +243,7 @@ pub const FLAGS: &[Flag] = &[
         "type",
         Text("EXT=TYPE"),
         "the type of files that end in .EXT; may be repeated",
-        Take(|options, text| {
-            options.types.push(type_of(text)?);
-            Ok(())
-        }),
+        Take(|options, text| type_of(text).map(|value| options.types.push(value))),
     ),
     often(flag("reload", Value::None, "load pages anew when a file changes", Set(|options| options.reload = true))),
     group(
@@ -311,10 +290,7 @@ pub const FLAGS: &[Flag] = &[
             "allow-host",
             Text("NAME"),
             "answer to NAME, or *.NAME, too; may be repeated",
-            Take(|options, text| {
-                options.allowed_hosts.push(host_of(text)?);
-                Ok(())
-            }),
+            Take(|options, text| host_of(text).map(|value| options.allowed_hosts.push(value))),
         ),
     ),
     often(flag(
@@ -389,20 +365,14 @@ pub const FLAGS: &[Flag] = &[
             "threads",
             Text("N"),
             "threads that answer (default 4 a core, at least 16)",
-            Take(|options, text| {
-                options.threads = Some(up_to(text, 1024, "threads")?);
-                Ok(())
-            }),
+            Take(|options, text| up_to(text, 1024, "threads").map(|value| options.threads = Some(value))),
         ),
     ),
     flag(
         "stall",
         Text("SEC"),
         "pause of a transfer (default 30; 0: no limit)",
-        Take(|options, text| {
-            options.stall = Some(seconds_of(text)?);
-            Ok(())
-        }),
+        Take(|options, text| seconds_of(text).map(|value| options.stall = Some(value))),
     ),
     flag("status", Text("/P[=WHO]"), "how it is, at /P, for this machine and WHO", Take(Options::say_how_it_is)),
     flag(
