@@ -23,7 +23,7 @@ use crate::gateway::{Block, Body, Sender};
 ///     });
 ///     Response::events(body)
 /// }
-/// # let wire = doorway::testing::Request::get("/").call(&simple(events)).text().into_owned();
+/// # let wire = doorway::testing::Request::get("/").call(&simple(events)).text();
 /// # assert_eq!(wire, ":\n\nid: 7\nretry: 1000\ndata: hello\n\nevent: news\ndata: two\ndata: lines\n\n");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
