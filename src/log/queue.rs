@@ -21,8 +21,9 @@ use crate::cause::Cause;
 /// Bytes that wait: some thousand lines.
 const MOST: usize = 1024 * 1024;
 
-/// Bytes for which there is memory from the first line on, so that a busy log allocates nothing; the system gives it where it is used.
-const KEPT: usize = 256 * 1024;
+/// Bytes for which there is room from the first line on, one more line included, so that a log allocates nothing however late the thread comes; the
+/// system gives memory for what of it is used.
+const ROOM: usize = MOST + 64 * 1024;
 
 /// Reports of one cause, from one kind of address, that are shown in a second.
 const FEW: u64 = 5;
@@ -118,7 +119,7 @@ impl Queue {
         let mut state = shared.lock();
         change(&mut state);
         if let Some(writer) = state.writer.take() {
-            state.lines.reserve(KEPT);
+            state.lines.reserve(ROOM);
             let shared = Arc::clone(shared);
             // Without a thread there is no log: whoever wrote here would have to wait.
             let _ = std::thread::Builder::new().name("doorway-log".into()).spawn(move || shared.write_to(writer));
@@ -179,7 +180,7 @@ impl Shared {
 
     /// The life of the thread.
     fn write_to(&self, mut writer: Box<dyn Write + Send>) {
-        let (mut lines, mut lost, mut is_torn) = (Vec::with_capacity(KEPT), 0, false);
+        let (mut lines, mut lost, mut is_torn) = (Vec::with_capacity(ROOM), 0, false);
         while self.wait() {
             std::thread::sleep(GATHER);
             let mut state = self.lock();
@@ -203,7 +204,7 @@ impl Shared {
             };
             is_torn = lines.get(..written).and_then(<[u8]>::last).map_or(is_torn, |last| *last != b'\n');
             lines.clear();
-            lines.shrink_to(KEPT);
+            lines.shrink_to(ROOM);
         }
     }
 
