@@ -172,6 +172,12 @@ pub(crate) enum NotReady {
     Refused(Cause),
 }
 
+impl From<Cause> for NotReady {
+    fn from(cause: Cause) -> NotReady {
+        NotReady::Refused(cause)
+    }
+}
+
 /// A request as its protocol says it, still in the buffer.
 pub(crate) enum Request<'buf> {
     /// A head of HTTP.

@@ -143,10 +143,13 @@ impl<'buf> Request<'buf> {
         self.said.scgi == b"1"
     }
 
-    /// So many bytes are needed before the call, if more than there are (G-07).
-    pub(super) fn gathers(&self, received: usize, policy: &Policy) -> Option<usize> {
-        let length = usize::try_from(self.length?).ok().filter(|length| *length <= policy.gathered_content)?;
-        Some(self.head_len.saturating_add(length)).filter(|whole| received < *whole)
+    /// Whether short content is there, as it must be before the call (G-07).
+    pub(super) fn gather(&self, received: usize, policy: &Policy) -> Result<(), NotReady> {
+        let length = self.length.and_then(|length| usize::try_from(length).ok());
+        let whole = length
+            .filter(|length| *length <= policy.gathered_content)
+            .map(|length| self.head_len.saturating_add(length));
+        whole.filter(|whole| received < *whole).map_or(Ok(()), |whole| Err(NotReady::Gather(whole)))
     }
 
     /// G-06: what the front server says about TLS, else what the settings say.
@@ -230,7 +233,7 @@ impl Variables for Request<'_> {
 /// A request that is answered without more ado. Content whose end nobody tells would be lost without a word.
 pub(super) fn ready(request: Request<'_>) -> Examined<'_> {
     if request.length.is_none() && !request.said.coding.is_empty() {
-        return Err(NotReady::Refused(Cause::LengthMissing));
+        return Err(Cause::LengthMissing.into());
     }
     Ok((super::Request::Variables(Box::new(request)), request.facts()))
 }
@@ -318,7 +321,7 @@ impl<'buf> Said<'buf> {
             Some(mark) => self.request_uri.split_at(mark),
             None => (self.request_uri, &b""[..]),
         };
-        let query = self.query.unwrap_or(uri_query.get(1..).unwrap_or_default());
+        let query = self.query.or(uri_query.strip_prefix(b"?")).unwrap_or_default();
         // A script name that is only the slash is none (P-ENV-03).
         let script_name = if self.script_name == b"/" { &b""[..] } else { self.script_name };
         let path = match (script_name, self.path_info) {

@@ -44,8 +44,6 @@ pub(super) struct Record<'buf> {
     pub(super) kind: Kind,
     pub(super) id: u16,
     pub(super) content: &'buf [u8],
-    /// Bytes of all of it.
-    pub(super) whole: usize,
 }
 
 /// What a header says.
@@ -81,18 +79,18 @@ impl Header {
         HEADER + self.content + self.padding
     }
 
-    /// The record with this header in front, if it is whole.
-    pub(super) fn record<'buf>(&self, bytes: &'buf [u8]) -> Option<Record<'buf>> {
-        let whole = self.whole();
-        let content = bytes.get(..whole)?.get(HEADER..HEADER + self.content)?;
-        Some(Record { kind: self.kind, id: self.id, content, whole })
+    /// Takes the record with this header off the front, if it is whole.
+    pub(super) fn take<'buf>(&self, bytes: &mut &'buf [u8]) -> Option<Record<'buf>> {
+        let (record, rest) = bytes.split_at_checked(self.whole())?;
+        *bytes = rest;
+        Some(Record { kind: self.kind, id: self.id, content: record.split_at(HEADER).1.split_at(self.content).0 })
     }
 }
 
 impl<'buf> Record<'buf> {
-    /// Reads the record in front, if it is whole.
-    pub(super) fn read(bytes: &'buf [u8]) -> Result<Option<Record<'buf>>, Cause> {
-        Ok(Header::read(bytes)?.and_then(|header| header.record(bytes)))
+    /// Takes the record in front, if it is whole.
+    pub(super) fn take(bytes: &mut &'buf [u8]) -> Result<Option<Record<'buf>>, Cause> {
+        Ok(Header::read(bytes)?.and_then(|header| header.take(bytes)))
     }
 
     /// The role and whether the connection is to stay, of BEGIN_REQUEST.
@@ -175,8 +173,9 @@ fn answer_values(out: &mut Vec<u8>, asked: [bool; NAMES.len()], threads: usize) 
     }
 }
 
-pub(super) fn refuse_role(out: &mut Vec<u8>, id: u16) {
-    out.extend_from_slice(&ended(id, UNKNOWN_ROLE));
+/// The end of a request for another role.
+pub(super) fn refused_role(id: u16) -> [u8; 2 * HEADER] {
+    ended(id, UNKNOWN_ROLE)
 }
 
 /// The header of a record of STDOUT.
