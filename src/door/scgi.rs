@@ -90,7 +90,7 @@ fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
         ([], Some(_)) => mistaken::judge(bytes, "SCGI", Cause::PacketFormat).map_or(Ok(None), Err),
         // With a zero in front there is nothing in it, or it could be read in two ways.
         ([b'0', ..], _) => Err(Cause::PacketFormat),
-        (_, None | Some(b':')) if digits > MAX_DIGITS => Err(Cause::PacketLong),
+        _ if digits > MAX_DIGITS => Err(Cause::PacketLong),
         (_, None) => Ok(None),
         (_, Some(b':')) => {
             let length = length.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit & 15));
@@ -99,7 +99,6 @@ fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
             }
             Ok(Some((digits + 1, digits + 1 + length)))
         }
-        (_, Some(_)) if digits > MAX_DIGITS => Err(Cause::PacketLong),
         (_, Some(_)) => Err(Cause::PacketFormat),
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Block<'buf> {
 
 impl<'buf> Block<'buf> {
     /// Every pair. Bytes that break the format end it: [`Request::read`] has refused them.
-    fn pairs(self) -> impl Iterator<Item = (&'buf [u8], &'buf [u8])> {
+    pub(super) fn pairs(self) -> impl Iterator<Item = (&'buf [u8], &'buf [u8])> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
             let (name, value, behind) = (self.next)(rest)?;
@@ -99,9 +99,7 @@ impl<'buf> Request<'buf> {
         if !said.length_field.is_empty() && read_length(said.length_field)? != length && !as_sent {
             return Err(Cause::LengthContradicted);
         }
-        if length.is_some_and(|length| policy.max_content.is_some_and(|most| length > most)) {
-            return Err(Cause::ContentLong);
-        }
+        length.map_or(Ok(()), |length| policy.admit(length))?;
         let (path, query) = said.find_path(as_sent)?;
         // As in a target of HTTP: the query is text that is still encoded.
         if !query.iter().all(u8::is_ascii_graphic) {
@@ -143,26 +141,16 @@ impl<'buf> Request<'buf> {
         self.said.scgi == b"1"
     }
 
-    /// Whether short content is there, as it must be before the call (G-07).
+    /// Whether short content is there, as it must be before the call.
     pub(super) fn gather(&self, received: usize, policy: &Policy) -> Result<(), NotReady> {
-        let length = self.length.and_then(|length| usize::try_from(length).ok());
-        let whole = length
-            .filter(|length| *length <= policy.gathered_content)
-            .map(|length| self.head_len.saturating_add(length));
-        whole.filter(|whole| received < *whole).map_or(Ok(()), |whole| Err(NotReady::Gather(whole)))
+        self.length.map_or(Ok(()), |length| policy.gather(self.head_len, length, received))
     }
 
     /// G-06: what the front server says about TLS, else what the settings say.
     fn gateway(&self, gateway: Gateway) -> Gateway {
         let is = |value: &[u8], names: &[&str]| names.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes()));
-        let https = if is(self.said.https, &["on", "1", "yes", "true"]) || is(self.said.scheme, &["https"]) {
-            true
-        } else if is(self.said.scheme, &["http"]) {
-            false
-        } else {
-            gateway.https
-        };
-        Gateway { https, ..gateway }
+        let says_https = is(self.said.https, &["on", "1", "yes", "true"]) || is(self.said.scheme, &["https"]);
+        Gateway { https: says_https || gateway.https && !is(self.said.scheme, &["http"]), ..gateway }
     }
 
     /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
@@ -223,9 +211,7 @@ impl Variables for Request<'_> {
                 }
             }
         }
-        for (name, value) in origin.deployed.iter() {
-            variables.set(name, value);
-        }
+        variables.set_all(&origin.deployed);
         dropped
     }
 }
@@ -249,12 +235,11 @@ fn is_version(protocol: &[u8]) -> bool {
 
 /// The method and the target, for a log: as far as the packet can be read.
 pub(super) fn request_line(block: Block<'_>) -> Vec<u8> {
-    let mut line = Vec::new();
     let value_of = |name: &[u8]| {
         let pair = block.pairs().take(MAX_VARIABLES).find(|(other, value)| *other == name && !value.is_empty());
         pair.map(|(_, value)| value)
     };
-    line.extend_from_slice(value_of(b"REQUEST_METHOD").unwrap_or_default());
+    let mut line = value_of(b"REQUEST_METHOD").unwrap_or_default().to_vec();
     let targets: [&[u8]; 3] = [b"REQUEST_URI", b"PATH_INFO", b"DOCUMENT_URI"];
     if let Some(target) = targets.into_iter().find_map(value_of) {
         line.push(b' ');

@@ -5,7 +5,7 @@
 //! consumed. Extensions, with the bad white space that a recipient must take (RFC 9110 section 5.6.3), and trailers are checked
 //! and discarded.
 
-use super::{head::Limits, scan, target::hex};
+use super::{head::Limits, scan};
 use crate::cause::Cause;
 
 /// How many hexadecimal digits a chunk size may have: what 64 bits hold.
@@ -188,8 +188,10 @@ impl Decoder {
         if !self.state.is_trailer() {
             self.overhead = self.overhead.saturating_add(1);
         }
+        if let (State::Size, Some(digit)) = (self.state, char::from(byte).to_digit(16)) {
+            return self.count_digit(digit);
+        }
         match (self.state, byte) {
-            (State::Size, _) if hex(byte).is_some() => self.count_digit(byte),
             (State::Size, b';') if self.digits > 0 => self.count_extension(State::ExtensionName),
             (State::Size, b' ' | b'\t') if self.digits > 0 => self.count_extension(State::ExtensionEnd),
             (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeLf),
@@ -219,12 +221,12 @@ impl Decoder {
     }
 
     // chunk-size = 1*HEXDIG
-    fn count_digit(&mut self, byte: u8) -> Result<State, Cause> {
+    fn count_digit(&mut self, digit: u32) -> Result<State, Cause> {
         if self.digits >= MAX_SIZE_DIGITS {
             return Err(Cause::ChunkSize);
         }
         self.digits += 1;
-        self.remaining = (self.remaining << 4) | u64::from(hex(byte).unwrap_or(0));
+        self.remaining = (self.remaining << 4) | u64::from(digit);
         Ok(State::Size)
     }
 

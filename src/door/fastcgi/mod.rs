@@ -150,7 +150,7 @@ impl Framer for Stdout {
     }
 
     fn end(&self, is_overloaded: bool) -> Vec<u8> {
-        record::end_request(self.id, is_overloaded).to_vec()
+        record::end_request(self.id, is_overloaded)
     }
 }
 

@@ -4,6 +4,7 @@
 //! its padding; numbers have their highest byte first. Padding is passed over, whatever it holds.
 
 use crate::cause::Cause;
+use crate::door::variables::Block;
 
 /// What stands before the content.
 pub(super) const HEADER: usize = 8;
@@ -125,8 +126,9 @@ const NAMES: [&[u8]; 3] = [b"FCGI_MAX_CONNS", b"FCGI_MAX_REQS", b"FCGI_MPXS_CONN
 
 impl Note {
     pub(super) fn of(kind: Kind, id: u16, content: &[u8]) -> Option<Note> {
+        let asks_for = |known| Block { bytes: content, next: super::next }.pairs().any(|(name, _)| name == known);
         match (id, kind) {
-            (0, Kind::GET_VALUES) => Some(Note::Values(asked_names(content))),
+            (0, Kind::GET_VALUES) => Some(Note::Values(NAMES.map(asks_for))),
             (0, Kind(kind)) => Some(Note::Unknown(kind)),
             (id, Kind::BEGIN_REQUEST) => Some(Note::Second(id)),
             _ => None,
@@ -138,23 +140,10 @@ impl Note {
             Note::Second(id) => out.extend_from_slice(&ended(id, CANT_MPX_CONN)),
             Note::Values(asked) => answer_values(out, asked, threads),
             Note::Unknown(kind) => {
-                out.extend_from_slice(&header(Kind::UNKNOWN_TYPE, 0, 8));
-                out.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+                out.extend([header(Kind::UNKNOWN_TYPE, 0, 8), [kind, 0, 0, 0, 0, 0, 0, 0]].as_flattened());
             }
         }
     }
-}
-
-fn asked_names(content: &[u8]) -> [bool; NAMES.len()] {
-    let mut asked = [false; NAMES.len()];
-    let mut rest = content;
-    while let Some((name, _, behind)) = super::next(rest) {
-        for (known, asked) in NAMES.iter().zip(&mut asked) {
-            *asked |= *known == name;
-        }
-        rest = behind;
-    }
-    asked
 }
 
 /// A front server that keeps more connections than there are threads makes its requests wait.
@@ -174,7 +163,7 @@ fn answer_values(out: &mut Vec<u8>, asked: [bool; NAMES.len()], threads: usize) 
 }
 
 /// The end of a request for another role.
-pub(super) fn refused_role(id: u16) -> [u8; 2 * HEADER] {
+pub(super) fn refused_role(id: u16) -> Vec<u8> {
     ended(id, UNKNOWN_ROLE)
 }
 
@@ -184,24 +173,14 @@ pub(super) fn stdout_header(id: u16, content: usize) -> [u8; HEADER] {
 }
 
 /// The end of STDOUT and of the request.
-pub(super) fn end_request(id: u16, is_overloaded: bool) -> [u8; 3 * HEADER] {
-    let mut end = [0; 3 * HEADER];
+pub(super) fn end_request(id: u16, is_overloaded: bool) -> Vec<u8> {
     let protocol_status = if is_overloaded { OVERLOADED } else { COMPLETE };
-    let (stdout, request) = end.split_at_mut(HEADER);
-    stdout.copy_from_slice(&stdout_header(id, 0));
-    request.copy_from_slice(&ended(id, protocol_status));
-    end
+    [stdout_header(id, 0).to_vec(), ended(id, protocol_status)].concat()
 }
 
 /// END_REQUEST with the application's status 0.
-fn ended(id: u16, protocol_status: u8) -> [u8; 2 * HEADER] {
-    let mut record = [0; 2 * HEADER];
-    let (head, content) = record.split_at_mut(HEADER);
-    head.copy_from_slice(&header(Kind::END_REQUEST, id, 8));
-    if let Some(place) = content.get_mut(4) {
-        *place = protocol_status;
-    }
-    record
+fn ended(id: u16, protocol_status: u8) -> Vec<u8> {
+    [header(Kind::END_REQUEST, id, 8), [0, 0, 0, 0, protocol_status, 0, 0, 0]].concat()
 }
 
 fn header(Kind(kind): Kind, id: u16, content: usize) -> [u8; HEADER] {
