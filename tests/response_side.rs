@@ -182,11 +182,10 @@ fn no_status_name_or_value_begins_a_new_line() {
     for name in ["", " X", "X ", "X Y", "X:", ":", "X\t", "X(", "\u{e4}", "X/Y", "\"X\""] {
         plans.push((Cause::HeaderName, Plan::new("200 OK", &[(name, "b")], &["x"], Form::Whole)));
     }
-    for status in
-        ["", "200", "20 OK", "2000 OK", "abc", "100 Continue", "101 Switching Protocols", "199 X", "600 X", "-20 OK"]
-    {
+    for status in ["", "200", "20 OK", "2000 OK", "abc", "100 Continue", "199 X", "600 X", "-20 OK"] {
         plans.push((Cause::StatusInvalid, Plan::new(status, &[], &["x"], Form::Whole)));
     }
+    plans.push((Cause::UpgradeMisused, Plan::new("101 Switching Protocols", &[], &["x"], Form::Whole)));
     are_all_500(plans);
 }
 
