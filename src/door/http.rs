@@ -232,13 +232,15 @@ fn write_variable(field: &[u8], text: &mut Vec<u8>) {
 /// The variables of known fields; empty for those that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
 /// (httpoxy: HTTP_PROXY would be taken for a setting of the environment).
 static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
-    std::array::from_fn(|index| {
+    NAMES.map(|name| {
         let mut variable = Vec::new();
-        if !(Known::TRANSFER_ENCODING.index()..=Known::PROXY.index()).contains(&index) {
-            write_variable(NAMES.get(index).copied().unwrap_or_default(), &mut variable);
+        if !(Known::TRANSFER_ENCODING..=Known::PROXY).contains(&Known::of(name)) {
+            write_variable(name, &mut variable);
         }
-        let bare = variable.strip_prefix(b"HTTP_").filter(|bare| matches!(*bare, b"CONTENT_TYPE" | b"CONTENT_LENGTH"));
-        bare.map(<[u8]>::to_vec).unwrap_or(variable)
+        match variable.strip_prefix(b"HTTP_") {
+            Some(bare @ (b"CONTENT_TYPE" | b"CONTENT_LENGTH")) => bare.to_vec(),
+            _ => variable,
+        }
     })
 });
 

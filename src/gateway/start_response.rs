@@ -266,19 +266,19 @@ impl StartResponse {
         self.store(status, fill)
     }
 
-    fn first(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
+    fn first(&mut self, status: &str, fill: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
         if self.state == State::Idle {
-            return self.store(status, headers);
+            return self.store(status, fill);
         }
         // The first call counts even if it failed (P-SR-07), and its cause is the one worth reading.
         Err(self.refuse(Cause::StartedTwice, status.to_owned()))
     }
 
-    fn store(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
+    fn store(&mut self, status: &str, fill: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
         self.state = State::Failed;
         self.status.set(status).map_err(|cause| self.refuse(cause, format!("{status:?}")))?;
         self.headers.clear();
-        headers(&mut self.headers);
+        fill(&mut self.headers);
         // Checked before the hooks, so that a wrong call of the application is never mended silently, and after them.
         self.headers.check().map_err(|(cause, name)| self.refuse(cause, format!("{name:?}")))?;
         if !self.hooks.on_start.is_empty() {

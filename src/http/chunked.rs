@@ -323,17 +323,13 @@ fn next_in_trailers(state: State, byte: u8) -> Result<State, Cause> {
 /// assert_eq!(doorway::http::chunked::size_line(255, &mut [0; 18]), b"ff\r\n");
 /// ```
 pub fn size_line(len: usize, room: &mut [u8; 18]) -> &[u8] {
-    let mut rest = len;
-    let mut start = 16;
+    let digits = (usize::BITS - len.leading_zeros()).div_ceil(4);
     *room = *b"0000000000000000\r\n";
-    for digit in room.iter_mut().take(16).rev() {
-        if rest == 0 {
-            break;
-        }
-        *digit = b"0123456789abcdef".get(rest & 15).copied().unwrap_or(b'0');
-        (rest, start) = (rest >> 4, start - 1);
+    for (place, digit) in (0..digits).zip(room.iter_mut().rev().skip(CRLF.len())) {
+        let value = (len >> (4 * place)) as u8 & 15;
+        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
     }
-    if len == 0 { &[] } else { room.get(start..).unwrap_or(&[]) }
+    if len == 0 { &[] } else { room.split_at(16 - digits as usize).1 }
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn part(bytes: &[u8], (start, end): (usize, usize)) -> &[u8] {
 /// A new one is made for the default limit of fields; the default is empty and grows with what it holds, never past the limit of that.
 #[derive(Debug, Default)]
 pub struct Spans {
-    places: Vec<Span>,
+    pub(crate) places: Vec<Span>,
     /// Which name came behind which the last time: the next is likely to be the same, which is quicker to see than which one it is. Empty
     /// before the first head.
     follows: Vec<Known>,
@@ -142,8 +142,8 @@ impl<'buf> Head<'buf> {
     }
 
     /// The fields in the order of arrival: name as spelt, value without the white space around it.
-    pub fn fields(&self) -> Fields<'buf> {
-        Fields { bytes: self.bytes, spans: self.spans.iter() }
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'buf [u8], &'buf [u8])> + Clone + use<'buf> {
+        fields(self.bytes, self.spans)
     }
 
     /// The number of bytes of the head, with empty lines before it and the empty line that ends it: the content or
@@ -154,34 +154,12 @@ impl<'buf> Head<'buf> {
     }
 }
 
-/// The fields of a head: pairs of name and value.
-#[derive(Clone, Debug)]
-pub struct Fields<'buf> {
+/// The fields that stand in `bytes` where the spans say.
+pub(crate) fn fields<'buf>(
     bytes: &'buf [u8],
-    spans: std::slice::Iter<'buf, Span>,
-}
-
-impl<'buf> Iterator for Fields<'buf> {
-    type Item = (&'buf [u8], &'buf [u8]);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let span = self.spans.next()?;
-        Some((span.name(self.bytes), span.value(self.bytes)))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.spans.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Fields<'_> {}
-
-impl<'buf> Fields<'buf> {
-    /// The fields that stand in `bytes` where the spans say.
-    pub(crate) fn of(bytes: &'buf [u8], spans: &'buf Spans) -> Fields<'buf> {
-        Fields { bytes, spans: spans.places.iter() }
-    }
+    spans: &'buf [Span],
+) -> impl ExactSizeIterator<Item = (&'buf [u8], &'buf [u8])> + Clone {
+    spans.iter().map(move |span| (span.name(bytes), span.value(bytes)))
 }
 
 /// Why the parser stopped before the end of the head.

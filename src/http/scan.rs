@@ -139,7 +139,7 @@ fn behind(mut rest: &[u8], class: u8, outside: impl Fn(u64) -> u64) -> &[u8] {
                 rest = behind;
                 continue;
             }
-            rest = rest.get((marked.trailing_zeros() / 8) as usize..).unwrap_or(&[]);
+            rest = rest.split_at((marked.trailing_zeros() / 8) as usize).1;
         }
         // Either a marked byte stands here, which the table judges, or fewer than eight are left.
         match rest.split_first() {
