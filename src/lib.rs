@@ -158,8 +158,8 @@ pub mod web;
 pub use cause::Cause;
 pub use door::Door;
 pub use gateway::{
-    Application, Block, Blocks, Body, Environ, ErrorStream, Errors, Gateway, Headers, Input, Sender, StartError,
-    StartResponse, Status, Transmit, Upgraded, Writer, is_hop_by_hop, percent_decode,
+    Application, Block, Body, Environ, ErrorStream, Errors, Gateway, Headers, Input, Sender, StartError, StartResponse,
+    Status, Transmit, Upgraded, Writer, is_hop_by_hop, percent_decode,
 };
 pub use log::{Phase, Stats};
 pub use server::{Address, Handle, Listener, Observer, Server, Settings, Stopper, serve_connection};

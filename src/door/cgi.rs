@@ -31,12 +31,9 @@ impl Protocol for Cgi {
     }
 
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
-        let Some((variables, head_len)) = split(bytes) else { return Err(NotReady::Incomplete) };
-        match variables::Request::read(block(variables), Door::Cgi, head_len, policy) {
-            Err(cause) => Err(NotReady::Refused(cause)),
-            // Nobody else waits for the thread, so nothing is gathered.
-            Ok(request) => ready(request),
-        }
+        let (variables, head_len) = split(bytes).ok_or(NotReady::Incomplete)?;
+        // Nobody else waits for the thread, so nothing is gathered.
+        ready(variables::Request::read(block(variables), Door::Cgi, head_len, policy)?)
     }
 
     fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {

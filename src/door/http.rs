@@ -16,7 +16,7 @@ use crate::cause::Cause;
 use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{COUNT, Known, NAMES};
 use crate::http::framing;
-use crate::http::head::{self, Parsed};
+use crate::http::head::{self, Parsed, Version};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -46,25 +46,20 @@ impl Protocol for Http {
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
         let head = match head::parse(bytes, &policy.head, &mut room.spans) {
             Parsed::Incomplete => return Err(NotReady::Incomplete),
-            Parsed::Invalid(cause) => return Err(NotReady::Refused(cause)),
+            Parsed::Invalid(cause) => return Err(cause.into()),
             Parsed::Complete(head) => head,
         };
-        let request = request::read_after(head, &mut room.host).map_err(NotReady::Refused)?;
+        let request = request::read_after(head, &mut room.host)?;
         if matches!(request.target, Target::Absolute { https: true, .. }) && !policy.https {
-            return Err(NotReady::Refused(Cause::TargetScheme));
+            return Err(Cause::TargetScheme.into());
         }
         if policy.refuse_underscores && request.head.fields().any(|(name, _)| name.contains(&b'_')) {
-            return Err(NotReady::Refused(Cause::FieldUnderscore));
+            return Err(Cause::FieldUnderscore.into());
         }
         if let framing::Content::Length(length) = request.content {
-            if policy.max_content.is_some_and(|most| length > most) {
-                return Err(NotReady::Refused(Cause::ContentLong));
-            }
-            if length <= policy.gathered_content as u64 && !request.expects_continue {
-                let whole = head.len().saturating_add(length as usize);
-                if bytes.len() < whole {
-                    return Err(NotReady::Gather(whole));
-                }
+            policy.admit(length)?;
+            if !request.expects_continue {
+                policy.gather(head.len(), length, bytes.len())?;
             }
         }
         Ok((super::Request::Http(request), facts(&request)))
@@ -102,7 +97,7 @@ impl Protocol for Http {
             has_date |= name.eq_ignore_ascii_case(b"date");
             has_server |= name.eq_ignore_ascii_case(b"server");
         });
-        if reply.framing.chunked {
+        if reply.framing.delimiter == framing::Delimiter::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
         match reply.persistence {
@@ -147,7 +142,7 @@ fn facts(request: &Request<'_>) -> Facts {
         },
         expects_continue: request.expects_continue,
         keep_alive: request.keep_alive,
-        keep_alive_named: request.keep_alive_named,
+        keep_alive_named: request.keep_alive && request.head.version() == Version::Http10,
         is_options_asterisk: matches!(request.target, Target::Asterisk),
         offers_upgrade: request.upgrade.is_some(),
         ..Facts::default()
@@ -190,9 +185,7 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
         variables.push_part(bytes, b"doorway.upgrade", offered);
     }
     // Last, so that a name of the deployer's stands once, with the deployer's value: a client must not add to it.
-    for (name, value) in origin.deployed.iter() {
-        variables.set(name, value);
-    }
+    variables.set_all(&origin.deployed);
     dropped
 }
 
@@ -239,13 +232,15 @@ fn write_variable(field: &[u8], text: &mut Vec<u8>) {
 /// The variables of known fields; empty for those that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
 /// (httpoxy: HTTP_PROXY would be taken for a setting of the environment).
 static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
-    std::array::from_fn(|index| {
+    NAMES.map(|name| {
         let mut variable = Vec::new();
-        if !(Known::TRANSFER_ENCODING.index()..=Known::PROXY.index()).contains(&index) {
-            write_variable(NAMES.get(index).copied().unwrap_or_default(), &mut variable);
+        if !(Known::TRANSFER_ENCODING..=Known::PROXY).contains(&Known::of(name)) {
+            write_variable(name, &mut variable);
         }
-        let bare = variable.strip_prefix(b"HTTP_").filter(|bare| matches!(*bare, b"CONTENT_TYPE" | b"CONTENT_LENGTH"));
-        bare.map(<[u8]>::to_vec).unwrap_or(variable)
+        match variable.strip_prefix(b"HTTP_") {
+            Some(bare @ (b"CONTENT_TYPE" | b"CONTENT_LENGTH")) => bare.to_vec(),
+            _ => variable,
+        }
     })
 });
 

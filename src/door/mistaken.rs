@@ -74,11 +74,6 @@ pub(super) fn is_http(bytes: &[u8]) -> bool {
     recognise(bytes) == (Fit::Whole, "HTTP")
 }
 
-/// Whether the bytes are those of another protocol than this.
-pub(super) fn is_another(bytes: &[u8], protocol: &str) -> bool {
-    matches!(recognise(bytes), (Fit::Whole, spoken) if spoken != protocol)
-}
-
 /// What the first bytes of a connection are refused for, which are not this protocol: as long as they may still become another, nothing
 /// is decided, so that the verdict does not depend on how they were cut.
 pub(super) fn judge(bytes: &[u8], protocol: &str, cause: Cause) -> Option<Cause> {

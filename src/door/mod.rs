@@ -134,6 +134,20 @@ pub(crate) struct Policy {
     pub(crate) threads: usize,
 }
 
+impl Policy {
+    /// Refuses content of too great a length.
+    pub(crate) fn admit(&self, length: u64) -> Result<(), Cause> {
+        if self.max_content.is_some_and(|most| length > most) { Err(Cause::ContentLong) } else { Ok(()) }
+    }
+
+    /// Whether all of a request has been received whose content must be there before the call, because it is short (G-07).
+    pub(crate) fn gather(&self, head_len: usize, length: u64, received: usize) -> Result<(), NotReady> {
+        let whole = head_len.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        let is_short = length <= self.gathered_content as u64;
+        if is_short && received < whole { Err(NotReady::Gather(whole)) } else { Ok(()) }
+    }
+}
+
 /// How far a head that is still arriving has been looked at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
@@ -170,6 +184,12 @@ pub(crate) enum NotReady {
     Answered { consumed: usize, reply: Vec<u8>, ends: bool },
     /// It is refused.
     Refused(Cause),
+}
+
+impl From<Cause> for NotReady {
+    fn from(cause: Cause) -> NotReady {
+        NotReady::Refused(cause)
+    }
 }
 
 /// A request as its protocol says it, still in the buffer.

@@ -31,43 +31,27 @@ impl Protocol for Scgi {
     }
 
     fn may_be_decided(&self, bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
-        match netstring(bytes) {
-            Ok(Some((_, end))) => bytes.len() > end,
-            Ok(None) => false,
-            Err(_) => true,
-        }
+        !matches!(whole(bytes), Ok(None))
     }
 
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
-        let (start, end) = match netstring(bytes) {
-            Ok(Some((start, end))) if bytes.len() > end => (start, end),
-            Ok(_) => return Err(NotReady::Incomplete),
-            Err(cause) => return Err(NotReady::Refused(cause)),
-        };
+        let end = whole(bytes)?.ok_or(NotReady::Incomplete)?;
         if bytes.get(end) != Some(&b',') {
-            return Err(NotReady::Refused(Cause::PacketFormat));
+            return Err(Cause::PacketFormat.into());
         }
-        let block = Block { bytes: bytes.split_at(end).0.split_at(start).1, next: next_of_nul };
-        match variables::Request::read(block, Door::Scgi, end + 1, policy) {
-            Err(cause) => Err(NotReady::Refused(cause)),
-            Ok(request) if request.length().is_none() || !request.is_scgi() => {
-                Err(NotReady::Refused(Cause::VariableMissing))
-            }
-            Ok(request) => match request.gathers(bytes.len(), policy) {
-                Some(whole) => Err(NotReady::Gather(whole)),
-                None => ready(request),
-            },
+        let request = variables::Request::read(readable(bytes), Door::Scgi, end + 1, policy)?;
+        if request.length().is_none() || !request.is_scgi() {
+            return Err(Cause::VariableMissing.into());
         }
+        request.gather(bytes.len(), policy)?;
+        ready(request)
     }
 
     fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {
         if mistaken::is_http(bytes) {
             return http::Http.addressee(bytes, true);
         }
-        if mistaken::is_another(bytes, "SCGI") {
-            return None;
-        }
-        Some(addressee(Door::Scgi, readable(bytes)))
+        (netstring(bytes) != Err(Cause::ProtocolMistaken)).then(|| addressee(Door::Scgi, readable(bytes)))
     }
 
     fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
@@ -92,6 +76,11 @@ fn readable(bytes: &[u8]) -> Block<'_> {
     Block { bytes: bytes.split_at(end.min(bytes.len())).0.split_at(start).1, next: next_of_nul }
 }
 
+/// Where the variables end, once they and what stands for the comma are there.
+fn whole(bytes: &[u8]) -> Result<Option<usize>, Cause> {
+    Ok(netstring(bytes)?.map(|(_, end)| end).filter(|end| bytes.len() > *end))
+}
+
 /// Where the variables begin and end, once that is known; the comma stands at the end.
 fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
     let digits = bytes.iter().take(MAX_DIGITS + 1).take_while(|byte| byte.is_ascii_digit()).count();
@@ -101,7 +90,7 @@ fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
         ([], Some(_)) => mistaken::judge(bytes, "SCGI", Cause::PacketFormat).map_or(Ok(None), Err),
         // With a zero in front there is nothing in it, or it could be read in two ways.
         ([b'0', ..], _) => Err(Cause::PacketFormat),
-        (_, None | Some(b':')) if digits > MAX_DIGITS => Err(Cause::PacketLong),
+        _ if digits > MAX_DIGITS => Err(Cause::PacketLong),
         (_, None) => Ok(None),
         (_, Some(b':')) => {
             let length = length.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit & 15));
@@ -110,7 +99,6 @@ fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
             }
             Ok(Some((digits + 1, digits + 1 + length)))
         }
-        (_, Some(_)) if digits > MAX_DIGITS => Err(Cause::PacketLong),
         (_, Some(_)) => Err(Cause::PacketFormat),
     }
 }

@@ -32,28 +32,14 @@ impl Protocol for Uwsgi {
     }
 
     fn may_be_decided(&self, bytes: &[u8], _progress: &mut Progress, _policy: &Policy) -> bool {
-        match size(bytes) {
-            Ok(Some(size)) => bytes.len() >= HEADER + size,
-            Ok(None) => false,
-            Err(_) => true,
-        }
+        !matches!(whole(bytes), Ok(None))
     }
 
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
-        let size = match size(bytes) {
-            Ok(Some(size)) if bytes.len() >= HEADER + size => size,
-            Ok(_) => return Err(NotReady::Incomplete),
-            Err(cause) => return Err(NotReady::Refused(cause)),
-        };
-        let block = block(bytes.split_at(HEADER + size).0.split_at(HEADER).1);
-        match variables::Request::read(block, Door::Uwsgi, HEADER + size, policy) {
-            Err(cause) => Err(NotReady::Refused(cause)),
-            Ok(request) => match request.gathers(bytes.len(), policy) {
-                Some(whole) => Err(NotReady::Gather(whole)),
-                None if bytes.first() == Some(&SPLIT) => ready(request.split_path()),
-                None => ready(request),
-            },
-        }
+        let head_len = whole(bytes)?.ok_or(NotReady::Incomplete)?;
+        let request = variables::Request::read(readable(bytes), Door::Uwsgi, head_len, policy)?;
+        request.gather(bytes.len(), policy)?;
+        ready(if bytes.first() == Some(&SPLIT) { request.split_path() } else { request })
     }
 
     /// The answer is one of HTTP, so it is also understood by a client of HTTP that came to the wrong port.
@@ -61,8 +47,7 @@ impl Protocol for Uwsgi {
         if mistaken::is_http(bytes) {
             return http::Http.addressee(bytes, true);
         }
-        matches!(size(bytes), Ok(_) | Err(Cause::PacketModifier | Cause::PacketFormat))
-            .then(|| addressee(Door::Uwsgi, readable(bytes)))
+        (size(bytes) != Err(Cause::ProtocolMistaken)).then(|| addressee(Door::Uwsgi, readable(bytes)))
     }
 
     fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
@@ -81,15 +66,16 @@ impl Protocol for Uwsgi {
     }
 }
 
-fn block(bytes: &[u8]) -> Block<'_> {
-    Block { bytes, next }
-}
-
 /// What of the variables has arrived: nothing behind their end has a say.
 fn readable(bytes: &[u8]) -> Block<'_> {
     let size = size(bytes).ok().flatten().unwrap_or(0);
     let variables = bytes.split_at(HEADER.min(bytes.len())).1;
-    block(variables.split_at(size.min(variables.len())).0)
+    Block { bytes: variables.split_at(size.min(variables.len())).0, next }
+}
+
+/// Where the content begins, once all variables are there.
+fn whole(bytes: &[u8]) -> Result<Option<usize>, Cause> {
+    Ok(size(bytes)?.map(|size| HEADER + size).filter(|head_len| bytes.len() >= *head_len))
 }
 
 /// How long the variables are, once that is known.

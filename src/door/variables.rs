@@ -27,7 +27,7 @@ pub(crate) struct Block<'buf> {
 
 impl<'buf> Block<'buf> {
     /// Every pair. Bytes that break the format end it: [`Request::read`] has refused them.
-    fn pairs(self) -> impl Iterator<Item = (&'buf [u8], &'buf [u8])> {
+    pub(super) fn pairs(self) -> impl Iterator<Item = (&'buf [u8], &'buf [u8])> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
             let (name, value, behind) = (self.next)(rest)?;
@@ -99,9 +99,7 @@ impl<'buf> Request<'buf> {
         if !said.length_field.is_empty() && read_length(said.length_field)? != length && !as_sent {
             return Err(Cause::LengthContradicted);
         }
-        if length.is_some_and(|length| policy.max_content.is_some_and(|most| length > most)) {
-            return Err(Cause::ContentLong);
-        }
+        length.map_or(Ok(()), |length| policy.admit(length))?;
         let (path, query) = said.find_path(as_sent)?;
         // As in a target of HTTP: the query is text that is still encoded.
         if !query.iter().all(u8::is_ascii_graphic) {
@@ -143,23 +141,16 @@ impl<'buf> Request<'buf> {
         self.said.scgi == b"1"
     }
 
-    /// So many bytes are needed before the call, if more than there are (G-07).
-    pub(super) fn gathers(&self, received: usize, policy: &Policy) -> Option<usize> {
-        let length = usize::try_from(self.length?).ok().filter(|length| *length <= policy.gathered_content)?;
-        Some(self.head_len.saturating_add(length)).filter(|whole| received < *whole)
+    /// Whether short content is there, as it must be before the call.
+    pub(super) fn gather(&self, received: usize, policy: &Policy) -> Result<(), NotReady> {
+        self.length.map_or(Ok(()), |length| policy.gather(self.head_len, length, received))
     }
 
     /// G-06: what the front server says about TLS, else what the settings say.
     fn gateway(&self, gateway: Gateway) -> Gateway {
         let is = |value: &[u8], names: &[&str]| names.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes()));
-        let https = if is(self.said.https, &["on", "1", "yes", "true"]) || is(self.said.scheme, &["https"]) {
-            true
-        } else if is(self.said.scheme, &["http"]) {
-            false
-        } else {
-            gateway.https
-        };
-        Gateway { https, ..gateway }
+        let says_https = is(self.said.https, &["on", "1", "yes", "true"]) || is(self.said.scheme, &["https"]);
+        Gateway { https: says_https || gateway.https && !is(self.said.scheme, &["http"]), ..gateway }
     }
 
     /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.
@@ -220,9 +211,7 @@ impl Variables for Request<'_> {
                 }
             }
         }
-        for (name, value) in origin.deployed.iter() {
-            variables.set(name, value);
-        }
+        variables.set_all(&origin.deployed);
         dropped
     }
 }
@@ -230,7 +219,7 @@ impl Variables for Request<'_> {
 /// A request that is answered without more ado. Content whose end nobody tells would be lost without a word.
 pub(super) fn ready(request: Request<'_>) -> Examined<'_> {
     if request.length.is_none() && !request.said.coding.is_empty() {
-        return Err(NotReady::Refused(Cause::LengthMissing));
+        return Err(Cause::LengthMissing.into());
     }
     Ok((super::Request::Variables(Box::new(request)), request.facts()))
 }
@@ -246,12 +235,11 @@ fn is_version(protocol: &[u8]) -> bool {
 
 /// The method and the target, for a log: as far as the packet can be read.
 pub(super) fn request_line(block: Block<'_>) -> Vec<u8> {
-    let mut line = Vec::new();
     let value_of = |name: &[u8]| {
         let pair = block.pairs().take(MAX_VARIABLES).find(|(other, value)| *other == name && !value.is_empty());
         pair.map(|(_, value)| value)
     };
-    line.extend_from_slice(value_of(b"REQUEST_METHOD").unwrap_or_default());
+    let mut line = value_of(b"REQUEST_METHOD").unwrap_or_default().to_vec();
     let targets: [&[u8]; 3] = [b"REQUEST_URI", b"PATH_INFO", b"DOCUMENT_URI"];
     if let Some(target) = targets.into_iter().find_map(value_of) {
         line.push(b' ');
@@ -318,7 +306,7 @@ impl<'buf> Said<'buf> {
             Some(mark) => self.request_uri.split_at(mark),
             None => (self.request_uri, &b""[..]),
         };
-        let query = self.query.unwrap_or(uri_query.get(1..).unwrap_or_default());
+        let query = self.query.or(uri_query.strip_prefix(b"?")).unwrap_or_default();
         // A script name that is only the slash is none (P-ENV-03).
         let script_name = if self.script_name == b"/" { &b""[..] } else { self.script_name };
         let path = match (script_name, self.path_info) {

@@ -150,9 +150,10 @@ impl Body {
         }
     }
 
-    /// The blocks, for middleware and tests. A deferred body gives one error: [`resolve`](Body::resolve) it first.
-    pub fn into_blocks(self) -> Blocks {
-        Blocks { body: self }
+    /// The blocks, for middleware and tests; dropping them closes the body. A deferred body gives one error: [`resolve`](Body::resolve) it
+    /// first.
+    pub fn into_blocks(mut self) -> impl Iterator<Item = io::Result<Block>> + Send {
+        std::iter::from_fn(move || self.next_block())
     }
 
     /// Makes a deferred body now; any other body is returned as it is.
@@ -212,19 +213,6 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// The blocks of a body, one after the other; dropping it closes the body.
-pub struct Blocks {
-    body: Body,
-}
-
-impl Iterator for Blocks {
-    type Item = io::Result<Block>;
-
-    fn next(&mut self) -> Option<io::Result<Block>> {
-        self.body.next_block()
     }
 }
 

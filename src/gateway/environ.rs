@@ -85,7 +85,7 @@ impl Environ {
     pub fn new(gateway: Gateway) -> Environ {
         Environ {
             vars: Arc::new(Vars { gateway, ..Vars::default() }),
-            input: Arc::new(Mutex::new(Slot::Empty(io::empty()))),
+            input: Arc::new(Mutex::new(Some(Box::new(io::empty())))),
             errors: Errors::new(Arc::new(Silent)),
         }
     }
@@ -274,7 +274,7 @@ impl Environ {
 
     /// Gives this environ a content of its own, which ends where `content` ends. The clones it came from keep theirs.
     pub fn set_input(&mut self, content: impl BufRead + Send + 'static) {
-        self.input = Arc::new(Mutex::new(Slot::Open(Box::new(content))));
+        self.input = Arc::new(Mutex::new(Some(Box::new(content))));
     }
 
     /// Sets the error stream.
@@ -299,7 +299,8 @@ impl Environ {
 
     /// Lays out the content of the next request.
     pub(crate) fn open_input(&mut self, content: Option<Box<dyn BufRead + Send>>) {
-        let slot = content.map_or(Slot::Empty(io::empty()), Slot::Open);
+        // Nothing has no size, so its box needs no memory.
+        let slot: Slot = content.or_else(|| Some(Box::new(io::empty())));
         match Arc::get_mut(&mut self.input) {
             Some(place) => *place.get_mut().unwrap_or_else(PoisonError::into_inner) = slot,
             None => self.input = Arc::new(Mutex::new(slot)),
@@ -310,7 +311,7 @@ impl Environ {
     /// an error from now on.
     pub(crate) fn close_input(&self) {
         if let Some(mut slot) = self.input().slot {
-            *slot = Slot::Over;
+            *slot = None;
         }
     }
 

@@ -164,7 +164,7 @@ impl Headers {
 }
 
 fn part(text: &[u8], start: usize, end: usize) -> &[u8] {
-    text.get(start..end).unwrap_or_default()
+    text.split_at(end).0.split_at(start).1
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> From<&[(N, V)]> for Headers {

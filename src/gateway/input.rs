@@ -46,18 +46,12 @@ pub struct Input<'environ> {
     pub(super) slot: Option<MutexGuard<'environ, Slot>>,
 }
 
-/// The place in an environ where the server lays the content.
-pub(crate) enum Slot {
-    /// A request without content.
-    Empty(io::Empty),
-    /// Content to read.
-    Open(Box<dyn BufRead + Send>),
-    /// The call is over: what is still on the connection belongs to the next request.
-    Over,
-}
+/// The place in an environ where the server lays the content. It is empty when the call is over: what is still on the connection belongs to
+/// the next request.
+pub(super) type Slot = Option<Box<dyn BufRead + Send>>;
 
 impl<'environ> Input<'environ> {
-    pub(crate) fn new(slot: &'environ Mutex<Slot>) -> Input<'environ> {
+    pub(super) fn new(slot: &'environ Mutex<Slot>) -> Input<'environ> {
         let slot = match slot.try_lock() {
             Ok(slot) => Some(slot),
             // A panic while reading does not make the content unreadable: its state is the server's.
@@ -69,9 +63,8 @@ impl<'environ> Input<'environ> {
 
     fn source(&mut self) -> io::Result<&mut dyn BufRead> {
         match self.slot.as_deref_mut() {
-            Some(Slot::Open(content)) => Ok(content),
-            Some(Slot::Empty(nothing)) => Ok(nothing),
-            Some(Slot::Over) => Err(io::Error::other("the call that this input belongs to has ended")),
+            Some(Some(content)) => Ok(content),
+            Some(None) => Err(io::Error::other("the call that this input belongs to has ended")),
             None => Err(io::Error::new(io::ErrorKind::ResourceBusy, "another reader of this input is alive")),
         }
     }

@@ -32,7 +32,7 @@ mod upgrade;
 mod variables;
 
 pub use application::Application;
-pub use body::{Block, Blocks, Body};
+pub use body::{Block, Body};
 pub use channel::Sender;
 pub use environ::{Environ, Gateway};
 pub use errors::{ErrorStream, Errors};

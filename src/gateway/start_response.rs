@@ -98,13 +98,13 @@ impl StartResponse {
     /// Content-Length that is not one number ([`Cause::HeaderLength`]).
     pub fn start(&mut self, status: &str, headers: &[(&str, &str)]) -> Writer<'_> {
         // The error stays recorded in `misuse`, and the writer refuses to write because of it.
-        let _recorded = self.first(status, |own| fill(own, headers));
+        let _recorded = self.first(status, |own| fill(own, headers)).err();
         Writer { start_response: self }
     }
 
     /// As [`start`](StartResponse::start), with fields built before, whose values may be any bytes.
     pub fn start_with(&mut self, status: &str, headers: &Headers) -> Writer<'_> {
-        let _recorded = self.first(status, |own| own.extend(headers));
+        let _recorded = self.first(status, |own| own.extend(headers)).err();
         Writer { start_response: self }
     }
 
@@ -114,8 +114,7 @@ impl StartResponse {
     /// # Errors
     /// As listed at [`start`](StartResponse::start).
     pub fn try_start(&mut self, status: &str, headers: &[(&str, &str)]) -> Result<Writer<'_>, StartError> {
-        self.first(status, |own| fill(own, headers))?;
-        Ok(Writer { start_response: self })
+        self.first(status, |own| fill(own, headers))
     }
 
     /// The `exc_info` form: replaces status and all fields by those of an error page, as long as the head has not been sent. The
@@ -145,9 +144,7 @@ impl StartResponse {
         headers: &[(&str, &str)],
         error: impl fmt::Display,
     ) -> Result<Writer<'_>, StartError> {
-        self.again(error.to_string())?;
-        self.store(status, |own| fill(own, headers))?;
-        Ok(Writer { start_response: self })
+        self.again(error.to_string(), status, |own| fill(own, headers))
     }
 
     /// As [`restart`](StartResponse::restart), with fields built before.
@@ -160,9 +157,7 @@ impl StartResponse {
         headers: &Headers,
         error: impl fmt::Display,
     ) -> Result<Writer<'_>, StartError> {
-        self.again(error.to_string())?;
-        self.store(status, |own| own.extend(headers))?;
-        Ok(Writer { start_response: self })
+        self.again(error.to_string(), status, |own| own.extend(headers))
     }
 
     /// Exchanges status and all fields of a response that has not begun, or starts one. Nothing is wrong, so the log says nothing: this is for
@@ -184,11 +179,10 @@ impl StartResponse {
     /// ```
     pub fn replace(&mut self, status: &str, headers: &Headers) -> Result<Writer<'_>, StartError> {
         match (self.state, &self.misuse) {
-            (State::Sent, _) => return Err(self.refuse(Cause::HeadSent, status.to_owned())),
-            (_, Some(misuse)) => return Err(misuse.clone()),
-            (State::Idle | State::Started | State::Failed, None) => self.store(status, |own| own.extend(headers))?,
+            (State::Sent, _) => Err(self.refuse(Cause::HeadSent, status.to_owned())),
+            (_, Some(misuse)) => Err(misuse.clone()),
+            (State::Idle | State::Started | State::Failed, None) => self.store(status, |own| own.extend(headers)),
         }
-        Ok(Writer { start_response: self })
     }
 
     /// The status, once `start` was called.
@@ -249,10 +243,7 @@ impl StartResponse {
 
     /// The call is over, and with it what the hooks of middleware hold.
     pub(crate) fn end(&mut self) {
-        let Hooks { on_start, on_write, on_refused } = &self.hooks;
-        if !on_start.is_empty() || !on_write.is_empty() || !on_refused.is_empty() {
-            self.hooks = Hooks::default();
-        }
+        self.hooks = Hooks::default();
     }
 
     /// The first wrong call that no `restart` has mended.
@@ -265,29 +256,29 @@ impl StartResponse {
         self.replaced.take()
     }
 
-    /// Makes way for another head because of an error, which also mends a wrong call.
-    fn again(&mut self, error: String) -> Result<(), StartError> {
+    /// Stores another head because of an error, which also mends a wrong call.
+    fn again(&mut self, why: String, status: &str, fill: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
         if self.state == State::Sent {
-            return Err(self.refuse(Cause::HeadSent, error));
+            return Err(self.refuse(Cause::HeadSent, why));
         }
         self.misuse = None;
-        self.replaced = Some(error);
-        Ok(())
+        self.replaced = Some(why);
+        self.store(status, fill)
     }
 
-    fn first(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<(), StartError> {
+    fn first(&mut self, status: &str, fill: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
         if self.state == State::Idle {
-            return self.store(status, headers);
+            return self.store(status, fill);
         }
         // The first call counts even if it failed (P-SR-07), and its cause is the one worth reading.
         Err(self.refuse(Cause::StartedTwice, status.to_owned()))
     }
 
-    fn store(&mut self, status: &str, headers: impl FnOnce(&mut Headers)) -> Result<(), StartError> {
+    fn store(&mut self, status: &str, fill: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
         self.state = State::Failed;
         self.status.set(status).map_err(|cause| self.refuse(cause, format!("{status:?}")))?;
         self.headers.clear();
-        headers(&mut self.headers);
+        fill(&mut self.headers);
         // Checked before the hooks, so that a wrong call of the application is never mended silently, and after them.
         self.headers.check().map_err(|(cause, name)| self.refuse(cause, format!("{name:?}")))?;
         if !self.hooks.on_start.is_empty() {
@@ -297,7 +288,7 @@ impl StartResponse {
             self.headers.check().map_err(|(cause, name)| self.record(cause, format!("{name:?}")))?;
         }
         self.state = State::Started;
-        Ok(())
+        Ok(Writer { start_response: self })
     }
 
     /// Records a wrong call and shows it to whoever looks, the innermost first.

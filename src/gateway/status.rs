@@ -61,7 +61,7 @@ impl Status {
 
     /// The text behind the code.
     pub fn reason(&self) -> &str {
-        self.text.get(4..).unwrap_or_default()
+        self.text.split_at(4).1
     }
 }
 

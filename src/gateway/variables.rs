@@ -90,25 +90,34 @@ impl Variables {
     /// Appends a field of the head. Where its name is there already, `all` values of that name are joined in its place, the first time that it
     /// comes again: a copy for each would leave the ones before it, and make megabytes of a few kilobytes.
     pub(crate) fn push_field<'v>(&mut self, field: (Name, Place), between: &[u8], all: impl Iterator<Item = &'v [u8]>) {
-        let Some(index) = self.position(self.name(&field.0)) else { return self.own.push(field) };
-        // What stands behind the head is joined already.
-        if self.own.get(index).is_some_and(|(_, (_, end))| *end <= self.head) {
-            let (start, end) =
-                self.append(|text| all.for_each(|value| text.extend([value, between].into_iter().flatten())));
-            self.replace(index, (start, end.saturating_sub(between.len())));
+        let there = self.position(self.name(&field.0));
+        match there.and_then(|index| self.own.get_mut(index)) {
+            None => self.own.push(field),
+            // What stands behind the head is joined already.
+            Some((_, (_, end))) if *end > self.head => {}
+            Some((_, place)) => {
+                let start = self.text.len();
+                all.for_each(|value| self.text.extend([value, between].into_iter().flatten()));
+                *place = (start, self.text.len() - between.len());
+            }
         }
     }
 
     /// Replaces the value of a variable, or appends it. The bytes of the old one stay in the text.
     pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
         let value = self.append(|text| text.extend_from_slice(value));
-        match self.position_to_edit(name) {
-            Some(index) => self.replace(index, value),
+        let there = self.position_to_edit(name);
+        match there.and_then(|index| self.own.get_mut(index)) {
+            Some((_, place)) => *place = value,
             None => {
                 let name = self.append(|text| text.extend_from_slice(name));
                 self.own.push((Name::Text(name), value));
             }
         }
+    }
+
+    pub(crate) fn set_all(&mut self, others: &Variables) {
+        others.iter().for_each(|(name, value)| self.set(name, value));
     }
 
     pub(crate) fn remove(&mut self, name: &[u8]) {
@@ -117,18 +126,15 @@ impl Variables {
         }
     }
 
-    fn replace(&mut self, index: usize, value: Place) {
-        self.own.iter_mut().skip(index).take(1).for_each(|(_, place)| *place = value);
-    }
-
     fn position(&self, name: &[u8]) -> Option<usize> {
         self.own.iter().position(|(other, _)| self.name(other) == name)
     }
 
     /// The same, once those of the shared list have become own ones if this is one of them.
     fn position_to_edit(&mut self, name: &[u8]) -> Option<usize> {
-        let shared = self.shared.take_if(|shared| shared.position(name).is_some());
-        shared.iter().flat_map(|shared| shared.iter()).for_each(|(name, value)| self.set(name, value));
+        if let Some(shared) = self.shared.take_if(|shared| shared.position(name).is_some()) {
+            self.set_all(&shared);
+        }
         self.position(name)
     }
 
@@ -143,8 +149,8 @@ impl Variables {
         }
     }
 
-    fn at(&self, place: &Place) -> &[u8] {
-        self.text.get(place.0..place.1).unwrap_or_default()
+    fn at(&self, (start, end): &Place) -> &[u8] {
+        self.text.split_at(*end).0.split_at(*start).1
     }
 }
 

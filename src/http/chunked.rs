@@ -5,7 +5,7 @@
 //! consumed. Extensions, with the bad white space that a recipient must take (RFC 9110 section 5.6.3), and trailers are checked
 //! and discarded.
 
-use super::{head::Limits, scan, target::hex};
+use super::{head::Limits, scan};
 use crate::cause::Cause;
 
 /// How many hexadecimal digits a chunk size may have: what 64 bits hold.
@@ -188,8 +188,10 @@ impl Decoder {
         if !self.state.is_trailer() {
             self.overhead = self.overhead.saturating_add(1);
         }
+        if let (State::Size, Some(digit)) = (self.state, char::from(byte).to_digit(16)) {
+            return self.count_digit(digit);
+        }
         match (self.state, byte) {
-            (State::Size, _) if hex(byte).is_some() => self.count_digit(byte),
             (State::Size, b';') if self.digits > 0 => self.count_extension(State::ExtensionName),
             (State::Size, b' ' | b'\t') if self.digits > 0 => self.count_extension(State::ExtensionEnd),
             (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeLf),
@@ -219,12 +221,12 @@ impl Decoder {
     }
 
     // chunk-size = 1*HEXDIG
-    fn count_digit(&mut self, byte: u8) -> Result<State, Cause> {
+    fn count_digit(&mut self, digit: u32) -> Result<State, Cause> {
         if self.digits >= MAX_SIZE_DIGITS {
             return Err(Cause::ChunkSize);
         }
         self.digits += 1;
-        self.remaining = (self.remaining << 4) | u64::from(hex(byte).unwrap_or(0));
+        self.remaining = (self.remaining << 4) | u64::from(digit);
         Ok(State::Size)
     }
 
@@ -321,17 +323,13 @@ fn next_in_trailers(state: State, byte: u8) -> Result<State, Cause> {
 /// assert_eq!(doorway::http::chunked::size_line(255, &mut [0; 18]), b"ff\r\n");
 /// ```
 pub fn size_line(len: usize, room: &mut [u8; 18]) -> &[u8] {
-    let mut rest = len;
-    let mut start = 16;
+    let digits = (usize::BITS - len.leading_zeros()).div_ceil(4);
     *room = *b"0000000000000000\r\n";
-    for digit in room.iter_mut().take(16).rev() {
-        if rest == 0 {
-            break;
-        }
-        *digit = b"0123456789abcdef".get(rest & 15).copied().unwrap_or(b'0');
-        (rest, start) = (rest >> 4, start - 1);
+    for (place, digit) in (0..digits).zip(room.iter_mut().rev().skip(CRLF.len())) {
+        let value = (len >> (4 * place)) as u8 & 15;
+        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
     }
-    if len == 0 { &[] } else { room.get(start..).unwrap_or(&[]) }
+    if len == 0 { &[] } else { room.split_at(16 - digits as usize).1 }
 }
 
 #[cfg(test)]

@@ -61,15 +61,13 @@ pub enum Delimiter {
     Close,
 }
 
-/// The delimiter of a response and the fields that say so.
+/// The delimiter of a response, which says whether to send `Transfer-Encoding: chunked`, and its Content-Length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framing {
     /// How the client finds the end.
     pub delimiter: Delimiter,
     /// The Content-Length to send; an application's own value counts only where it stands here.
     pub content_length: Option<u64>,
-    /// Whether to send `Transfer-Encoding: chunked`.
-    pub chunked: bool,
 }
 
 /// The framing of a response, where `to_head` says that the request was a HEAD: `declared` is the application's own Content-Length,
@@ -79,7 +77,7 @@ pub struct Framing {
 /// use doorway::http::{framing::{Delimiter, response}, head::Version};
 ///
 /// let framing = response(Version::Http11, false, 200, None, None);
-/// assert_eq!((framing.delimiter, framing.content_length, framing.chunked), (Delimiter::Chunked, None, true));
+/// assert_eq!((framing.delimiter, framing.content_length), (Delimiter::Chunked, None));
 /// ```
 pub fn response(version: Version, to_head: bool, status: u16, declared: Option<u64>, known: Option<u64>) -> Framing {
     let (delimiter, content_length) = match (status, to_head, declared.or(known), version) {
@@ -96,7 +94,7 @@ pub fn response(version: Version, to_head: bool, status: u16, declared: Option<u
         (_, _, None, Version::Http11) => (Delimiter::Chunked, None),
         (_, _, None, Version::Http10) => (Delimiter::Close, None),
     };
-    Framing { delimiter, content_length, chunked: delimiter == Delimiter::Chunked }
+    Framing { delimiter, content_length }
 }
 
 #[cfg(test)]
@@ -206,7 +204,7 @@ mod tests {
         ];
         for (version, head, status, declared, known, delimiter, content_length) in rows {
             let framing = response(version, head, status, declared, known);
-            let expected = Framing { delimiter, content_length, chunked: delimiter == Chunked };
+            let expected = Framing { delimiter, content_length };
             assert_eq!(framing, expected, "{version:?} {head} {status} {declared:?} {known:?}");
         }
     }

@@ -67,17 +67,22 @@ pub(crate) struct Span {
     pub(crate) value: (usize, usize),
 }
 
-// The parser made the span for these bytes, so both are always there.
+// The bytes are those for which the parser made the span.
 impl Span {
     #[inline]
     pub(crate) fn name<'buf>(&self, bytes: &'buf [u8]) -> &'buf [u8] {
-        bytes.get(self.name.0..self.name.1).unwrap_or_default()
+        part(bytes, self.name)
     }
 
     #[inline]
     pub(crate) fn value<'buf>(&self, bytes: &'buf [u8]) -> &'buf [u8] {
-        bytes.get(self.value.0..self.value.1).unwrap_or_default()
+        part(bytes, self.value)
     }
+}
+
+#[inline]
+fn part(bytes: &[u8], (start, end): (usize, usize)) -> &[u8] {
+    bytes.split_at(end).0.split_at(start).1
 }
 
 /// Room for the positions of the fields, used again for head after head so that parsing allocates nothing.
@@ -85,8 +90,9 @@ impl Span {
 /// A new one is made for the default limit of fields; the default is empty and grows with what it holds, never past the limit of that.
 #[derive(Debug, Default)]
 pub struct Spans {
-    places: Vec<Span>,
-    /// Which name came behind which the last time: the next is likely to be the same, which is quicker to see than which one it is.
+    pub(crate) places: Vec<Span>,
+    /// Which name came behind which the last time: the next is likely to be the same, which is quicker to see than which one it is. Empty
+    /// before the first head.
     follows: Vec<Known>,
 }
 
@@ -136,8 +142,8 @@ impl<'buf> Head<'buf> {
     }
 
     /// The fields in the order of arrival: name as spelt, value without the white space around it.
-    pub fn fields(&self) -> Fields<'buf> {
-        Fields { bytes: self.bytes, spans: self.spans.iter() }
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'buf [u8], &'buf [u8])> + Clone + use<'buf> {
+        fields(self.bytes, self.spans)
     }
 
     /// The number of bytes of the head, with empty lines before it and the empty line that ends it: the content or
@@ -148,34 +154,12 @@ impl<'buf> Head<'buf> {
     }
 }
 
-/// The fields of a head: pairs of name and value.
-#[derive(Clone, Debug)]
-pub struct Fields<'buf> {
+/// The fields that stand in `bytes` where the spans say.
+pub(crate) fn fields<'buf>(
     bytes: &'buf [u8],
-    spans: std::slice::Iter<'buf, Span>,
-}
-
-impl<'buf> Iterator for Fields<'buf> {
-    type Item = (&'buf [u8], &'buf [u8]);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let span = self.spans.next()?;
-        Some((span.name(self.bytes), span.value(self.bytes)))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.spans.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Fields<'_> {}
-
-impl<'buf> Fields<'buf> {
-    /// The fields that stand in `bytes` where the spans say.
-    pub(crate) fn of(bytes: &'buf [u8], spans: &'buf Spans) -> Fields<'buf> {
-        Fields { bytes, spans: spans.places.iter() }
-    }
+    spans: &'buf [Span],
+) -> impl ExactSizeIterator<Item = (&'buf [u8], &'buf [u8])> + Clone {
+    spans.iter().map(move |span| (span.name(bytes), span.value(bytes)))
 }
 
 /// Why the parser stopped before the end of the head.
@@ -231,12 +215,11 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
     expect_space(bytes, target..target_end, (limits.target, Cause::TargetLong), |_| Cause::TargetByte)?;
     let (version, line) = parse_version(bytes, target_end + 1)?;
     let end = parse_fields(bytes, line, limits, spans)?;
-    let bytes = bytes.get(..end).ok_or(Stop::Incomplete)?;
     Ok(Head {
-        bytes,
+        bytes: part(bytes, (0, end)),
         spans: &spans.places,
-        method: bytes.get(start..method_end).ok_or(Stop::Incomplete)?,
-        target: bytes.get(target..target_end).ok_or(Stop::Incomplete)?,
+        method: part(bytes, (start, method_end)),
+        target: part(bytes, (target, target_end)),
         version,
     })
 }
@@ -308,7 +291,7 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
     if let Some(b"HTTP/1.1\r\n") = bytes.get(start..start + 10) {
         return Ok((Version::Http11, start + 10));
     }
-    let version = bytes.get(start..).unwrap_or(&[]).iter().zip(b"HTTP/0.0");
+    let version = bytes.iter().skip(start).zip(b"HTTP/0.0");
     let fits = version.take_while(|&(byte, pattern)| byte == pattern || (*pattern == b'0' && byte.is_ascii_digit()));
     let end = start + fits.count();
     if end < start + 8 || bytes.get(end) != Some(&b'\r') {
@@ -332,8 +315,8 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
 #[inline(always)]
 fn parse_line(bytes: &[u8], line: usize, last: &mut Known, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
     let may_come = spans.places.len() < limits.fields;
-    let (rest, guess) = (bytes.get(line..), spans.follows.get_mut(last.index()));
-    let (Some(rest), Some(guess)) = (rest, guess) else { return Err(Stop::Incomplete) };
+    #[expect(clippy::indexing_slicing, reason = "it has a place for every known name and for others")]
+    let (rest, guess) = (bytes.split_at(line).1, &mut spans.follows[last.index()]);
     let name = guess.name();
     let mut length = name.len();
     if !matches!(rest.strip_prefix(name), Some([b':', ..])) {

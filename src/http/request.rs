@@ -25,11 +25,9 @@ pub struct Request<'buf> {
     pub content: Content,
     /// The client waits for `100 Continue` before it sends the content.
     pub expects_continue: bool,
-    /// The connection may persist as far as the client is concerned.
+    /// The connection may persist as far as the client is concerned. A client of HTTP/1.0 has asked for it then, and a response that keeps
+    /// the connection must say `Connection: keep-alive`.
     pub keep_alive: bool,
-    /// The client speaks HTTP/1.0 and asked for it, so that a response that keeps the connection must say
-    /// `Connection: keep-alive`.
-    pub keep_alive_named: bool,
     /// What the client would rather speak behind this request, where it could: it is HTTP/1.1, has no content, and Connection names the field
     /// (RFC 9110 section 7.8). Of several fields it is the last.
     pub upgrade: Option<&'buf [u8]>,
@@ -79,16 +77,14 @@ pub(crate) fn read_after<'buf>(head: Head<'buf>, valid: &mut Vec<u8>) -> Result<
     // RFC 9110 section 10.1.1: no 100 where no content will follow.
     let has_content = !matches!(content, Content::None | Content::Length(0));
     let expects_continue = read_expect(version, expect)? && has_content;
-    // RFC 9112 section 9.3: close is stronger than everything, HTTP/1.1 persists, HTTP/1.0 on request.
-    let keep_alive_named = version == Version::Http10 && keep_alive && !close;
     Ok(Request {
         head,
         target,
         host,
         content,
         expects_continue,
-        keep_alive: keep_alive_named || (version == Version::Http11 && !close),
-        keep_alive_named,
+        // RFC 9112 section 9.3: close is stronger than everything, HTTP/1.1 persists, HTTP/1.0 on request.
+        keep_alive: !close && (version == Version::Http11 || keep_alive),
         // RFC 9110 section 7.8: to be ignored in HTTP/1.0; and content would have to be whole before anything else could be spoken.
         upgrade: upgrade.filter(|_| upgrades && version == Version::Http11 && !has_content),
     })
@@ -258,7 +254,6 @@ mod tests {
                 with(&format!("{line}\r\nHost: a\r\n{fields}\r\n"), |request| {
                     let request = request.unwrap();
                     assert_eq!(request.keep_alive, expected, "{line} {fields}");
-                    assert_eq!(request.keep_alive_named, line == GET_10 && expected, "{line} {fields}");
                 });
             }
         }

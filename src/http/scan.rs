@@ -49,20 +49,15 @@ pub const fn is_tchar(byte: u8) -> bool {
     is(byte, TCHAR)
 }
 
-/// Whether the byte may begin and end a field value (RFC 9110 section 5.5).
+/// Whether the byte may stand in a field value (RFC 9110 section 5.5): field-vchar, and within it SP or HTAB.
 ///
 /// ```
-/// use doorway::http::scan::is_field_vchar;
+/// use doorway::http::scan::is_field_value;
 ///
-/// assert!(is_field_vchar(0xE4) && !is_field_vchar(b' ') && !is_field_vchar(0x7F));
+/// assert!(is_field_value(0xE4) && is_field_value(b' ') && !is_field_value(0x7F));
 /// ```
 // field-vchar = VCHAR / obs-text
 // obs-text    = %x80-FF
-pub const fn is_field_vchar(byte: u8) -> bool {
-    is_field_value(byte) && byte != b' ' && byte != b'\t'
-}
-
-/// Whether the byte may stand anywhere in a field value: field-vchar, SP or HTAB.
 pub const fn is_field_value(byte: u8) -> bool {
     is(byte, FIELD_VALUE)
 }
@@ -144,7 +139,7 @@ fn behind(mut rest: &[u8], class: u8, outside: impl Fn(u64) -> u64) -> &[u8] {
                 rest = behind;
                 continue;
             }
-            rest = rest.get((marked.trailing_zeros() / 8) as usize..).unwrap_or(&[]);
+            rest = rest.split_at((marked.trailing_zeros() / 8) as usize).1;
         }
         // Either a marked byte stands here, which the table judges, or fewer than eight are left.
         match rest.split_first() {
@@ -206,8 +201,8 @@ mod tests {
         for byte in 0..=255u8 {
             let delimiter = b"\"(),/:;<=>?@[\\]{}".contains(&byte);
             assert_eq!(is_tchar(byte), byte.is_ascii_graphic() && !delimiter, "{byte:#x}");
-            assert_eq!(is_field_vchar(byte), (0x21..=0x7E).contains(&byte) || byte >= 0x80, "{byte:#x}");
-            assert_eq!(is_field_value(byte), is_field_vchar(byte) || byte == 9 || byte == 32, "{byte:#x}");
+            let is_vchar_or_obs_text = (0x21..=0x7E).contains(&byte) || byte >= 0x80;
+            assert_eq!(is_field_value(byte), is_vchar_or_obs_text || byte == 9 || byte == 32, "{byte:#x}");
             assert_eq!(is_target_byte(byte), (0x21..=0x7E).contains(&byte) && byte != b'#', "{byte:#x}");
         }
         assert!(is_token(b"a_b") && !is_token(b"") && !is_token(b"a b"));

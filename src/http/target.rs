@@ -63,7 +63,7 @@ fn parse_absolute(target: &[u8]) -> Result<Target<'_>, Cause> {
         return Err(Cause::TargetScheme);
     }
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at_checked(end).unwrap_or((rest, b""));
+    let (authority, rest) = rest.split_at(end);
     // RFC 9110 section 4.2.4: user information can hide the true host from a reader; it is never needed here.
     if authority.contains(&b'@') {
         return Err(Cause::TargetUserinfo);
@@ -80,7 +80,7 @@ fn parse_absolute(target: &[u8]) -> Result<Target<'_>, Cause> {
 // scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )
 fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = target.iter().position(|&byte| byte == b':')?;
-    let (scheme, rest) = target.split_at_checked(colon)?;
+    let (scheme, rest) = target.split_at(colon);
     let legal = scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
     if !legal || !scheme.first()?.is_ascii_alphabetic() {
         return None;
@@ -104,25 +104,14 @@ fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Cause> {
     }
     let (path, query) = target.split_at(end);
     let has_nul = is_escaped && path.windows(3).any(|escape| escape == b"%00");
-    if has_nul { Err(Cause::TargetNul) } else { Ok((path, query.get(1..))) }
+    if has_nul { Err(Cause::TargetNul) } else { Ok((path, query.strip_prefix(b"?"))) }
 }
 
 // authority-form = uri-host ":" port
 fn is_authority_form(target: &[u8]) -> bool {
-    let tail = target.iter().rposition(|&byte| byte == b':').and_then(|colon| target.get(colon..));
+    let colon = target.iter().rposition(|&byte| byte == b':');
     // RFC 9110 section 9.3.6: a port is needed here, and an empty one is none.
-    is_host(target) && tail.is_some_and(|tail| tail != b":" && is_port(tail))
-}
-
-/// The value of a hexadecimal digit.
-// HEXDIG = DIGIT / "A" / "B" / "C" / "D" / "E" / "F", in either case
-pub(super) const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    is_host(target) && !target.ends_with(b":") && colon.is_some_and(|colon| is_port(target.split_at(colon).1))
 }
 
 /// Whether the bytes are a host with an optional port, as Host and an authority without user information hold it
@@ -150,7 +139,7 @@ pub fn is_host(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     loop {
         let end = rest.iter().position(|&byte| !scan::is_reg_name_byte(byte)).unwrap_or(rest.len());
-        rest = match rest.get(end..).unwrap_or_default() {
+        rest = match rest.split_at(end).1 {
             [] => return !bytes.is_empty(),
             [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
             port => return port.len() < bytes.len() && is_port(port),

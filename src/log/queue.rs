@@ -197,11 +197,7 @@ impl Shared {
             let written = write_to(&mut *writer, &lines);
             // What stands behind the end of the line that was torn.
             let begin = written.max(usize::from(is_torn));
-            lost = if written == lines.len() {
-                0
-            } else {
-                lost + count_lines(lines.get(begin..length).unwrap_or_default())
-            };
+            lost = if written == lines.len() { 0 } else { lost + count_lines(lines.iter().take(length).skip(begin)) };
             is_torn = lines.get(..written).and_then(<[u8]>::last).map_or(is_torn, |last| *last != b'\n');
             lines.clear();
             lines.shrink_to(ROOM);
@@ -296,8 +292,8 @@ fn push_line(lines: &mut Vec<u8>, line: &dyn fmt::Display) {
     let _ = writeln!(lines, "{line}");
 }
 
-fn count_lines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+fn count_lines<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+    bytes.into_iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]

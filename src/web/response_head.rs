@@ -7,7 +7,7 @@
 
 use crate::cause::Cause;
 pub use crate::http::head::Parsed;
-use crate::http::head::{Fields, Limits, Spans, Stop, Version, expect_crlf, parse_fields, parse_within};
+use crate::http::head::{self, Limits, Spans, Stop, Version, expect_crlf, parse_fields, parse_within};
 use crate::http::{framing, scan};
 
 /// A syntactically valid head, borrowed from the buffer.
@@ -37,8 +37,8 @@ impl<'buf> ResponseHead<'buf> {
     }
 
     /// The fields in the order of arrival: name as spelt, value without the white space around it.
-    pub fn fields(&self) -> Fields<'buf> {
-        Fields::of(self.bytes, self.spans)
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (&'buf [u8], &'buf [u8])> + Clone + use<'buf> {
+        head::fields(self.bytes, &self.spans.places)
     }
 
     /// The values of a field, by its name in any case.

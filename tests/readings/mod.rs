@@ -167,7 +167,6 @@ pub fn doorway_reads(bytes: &[u8], limits: &Limits, spans: &mut Spans) -> Verdic
     let target = target_of(read.target);
     // Only the difference between 1.0 and the others is kept.
     let minor = u8::from(head.version() == Version::Http11);
-    assert_eq!(read.keep_alive_named, read.keep_alive && minor == 0, "who has to say keep-alive");
     Verdict::Accepted(Box::new(Request {
         head: reference::head::Head {
             method: own(head.method()),

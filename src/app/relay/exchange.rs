@@ -280,7 +280,7 @@ impl<'call, H: TakeHead> Exchange<H> {
         while !bytes.is_empty() {
             match self.line.stream.write(bytes) {
                 Ok(length) => {
-                    bytes = bytes.get(length..).unwrap_or_default();
+                    bytes = bytes.split_at(length).1;
                     last = Instant::now();
                     if length == 0 {
                         return Ok(false);

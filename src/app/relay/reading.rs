@@ -77,10 +77,10 @@ fn decode(decoder: &mut Decoder, received: &mut Vec<u8>) -> Result<Vec<u8>, Faul
     let (mut data, mut rest) = (Vec::new(), received.as_slice());
     loop {
         let (consumed, step) = decoder.step(rest);
-        rest = rest.get(consumed..).unwrap_or_default();
+        rest = rest.split_at(consumed).1;
         match step {
             Step::Data { len } => {
-                let (block, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+                let (block, behind) = rest.split_at(len);
                 data.extend_from_slice(block);
                 decoder.advance(block.len() as u64);
                 rest = behind;

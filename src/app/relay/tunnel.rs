@@ -65,7 +65,7 @@ impl Tunnel {
                     return to.shutdown(Shutdown::Write).or(Ok(()));
                 }
                 Ok(length) => {
-                    to.write_all(room.get(..length).unwrap_or_default())?;
+                    to.write_all(room.split_at(length).0)?;
                     self.locked().0 = Instant::now();
                 }
                 Err(error) => match error.kind() {

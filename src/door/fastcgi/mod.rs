@@ -49,15 +49,15 @@ impl Protocol for FastCgi {
     /// Goes on from the record where it stopped, and opens the gate when one is whole that may end a head or needs an answer. Once a
     /// request has begun, only its own records do: 10,000 of others would have the head read as often.
     fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, _policy: &Policy) -> bool {
+        let mut rest = bytes.split_at(progress.searched).1;
         loop {
-            let rest = bytes.get(progress.searched..).unwrap_or_default();
-            let record = match Record::read(rest) {
+            let record = match Record::take(&mut rest) {
                 Ok(Some(record)) => record,
                 Ok(None) => return bytes.len() >= MAX_HEAD,
                 // What it is may still depend on bytes to come: it is asked again for new ones.
                 Err(_) => return std::mem::replace(&mut progress.seen, bytes.len()) < bytes.len(),
             };
-            progress.searched += record.whole;
+            progress.searched = bytes.len() - rest.len();
             match progress.id {
                 0 if record.kind == Kind::BEGIN_REQUEST => {
                     progress.id = record.id;
@@ -71,40 +71,25 @@ impl Protocol for FastCgi {
     }
 
     fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
-        let mut replies = Vec::new();
-        let begun = match Begun::find(bytes, room.is_first, policy.threads) {
-            Ok(Found::Begun(begun)) => begun,
-            Ok(Found::Nothing) if bytes.len() >= MAX_HEAD => return Err(NotReady::Refused(Cause::PacketLong)),
-            Ok(Found::Nothing) => return Err(NotReady::Incomplete),
-            Ok(Found::Answered { consumed, reply, ends }) => return Err(NotReady::Answered { consumed, reply, ends }),
-            Err(cause) => return Err(NotReady::Refused(cause)),
+        let bounded = |not_ready| match not_ready {
+            NotReady::Incomplete if bytes.len() >= MAX_HEAD => Cause::PacketLong.into(),
+            _ => not_ready,
         };
-        let head_len = match begun.gather_params(bytes, policy.threads, &mut room.params, &mut replies) {
-            Ok(Params::Whole(head_len)) => head_len,
-            Ok(Params::Incomplete) if bytes.len() >= MAX_HEAD => return Err(NotReady::Refused(Cause::PacketLong)),
-            Ok(Params::Incomplete) => return Err(NotReady::Incomplete),
-            Ok(Params::Aborted(consumed)) => return begun.aborted(consumed, replies),
-            Err(cause) => return Err(NotReady::Refused(cause)),
-        };
+        let mut begun = Begun::find(bytes, room.is_first, policy.threads).map_err(bounded)?;
+        begun.gather_params(&mut room.params).map_err(bounded)?;
+        let (content_at, replies) = (begun.at(), begun.replies.len());
         let block = Block { bytes: &room.params, next };
-        let request = match variables::Request::read(block, Door::FastCgi, head_len, policy) {
-            Ok(request) => request,
-            Err(cause) => return Err(NotReady::Refused(cause)),
-        };
-        let mut later = Vec::new();
-        let (content, head_len) = match begun.look_at_stdin(bytes, head_len, request.length(), policy, &mut later) {
-            Waiting::Not(content) => content,
-            Waiting::For(whole) => return Err(NotReady::Gather(whole)),
-            Waiting::Aborted(consumed) => {
-                replies.append(&mut later);
-                return begun.aborted(consumed, replies);
+        let request = variables::Request::read(block, Door::FastCgi, content_at, policy)?;
+        let (content, head_len) = match begun.look_at_stdin(request.length(), policy)? {
+            Ahead::Nothing => (Content::None, begun.at()),
+            Ahead::Content { is_here } => {
+                // It is read once more, by [`Stdin`], and with it what stands in between.
+                begun.replies.truncate(replies);
+                let reader = Box::new(Stdin::new(begun.id, request.length(), policy.threads));
+                (Content::Door { reader, is_here }, content_at)
             }
         };
-        // Other content is read once more, by [`Stdin`], and with it what stands in between.
-        if let Content::None = content {
-            replies.append(&mut later);
-        }
-        let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: replies }));
+        let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: begun.replies }));
         let facts = Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts() };
         Ok((Request::Variables(Box::new(request)), facts))
     }
@@ -113,21 +98,16 @@ impl Protocol for FastCgi {
         if is_first && mistaken::is_http(bytes) {
             return http::Http.addressee(bytes, true);
         }
-        let Ok(Found::Begun(begun)) = Begun::find(bytes, is_first, 1) else { return None };
-        let params = begun.readable_params(bytes);
-        let block = Block { bytes: &params, next };
+        let begun = Begun::find(bytes, is_first, 1).ok()?;
         let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: Vec::new() }));
-        Some(Facts { framer, ..addressee(Door::FastCgi, block) })
+        Some(Facts { framer, ..addressee(Door::FastCgi, Block { bytes: &begun.readable_params(), next }) })
     }
 
     fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
         match Begun::find(bytes, true, 1) {
-            Ok(Found::Begun(begun)) => {
-                let params = begun.readable_params(bytes);
-                variables::request_line(Block { bytes: &params, next }).into()
-            }
-            Ok(_) => Cow::Borrowed(b""),
-            Err(_) => http::Http.request_line(bytes),
+            Ok(begun) => variables::request_line(Block { bytes: &begun.readable_params(), next }).into(),
+            Err(NotReady::Refused(_)) => http::Http.request_line(bytes),
+            Err(_) => Cow::Borrowed(b""),
         }
     }
 
@@ -170,177 +150,148 @@ impl Framer for Stdout {
     }
 
     fn end(&self, is_overloaded: bool) -> Vec<u8> {
-        record::end_request(self.id, is_overloaded).to_vec()
+        record::end_request(self.id, is_overloaded)
     }
 }
 
 /// A request that has begun.
-struct Begun {
+struct Begun<'buf> {
     id: u16,
     keeps: bool,
-    /// Where the record behind BEGIN_REQUEST starts.
-    start: usize,
+    /// Calls at the same time, which is said to those who ask.
+    threads: usize,
+    /// All that has arrived, and what of it is not read yet.
+    bytes: &'buf [u8],
+    rest: &'buf [u8],
+    /// What is to be said to records of others.
+    replies: Vec<u8>,
 }
 
-enum Found {
+/// What follows the variables.
+enum Ahead {
     Nothing,
-    Begun(Begun),
-    /// Records before any request: passed over, with what is said to them.
-    Answered {
-        consumed: usize,
-        reply: Vec<u8>,
-        ends: bool,
+    /// Content, and whether all of it has arrived.
+    Content {
+        is_here: bool,
     },
 }
 
-enum Params {
-    Incomplete,
-    Whole(usize),
-    Aborted(usize),
-}
-
-enum Waiting {
-    /// The content as it will be read, and where it starts.
-    Not((Content, usize)),
-    For(usize),
-    Aborted(usize),
-}
-
-impl Begun {
+impl<'buf> Begun<'buf> {
     /// Looks for the beginning of a request. What stands before it is answered or passed over.
-    fn find(bytes: &[u8], is_first: bool, threads: usize) -> Result<Found, Cause> {
-        let (mut at, mut reply) = (0, Vec::new());
+    fn find(bytes: &'buf [u8], is_first: bool, threads: usize) -> Result<Begun<'buf>, NotReady> {
+        let (mut rest, mut reply) = (bytes, Vec::new());
         loop {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let record = match Record::read(rest) {
+            let consumed = bytes.len() - rest.len();
+            let record = match Record::take(&mut rest) {
                 Ok(Some(record)) => record,
                 // What stands before a fault is answered before that is looked at.
-                Ok(None) | Err(_) if at > 0 => return Ok(Found::Answered { consumed: at, reply, ends: false }),
-                Ok(None) => return Ok(Found::Nothing),
+                Ok(None) | Err(_) if consumed > 0 => return Err(NotReady::Answered { consumed, reply, ends: false }),
+                Ok(None) => return Err(NotReady::Incomplete),
                 Err(cause) if is_first => {
-                    return mistaken::judge(bytes, "FastCGI", cause).map_or(Ok(Found::Nothing), Err);
+                    let cause = mistaken::judge(bytes, "FastCGI", cause);
+                    return Err(cause.map_or(NotReady::Incomplete, NotReady::Refused));
                 }
-                Err(cause) => return Err(cause),
+                Err(cause) => return Err(cause.into()),
             };
-            if record.kind == Kind::BEGIN_REQUEST && record.id != 0 {
-                if at > 0 && !reply.is_empty() {
-                    return Ok(Found::Answered { consumed: at, reply, ends: false });
-                }
-                let (role, keeps) = record.begin().ok_or(Cause::PacketFormat)?;
-                let start = at + record.whole;
-                if role != record::RESPONDER {
-                    record::refuse_role(&mut reply, record.id);
-                    return Ok(Found::Answered { consumed: start, reply, ends: !keeps });
-                }
-                return Ok(Found::Begun(Begun { id: record.id, keeps, start }));
+            if record.kind != Kind::BEGIN_REQUEST || record.id == 0 {
+                record.answer(threads, &mut reply);
+                continue;
             }
-            record.answer(threads, &mut reply);
-            at += record.whole;
+            if !reply.is_empty() {
+                return Err(NotReady::Answered { consumed, reply, ends: false });
+            }
+            let (role, keeps) = record.begin().ok_or(Cause::PacketFormat)?;
+            let mut begun = Begun { id: record.id, keeps, threads, bytes, rest, replies: Vec::new() };
+            return if role == record::RESPONDER {
+                Ok(begun)
+            } else {
+                Err(begun.ended(&record::refused_role(record.id)))
+            };
         }
+    }
+
+    /// Where it is read on.
+    fn at(&self) -> usize {
+        self.bytes.len() - self.rest.len()
     }
 
     /// Puts the contents of PARAMS one behind the other: a pair may straddle records.
-    fn gather_params(
-        &self,
-        bytes: &[u8],
-        threads: usize,
-        params: &mut Vec<u8>,
-        replies: &mut Vec<u8>,
-    ) -> Result<Params, Cause> {
+    fn gather_params(&mut self, params: &mut Vec<u8>) -> Result<(), NotReady> {
         params.clear();
-        let mut at = self.start;
         for _ in 0..MAX_RECORDS {
-            let Some(record) = Record::read(bytes.get(at..).unwrap_or_default())? else {
-                return Ok(Params::Incomplete);
-            };
-            at += record.whole;
+            let record = Record::take(&mut self.rest)?.ok_or(NotReady::Incomplete)?;
             match (record.kind, record.id == self.id) {
-                (Kind::PARAMS, true) if record.content.is_empty() => return Ok(Params::Whole(at)),
-                (Kind::PARAMS, true) => {
-                    if params.len() + record.content.len() > MAX_PARAMS {
-                        return Err(Cause::PacketLong);
-                    }
-                    params.extend_from_slice(record.content);
+                (Kind::PARAMS, true) if record.content.is_empty() => return Ok(()),
+                (Kind::PARAMS, true) if params.len() + record.content.len() > MAX_PARAMS => {
+                    return Err(Cause::PacketLong.into());
                 }
-                (Kind::ABORT_REQUEST, true) => return Ok(Params::Aborted(at)),
+                (Kind::PARAMS, true) => params.extend_from_slice(record.content),
+                (Kind::ABORT_REQUEST, true) => return Err(self.ended(&record::end_request(self.id, false))),
                 // Content before the variables are whole, or a second beginning: there is no way to read that.
-                (_, true) => return Err(Cause::PacketFormat),
-                (_, false) => record.answer(threads, replies),
+                (_, true) => return Err(Cause::PacketFormat.into()),
+                (_, false) => record.answer(self.threads, &mut self.replies),
             }
         }
-        Err(Cause::PacketFormat)
+        Err(Cause::PacketFormat.into())
     }
 
     /// The same as far as it goes, for a log and a refusal.
-    fn readable_params(&self, bytes: &[u8]) -> Vec<u8> {
+    fn readable_params(mut self) -> Vec<u8> {
         let mut params = Vec::new();
-        let _as_far_as_it_goes = self.gather_params(bytes, 1, &mut params, &mut Vec::new());
+        let _as_far_as_it_goes = self.gather_params(&mut params);
         params
     }
 
     /// Whether the call must wait for content. CONTENT_LENGTH or the empty STDIN ends it, whichever comes first; a front server that
-    /// passes an upload of unknown length on sends no CONTENT_LENGTH. What is to be said to others goes to `replies`.
-    fn look_at_stdin(
-        &self,
-        bytes: &[u8],
-        head_len: usize,
-        length: Option<u64>,
-        policy: &Policy,
-        replies: &mut Vec<u8>,
-    ) -> Waiting {
+    /// passes an upload of unknown length on sends no CONTENT_LENGTH.
+    fn look_at_stdin(&mut self, length: Option<u64>, policy: &Policy) -> Result<Ahead, NotReady> {
         let most = policy.gathered_content as u64;
-        let stdin = |is_here| {
-            let reader = Box::new(Stdin::new(self.id, length, policy.threads));
-            Waiting::Not((Content::Door { reader, is_here }, head_len))
-        };
         match length {
             // What stands behind a request that is whole has no say.
-            Some(0) => return stdin(true),
-            Some(length) if length > most => return stdin(false),
+            Some(0) => return Ok(Ahead::Content { is_here: true }),
+            Some(length) if length > most => return Ok(Ahead::Content { is_here: false }),
             _ => {}
         }
         // Whether the application is called must not depend on how much has arrived: what is too long to wait for is known from the
         // headers, and a fault in content is met by its reader.
-        let (mut at, mut received, mut passed) = (head_len, 0u64, 0u64);
+        let (mut received, mut passed) = (0u64, 0u64);
         for _ in 0..MAX_GATHERED {
-            let rest = bytes.get(at..).unwrap_or_default();
-            let header = match Header::read(rest) {
+            let header = match Header::read(self.rest) {
                 Ok(Some(header)) => header,
                 // The first byte already shows a fault.
-                Ok(None) if rest.is_empty() => return Waiting::For(at + 1),
-                Ok(None) => return Waiting::For(at + record::HEADER),
+                Ok(None) if self.rest.is_empty() => return Err(NotReady::Gather(self.at() + 1)),
+                Ok(None) => return Err(NotReady::Gather(self.at() + record::HEADER)),
                 Err(_) => break,
             };
             passed += header.content as u64;
             if passed > most {
                 break;
             }
-            let Some(record) = header.record(rest) else { return Waiting::For(at + header.whole()) };
-            at += record.whole;
+            let whole = self.at() + header.whole();
+            let record = header.take(&mut self.rest).ok_or(NotReady::Gather(whole))?;
             match (record.kind, record.id == self.id) {
                 (Kind::STDIN, true) if record.content.is_empty() => {
                     // All of it is here, down to the end.
-                    if received == 0 && length.unwrap_or(0) == 0 {
-                        return Waiting::Not((Content::None, at));
-                    }
-                    return stdin(true);
+                    let is_nothing = received == 0 && length.is_none();
+                    return Ok(if is_nothing { Ahead::Nothing } else { Ahead::Content { is_here: true } });
                 }
                 (Kind::STDIN, true) => received += record.content.len() as u64,
-                (Kind::ABORT_REQUEST, true) => return Waiting::Aborted(at),
+                (Kind::ABORT_REQUEST, true) => return Err(self.ended(&record::end_request(self.id, false))),
                 (_, true) => {}
-                (_, false) => record.answer(policy.threads, replies),
+                (_, false) => record.answer(self.threads, &mut self.replies),
             }
-            if length.is_some_and(|length| received >= length && length > 0) {
-                return stdin(true);
+            if length.is_some_and(|length| received >= length) {
+                return Ok(Ahead::Content { is_here: true });
             }
         }
-        stdin(false)
+        Ok(Ahead::Content { is_here: false })
     }
 
-    /// The front server wants no answer any more; what came in between has its own.
-    fn aborted(&self, consumed: usize, mut reply: Vec<u8>) -> Examined<'static> {
-        reply.extend_from_slice(&record::end_request(self.id, false));
-        Err(NotReady::Answered { consumed, reply, ends: !self.keeps })
+    /// It is over without a call: what came in between has its own answers.
+    fn ended(&mut self, last: &[u8]) -> NotReady {
+        let mut reply = std::mem::take(&mut self.replies);
+        reply.extend_from_slice(last);
+        NotReady::Answered { consumed: self.at(), reply, ends: !self.keeps }
     }
 }
 

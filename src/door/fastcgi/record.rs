@@ -4,6 +4,7 @@
 //! its padding; numbers have their highest byte first. Padding is passed over, whatever it holds.
 
 use crate::cause::Cause;
+use crate::door::variables::Block;
 
 /// What stands before the content.
 pub(super) const HEADER: usize = 8;
@@ -44,8 +45,6 @@ pub(super) struct Record<'buf> {
     pub(super) kind: Kind,
     pub(super) id: u16,
     pub(super) content: &'buf [u8],
-    /// Bytes of all of it.
-    pub(super) whole: usize,
 }
 
 /// What a header says.
@@ -81,18 +80,18 @@ impl Header {
         HEADER + self.content + self.padding
     }
 
-    /// The record with this header in front, if it is whole.
-    pub(super) fn record<'buf>(&self, bytes: &'buf [u8]) -> Option<Record<'buf>> {
-        let whole = self.whole();
-        let content = bytes.get(..whole)?.get(HEADER..HEADER + self.content)?;
-        Some(Record { kind: self.kind, id: self.id, content, whole })
+    /// Takes the record with this header off the front, if it is whole.
+    pub(super) fn take<'buf>(&self, bytes: &mut &'buf [u8]) -> Option<Record<'buf>> {
+        let (record, rest) = bytes.split_at_checked(self.whole())?;
+        *bytes = rest;
+        Some(Record { kind: self.kind, id: self.id, content: record.split_at(HEADER).1.split_at(self.content).0 })
     }
 }
 
 impl<'buf> Record<'buf> {
-    /// Reads the record in front, if it is whole.
-    pub(super) fn read(bytes: &'buf [u8]) -> Result<Option<Record<'buf>>, Cause> {
-        Ok(Header::read(bytes)?.and_then(|header| header.record(bytes)))
+    /// Takes the record in front, if it is whole.
+    pub(super) fn take(bytes: &mut &'buf [u8]) -> Result<Option<Record<'buf>>, Cause> {
+        Ok(Header::read(bytes)?.and_then(|header| header.take(bytes)))
     }
 
     /// The role and whether the connection is to stay, of BEGIN_REQUEST.
@@ -127,8 +126,9 @@ const NAMES: [&[u8]; 3] = [b"FCGI_MAX_CONNS", b"FCGI_MAX_REQS", b"FCGI_MPXS_CONN
 
 impl Note {
     pub(super) fn of(kind: Kind, id: u16, content: &[u8]) -> Option<Note> {
+        let asks_for = |known| Block { bytes: content, next: super::next }.pairs().any(|(name, _)| name == known);
         match (id, kind) {
-            (0, Kind::GET_VALUES) => Some(Note::Values(asked_names(content))),
+            (0, Kind::GET_VALUES) => Some(Note::Values(NAMES.map(asks_for))),
             (0, Kind(kind)) => Some(Note::Unknown(kind)),
             (id, Kind::BEGIN_REQUEST) => Some(Note::Second(id)),
             _ => None,
@@ -140,23 +140,10 @@ impl Note {
             Note::Second(id) => out.extend_from_slice(&ended(id, CANT_MPX_CONN)),
             Note::Values(asked) => answer_values(out, asked, threads),
             Note::Unknown(kind) => {
-                out.extend_from_slice(&header(Kind::UNKNOWN_TYPE, 0, 8));
-                out.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+                out.extend([header(Kind::UNKNOWN_TYPE, 0, 8), [kind, 0, 0, 0, 0, 0, 0, 0]].as_flattened());
             }
         }
     }
-}
-
-fn asked_names(content: &[u8]) -> [bool; NAMES.len()] {
-    let mut asked = [false; NAMES.len()];
-    let mut rest = content;
-    while let Some((name, _, behind)) = super::next(rest) {
-        for (known, asked) in NAMES.iter().zip(&mut asked) {
-            *asked |= *known == name;
-        }
-        rest = behind;
-    }
-    asked
 }
 
 /// A front server that keeps more connections than there are threads makes its requests wait.
@@ -175,8 +162,9 @@ fn answer_values(out: &mut Vec<u8>, asked: [bool; NAMES.len()], threads: usize) 
     }
 }
 
-pub(super) fn refuse_role(out: &mut Vec<u8>, id: u16) {
-    out.extend_from_slice(&ended(id, UNKNOWN_ROLE));
+/// The end of a request for another role.
+pub(super) fn refused_role(id: u16) -> Vec<u8> {
+    ended(id, UNKNOWN_ROLE)
 }
 
 /// The header of a record of STDOUT.
@@ -185,24 +173,14 @@ pub(super) fn stdout_header(id: u16, content: usize) -> [u8; HEADER] {
 }
 
 /// The end of STDOUT and of the request.
-pub(super) fn end_request(id: u16, is_overloaded: bool) -> [u8; 3 * HEADER] {
-    let mut end = [0; 3 * HEADER];
+pub(super) fn end_request(id: u16, is_overloaded: bool) -> Vec<u8> {
     let protocol_status = if is_overloaded { OVERLOADED } else { COMPLETE };
-    let (stdout, request) = end.split_at_mut(HEADER);
-    stdout.copy_from_slice(&stdout_header(id, 0));
-    request.copy_from_slice(&ended(id, protocol_status));
-    end
+    [stdout_header(id, 0).to_vec(), ended(id, protocol_status)].concat()
 }
 
 /// END_REQUEST with the application's status 0.
-fn ended(id: u16, protocol_status: u8) -> [u8; 2 * HEADER] {
-    let mut record = [0; 2 * HEADER];
-    let (head, content) = record.split_at_mut(HEADER);
-    head.copy_from_slice(&header(Kind::END_REQUEST, id, 8));
-    if let Some(place) = content.get_mut(4) {
-        *place = protocol_status;
-    }
-    record
+fn ended(id: u16, protocol_status: u8) -> Vec<u8> {
+    [header(Kind::END_REQUEST, id, 8), [0, 0, 0, 0, protocol_status, 0, 0, 0]].concat()
 }
 
 fn header(Kind(kind): Kind, id: u16, content: usize) -> [u8; HEADER] {

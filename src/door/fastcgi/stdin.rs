@@ -36,6 +36,36 @@ impl Stdin {
         Stdin { id, threads, left, data: 0, skip: 0, last: false, records: 0, notes: [None; MAX_NOTES] }
     }
 
+    /// Takes off the bytes what is no data.
+    fn pass(&mut self, bytes: &mut &[u8]) -> Result<Step, Cause> {
+        loop {
+            if self.data > 0 && self.left != Some(0) {
+                let len = bytes.len().min(usize::try_from(self.remaining()).unwrap_or(self.data));
+                return Ok(if len == 0 { Step::Incomplete } else { Step::Data { len } });
+            }
+            if self.left == Some(0) && !self.last {
+                return Ok(Step::End);
+            }
+            // What passes CONTENT_LENGTH is nobody's.
+            self.skip += std::mem::take(&mut self.data);
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            *bytes = bytes.split_at(skipped).1;
+            if self.skip > 0 {
+                return Ok(Step::Incomplete);
+            }
+            if self.last {
+                let is_short = self.left.is_some_and(|left| left > 0);
+                return if is_short { Err(Cause::ContentTruncated) } else { Ok(Step::End) };
+            }
+            let Some(header) = Header::read(bytes)? else { return Ok(Step::Incomplete) };
+            let behind = bytes.split_at(HEADER).1;
+            let Some((telling, _)) = behind.split_at_checked(header.telling()) else { return Ok(Step::Incomplete) };
+            *bytes = behind;
+            self.take(&header, telling)?;
+        }
+    }
+
     fn take(&mut self, header: &Header, telling: &[u8]) -> Result<(), Cause> {
         self.records += u16::from(header.content == 0 || header.id != self.id);
         if usize::from(self.records) > super::MAX_RECORDS {
@@ -63,40 +93,9 @@ impl Stdin {
 
 impl ContentReader for Stdin {
     fn step(&mut self, bytes: &[u8]) -> (usize, Step) {
-        let mut consumed = 0;
-        loop {
-            let rest = bytes.get(consumed..).unwrap_or_default();
-            if self.data > 0 && self.left != Some(0) {
-                let len = rest.len().min(usize::try_from(self.remaining()).unwrap_or(self.data));
-                return (consumed, if len == 0 { Step::Incomplete } else { Step::Data { len } });
-            }
-            if self.left == Some(0) && !self.last {
-                return (consumed, Step::End);
-            }
-            // What passes CONTENT_LENGTH is nobody's.
-            self.skip += std::mem::take(&mut self.data);
-            let skipped = self.skip.min(rest.len());
-            self.skip -= skipped;
-            consumed += skipped;
-            let rest = bytes.get(consumed..).unwrap_or_default();
-            match (self.skip, self.last, Header::read(rest)) {
-                (0, true, _) if self.left.is_some_and(|left| left > 0) => {
-                    return (consumed, Step::Invalid(Cause::ContentTruncated));
-                }
-                (0, true, _) => return (consumed, Step::End),
-                (0, false, Ok(Some(header))) => {
-                    let Some(telling) = rest.get(HEADER..HEADER + header.telling()) else {
-                        return (consumed, Step::Incomplete);
-                    };
-                    consumed += HEADER;
-                    if let Err(cause) = self.take(&header, telling) {
-                        return (consumed, Step::Invalid(cause));
-                    }
-                }
-                (0, false, Err(cause)) => return (consumed, Step::Invalid(cause)),
-                _ => return (consumed, Step::Incomplete),
-            }
-        }
+        let mut rest = bytes;
+        let step = self.pass(&mut rest).unwrap_or_else(Step::Invalid);
+        (bytes.len() - rest.len(), step)
     }
 
     fn advance(&mut self, taken: u64) {

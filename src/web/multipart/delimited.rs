@@ -140,8 +140,8 @@ impl<R: BufRead> BufRead for Delimited<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self.next()? {
             Next::End => Ok(&[]),
-            Next::Owed => Ok(self.delimiter.get(self.owed.clone()).unwrap_or_default()),
-            Next::Input(length) => Ok(self.input.arrived()?.get(..length).unwrap_or_default()),
+            Next::Owed => Ok(self.delimiter.split_at(self.owed.end).0.split_at(self.owed.start).1),
+            Next::Input(length) => Ok(self.input.arrived()?.split_at(length).0),
         }
     }
 
@@ -198,7 +198,7 @@ fn beginning(bytes: &[u8], delimiter: &[u8]) -> usize {
             }
         }
         start += BLOCK;
-        rest = rest.get(BLOCK..).unwrap_or_default();
+        rest = rest.split_at(BLOCK).1;
     }
     let mut places = (0..rest.len()).filter_map(|place| Some((place, rest.get(place..)?)));
     let place = places.find(|(_, there)| there.first() == BEGINNING.first() && agree(there, delimiter));

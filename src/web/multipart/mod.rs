@@ -21,7 +21,7 @@ use self::parameters::Parameters;
 use super::content::{is_of_type, read_all, refused};
 use crate::cause::Cause;
 use crate::gateway::{Environ, Headers, Input};
-use crate::http::head::{self, Fields, Spans};
+use crate::http::head::{self, Spans};
 
 /// RFC 2046 section 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;
@@ -234,7 +234,7 @@ impl<R: BufRead> Parts<R> {
         let Limits { head, fields, .. } = self.limits;
         let limits = head::Limits { target: 0, field_line: head, fields, head };
         head::parse_fields(&self.head, 0, &limits, &mut self.spans).ok()?;
-        let own = || Fields::of(&self.head, &self.spans);
+        let own = || head::fields(&self.head, &self.spans.places);
         let mut dispositions = own().filter(|(name, _)| name.eq_ignore_ascii_case(b"Content-Disposition"));
         let (_, disposition) = dispositions.next().filter(|_| dispositions.next().is_none())?;
         let disposition = Parameters::of(disposition)?;

@@ -83,8 +83,7 @@ fn write(entries: &Entries, asked: &Asked<'_>) -> String {
             escape_html(&name)
         );
         if let Some((date, time)) = entry.date_and_time() {
-            let minute = time.get(..5).unwrap_or_default();
-            let _ = write!(page, "<time datetime=\"{date}T{time}Z\">{date} {minute}</time>");
+            let _ = write!(page, "<time datetime=\"{date}T{time}Z\">{date} {time:.5}</time>");
         }
         page.push_str("</td></tr>\n");
     }
