@@ -328,6 +328,10 @@ impl State {
                 connection.heard = Some(heard);
                 if shard.ear.compare_exchange(0, LISTENS, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                     shared.monitor.notice();
+                    // What rang for another shard since the look will not ring again.
+                    if shared.bell.heard() != heard {
+                        shard.ring();
+                    }
                 }
             }
         }
@@ -546,6 +550,18 @@ mod tests {
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());
+    }
+
+    #[test]
+    fn a_ring_that_another_shard_was_told_of_between_a_look_and_the_listening_is_not_lost() {
+        let settings = Settings { sleepers: 0, ..Settings::default() };
+        let shared = Arc::new(Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink()))));
+        let (shard, [(_client, connection)]) = (Arc::new(Shard::default()), clients::<1>(&shared, ""));
+        let now = connection.since + Duration::from_secs(5);
+        // What the bell says now, it did not say before the look.
+        let before = shared.bell.heard().wrapping_add(1);
+        shard.lock().park(connection, &shard, &shared, now, before);
+        assert!(!shared.bell.is_there() || shard.ear.load(Ordering::SeqCst) == RUNG);
     }
 
     fn nothing(_: &Environ, _: &mut StartResponse) {}
