@@ -5,6 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 use std::time::Duration;
 
 use super::bell::Bell;
@@ -88,6 +89,11 @@ impl Shared {
     pub(super) fn closed(&self, report: &Report<'_>) {
         self.counters.note(report.cause);
         catch_unwind(AssertUnwindSafe(|| self.log.closed(report))).unwrap_or_else(discard_panic);
+    }
+
+    /// A thread that may run the application.
+    pub(super) fn thread(&self, name: String) -> Builder {
+        self.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size)
     }
 
     /// The error stream of every environ.

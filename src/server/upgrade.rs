@@ -10,7 +10,6 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
@@ -62,7 +61,9 @@ impl Leave {
         let socket = response.socket.clone().filter(|_| response.request.offers_upgrade);
         let socket = socket.ok_or_else(|| Failure::new(Cause::UpgradeMisused, "there is no upgrade at this door"))?;
         let mut left = lock(&shared.upgrades.0);
-        if left.len() >= shared.settings.upgrades {
+        // Nobody can be closed for another where all have left.
+        let most = shared.settings.max_connections.max(1);
+        if left.len() >= shared.settings.upgrades.min(most - most / 4) {
             return Err(Failure::new(Cause::UpgradeLimit, ""));
         }
         left.push(Arc::clone(&socket));
@@ -82,7 +83,8 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) ->
         return Some(connection);
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
-    if let Err(error) = Builder::new().name("doorway-upgrade".into()).spawn(move || converse(&mut connection)) {
+    connection.memory.count(0);
+    if let Err(error) = shared.thread("doorway-upgrade".into()).spawn(move || converse(&mut connection)) {
         let detail = &error.to_string();
         shared.error(&Report { cause: Cause::ServerFault, peer: None, request: b"", answer: Answer::Cut, detail });
     }
@@ -196,4 +198,68 @@ impl Upgraded for Stream {
 
 fn supported(is_so: bool) -> io::Result<()> {
     if is_so { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::door::{Door, Origin, Peer};
+    use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
+    use crate::log::Lines;
+    use crate::server::answer::Calls;
+    use crate::server::connection::Step;
+    use crate::server::settings::Settings;
+    use crate::server::socket;
+
+    /// A connection that leaves, with some memory to its name, for this function; and its client.
+    fn leaving(
+        settings: Settings,
+        run: impl Fn() + Send + Sync + 'static,
+    ) -> (Arc<Shared>, Box<Connection>, TcpStream) {
+        let run = Arc::new(run);
+        let application = move |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("101 Switching Protocols", &[]);
+            let run = Arc::clone(&run);
+            Body::upgrade("echo", move |_| run())
+        };
+        let shared = Arc::new(Shared::new(settings, Box::new(application), Arc::new(Lines::errors(io::sink()))));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").unwrap();
+        let socket = Socket::accepted(socket::Stream::Tcp(listener.accept().unwrap().0)).unwrap();
+        let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default()));
+        let (place, now) = (Some(shared.places.take()), Instant::now());
+        let mut connection = Box::new(Connection::new(socket, Peer::default(), origin, &shared, place, now));
+        while connection.step(&shared, now, &mut Vec::new()) != Step::Job {}
+        connection.memory.count(1_000);
+        Calls::new(&shared).run(&mut connection, now, false);
+        assert!(leaves(&connection));
+        (shared, connection, client)
+    }
+
+    #[test]
+    fn what_has_left_counts_for_no_memory_that_waits() {
+        let (sender, end) = channel::<()>();
+        let end = Mutex::new(end);
+        let (shared, connection, _client) = leaving(Settings::default(), move || {
+            let _ = lock(&end).recv();
+        });
+        assert!(stay_or_leave(connection, &shared).is_none());
+        assert_eq!((shared.memory.load(Ordering::Relaxed), shared.places.open()), (0, 1));
+        drop(sender);
+    }
+
+    #[test]
+    fn where_the_system_gives_no_thread_of_the_stack_that_was_set_the_connection_ends_and_the_log_says_so() {
+        let settings = Settings { stack: Some(usize::MAX / 4), ..Settings::default() };
+        let (shared, connection, mut client) = leaving(settings, || panic!("there is no thread for it"));
+        assert!(stay_or_leave(connection, &shared).is_none());
+        client.read_to_end(&mut Vec::new()).unwrap();
+        let stats = shared.counters.read(&shared.places.phases);
+        assert_eq!((stats.count(Cause::ServerFault), stats.served), (1, 0));
+        assert!(shared.places.open() == 0 && lock(&shared.upgrades.0).is_empty());
+    }
 }
