@@ -353,9 +353,8 @@ mod tests {
         assert!(queue.finish(PATIENCE));
         let text: String = taken.try_iter().collect();
         let shown = text.lines().filter(|other| *other == line).count();
-        let dropped: usize =
-            text.lines().find_map(|line| line.split_once(" lines dropped")).unwrap().0.parse().unwrap();
-        assert_eq!(shown + dropped, 30_000);
+        let dropped = text.lines().filter_map(|line| line.split_once(" lines dropped")?.0.parse::<usize>().ok());
+        assert_eq!(shown + dropped.sum::<usize>(), 30_000);
         assert!(shown * 100 <= 3 * MOST);
     }
 
