@@ -51,7 +51,7 @@ const LISTENS: u8 = 1;
 const RUNG: u8 = 2;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
-/// the numbers of those for which a block was sent.
+/// the numbers of those that are called.
 #[derive(Default)]
 struct Inbox {
     arrived: VecDeque<Box<Connection>>,
@@ -122,12 +122,6 @@ impl Shard {
     /// Brings a connection.
     pub(super) fn deliver(self: &Arc<Shard>, connection: Box<Connection>) {
         self.mail(|inbox| inbox.arrived.push_back(connection));
-        self.relieve();
-    }
-
-    /// The client of a connection that was slept on has said something.
-    pub(super) fn call(self: &Arc<Shard>, number: usize) {
-        self.mail(|inbox| inbox.awake.push(number));
         self.relieve();
     }
 
@@ -225,10 +219,11 @@ impl Shard {
     }
 }
 
-/// A block was sent for the connection with a number.
+/// A block was sent for the connection with a number, or its client has said something.
 impl Wake for Shard {
-    fn wake(&self, number: usize) {
+    fn wake(self: Arc<Shard>, number: usize) {
         self.mail(|inbox| inbox.awake.push(number));
+        self.relieve();
     }
 }
 
