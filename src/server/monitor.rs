@@ -4,21 +4,21 @@
 //! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 5 ms, while one of them
 //! has left connections to that.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::thread::{self, Thread};
+use std::time::Instant;
 
 use super::engine::{Engine, is_in_call};
 use super::response::send_held;
 use super::settings::{LISTEN, LOOK};
 use super::shard::Found;
-use super::shared::{lock, wait};
 
 /// How the others reach the monitor.
 #[derive(Default)]
 pub(super) struct Monitor {
-    is_woken: Mutex<bool>,
-    signal: Condvar,
+    /// What is called before it is there, it sees when it begins.
+    thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
 }
 
@@ -31,22 +31,14 @@ impl Monitor {
     }
 
     pub(super) fn wake(&self) {
-        *lock(&self.is_woken) = true;
-        self.signal.notify_one();
-    }
-
-    fn sleep(&self, time: Option<Duration>) {
-        let mut is_woken = lock(&self.is_woken);
-        if !*is_woken {
-            is_woken = wait(&self.signal, is_woken, time);
-        }
-        *is_woken = false;
+        self.thread.get().map(Thread::unpark);
     }
 }
 
 /// The life of the thread: returns when the server has ended.
 pub(super) fn watch(engine: &Engine) {
     let monitor = &engine.shared.monitor;
+    monitor.thread.get_or_init(thread::current);
     let mut scratch = Vec::new();
     let mut seen = vec![0; engine.shards.len()];
     let mut quiet = 0_u32;
@@ -56,7 +48,8 @@ pub(super) fn watch(engine: &Engine) {
         monitor.is_asleep.store(sleeps, Ordering::SeqCst);
         // Looked at again after `is_asleep` was set: who began before did not see it.
         let looks = !sleeps || engine.has_work_to_watch();
-        monitor.sleep(if looks { Some(LOOK) } else { engine.listens().then_some(LISTEN) });
+        let time = if looks { Some(LOOK) } else { engine.listens().then_some(LISTEN) };
+        time.map_or_else(thread::park, thread::park_timeout);
         monitor.is_asleep.store(false, Ordering::SeqCst);
 
         quiet = if engine.has_work_to_watch() { 0 } else { quiet.saturating_add(1) };
