@@ -109,7 +109,8 @@ impl Acceptor {
 impl Engine {
     /// The life of an acceptor's thread.
     pub(super) fn accept(&self, acceptor: &Acceptor) {
-        const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+        // A stop waits for it.
+        const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
         const QUIET: Duration = Duration::from_secs(10);
         let mut patience = PATIENCE.0;
         let mut failed: Option<Instant> = None;
@@ -129,7 +130,7 @@ impl Engine {
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Somebody else who has the socket has set it so: there is no other way to wait for it.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.shared.places.wait(PATIENCE.0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PATIENCE.0),
                 Err(_) if self.shared.is_stopping() => {}
                 Err(error) => {
                     // Mostly EMFILE: one line when it begins. Each connection that is closed for another lets one in before the next
@@ -138,7 +139,7 @@ impl Engine {
                         self.shared.report(Cause::AcceptFailed, &error.to_string());
                     }
                     self.make_room();
-                    self.shared.places.wait(patience);
+                    std::thread::sleep(patience);
                     patience = (patience * 2).min(PATIENCE.1);
                 }
             }
@@ -201,7 +202,7 @@ impl Engine {
         }
         while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
-                self.shared.places.wait(Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(5));
             }
         }
         self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);

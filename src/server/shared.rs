@@ -108,7 +108,6 @@ impl Shared {
 
     pub(super) fn begin_to_stop(&self) {
         self.stop.fetch_max(1, Ordering::SeqCst);
-        self.places.notify();
     }
 
     /// Whether the grace of a stop is over, so that whatever waits for a client gives up.
