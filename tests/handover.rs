@@ -123,7 +123,7 @@ fn sockets_of_systemd_are_served_by_their_names() {
     assert!(ask(&web, REQUEST).starts_with("HTTP/1.1 200 "));
     let words = ["CONTENT_LENGTH", "0", "SCGI", "1", "REQUEST_METHOD", "GET", "REQUEST_URI", "/deep"];
     let block = words.map(|word| format!("{word}\0")).concat();
-    let reply = ask(&door, &format!("{}:{block},", block.len()));
+    let reply = ask(&door, format!("{}:{block},", block.len()));
     assert!(reply.starts_with("Status: 200 OK\r\n") && reply.contains("PATH_INFO = \"/deep\""), "{reply}");
     let mut unix = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     std::io::Write::write_all(&mut unix, REQUEST.as_bytes()).unwrap();
