@@ -127,10 +127,6 @@ impl Seats {
         self.seat()
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.taken.load(Ordering::SeqCst) < self.most
-    }
-
     /// Somebody waits because of those who have seats. Who goes on waiting says so again: a wish is soon forgotten.
     pub(super) fn want(&self) {
         self.wanted.store(self.now(), Ordering::SeqCst);

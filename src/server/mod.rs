@@ -331,7 +331,7 @@ impl Server {
         let mut calls = Calls::new(&shared);
         loop {
             let (now, policy) = (Instant::now(), &shared.policy);
-            match connection.step(&shared, now, &mut calls.scratch) {
+            match connection.step(&shared, now) {
                 Step::Job => {
                     if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
                         // As when a server stops: this response ends the connection.

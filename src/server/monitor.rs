@@ -39,7 +39,6 @@ impl Monitor {
 pub(super) fn watch(engine: &Engine) {
     let monitor = &engine.shared.monitor;
     monitor.thread.get_or_init(thread::current);
-    let mut scratch = Vec::new();
     let mut seen = vec![0; engine.shards.len()];
     let mut quiet = 0_u32;
     while !engine.ends() {
@@ -63,16 +62,16 @@ pub(super) fn watch(engine: &Engine) {
             engine.shards.iter().for_each(|shard| shard.ring());
         }
         send_held(&engine.shared);
-        sweep_unattended(engine, &mut scratch);
+        sweep_unattended(engine);
     }
 }
 
 /// Sweeps the shards that wait for a worker because no thread is free: only applications are not called.
-fn sweep_unattended(engine: &Engine, scratch: &mut Vec<u8>) {
+fn sweep_unattended(engine: &Engine) {
     // Each has its part in the queue of requests that wait for a thread.
     let most = (engine.shared.settings.queue / engine.shards.len()).max(1);
     for shard in engine.shards.iter().filter(|shard| engine.unattended.contains(shard)) {
-        if let Found::Alone(connection, _) = shard.sweep(None, &engine.shared, Instant::now(), scratch, Some(most)) {
+        if let Found::Alone(connection, _) = shard.sweep(None, &engine.shared, Instant::now(), Some(most)) {
             shard.deliver(connection);
         }
         // A new worker may have found nothing a moment ago, and be about to sleep.

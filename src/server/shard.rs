@@ -198,7 +198,6 @@ impl Shard {
         back: Option<Box<Connection>>,
         shared: &Shared,
         now: Instant,
-        scratch: &mut Vec<u8>,
         most: Option<usize>,
     ) -> Found {
         let mut state = self.lock();
@@ -212,7 +211,7 @@ impl Shard {
                 state.hot.extend(woken);
             }
         }
-        let found = state.sweep(self, shared, now, scratch, most);
+        let found = state.sweep(self, shared, now, most);
         self.waiting.store(state.hot.len() + state.cold.len() + state.called.len(), Ordering::Relaxed);
         self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
         found
@@ -228,14 +227,7 @@ impl Wake for Shard {
 }
 
 impl State {
-    fn sweep(
-        &mut self,
-        shard: &Arc<Shard>,
-        shared: &Shared,
-        now: Instant,
-        scratch: &mut Vec<u8>,
-        most: Option<usize>,
-    ) -> Found {
+    fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
         self.note_stop(shared);
         // Before any look, so that what comes after one makes the bell say something else.
         let heard = shared.bell.heard();
@@ -254,7 +246,7 @@ impl State {
         let mut hot = self.hot.len();
         while let Some(mut connection) = self.take_next(&mut hot, now) {
             let before = connection.heard.take();
-            let step = connection.step(shared, now, scratch);
+            let step = connection.step(shared, now);
             let has_come = before.filter(|_| matches!(step, Step::More | Step::Job));
             if has_come.is_some_and(|before| shared.bell.has_missed(before)) {
                 shared.report(Cause::BellWrong, "");
@@ -525,7 +517,7 @@ mod tests {
         });
         let (mut calls, mut back) = (Calls::new(&shared), None);
         for round in 0..9 {
-            let found = shard.sweep(back.take(), &shared, Instant::now(), &mut Vec::new(), None);
+            let found = shard.sweep(back.take(), &shared, Instant::now(), None);
             let Found::Job(mut served) = found else { panic!("no job in round {round}") };
             assert_eq!(served.peer.address, peers[round % 3], "{round}");
             calls.run(&mut served, Instant::now(), false);
@@ -539,7 +531,7 @@ mod tests {
         let [(_client, connection)] = clients::<1>(&shared, "");
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
         shard.lock().cold.insert((later, 1), connection);
-        let sweep = |now| shard.sweep(None, &shared, now, &mut Vec::new(), None);
+        let sweep = |now| shard.sweep(None, &shared, now, None);
         assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time > Duration::from_secs(3_000)));
         shared.begin_to_stop();
         // It has had its time for a last request.

@@ -109,15 +109,14 @@ impl Entry {
         // A stream of the caller's own has deadlines of its own.
         let _ = socket.set_read_timeout(bounded(settings.idle_deadline));
         let _ = socket.set_write_timeout(bounded(settings.response_stall));
-        let before = Mutex::new(std::mem::take(&mut connection.buffer));
-        let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(socket));
-        let taken = Arc::new(Taken { shared, socket, before, sent: AtomicUsize::new(0) });
-        let stream = Box::new(Stream(Arc::clone(&taken)));
+        let before = Arc::new(Mutex::new(std::mem::take(&mut connection.buffer)));
+        let (shared, socket, sent) = (Arc::clone(&self.shared), Arc::clone(socket), Arc::<AtomicUsize>::default());
+        let stream = Box::new(Stream { shared, socket, before, sent: Arc::clone(&sent) });
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(stream))) {
             let failure = Failure::of_panic(panic);
             call.report(failure.cause, Answer::Cut, &failure.detail, connection);
         }
-        call.response().content = taken.sent.load(Ordering::Relaxed) as u64;
+        call.response().content = sent.load(Ordering::Relaxed) as u64;
         self.linger();
     }
 
@@ -138,25 +137,23 @@ fn bounded(time: Duration) -> Option<Duration> {
     Some(time.clamp(Duration::from_millis(1), A_YEAR))
 }
 
-/// A connection that was taken over, and what had been read from it before.
-struct Taken {
+/// One handle of a connection that was taken over; they share what had been read from it before, and how much was sent.
+#[derive(Clone)]
+struct Stream {
     shared: Arc<Shared>,
     socket: Arc<Socket>,
-    before: Mutex<Buffer>,
-    sent: AtomicUsize,
+    before: Arc<Mutex<Buffer>>,
+    sent: Arc<AtomicUsize>,
 }
-
-/// One handle of it.
-struct Stream(Arc<Taken>);
 
 impl Read for Stream {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let mut before = lock(&self.0.before);
+        let mut before = lock(&self.before);
         if before.is_empty() {
             drop(before);
-            let length = self.0.socket.read(room)?;
+            let length = self.socket.read(room)?;
             // A client that has stopped sending may still read; nobody reads where the server has cut.
-            let is_cut = length == 0 && self.0.shared.is_over();
+            let is_cut = length == 0 && self.shared.is_over();
             return if is_cut { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(length) };
         }
         let length = before.filled().read(room)?;
@@ -167,8 +164,8 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.0.socket.write(&[IoSlice::new(bytes)])?;
-        self.0.sent.fetch_add(length, Ordering::Relaxed);
+        let length = self.socket.write(&[IoSlice::new(bytes)])?;
+        self.sent.fetch_add(length, Ordering::Relaxed);
         Ok(length)
     }
 
@@ -180,19 +177,19 @@ impl Write for Stream {
 impl Upgraded for Stream {
     fn try_clone(&self) -> io::Result<Box<dyn Upgraded>> {
         // A second thread would wait for the first.
-        supported(self.0.socket.is_duplex()).map(|()| Box::new(Stream(Arc::clone(&self.0))) as Box<dyn Upgraded>)
+        supported(self.socket.is_duplex()).map(|()| Box::new(self.clone()) as Box<dyn Upgraded>)
     }
 
     fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.0.socket.set_read_timeout(time)
+        self.socket.set_read_timeout(time)
     }
 
     fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.0.socket.set_write_timeout(time)
+        self.socket.set_write_timeout(time)
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        supported(self.0.socket.shutdown(how))
+        supported(self.socket.shutdown(how))
     }
 }
 
@@ -233,7 +230,7 @@ mod tests {
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default()));
         let (place, now) = (Some(shared.places.take()), Instant::now());
         let mut connection = Box::new(Connection::new(socket, Peer::default(), origin, &shared, place, now));
-        while connection.step(&shared, now, &mut Vec::new()) != Step::Job {}
+        while connection.step(&shared, now) != Step::Job {}
         connection.memory.count(1_000);
         Calls::new(&shared).run(&mut connection, now, false);
         assert!(leaves(&connection));
