@@ -78,6 +78,7 @@ fn connections_are_counted_by_what_they_do() {
         (Phase::Call, 1),
         (Phase::Sending, 6),
         (Phase::Closing, 0),
+        (Phase::Upgraded, 0),
     ];
     house.until("all are where they should be", |stats| stats.phases().eq(wanted));
     let stats = house.handle.stats();

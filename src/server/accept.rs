@@ -193,6 +193,7 @@ impl Engine {
 
     /// Brings an accepted connection to a shard, if it may come in. Its place is made by closing another if need be.
     fn let_in(&self, acceptor: &Acceptor, (stream, peer): (Stream, Peer), place: Place, now: Instant) {
+        // Nobody's: it woke the thread.
         if self.shared.is_stopping() && peer.address.is_some() && lock(&acceptor.woken_from).contains(&peer.address) {
             return;
         }
