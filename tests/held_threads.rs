@@ -160,6 +160,34 @@ fn a_stopper_that_is_kept_keeps_nothing_of_a_server_that_has_ended() {
 }
 
 #[test]
+fn an_application_that_drops_the_handle_of_its_own_server_does_not_wait_for_itself() {
+    let own = Arc::new(Mutex::new(None::<Handle>));
+    let (kept, (sender, dropped)) = (Arc::clone(&own), mpsc::channel());
+    let sender = Mutex::new(sender);
+    let application = move |_: &Environ, start_response: &mut StartResponse| {
+        drop(locked(&kept).take());
+        locked(&sender).send(()).unwrap();
+        start_response.start("200 OK", &[]);
+        ""
+    };
+    let handle = Server::bind("127.0.0.1:0").unwrap().spawn(application).unwrap();
+    let mut client = Client::over(TcpStream::connect(handle.addr()).unwrap());
+    *locked(&own) = Some(handle);
+    client.send(GET);
+    dropped.recv_timeout(PATIENCE).expect("the call goes on");
+}
+
+#[test]
+fn a_stop_reports_nothing_of_the_connections_that_it_makes_itself() {
+    let log = support::Collected::default();
+    let server = Server::bind("0.0.0.0:0").unwrap().allow([[192, 0, 2, 1].into()]).log(log.clone());
+    let stats = server.spawn(hello).unwrap().shutdown(Duration::ZERO);
+    assert_eq!((log.causes(), stats.accepted), (vec![], 0));
+    let stats = Server::bind("127.0.0.1:0").unwrap().spawn(hello).unwrap().shutdown(Duration::ZERO);
+    assert_eq!(stats.accepted, 0);
+}
+
+#[test]
 #[cfg(unix)]
 fn a_unix_socket_is_taken_away_at_the_end_whoever_keeps_a_stopper() {
     let place = std::env::temp_dir().join(format!("doorway-kept-{}", std::process::id()));

@@ -29,7 +29,7 @@ pub(crate) type Change = Box<dyn FnMut(io::Result<Block>) -> io::Result<Block> +
 /// How a body that waits for a block is woken.
 pub(crate) trait Wake: Send + Sync {
     /// What waits at this place may go on.
-    fn wake(&self, place: usize);
+    fn wake(self: Arc<Self>, place: usize);
 }
 
 #[derive(Default)]

@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Report;
 use crate::cause::Cause;
+use crate::gateway::discard_panic;
 
 /// Bytes that wait: some thousand lines.
 const MOST: usize = 1024 * 1024;
@@ -275,15 +277,17 @@ impl Kind {
 fn write_to(writer: &mut dyn Write, bytes: &[u8]) -> usize {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        match writer.write(rest) {
-            Ok(length) if length > 0 => written += length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        // The writer is somebody else's: one that panics has not taken it.
+        let wrote = catch_unwind(AssertUnwindSafe(|| writer.write(rest)));
+        match wrote.map_err(discard_panic) {
+            Ok(Ok(length)) if length > 0 => written += length,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             // Somebody who shares the terminal or the pipe has set it so.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(10 * GATHER),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(10 * GATHER),
             _ => break,
         }
     }
-    let _ = writer.flush();
+    let _ = catch_unwind(AssertUnwindSafe(|| writer.flush())).map_err(discard_panic);
     written
 }
 
@@ -314,6 +318,7 @@ mod tests {
     impl Write for Place {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let most = self.allowed.recv().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
+            assert!(most > 0, "it was told to panic");
             let _ = self.taken.send(String::from_utf8_lossy(&bytes[..most]).into_owned());
             Ok(most)
         }
@@ -345,9 +350,8 @@ mod tests {
         assert!(queue.finish(PATIENCE));
         let text: String = taken.try_iter().collect();
         let shown = text.lines().filter(|other| *other == line).count();
-        let dropped: usize =
-            text.lines().find_map(|line| line.split_once(" lines dropped")).unwrap().0.parse().unwrap();
-        assert_eq!(shown + dropped, 30_000);
+        let dropped = text.lines().filter_map(|line| line.split_once(" lines dropped")?.0.parse::<usize>().ok());
+        assert_eq!(shown + dropped.sum::<usize>(), 30_000);
         assert!(shown * 100 <= 3 * MOST);
     }
 
@@ -366,6 +370,18 @@ mod tests {
         assert!(queue.finish(PATIENCE));
         let text: String = taken.try_iter().collect();
         assert_eq!(text, "one\nfour\n3 lines dropped: the log did not take them\n");
+    }
+
+    #[test]
+    fn a_place_that_panics_loses_what_it_was_given_and_nothing_behind_it() {
+        let (queue, allow, taken) = place();
+        allow.send(Ok(0)).unwrap();
+        queue.line(&"one");
+        assert!(queue.finish(PATIENCE));
+        drop(allow);
+        queue.line(&"two");
+        assert!(queue.finish(PATIENCE));
+        assert_eq!(taken.try_iter().collect::<String>(), "two\n1 lines dropped: the log did not take them\n");
     }
 
     #[test]

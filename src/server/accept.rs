@@ -79,11 +79,9 @@ impl Acceptor {
     }
 
     /// Whether a stop ends accepting with this connection: the one that woke the thread, or any where this machine cannot reach its own address.
-    /// While that is being found out it is asked again soon.
     fn ends_with(&self, last: Option<(IpAddr, u16)>) -> bool {
         let is_it = |from: &Option<_>| from.is_none() || *from == last;
-        let is_woken = || self.woken_from.try_lock().is_ok_and(|woken_from| woken_from.iter().any(is_it));
-        self.listener.is_own() || last.is_none() || is_woken()
+        self.listener.is_own() || last.is_none() || lock(&self.woken_from).iter().any(is_it)
     }
 
     /// Lets the workers accept, until too little comes, what comes stays, or the server stops.
@@ -111,7 +109,8 @@ impl Acceptor {
 impl Engine {
     /// The life of an acceptor's thread.
     pub(super) fn accept(&self, acceptor: &Acceptor) {
-        const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+        // A stop waits for it.
+        const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
         const QUIET: Duration = Duration::from_secs(10);
         let mut patience = PATIENCE.0;
         let mut failed: Option<Instant> = None;
@@ -130,9 +129,9 @@ impl Engine {
                 }
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) if self.shared.is_stopping() => {}
                 // Somebody else who has the socket has set it so: there is no other way to wait for it.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.shared.places.wait(PATIENCE.0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PATIENCE.0),
+                Err(_) if self.shared.is_stopping() => {}
                 Err(error) => {
                     // Mostly EMFILE: one line when it begins. Each connection that is closed for another lets one in before the next
                     // failure, so it is only over when it has not come back for a while.
@@ -140,7 +139,7 @@ impl Engine {
                         self.shared.report(Cause::AcceptFailed, &error.to_string());
                     }
                     self.make_room();
-                    self.shared.places.wait(patience);
+                    std::thread::sleep(patience);
                     patience = (patience * 2).min(PATIENCE.1);
                 }
             }
@@ -194,13 +193,17 @@ impl Engine {
 
     /// Brings an accepted connection to a shard, if it may come in. Its place is made by closing another if need be.
     fn let_in(&self, acceptor: &Acceptor, (stream, peer): (Stream, Peer), place: Place, now: Instant) {
+        // Nobody's: it woke the thread.
+        if self.shared.is_stopping() && peer.address.is_some() && lock(&acceptor.woken_from).contains(&peer.address) {
+            return;
+        }
         if !acceptor.listener.allows(&peer) {
             let (cause, answer) = (Cause::PeerRefused, Answer::Closed);
             return self.shared.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
         }
         while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
-                self.shared.places.wait(Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(5));
             }
         }
         self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);

@@ -21,12 +21,11 @@ pub(super) struct Calls {
     /// The call that was done with last, for the next request; gathered answers are in it.
     spare: Option<Box<Call>>,
     room: Room,
-    pub(super) scratch: Vec<u8>,
 }
 
 impl Calls {
     pub(super) fn new(shared: &Arc<Shared>) -> Calls {
-        Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), scratch: Vec::new() }
+        Calls { shared: Arc::clone(shared), spare: None, room: Room::default() }
     }
 
     /// Does what a connection needs a thread for. Gives the time that the application took.

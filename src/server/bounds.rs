@@ -8,22 +8,18 @@
 //! case; while more are taken than there are, and while others wait for one, the slowest client that is waited for is cut.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::settings::{PATIENCE, WISH};
 use super::shared::lock;
 use crate::log::{Phase, Phases};
 
-/// How many connections are open, and a place to wait for one to end.
+/// How many connections are open.
 #[derive(Default)]
 pub(super) struct Places {
     open: AtomicUsize,
     pub(super) phases: Phases,
-    lock: Mutex<()>,
-    freed: Condvar,
-    /// How many wait: to notify nobody is a system call too, and would be one for every connection.
-    waiting: AtomicUsize,
 }
 
 impl Places {
@@ -36,21 +32,6 @@ impl Places {
         self.open.fetch_add(1, Ordering::SeqCst);
         self.phases.change(None, Some(Phase::Fresh));
         Place { places: Arc::clone(self), phase: Phase::Fresh }
-    }
-
-    /// Waits until a connection ends, at most for a time.
-    pub(super) fn wait(&self, time: Duration) {
-        let guard = lock(&self.lock);
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        // One that ended a moment ago is missed; that is why there is a time.
-        let _guard = self.freed.wait_timeout(guard, time);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    pub(super) fn notify(&self) {
-        // The lock orders this after the waiter's look at its condition.
-        drop(lock(&self.lock));
-        self.freed.notify_all();
     }
 }
 
@@ -74,9 +55,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.places.phases.change(Some(self.phase), None);
         self.places.open.fetch_sub(1, Ordering::SeqCst);
-        if self.places.waiting.load(Ordering::SeqCst) > 0 {
-            self.places.notify();
-        }
     }
 }
 
@@ -147,10 +125,6 @@ impl Seats {
     pub(super) fn take(self: &Arc<Seats>) -> Seat {
         self.taken.fetch_add(1, Ordering::SeqCst);
         self.seat()
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        self.taken.load(Ordering::SeqCst) < self.most
     }
 
     /// Somebody waits because of those who have seats. Who goes on waiting says so again: a wish is soon forgotten.

@@ -35,8 +35,6 @@ pub(super) struct Call {
     /// The identity of the `start_response`: an application could exchange it for another.
     own: usize,
     response: Arc<Mutex<Response>>,
-    /// Where the request has content.
-    content: Option<Arc<Mutex<ContentState>>>,
     body: Body,
     begin: Instant,
     /// When the application gave what was asked for last.
@@ -89,7 +87,6 @@ impl Call {
             own: start_response.id(),
             start_response,
             response,
-            content: None,
             body: Body::empty(),
             begin: now,
             answered: now,
@@ -132,9 +129,9 @@ impl Call {
         (self.has_block, self.empty, self.is_finished) = (false, None, facts.is_options_asterisk);
         let content = std::mem::replace(&mut facts.content, Content::None);
         let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
-        self.open_input(connection, content, facts.expects_continue, seat);
+        let content_state = self.open_input(connection, content, facts.expects_continue, seat);
         let mut response = lock(&self.response);
-        response.begin(&connection.socket, facts, self.content.clone(), gathers);
+        response.begin(&connection.socket, facts, content_state, gathers);
         // Earlier answers have been gathered in it. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
             hold(&mut response, &self.response);
@@ -160,24 +157,24 @@ impl Call {
         content: Content,
         expects_continue: bool,
         seat: Option<Seat>,
-    ) {
-        self.content = None;
-        let reader = Coding::of(content, &self.shared.policy).map(|coding| {
+    ) -> Option<Arc<Mutex<ContentState>>> {
+        let opened = Coding::of(content, &self.shared.policy).map(|coding| {
             let expects_continue = expects_continue && connection.buffer.is_empty();
             let state = Arc::new(Mutex::new(ContentState { expects_continue, seat, ..ContentState::default() }));
             let buffer = std::mem::take(&mut connection.buffer);
             let reader = Reader::new(&self.shared, &connection.socket, buffer, coding, &state);
-            self.content = Some(state);
-            Box::new(reader) as Box<dyn BufRead + Send>
+            (Box::new(reader) as Box<dyn BufRead + Send>, state)
         });
+        let (reader, content_state) = opened.unzip();
         self.environ.open_input(reader);
+        content_state
     }
 
     /// Ends the application's access to the content: what is left of it comes back, unless a reader outlives this.
-    fn close_input(&self) -> Option<&Arc<Mutex<ContentState>>> {
-        let content = self.content.as_ref()?;
+    fn close_input(&self) -> Option<Arc<Mutex<ContentState>>> {
+        let content_state = self.response().content_state.clone()?;
         self.environ.close_input();
-        Some(content)
+        Some(content_state)
     }
 
     fn call(&mut self) -> Result<(), Failure> {
@@ -216,7 +213,7 @@ impl Call {
     fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
         // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
         let drain = self.shared.settings.drain;
-        let stays = self.close_input().is_none_or(|state| lock(state).is_soon_over(drain));
+        let stays = self.close_input().is_none_or(|state| lock(&state).is_soon_over(drain));
         let mut response = lock(&self.response);
         response.keep_alive &= stays;
         self.make_head(&mut response, Some(known))?;
@@ -339,7 +336,7 @@ impl Call {
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
     fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Produced {
         // An error of reading, passed on by the application, is the client's and not the application's.
-        if let Some(of_input) = self.close_input().and_then(|state| lock(state).failure) {
+        if let Some(of_input) = self.close_input().and_then(|state| lock(&state).failure) {
             (cause, detail) = (of_input, String::new());
         }
         (self.is_finished, self.leave) = (true, None);
@@ -407,7 +404,7 @@ impl Call {
         }
         self.close_input();
         let mut response = lock(&self.response);
-        let mut unread = self.content.take().and_then(|state| {
+        let mut unread = response.content_state.take().and_then(|state| {
             let mut state = lock(&state);
             // Without what is left, a reader outlives the call. What it reads belongs to nobody now, so the connection ends.
             response.keep_alive &= state.failure.is_none() && state.left.is_some();
@@ -462,7 +459,7 @@ impl Call {
     /// Gives back what it needs only in a thread.
     pub(super) fn leave_seats(&mut self) {
         self.seat = None;
-        if let Some(state) = &self.content {
+        if let Some(state) = &self.response().content_state {
             lock(state).seat = None;
         }
     }

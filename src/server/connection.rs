@@ -22,7 +22,7 @@ use super::buffer::Buffer;
 use super::call::{After, Call};
 use super::reader::{Coding, Pace};
 use super::refusal::refusal;
-use super::send::{Flushed, SendQueue, TURN};
+use super::send::{Flushed, SendQueue};
 use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
 use super::socket::{Socket, is_not_yet};
@@ -130,8 +130,8 @@ impl Connection {
         }
     }
 
-    /// Goes on as far as it can without waiting. `scratch` is memory for what is thrown away.
-    pub(super) fn step(&mut self, shared: &Shared, now: Instant, scratch: &mut Vec<u8>) -> Step {
+    /// Goes on as far as it can without waiting.
+    pub(super) fn step(&mut self, shared: &Shared, now: Instant) -> Step {
         if shared.is_over() && self.call.is_none() {
             return self.end(Cause::Stopping, shared);
         }
@@ -142,7 +142,7 @@ impl Connection {
                 Phase::Seat => self.wait_for_seat(shared, now),
                 Phase::Sending => self.send(shared, now),
                 Phase::Draining { most } => self.drain(most, shared, now),
-                Phase::Lingering { most } => self.linger(most, now, scratch),
+                Phase::Lingering { most } => self.linger(most, now),
             };
             if let Some(step) = step {
                 if step == Step::End {
@@ -229,11 +229,7 @@ impl Connection {
         if self.has_waited_too_long(shared, now) {
             return self.refuse(Cause::QueueTimeout, shared, now);
         }
-        if shared.seats.has_room() {
-            return Some(Step::Job);
-        }
-        shared.seats.want();
-        Some(Step::Wait)
+        Some(if shared.seats.try_take().is_some() { Step::Job } else { Step::Wait })
     }
 
     fn send(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
@@ -300,12 +296,11 @@ impl Connection {
         None
     }
 
-    fn linger(&mut self, most: u64, now: Instant, scratch: &mut Vec<u8>) -> Option<Step> {
+    fn linger(&mut self, most: u64, now: Instant) -> Option<Step> {
         if most == 0 || now >= self.deadline {
             return Some(Step::End);
         }
-        scratch.resize(scratch.len().max(TURN), 0);
-        let read = self.socket.read(scratch);
+        let read = self.socket.read(&mut [0; 16 * 1024]);
         self.phase = Phase::Lingering { most: most.saturating_sub(*read.as_ref().unwrap_or(&0) as u64) };
         Some(after_read(&read))
     }

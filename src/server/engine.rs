@@ -6,7 +6,8 @@
 //!                monitor
 //! ```
 //!
-//! One thread for each listener, the monitor, and the pool: no thread is started later. What a thread holds it gives back whatever ends it.
+//! One thread for each listener, the monitor, and the pool; later only [`sleepers`](super::sleepers), and a thread for each connection that
+//! [leaves](super::upgrade). What a thread holds it gives back whatever ends it.
 //! Stopping: the acceptors bring what the system had accepted and end; every connection is looked at once more, and what had arrived is
 //! answered; what runs has the grace, then it is cut. The monitor sees to that and goes last.
 
@@ -14,7 +15,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::accept::Acceptor;
@@ -97,8 +98,7 @@ impl Engine {
     /// Starts a thread that begins again should it panic, which should be impossible: what it held it has handed on by then.
     fn thread(self: &Arc<Engine>, name: String, run: impl Fn(&Engine) + Send + 'static) -> io::Result<JoinHandle<()>> {
         let engine = Arc::clone(self);
-        let builder = self.shared.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size);
-        builder.spawn(move || {
+        self.shared.thread(name).spawn(move || {
             while let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&engine))) {
                 engine.shared.report(Cause::ServerFault, &Failure::of_panic(panic).detail);
             }

@@ -331,7 +331,7 @@ impl Server {
         let mut calls = Calls::new(&shared);
         loop {
             let (now, policy) = (Instant::now(), &shared.policy);
-            match connection.step(&shared, now, &mut calls.scratch) {
+            match connection.step(&shared, now) {
                 Step::Job => {
                     if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
                         // As when a server stops: this response ends the connection.
@@ -411,13 +411,11 @@ impl Handle {
     }
 
     fn join_threads(&mut self) {
-        let own = std::thread::current().id();
-        for thread in self.threads.drain(..) {
-            // An application that drops the handle of its own server must not wait for itself.
-            if thread.thread().id() != own {
-                // No thread of the server panics; if one did, there is nobody left to tell.
-                let _ = thread.join();
-            }
+        let (own, threads) = (std::thread::current().id(), std::mem::take(&mut self.threads));
+        // An application that drops the handle of its own server must not wait for itself, nor for those who wait for its call.
+        if threads.iter().all(|thread| thread.thread().id() != own) {
+            // No thread of the server panics; if one did, there is nobody left to tell.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
         }
     }
 }

@@ -4,21 +4,21 @@
 //! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 5 ms, while one of them
 //! has left connections to that.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::thread::{self, Thread};
+use std::time::Instant;
 
 use super::engine::{Engine, is_in_call};
 use super::response::send_held;
 use super::settings::{LISTEN, LOOK};
 use super::shard::Found;
-use super::shared::{lock, wait};
 
 /// How the others reach the monitor.
 #[derive(Default)]
 pub(super) struct Monitor {
-    is_woken: Mutex<bool>,
-    signal: Condvar,
+    /// What is called before it is there, it sees when it begins.
+    thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
 }
 
@@ -31,23 +31,14 @@ impl Monitor {
     }
 
     pub(super) fn wake(&self) {
-        *lock(&self.is_woken) = true;
-        self.signal.notify_one();
-    }
-
-    fn sleep(&self, time: Option<Duration>) {
-        let mut is_woken = lock(&self.is_woken);
-        if !*is_woken {
-            is_woken = wait(&self.signal, is_woken, time);
-        }
-        *is_woken = false;
+        self.thread.get().map(Thread::unpark);
     }
 }
 
 /// The life of the thread: returns when the server has ended.
 pub(super) fn watch(engine: &Engine) {
     let monitor = &engine.shared.monitor;
-    let mut scratch = Vec::new();
+    monitor.thread.get_or_init(thread::current);
     let mut seen = vec![0; engine.shards.len()];
     let mut quiet = 0_u32;
     while !engine.ends() {
@@ -56,7 +47,8 @@ pub(super) fn watch(engine: &Engine) {
         monitor.is_asleep.store(sleeps, Ordering::SeqCst);
         // Looked at again after `is_asleep` was set: who began before did not see it.
         let looks = !sleeps || engine.has_work_to_watch();
-        monitor.sleep(if looks { Some(LOOK) } else { engine.listens().then_some(LISTEN) });
+        let time = if looks { Some(LOOK) } else { engine.listens().then_some(LISTEN) };
+        time.map_or_else(thread::park, thread::park_timeout);
         monitor.is_asleep.store(false, Ordering::SeqCst);
 
         quiet = if engine.has_work_to_watch() { 0 } else { quiet.saturating_add(1) };
@@ -70,16 +62,16 @@ pub(super) fn watch(engine: &Engine) {
             engine.shards.iter().for_each(|shard| shard.ring());
         }
         send_held(&engine.shared);
-        sweep_unattended(engine, &mut scratch);
+        sweep_unattended(engine);
     }
 }
 
 /// Sweeps the shards that wait for a worker because no thread is free: only applications are not called.
-fn sweep_unattended(engine: &Engine, scratch: &mut Vec<u8>) {
+fn sweep_unattended(engine: &Engine) {
     // Each has its part in the queue of requests that wait for a thread.
     let most = (engine.shared.settings.queue / engine.shards.len()).max(1);
     for shard in engine.shards.iter().filter(|shard| engine.unattended.contains(shard)) {
-        if let Found::Alone(connection, _) = shard.sweep(None, &engine.shared, Instant::now(), scratch, Some(most)) {
+        if let Found::Alone(connection, _) = shard.sweep(None, &engine.shared, Instant::now(), Some(most)) {
             shard.deliver(connection);
         }
         // A new worker may have found nothing a moment ago, and be about to sleep.

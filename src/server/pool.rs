@@ -102,24 +102,19 @@ pub(super) struct Worker<'a> {
 }
 
 /// A shard that a worker has. Whatever ends that hands it on, a panic of ours included, unless it is another's already.
-struct Attendance<'a> {
-    engine: &'a Engine,
+struct Attendance {
     shard: Arc<Shard>,
     /// 0 while the worker is there, `None` once the shard is another's.
     absence: Option<usize>,
 }
 
-impl Attendance<'_> {
+impl Attendance {
     /// Goes away, to run a job or to block on the only connection. Tells whether the shard is still its own.
     fn go_away(&mut self, blocks: bool) -> bool {
         self.turn(self.shard.next_absence(blocks))
     }
 
-    /// Comes back. Tells whether the shard is still its own.
-    fn come_back(&mut self) -> bool {
-        self.turn(0)
-    }
-
+    /// Begins another absence, or with 0 comes back. Tells whether the shard is still its own.
     fn turn(&mut self, next: usize) -> bool {
         let still = self.absence.is_some_and(|absence| self.shard.turn(absence, next));
         self.absence = still.then_some(next);
@@ -127,11 +122,9 @@ impl Attendance<'_> {
     }
 }
 
-impl Drop for Attendance<'_> {
+impl Drop for Attendance {
     fn drop(&mut self) {
-        if self.come_back() {
-            self.engine.unattended.push(&self.shard);
-        }
+        self.absence.iter().for_each(|absence| self.shard.take_over(*absence));
     }
 }
 
@@ -140,12 +133,12 @@ impl Worker<'_> {
     pub(super) fn run(engine: &Engine) {
         let mut worker = Worker { engine, calls: Calls::new(&engine.shared) };
         while let Some(shard) = engine.unattended.take() {
-            worker.attend(Attendance { engine, shard, absence: Some(0) });
+            worker.attend(Attendance { shard, absence: Some(0) });
         }
     }
 
     /// Attends a shard until it is another's, another needs a worker more, or the server ends.
-    fn attend(&mut self, mut own: Attendance<'_>) {
+    fn attend(&mut self, mut own: Attendance) {
         let (engine, shard) = (self.engine, Arc::clone(&own.shard));
         let (mut back, mut fruitless, mut turns) = (None, 0_u32, 0_u32);
         // Not before a sweep: two shards without a worker would be exchanged for each other by the one thread that is free, for ever.
@@ -159,7 +152,7 @@ impl Worker<'_> {
                 std::thread::yield_now();
             }
             let now = Instant::now();
-            match shard.sweep(back.take(), &engine.shared, now, &mut self.calls.scratch, None) {
+            match shard.sweep(back.take(), &engine.shared, now, None) {
                 Found::Nothing(Some(Duration::ZERO)) => continue,
                 // Looked at after the sweep, which takes the mail: whoever closes wakes the worker after that.
                 Found::Nothing(_) if engine.unattended.is_closed() => break,
@@ -178,7 +171,7 @@ impl Worker<'_> {
             }
             // Among the others no read and no write may wait.
             back = back.filter(|connection| connection.socket.set_waiting(false).is_ok());
-            if !own.come_back() {
+            if !own.turn(0) {
                 break;
             }
         }
@@ -206,7 +199,7 @@ impl Worker<'_> {
     /// Runs what a connection has for a thread. Gives it back unless it has ended.
     fn run_job(
         &mut self,
-        own: &mut Attendance<'_>,
+        own: &mut Attendance,
         mut connection: Box<Connection>,
         mut now: Instant,
     ) -> Option<Box<Connection>> {
@@ -244,7 +237,7 @@ impl Worker<'_> {
     /// client says something. Two system calls a request, and no sleep of any other kind.
     fn block_on(
         &mut self,
-        own: &mut Attendance<'_>,
+        own: &mut Attendance,
         mut connection: Box<Connection>,
         due: Option<Instant>,
     ) -> Option<Box<Connection>> {
@@ -260,7 +253,7 @@ impl Worker<'_> {
             && connection.socket.set_waiting(true).is_ok()
         {
             // The reading of before the wait is good enough for a deadline; one call of the clock is spared.
-            let step = connection.step(shared, now, &mut self.calls.scratch);
+            let step = connection.step(shared, now);
             now = Instant::now();
             match step {
                 Step::End => return None,

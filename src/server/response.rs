@@ -31,8 +31,8 @@ pub(super) struct Response {
     pub(super) socket: Option<Arc<Socket>>,
     pub(super) queue: SendQueue,
     pub(super) request: Facts,
-    /// Where there is content.
-    content_state: Option<Arc<Mutex<ContentState>>>,
+    /// Where the request has content.
+    pub(super) content_state: Option<Arc<Mutex<ContentState>>>,
     /// Whether the connection may stay, as far as is known.
     pub(super) keep_alive: bool,
     /// Known once the head was made. Of a declared length, it is what is still to come.

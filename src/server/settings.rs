@@ -60,7 +60,8 @@ pub struct Settings {
     pub sleepers: usize,
     /// Connections open at the same time.
     pub max_connections: usize,
-    /// Connections at the same time that an application has taken over ([`Body::upgrade`](crate::Body::upgrade)), each with a thread of its own.
+    /// Connections at the same time that an application has taken over ([`Body::upgrade`](crate::Body::upgrade)), each with a thread of its own;
+    /// never more than three quarters of `max_connections`.
     pub upgrades: usize,
     /// Requests that are whole and wait for a thread.
     pub queue: usize,

@@ -51,7 +51,7 @@ const LISTENS: u8 = 1;
 const RUNG: u8 = 2;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
-/// the numbers of those for which a block was sent.
+/// the numbers of those that are called.
 #[derive(Default)]
 struct Inbox {
     arrived: VecDeque<Box<Connection>>,
@@ -122,12 +122,6 @@ impl Shard {
     /// Brings a connection.
     pub(super) fn deliver(self: &Arc<Shard>, connection: Box<Connection>) {
         self.mail(|inbox| inbox.arrived.push_back(connection));
-        self.relieve();
-    }
-
-    /// The client of a connection that was slept on has said something.
-    pub(super) fn call(self: &Arc<Shard>, number: usize) {
-        self.mail(|inbox| inbox.awake.push(number));
         self.relieve();
     }
 
@@ -204,7 +198,6 @@ impl Shard {
         back: Option<Box<Connection>>,
         shared: &Shared,
         now: Instant,
-        scratch: &mut Vec<u8>,
         most: Option<usize>,
     ) -> Found {
         let mut state = self.lock();
@@ -218,29 +211,23 @@ impl Shard {
                 state.hot.extend(woken);
             }
         }
-        let found = state.sweep(self, shared, now, scratch, most);
+        let found = state.sweep(self, shared, now, most);
         self.waiting.store(state.hot.len() + state.cold.len() + state.called.len(), Ordering::Relaxed);
         self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
         found
     }
 }
 
-/// A block was sent for the connection with a number.
+/// A block was sent for the connection with a number, or its client has said something.
 impl Wake for Shard {
-    fn wake(&self, number: usize) {
+    fn wake(self: Arc<Shard>, number: usize) {
         self.mail(|inbox| inbox.awake.push(number));
+        self.relieve();
     }
 }
 
 impl State {
-    fn sweep(
-        &mut self,
-        shard: &Arc<Shard>,
-        shared: &Shared,
-        now: Instant,
-        scratch: &mut Vec<u8>,
-        most: Option<usize>,
-    ) -> Found {
+    fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
         self.note_stop(shared);
         // Before any look, so that what comes after one makes the bell say something else.
         let heard = shared.bell.heard();
@@ -259,7 +246,7 @@ impl State {
         let mut hot = self.hot.len();
         while let Some(mut connection) = self.take_next(&mut hot, now) {
             let before = connection.heard.take();
-            let step = connection.step(shared, now, scratch);
+            let step = connection.step(shared, now);
             let has_come = before.filter(|_| matches!(step, Step::More | Step::Job));
             if has_come.is_some_and(|before| shared.bell.has_missed(before)) {
                 shared.report(Cause::BellWrong, "");
@@ -328,6 +315,10 @@ impl State {
                 connection.heard = Some(heard);
                 if shard.ear.compare_exchange(0, LISTENS, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                     shared.monitor.notice();
+                    // What rang for another shard since the look will not ring again.
+                    if shared.bell.heard() != heard {
+                        shard.ring();
+                    }
                 }
             }
         }
@@ -526,7 +517,7 @@ mod tests {
         });
         let (mut calls, mut back) = (Calls::new(&shared), None);
         for round in 0..9 {
-            let found = shard.sweep(back.take(), &shared, Instant::now(), &mut Vec::new(), None);
+            let found = shard.sweep(back.take(), &shared, Instant::now(), None);
             let Found::Job(mut served) = found else { panic!("no job in round {round}") };
             assert_eq!(served.peer.address, peers[round % 3], "{round}");
             calls.run(&mut served, Instant::now(), false);
@@ -540,12 +531,24 @@ mod tests {
         let [(_client, connection)] = clients::<1>(&shared, "");
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
         shard.lock().cold.insert((later, 1), connection);
-        let sweep = |now| shard.sweep(None, &shared, now, &mut Vec::new(), None);
+        let sweep = |now| shard.sweep(None, &shared, now, None);
         assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time > Duration::from_secs(3_000)));
         shared.begin_to_stop();
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());
+    }
+
+    #[test]
+    fn a_ring_that_another_shard_was_told_of_between_a_look_and_the_listening_is_not_lost() {
+        let settings = Settings { sleepers: 0, ..Settings::default() };
+        let shared = Arc::new(Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink()))));
+        let (shard, [(_client, connection)]) = (Arc::new(Shard::default()), clients::<1>(&shared, ""));
+        let now = connection.since + Duration::from_secs(5);
+        // What the bell says now, it did not say before the look.
+        let before = shared.bell.heard().wrapping_add(1);
+        shard.lock().park(connection, &shard, &shared, now, before);
+        assert!(!shared.bell.is_there() || shard.ear.load(Ordering::SeqCst) == RUNG);
     }
 
     fn nothing(_: &Environ, _: &mut StartResponse) {}

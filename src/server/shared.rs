@@ -5,6 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 use std::time::Duration;
 
 use super::bell::Bell;
@@ -90,6 +91,11 @@ impl Shared {
         catch_unwind(AssertUnwindSafe(|| self.log.closed(report))).unwrap_or_else(discard_panic);
     }
 
+    /// A thread that may run the application.
+    pub(super) fn thread(&self, name: String) -> Builder {
+        self.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size)
+    }
+
     /// The error stream of every environ.
     pub(super) fn errors(&self) -> Errors {
         Errors::new(Arc::new(ToLog(Arc::clone(&self.log))))
@@ -102,7 +108,6 @@ impl Shared {
 
     pub(super) fn begin_to_stop(&self) {
         self.stop.fetch_max(1, Ordering::SeqCst);
-        self.places.notify();
     }
 
     /// Whether the grace of a stop is over, so that whatever waits for a client gives up.

@@ -22,6 +22,7 @@ use super::settings::{SELDOM, SLEEP};
 use super::shard::Shard;
 use super::shared::{lock, wait};
 use super::socket::Socket;
+use crate::gateway::Wake;
 
 /// The sleepers of a server.
 pub(super) struct Sleepers {
@@ -51,7 +52,7 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.shard.call(self.number);
+        Wake::wake(Arc::clone(&self.shard), self.number);
     }
 }
 

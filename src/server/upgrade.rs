@@ -10,7 +10,6 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
@@ -62,7 +61,9 @@ impl Leave {
         let socket = response.socket.clone().filter(|_| response.request.offers_upgrade);
         let socket = socket.ok_or_else(|| Failure::new(Cause::UpgradeMisused, "there is no upgrade at this door"))?;
         let mut left = lock(&shared.upgrades.0);
-        if left.len() >= shared.settings.upgrades {
+        // Nobody can be closed for another where all have left.
+        let most = shared.settings.max_connections.max(1);
+        if left.len() >= shared.settings.upgrades.min(most - most / 4) {
             return Err(Failure::new(Cause::UpgradeLimit, ""));
         }
         left.push(Arc::clone(&socket));
@@ -82,7 +83,8 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) ->
         return Some(connection);
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
-    if let Err(error) = Builder::new().name("doorway-upgrade".into()).spawn(move || converse(&mut connection)) {
+    connection.memory.count(0);
+    if let Err(error) = shared.thread("doorway-upgrade".into()).spawn(move || converse(&mut connection)) {
         let detail = &error.to_string();
         shared.error(&Report { cause: Cause::ServerFault, peer: None, request: b"", answer: Answer::Cut, detail });
     }
@@ -107,15 +109,14 @@ impl Entry {
         // A stream of the caller's own has deadlines of its own.
         let _ = socket.set_read_timeout(bounded(settings.idle_deadline));
         let _ = socket.set_write_timeout(bounded(settings.response_stall));
-        let before = Mutex::new(std::mem::take(&mut connection.buffer));
-        let (shared, socket) = (Arc::clone(&self.shared), Arc::clone(socket));
-        let taken = Arc::new(Taken { shared, socket, before, sent: AtomicUsize::new(0) });
-        let stream = Box::new(Stream(Arc::clone(&taken)));
+        let before = Arc::new(Mutex::new(std::mem::take(&mut connection.buffer)));
+        let (shared, socket, sent) = (Arc::clone(&self.shared), Arc::clone(socket), Arc::<AtomicUsize>::default());
+        let stream = Box::new(Stream { shared, socket, before, sent: Arc::clone(&sent) });
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(stream))) {
             let failure = Failure::of_panic(panic);
             call.report(failure.cause, Answer::Cut, &failure.detail, connection);
         }
-        call.response().content = taken.sent.load(Ordering::Relaxed) as u64;
+        call.response().content = sent.load(Ordering::Relaxed) as u64;
         self.linger();
     }
 
@@ -136,25 +137,23 @@ fn bounded(time: Duration) -> Option<Duration> {
     Some(time.clamp(Duration::from_millis(1), A_YEAR))
 }
 
-/// A connection that was taken over, and what had been read from it before.
-struct Taken {
+/// One handle of a connection that was taken over; they share what had been read from it before, and how much was sent.
+#[derive(Clone)]
+struct Stream {
     shared: Arc<Shared>,
     socket: Arc<Socket>,
-    before: Mutex<Buffer>,
-    sent: AtomicUsize,
+    before: Arc<Mutex<Buffer>>,
+    sent: Arc<AtomicUsize>,
 }
-
-/// One handle of it.
-struct Stream(Arc<Taken>);
 
 impl Read for Stream {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let mut before = lock(&self.0.before);
+        let mut before = lock(&self.before);
         if before.is_empty() {
             drop(before);
-            let length = self.0.socket.read(room)?;
+            let length = self.socket.read(room)?;
             // A client that has stopped sending may still read; nobody reads where the server has cut.
-            let is_cut = length == 0 && self.0.shared.is_over();
+            let is_cut = length == 0 && self.shared.is_over();
             return if is_cut { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(length) };
         }
         let length = before.filled().read(room)?;
@@ -165,8 +164,8 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.0.socket.write(&[IoSlice::new(bytes)])?;
-        self.0.sent.fetch_add(length, Ordering::Relaxed);
+        let length = self.socket.write(&[IoSlice::new(bytes)])?;
+        self.sent.fetch_add(length, Ordering::Relaxed);
         Ok(length)
     }
 
@@ -178,22 +177,86 @@ impl Write for Stream {
 impl Upgraded for Stream {
     fn try_clone(&self) -> io::Result<Box<dyn Upgraded>> {
         // A second thread would wait for the first.
-        supported(self.0.socket.is_duplex()).map(|()| Box::new(Stream(Arc::clone(&self.0))) as Box<dyn Upgraded>)
+        supported(self.socket.is_duplex()).map(|()| Box::new(self.clone()) as Box<dyn Upgraded>)
     }
 
     fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.0.socket.set_read_timeout(time)
+        self.socket.set_read_timeout(time)
     }
 
     fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.0.socket.set_write_timeout(time)
+        self.socket.set_write_timeout(time)
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        supported(self.0.socket.shutdown(how))
+        supported(self.socket.shutdown(how))
     }
 }
 
 fn supported(is_so: bool) -> io::Result<()> {
     if is_so { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::door::{Door, Origin, Peer};
+    use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
+    use crate::log::Lines;
+    use crate::server::answer::Calls;
+    use crate::server::connection::Step;
+    use crate::server::settings::Settings;
+    use crate::server::socket;
+
+    /// A connection that leaves, with some memory to its name, for this function; and its client.
+    fn leaving(
+        settings: Settings,
+        run: impl Fn() + Send + Sync + 'static,
+    ) -> (Arc<Shared>, Box<Connection>, TcpStream) {
+        let run = Arc::new(run);
+        let application = move |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("101 Switching Protocols", &[]);
+            let run = Arc::clone(&run);
+            Body::upgrade("echo", move |_| run())
+        };
+        let shared = Arc::new(Shared::new(settings, Box::new(application), Arc::new(Lines::errors(io::sink()))));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").unwrap();
+        let socket = Socket::accepted(socket::Stream::Tcp(listener.accept().unwrap().0)).unwrap();
+        let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default()));
+        let (place, now) = (Some(shared.places.take()), Instant::now());
+        let mut connection = Box::new(Connection::new(socket, Peer::default(), origin, &shared, place, now));
+        while connection.step(&shared, now) != Step::Job {}
+        connection.memory.count(1_000);
+        Calls::new(&shared).run(&mut connection, now, false);
+        assert!(leaves(&connection));
+        (shared, connection, client)
+    }
+
+    #[test]
+    fn what_has_left_counts_for_no_memory_that_waits() {
+        let (sender, end) = channel::<()>();
+        let end = Mutex::new(end);
+        let (shared, connection, _client) = leaving(Settings::default(), move || {
+            let _ = lock(&end).recv();
+        });
+        assert!(stay_or_leave(connection, &shared).is_none());
+        assert_eq!((shared.memory.load(Ordering::Relaxed), shared.places.open()), (0, 1));
+        drop(sender);
+    }
+
+    #[test]
+    fn where_the_system_gives_no_thread_of_the_stack_that_was_set_the_connection_ends_and_the_log_says_so() {
+        let settings = Settings { stack: Some(usize::MAX / 4), ..Settings::default() };
+        let (shared, connection, mut client) = leaving(settings, || panic!("there is no thread for it"));
+        assert!(stay_or_leave(connection, &shared).is_none());
+        client.read_to_end(&mut Vec::new()).unwrap();
+        let stats = shared.counters.read(&shared.places.phases);
+        assert_eq!((stats.count(Cause::ServerFault), stats.served), (1, 0));
+        assert!(shared.places.open() == 0 && lock(&shared.upgrades.0).is_empty());
+    }
 }
