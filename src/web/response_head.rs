@@ -1,6 +1,6 @@
 //! The head of a response: status line and field lines, parsed in place, for whoever asks another server.
 //!
-//! RFC 9112 sections 4 and 5, RFC 9110 section 15. Field lines are read by the rules of a request's [`head`](crate::http::head), so a
+//! RFC 9112 sections 4 and 5, RFC 9110 section 15. Field lines are read by the rules of a request's [`head`], so a
 //! response whose head could be read in two ways is as invalid as a request: nothing is repaired and nothing merged. The one
 //! leniency, `HTTP/1.1 200` without the space that should follow, has a single reading and is common. What follows a whole head
 //! is found by [`content`], which knows each length or refuses. No socket, no thread, no clock.

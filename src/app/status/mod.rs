@@ -45,8 +45,8 @@ pub struct Status {
 
 /// The page is the same for everybody: what it draws it fetches itself, and writes as text.
 const PAGE: &str = include_str!("page.html");
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'sha256-P/h9df0RH8ift1vuU6s4SIzmcKeljZOqzWqm3GjX20g='; \
+    script-src 'sha256-TkATpoHZsvPcYYEWtQi2PuEGP1zrPQJlsGbbxNf0d5g='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 impl Status {
     /// Says what `stats` gives, which is what an [`Observer`](crate::Observer) says of its server.
@@ -112,4 +112,22 @@ fn is_of_this_machine(environ: &Environ) -> bool {
 /// Browsers name it; programs do not, or take anything.
 fn takes_html(accept: &[u8]) -> bool {
     accept.split(|byte| *byte == b',').any(|member| member.trim_ascii().starts_with(b"text/html"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PAGE, POLICY};
+    use crate::app::sha256_of;
+
+    #[test]
+    fn the_policy_lets_in_this_style_and_this_script_and_no_other() {
+        for name in ["style", "script"] {
+            let (_, behind) = PAGE.split_once(&format!("<{name}>")).unwrap();
+            let (text, _) = behind.split_once(&format!("</{name}>")).unwrap();
+            let Some(hash) = sha256_of(text) else { return };
+            let directive = format!("{name}-src ");
+            let named = POLICY.split("; ").find_map(|part| part.trim_start().strip_prefix(&directive));
+            assert_eq!(named, Some(format!("'sha256-{hash}'").as_str()));
+        }
+    }
 }
