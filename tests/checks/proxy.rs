@@ -40,7 +40,7 @@ fn upstream() -> &'static Upstream {
                 play(stream, &pieces);
             }
         });
-        let limit = Duration::from_secs(5);
+        let limit = Duration::from_secs(15);
         let proxy = Proxy::to(&format!("http://{address}")).unwrap();
         let proxy = proxy.connect_deadline(limit).first_byte_deadline(limit).progress_deadline(limit);
         Upstream { scenes: Mutex::new(scenes), proxy }
@@ -127,7 +127,7 @@ pub fn check(bytes: &[u8]) {
     let status = response.status.code();
     match read_answer(said, method == "HEAD") {
         Told::Broken => {
-            let is_refusal = status == 502 && response.error.as_ref().is_none_or(|(cause, _)| cause.number() >= 4000);
+            let is_refusal = matches!(status, 502 | 504) && response.error.as_ref().is_none_or(|(cause, _)| cause.number() >= 4000);
             assert!(is_refusal || response.error.is_some(), "{status} looks whole: {}", show(said));
         }
         Told::Whole(expected, content) => {
