@@ -127,7 +127,8 @@ pub fn check(bytes: &[u8]) {
     let status = response.status.code();
     match read_answer(said, method == "HEAD") {
         Told::Broken => {
-            let is_refusal = matches!(status, 502 | 504) && response.error.as_ref().is_none_or(|(cause, _)| cause.number() >= 4000);
+            let is_refusal =
+                matches!(status, 502 | 504) && response.error.as_ref().is_none_or(|(cause, _)| cause.number() >= 4000);
             assert!(is_refusal || response.error.is_some(), "{status} looks whole: {}", show(said));
         }
         Told::Whole(expected, content) => {
