@@ -7,32 +7,14 @@ mod serving;
 
 use std::io::BufRead;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use browsing::{Browser, quoted};
-use serving::{Folder, PATIENCE, Serving};
-
-/// The Python that has a module; says so where there is none.
-fn python_with(module: &str) -> Option<PathBuf> {
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
-    let has = |python: &PathBuf| {
-        let mut command = Command::new(python);
-        command.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    let found = [venv, "python3".into()].into_iter().find(has);
-    if found.is_none() {
-        println!("skipped: the Python package {module} is not installed");
-    }
-    found
-}
+use serving::{Folder, PATIENCE, Serving, python_with};
 
 fn start(folder: &Folder, python: &Path, application: &str, flags: &[&str]) -> Serving {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
-    command.args(["--port", "0", "--log", "off", "--wsgi", application, "--python"]).arg(python).args(flags);
-    let command = command.current_dir(folder.path()).stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1");
-    let mut serving = Serving::with(command);
+    let mut serving = Serving::wsgi(folder.path(), python, application, flags);
     let log = serving.log();
     // Read all the time, so that nobody waits for that.
     std::thread::spawn(move || log.lines().for_each(drop));

@@ -6,31 +6,10 @@ mod serving;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use serving::{Folder, PATIENCE, Serving};
-
-/// The Python that has a module; says so where there is none.
-fn python_with(module: &str) -> Option<PathBuf> {
-    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
-    let has = |python: &PathBuf| {
-        let mut command = Command::new(python);
-        command.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    let found = [venv, "python3".into()].into_iter().find(has);
-    if found.is_none() {
-        println!("skipped: the Python package {module} is not installed");
-    }
-    found
-}
-
-fn start(folder: &Path, python: &Path, application: &str, flags: &[&str]) -> Serving {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
-    command.args(["--port", "0", "--log", "off", "--wsgi", application, "--python"]).arg(python).args(flags);
-    Serving::with(command.current_dir(folder).stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1"))
-}
+use serving::{Folder, PATIENCE, Serving, python_with};
 
 /// By HTTP/1.0, so that the content stands in the response as it is.
 fn get(serving: &Serving, path: &str, cookies: &str) -> String {
@@ -60,7 +39,7 @@ validated = validator(NAME)
 /// What goes wrong when the standard's own checker stands between the worker and an application: nothing.
 fn validate(folder: &Folder, python: &Path, name: &str) {
     folder.write("checked.py", VALIDATED.replace("NAME", name));
-    let mut serving = start(folder.path(), python, "checked:validated", &[]);
+    let mut serving = Serving::wsgi(folder.path(), python, "checked:validated", &[]);
     assert!(get(&serving, "/?name=web%20%C3%A4", "").ends_with("hello web ä"));
     assert!(get(&serving, "/move", "").starts_with("HTTP/1.1 30"));
     assert!(get(&serving, "/none", "").starts_with("HTTP/1.1 404 "));
@@ -158,9 +137,11 @@ def create_app():
 app = create_app()
 "#,
     )]);
-    check(&mut start(folder.path(), &python, "app:app", &[]), "ValueError: on purpose");
+    check(&mut Serving::wsgi(folder.path(), &python, "app:app", &[]), "ValueError: on purpose");
     validate(&folder, &python, "app");
-    assert!(get(&start(folder.path(), &python, "app:create_app()", &[]), "/?name=you", "").ends_with("hello you"));
+    assert!(
+        get(&Serving::wsgi(folder.path(), &python, "app:create_app()", &[]), "/?name=you", "").ends_with("hello you")
+    );
 }
 
 #[test]
@@ -211,7 +192,7 @@ def fail():
 app = default_app()
 "#,
     )]);
-    check(&mut start(folder.path(), &python, "app", &[]), "ValueError: on purpose");
+    check(&mut Serving::wsgi(folder.path(), &python, "app", &[]), "ValueError: on purpose");
     validate(&folder, &python, "app");
 }
 
@@ -268,7 +249,7 @@ urls = ("/", "Hello", "/move", "Move", "/cookie", "Cookie", "/upload", "Upload",
 application = web.application(urls, globals()).wsgifunc()
 "#,
     )]);
-    check(&mut start(folder.path(), &python, "app:application", &[]), "ValueError: on purpose");
+    check(&mut Serving::wsgi(folder.path(), &python, "app:application", &[]), "ValueError: on purpose");
     validate(&folder, &python, "application");
 }
 
@@ -288,8 +269,12 @@ fn django_runs_as_startproject_makes_it_with_its_admin_and_static_files_beside_i
     let settings = std::fs::read_to_string(folder.path().join("mysite/settings.py")).unwrap();
     folder.write("mysite/settings.py", settings + "\nSTATIC_ROOT = BASE_DIR / 'static'\n");
     run(&["manage.py", "collectstatic", "--noinput", "-v", "0"]);
-    let serving =
-        start(folder.path(), &python, "mysite.wsgi:application", &["--workers", "2", "--mount", "/static=static"]);
+    let serving = Serving::wsgi(
+        folder.path(),
+        &python,
+        "mysite.wsgi:application",
+        &["--workers", "2", "--mount", "/static=static"],
+    );
     assert!(get(&serving, "/", "").contains("The install worked successfully"));
     let css = get(&serving, "/static/admin/css/base.css", "");
     assert!(css.starts_with("HTTP/1.1 200 OK\r\n") && css.contains("\r\nETag: "), "{}", &css[..200]);
@@ -318,7 +303,7 @@ fn django_runs_as_startproject_makes_it_with_its_admin_and_static_files_beside_i
         "checked.py",
         "from wsgiref.validate import validator\nfrom mysite.wsgi import application\nvalidated = validator(application)\n",
     );
-    let serving = start(folder.path(), &python, "checked:validated", &[]);
+    let serving = Serving::wsgi(folder.path(), &python, "checked:validated", &[]);
     let page = get(&serving, "/admin/login/", "");
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("csrfmiddlewaretoken"), "{page}");
     let entered = serving.post("/admin/login/", &format!("Cookie: {cookies}\r\n{kind}"), form.as_bytes());

@@ -357,7 +357,7 @@ impl Call {
             let status = cause.status().unwrap_or(500);
             response.keep_alive &= is_own;
             let (text, headers) = (text_of(status), Headers::from(&[("Content-Type", "text/plain")]));
-            let body = format!("{}\n", text.get(4..).unwrap_or_default());
+            let body = format!("{}\n", text.split_at(4).1);
             response.make_head((status, text), &headers, Some(body.len() as u64));
             response.push(body.into_bytes().into());
             response.finish();

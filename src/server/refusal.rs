@@ -21,7 +21,7 @@ pub(super) fn refusal(status: u16, mut addressee: Facts, shared: &Shared) -> Vec
         _ => {}
     }
     let text = text_of(status);
-    let reason = text.get(4..).unwrap_or_default();
+    let reason = text.split_at(4).1;
     let framing = framing::response(addressee.version, addressee.is_head, status, None, Some(reason.len() as u64 + 1));
     let mut end = End::default();
     let reply = Reply {

@@ -26,6 +26,13 @@ impl Serving {
         Serving::with(Command::new(env!("CARGO_BIN_EXE_doorway")).args(arguments).stdin(Stdio::null()))
     }
 
+    /// Serves an application of Python in a folder, with further flags.
+    pub fn wsgi(folder: &Path, python: &Path, application: &str, flags: &[&str]) -> Serving {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+        command.args(["--port", "0", "--log", "off", "--wsgi", application, "--python"]).arg(python).args(flags);
+        Serving::with(command.current_dir(folder).stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1"))
+    }
+
     /// Serves a folder at a free port, with further flags.
     pub fn folder(folder: &Path, flags: &[&str]) -> Serving {
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
@@ -146,4 +153,19 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The Python that has a module; says so where there is none.
+pub fn python_with(module: &str) -> Option<PathBuf> {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let has = |python: &PathBuf| {
+        let mut command = Command::new(python);
+        command.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let found = [venv, "python3".into()].into_iter().find(has);
+    if found.is_none() {
+        println!("skipped: the Python package {module} is not installed");
+    }
+    found
 }
