@@ -184,6 +184,7 @@ impl Shared {
     fn write_to(&self, mut writer: Box<dyn Write + Send>) {
         let (mut lines, mut lost, mut is_torn) = (Vec::with_capacity(ROOM), 0, false);
         while self.wait() {
+            // So that a busy log is woken for many lines and not for each.
             std::thread::sleep(GATHER);
             let mut state = self.lock();
             std::mem::swap(&mut state.lines, &mut lines);

@@ -139,6 +139,7 @@ impl Engine {
                         self.shared.report(Cause::AcceptFailed, &error.to_string());
                     }
                     self.make_room();
+                    // std tells of no descriptor that becomes free.
                     std::thread::sleep(patience);
                     patience = (patience * 2).min(PATIENCE.1);
                 }
@@ -203,6 +204,7 @@ impl Engine {
         }
         while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
+                // All are in calls, which end without telling this thread: a signal for it would cost every connection.
                 std::thread::sleep(Duration::from_millis(5));
             }
         }

@@ -77,6 +77,7 @@ impl Calls {
         loop {
             std::thread::park();
             let since = Instant::now();
+            // That it lasts is what is watched for; the calls themselves only count.
             while is_busy() && since.elapsed() < LONG {
                 std::thread::sleep(LONG / 10);
             }
