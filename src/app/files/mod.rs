@@ -260,7 +260,7 @@ impl Files {
         }
         if self.listing.is_on && only.is_none() {
             if self.listing.has_archive && environ.query_value("zip").is_some() {
-                return Ok(zip::answer(&place, self.hidden, environ));
+                return Ok(zip::answer(place, self.hidden, environ));
             }
             let takes_files = self.uploads.as_ref().is_some_and(|uploads| uploads.are_taken_at(&wanted.names));
             let options = listing::Options { takes_files, ..self.listing };

@@ -7,7 +7,6 @@
 //!
 //! Whatever a client or an upstream sent is escaped before it gets here, or here: a control character would reach the terminal.
 
-use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -109,40 +108,29 @@ pub fn say(text: &str) {
 
 /// Text for a terminal that may be a traceback: controls but tabs, and what is no text, as `\xHH`.
 pub fn printable(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            if letter.is_control() && letter != '\t' {
-                letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_hex(&mut out, byte));
-            } else {
-                out.push(letter);
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| push_hex(&mut out, *byte));
-    }
-    out
+    shown(bytes, |letter| letter.is_control() && letter != '\t')
 }
 
 /// Text for a terminal: controls (C1 too), quotes, backslashes and what is no text as `\xHH`.
 fn escaped(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            if letter.is_control() || letter == '"' || letter == '\\' {
-                let mut room = [0; 4];
-                letter.encode_utf8(&mut room).bytes().for_each(|byte| push_hex(&mut out, byte));
-            } else {
-                out.push(letter);
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| push_hex(&mut out, *byte));
-    }
-    out
+    shown(bytes, |letter| letter.is_control() || letter == '"' || letter == '\\')
 }
 
-fn push_hex(out: &mut String, byte: u8) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "\\x{byte:02X}");
+fn shown(bytes: &[u8], is_escaped: fn(char) -> bool) -> String {
+    let mut out = String::new();
+    let push_hex = |out: &mut String, bytes: &[u8]| {
+        bytes.iter().for_each(|byte| out.push_str(&format!("\\x{byte:02X}")));
+    };
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match is_escaped(letter) {
+                true => push_hex(&mut out, letter.encode_utf8(&mut [0; 4]).as_bytes()),
+                false => out.push(letter),
+            }
+        }
+        push_hex(&mut out, chunk.invalid());
+    }
+    out
 }
 
 /// `10 B`, `1.2 kB`, `34 MB`: powers of 1000, as files are shown elsewhere.

@@ -127,7 +127,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     let mut threads = 0;
     let server = server.log(log_of(options)).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
-        let for_python = if options.has_python() { 2 * options.workers * options.worker_threads + 8 } else { 0 };
+        let for_python = if options.has_python() { 2 * options.python.workers * options.python.threads + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
         threads = settings.threads;
         if options.upload.is_some() {
@@ -161,7 +161,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     if let (true, Some(url)) = (options.open, urls.first()) {
         open_browser(url);
     }
-    let grace = if options.has_python() { options.worker_timeout.max(GRACE) } else { GRACE };
+    let grace = if options.has_python() { options.python.timeout.max(GRACE) } else { GRACE };
     let running = Running {
         stopper: handle.stopper(),
         workers: workers.clone(),

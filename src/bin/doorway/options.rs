@@ -13,7 +13,7 @@ use crate::values::status_of;
 use crate::wsgi::{self, Plan};
 
 /// Everything the arguments say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What is served at `/`; the current folder where none is named.
     pub folder: Option<PathBuf>,
@@ -30,12 +30,7 @@ pub struct Options {
     pub behind: Vec<(String, Behind)>,
     /// How long another server or program may be silent.
     pub proxy_timeout: Option<Duration>,
-    /// `None`: that of the virtual environment, or `python3`.
-    pub python: Option<PathBuf>,
-    pub workers: usize,
-    pub worker_threads: usize,
-    pub worker_timeout: Duration,
-    pub max_requests: Option<u64>,
+    pub python: Python,
     /// The folder below the served one that takes files; empty for all of it.
     pub upload: Option<String>,
     pub upload_limit: Option<u64>,
@@ -51,8 +46,8 @@ pub struct Options {
     pub coi: bool,
     pub dotfiles: bool,
     pub follow: bool,
-    pub list: bool,
-    pub clean: bool,
+    pub no_list: bool,
+    pub no_clean: bool,
     pub gz: bool,
     pub reload: bool,
     pub open: bool,
@@ -78,6 +73,25 @@ pub struct Options {
     pub doors: Vec<(Door, String)>,
 }
 
+/// How applications in Python are run.
+#[derive(Clone, Debug)]
+pub struct Python {
+    /// `None`: that of the virtual environment, or `python3`.
+    pub path: Option<PathBuf>,
+    pub workers: usize,
+    /// In each of them.
+    pub threads: usize,
+    /// How long a call may last.
+    pub timeout: Duration,
+    pub max_requests: Option<u64>,
+}
+
+impl Default for Python {
+    fn default() -> Python {
+        Python { path: None, workers: 1, threads: 4, timeout: Duration::from_secs(30), max_requests: None }
+    }
+}
+
 /// Who may ask how it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Askers {
@@ -86,9 +100,10 @@ pub enum Askers {
 }
 
 /// How a request is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// `Short` on a terminal, `Common` elsewhere.
+    #[default]
     Auto,
     Off,
     Short,
@@ -98,64 +113,13 @@ pub enum Format {
 }
 
 /// When the log has colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colour {
     /// On a terminal, unless NO_COLOR is set.
+    #[default]
     Auto,
     Always,
     Never,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            folder: None,
-            port: None,
-            hosts: Vec::new(),
-            allowed_hosts: Vec::new(),
-            auth: None,
-            mounts: Vec::new(),
-            behind: Vec::new(),
-            proxy_timeout: None,
-            python: None,
-            workers: 1,
-            worker_threads: 4,
-            worker_timeout: Duration::from_secs(30),
-            max_requests: None,
-            upload: None,
-            upload_limit: None,
-            prefix: None,
-            spa: None,
-            index: Vec::new(),
-            error_pages: Vec::new(),
-            types: Vec::new(),
-            headers: Headers::new(),
-            cors: false,
-            coi: false,
-            dotfiles: false,
-            follow: false,
-            list: true,
-            clean: true,
-            gz: false,
-            reload: false,
-            open: false,
-            qr: false,
-            log: Format::Auto,
-            log_file: None,
-            quiet: false,
-            user: None,
-            pid_file: None,
-            colour: Colour::Auto,
-            threads: None,
-            status: None,
-            stall: None,
-            stdin: false,
-            until_eof: false,
-            demo: false,
-            completions: None,
-            doors: Vec::new(),
-        }
-    }
 }
 
 impl Options {
@@ -206,11 +170,11 @@ impl Options {
         let token = RandomState::new().build_hasher().finish() >> 32;
         Plan {
             application: application.to_owned(),
-            python: self.python.clone().unwrap_or_else(wsgi::default_python),
-            workers: self.workers,
-            threads: self.worker_threads,
-            timeout: self.worker_timeout,
-            max_requests: self.max_requests,
+            python: self.python.path.clone().unwrap_or_else(wsgi::default_python),
+            workers: self.python.workers,
+            threads: self.python.threads,
+            timeout: self.python.timeout,
+            max_requests: self.python.max_requests,
             reload: self.reload,
             quiet: self.quiet,
             folder: std::env::temp_dir().join(format!("doorway-{}-{number}-{token:08x}", std::process::id())),
@@ -224,17 +188,16 @@ impl Options {
 
     /// One thing at each place: of two, one would not be served, and nobody would be told which.
     fn check_places(&self) -> Result<(), String> {
-        let folder = self.folder.as_ref().map(|folder| (String::new(), format!("the folder {}", folder.display())));
-        let demo = self.demo.then(|| (String::new(), "--demo".to_owned()));
-        let mounts = self
-            .mounts
-            .iter()
-            .map(|(prefix, folder)| (prefix.clone(), format!("--mount {}={}", shown(prefix), folder.display())));
-        let behind =
-            self.behind.iter().map(|(prefix, behind)| (prefix.clone(), format!("{} {}", behind.flag(), shown(prefix))));
-        let status = self.status.iter().map(|(prefix, _)| (prefix.clone(), format!("--status {}", shown(prefix))));
-        let all: Vec<(String, String)> =
-            folder.into_iter().chain(demo).chain(mounts).chain(behind).chain(status).collect();
+        let mut all: Vec<(&str, String)> = Vec::new();
+        all.extend(self.folder.iter().map(|folder| ("", format!("the folder {}", folder.display()))));
+        all.extend(self.demo.then(|| ("", "--demo".to_owned())));
+        for (prefix, folder) in &self.mounts {
+            all.push((prefix, format!("--mount {}={}", shown(prefix), folder.display())));
+        }
+        for (prefix, behind) in &self.behind {
+            all.push((prefix, format!("{} {}", behind.flag(), shown(prefix))));
+        }
+        all.extend(self.status.iter().map(|(prefix, _)| (prefix.as_str(), format!("--status {}", shown(prefix)))));
         for (at, (prefix, one)) in all.iter().enumerate() {
             if let Some((_, other)) = all.iter().skip(at + 1).find(|(second, _)| second == prefix) {
                 let advice = match prefix.is_empty() {

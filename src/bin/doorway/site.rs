@@ -96,9 +96,9 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
     let files = if folder.is_file() { Files::file(folder) } else { Files::new(folder) };
     let mut files = files
         .map_err(wrong)?
-        .listing(options.list)
+        .listing(!options.no_list)
         .archive(true)
-        .clean_urls(options.clean)
+        .clean_urls(!options.no_clean)
         .hidden(options.dotfiles)
         .follow_symlinks(options.follow)
         .precompressed(options.gz)
@@ -146,10 +146,7 @@ fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<
             return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
         }
         let uploads = Uploads::new().below(name).room(room::left);
-        files = files.uploads(match options.upload_limit {
-            Some(limit) => uploads.limit(limit),
-            None => uploads,
-        });
+        files = files.uploads(options.upload_limit.into_iter().fold(uploads, Uploads::limit));
     }
     for (status, name) in &options.error_pages {
         found("--error-page", name)?;
