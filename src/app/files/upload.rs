@@ -99,7 +99,7 @@ impl Uploads {
     /// One file, under its own name and no other.
     fn put(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<Response, Fault> {
         let (name, above) = names.split_last().ok_or(Fault::Refused(Refused::NotFound))?;
-        let directory = self.directory(root, above)?;
+        let directory = self.directory(environ, root, above)?;
         // RFC 9110 section 14.5: a part of a file is not the file.
         if environ.header_bytes("content-range").is_some() {
             return Ok(said("400 Bad Request", "a part of a file cannot be put; send all of it\n"));
@@ -115,7 +115,6 @@ impl Uploads {
         if fs::symlink_metadata(directory.join(name)).is_ok() {
             return Ok(taken());
         }
-        self.check_length(environ, &directory)?;
         let mut unfinished = Unfinished::new(&directory)?;
         self.copy(&mut environ.input(), &mut unfinished)?;
         match unfinished.finish(name)? {
@@ -126,8 +125,7 @@ impl Uploads {
 
     /// The files of a form, each under a name that is free.
     fn post(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<Response, Fault> {
-        let directory = self.directory(root, names)?;
-        self.check_length(environ, &directory)?;
+        let directory = self.directory(environ, root, names)?;
         let mut parts = Parts::of(environ, Limits { content: self.limit.unwrap_or(u64::MAX), ..Limits::default() })?;
         let mut stored = String::new();
         while let Some(mut part) = parts.next_part()? {
@@ -157,21 +155,19 @@ impl Uploads {
         }
     }
 
-    /// The directory of these names, which no link leads to.
-    fn directory(&self, root: &Root, names: &[&[u8]]) -> Result<PathBuf, Fault> {
-        match self.are_taken_at(names) {
-            true => Ok(root.locate_directory(names)?),
-            false => Err(Fault::Refused(Refused::Forbidden)),
+    /// The directory of these names, which no link leads to. What is too long is refused before any of it is read, so that a client that waits for
+    /// `100 Continue` sends none.
+    fn directory(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<PathBuf, Fault> {
+        if !self.are_taken_at(names) {
+            return Err(Fault::Refused(Refused::Forbidden));
         }
-    }
-
-    /// Refuses what is too long before any of it is read, so that a client that waits for `100 Continue` sends none.
-    fn check_length(&self, environ: &Environ, directory: &Path) -> Result<(), Fault> {
+        let directory = root.locate_directory(names)?;
         let length = environ.content_length().unwrap_or_default();
-        match self.limit {
-            Some(limit) if length > limit => Err(Fault::Long),
-            _ => self.check_room(directory, length),
+        if self.limit.is_some_and(|limit| length > limit) {
+            return Err(Fault::Long);
         }
+        self.check_room(&directory, length)?;
+        Ok(directory)
     }
 
     fn check_room(&self, directory: &Path, length: u64) -> Result<(), Fault> {

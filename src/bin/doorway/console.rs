@@ -15,21 +15,14 @@ use doorway::Environ;
 use doorway::log::{Access, Log, Queue, Report};
 
 use crate::log_file::LogFile;
+use crate::options::Format;
 
 /// The log of the command.
 pub struct Console {
-    pub requests: Requests,
+    /// How requests are shown: in one of its own two formats, or not by this.
+    pub requests: Format,
     pub colour: bool,
     pub queue: Queue,
-}
-
-/// How a request is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requests {
-    /// Not at all, or by somebody else.
-    Off,
-    Short,
-    Common,
 }
 
 // Select graphic rendition, ECMA-48 8.3.117.
@@ -70,11 +63,11 @@ impl Log for Console {
             return;
         }
         match self.requests {
-            Requests::Off => {}
-            Requests::Short => {
+            Format::Short => {
                 self.queue.line(&self.short(access.environ, access.status, access.bytes, access.duration()));
             }
-            Requests::Common => self.queue.line(access),
+            Format::Common => self.queue.line(access),
+            _ => {}
         }
     }
 
@@ -175,7 +168,7 @@ mod tests {
 
     fn logged(colour: bool, target: &str, status: u16, micros: u64) -> String {
         let environ = doorway::testing::Request::get(target).environ();
-        let console = Console { requests: Requests::Short, colour, queue: Queue::new(std::io::sink()) };
+        let console = Console { requests: Format::Short, colour, queue: Queue::new(std::io::sink()) };
         console.short(&environ, status, 1_234, Duration::from_micros(micros))
     }
 
@@ -202,7 +195,7 @@ mod tests {
         assert_eq!(escaped("/\u{9b}2Jä".as_bytes()), r"/\xC2\x9B2Jä");
         assert_eq!(printable(b"  File \"a.py\"\t\\\x1b[2J\xff"), "  File \"a.py\"\t\\\\x1B[2J\\xFF");
         let (sender, pieces) = std::sync::mpsc::channel();
-        let console = Console { requests: Requests::Off, colour: false, queue: Queue::new(Pieces(sender)) };
+        let console = Console { requests: Format::Off, colour: false, queue: Queue::new(Pieces(sender)) };
         console.application("one\x1b[31m\ntwo\n");
         assert_eq!(pieces.recv().unwrap(), b"one\\x1B[31m\ntwo\n");
     }

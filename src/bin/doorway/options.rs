@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -126,6 +127,30 @@ impl Options {
     /// Whether HTTP is served: always, unless only doors of front servers are named.
     pub fn speaks_http(&self) -> bool {
         self.doors.is_empty() || self.port.is_some() || !self.hosts.is_empty() || self.stdin
+    }
+
+    /// How requests are logged.
+    pub fn format(&self) -> Format {
+        match self.log {
+            _ if self.quiet => Format::Off,
+            Format::Auto if self.is_terminal() => Format::Short,
+            Format::Auto => Format::Common,
+            format => format,
+        }
+    }
+
+    pub fn has_colour(&self) -> bool {
+        match self.colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            // https://no-color.org: set and not empty.
+            Colour::Auto => self.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+
+    /// Whether somebody reads the log as it is written.
+    pub fn is_terminal(&self) -> bool {
+        self.log_file.is_none() && io::stderr().is_terminal()
     }
 
     /// Takes the place of the status, and who may ask there.

@@ -60,11 +60,10 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
         // Around all there is: what asks for changes, too.
         site = Box::new(BasicAuth::new(site, "doorway", users));
     }
-    site = match options.log {
-        _ if options.quiet => site,
+    site = match options.format() {
         Format::Combined => logged(site, |site| AccessLog::combined(site, console::queue())),
         Format::Json => logged(site, |site| AccessLog::json(site, console::queue())),
-        Format::Auto | Format::Off | Format::Short | Format::Common => site,
+        _ => site,
     };
     if !options.headers.is_empty() || options.cors || options.coi {
         site = Box::new(Fields::new(site, &options.headers, options.cors, options.coi));
