@@ -6,9 +6,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorway::app::{self, Files, Uploads};
-use doorway::middleware::{AccessLog, BasicAuth, Mount};
+use doorway::middleware::{AccessLog, BasicAuth, Cors, Mount};
 use doorway::{Application, Environ, StartResponse};
 
 use crate::fields::Fields;
@@ -65,7 +66,12 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
         Format::Json => logged(site, |site| AccessLog::json(site, console::queue())),
         _ => site,
     };
-    if !options.headers.is_empty() || options.cors || options.coi {
+    if options.cors {
+        // `*` does not cover Authorization. Of the answer a script sees a handful of fields only, without those by which it fetches parts of a file.
+        let cors = Cors::any(site).methods(["*"]).headers(["*", "Authorization"]).max_age(Duration::from_secs(600));
+        site = Box::new(cors.expose(["Accept-Ranges", "Content-Length", "Content-Range", "ETag", "Location"]));
+    }
+    if !options.headers.is_empty() || options.coi {
         site = Box::new(Fields::new(site, &options.headers, options.cors, options.coi));
     }
     Ok((site, served))
