@@ -272,6 +272,21 @@ fn a_client_that_leaves_leaves_nothing_behind_and_what_is_not_whole_is_never_see
 }
 
 #[test]
+fn content_that_ends_early_is_answered_as_the_server_knows_it() {
+    let tree = Tree::new();
+    let house = house(&tree, Uploads::new());
+    for (method, target, fields) in [("PUT", "/x", ""), ("POST", "/", FORM)] {
+        let mut client = house.client();
+        client.send(
+            format!("{method} {target} HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n{fields}\r\n--x").as_bytes(),
+        );
+        client.stop_sending();
+        assert_eq!(client.response().status, 400, "{method}");
+    }
+    assert!(names(&tree.root()).is_empty());
+}
+
+#[test]
 fn of_two_uploads_of_one_name_at_once_both_are_kept_or_one_is_told() {
     let tree = Tree::new();
     let house = house(&tree, Uploads::new());

@@ -356,16 +356,16 @@ impl Files {
     }
 
     /// What a client sends to be stored.
-    fn receive(&self, environ: &Environ) -> Result<io::Result<Response>, Refused> {
+    fn receive(&self, environ: &Environ) -> Result<Response, Refused> {
         let uploads = self.uploads.as_ref().filter(|_| self.served.only.is_none()).ok_or(Refused::Forbidden)?;
         // No dot names, also where they are served.
         let wanted = path::map(environ.path_info(), false).ok_or(Refused::NotFound)?;
         let is_post = environ.method() == "POST";
         if is_post && !wanted.has_slash {
-            return Ok(Ok(self.error(environ, 405, "Method Not Allowed").with_header("Allow", ALLOW)));
+            return Ok(self.error(environ, 405, "Method Not Allowed").with_header("Allow", ALLOW));
         }
         let root = self.served.root()?;
-        Ok(uploads.receive(environ, &root, &wanted.names, wanted.has_slash))
+        uploads.receive(environ, &root, &wanted.names, wanted.has_slash)
     }
 
     fn allowed(&self) -> &'static str {
@@ -454,12 +454,7 @@ impl Application for Files {
         let mut response = match environ.method() {
             "GET" | "HEAD" => self.find(environ).unwrap_or_else(|refused| self.refuse(environ, refused)),
             "POST" | "PUT" if self.uploads.is_some() => {
-                match self.receive(environ) {
-                    Ok(Ok(response)) => response,
-                    // Not begun, so that the server can answer with what it knows of the content.
-                    Ok(Err(error)) => return Body::from(Err::<Body, _>(error)),
-                    Err(refused) => self.refuse(environ, refused),
-                }
+                self.receive(environ).unwrap_or_else(|refused| self.refuse(environ, refused))
             }
             "OPTIONS" => Response::new("204 No Content", ()).with_header("Allow", self.allowed()),
             _ => self.error(environ, 405, "Method Not Allowed").with_header("Allow", self.allowed()),

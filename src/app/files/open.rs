@@ -25,7 +25,7 @@ pub(super) enum Refused {
     Forbidden,
     /// 503: no descriptor is free at the moment.
     Busy,
-    /// 500, with the reason in the log alone.
+    /// 500, with the reason in the log alone, or what the server knows of the content of the request.
     Failed(io::Error),
 }
 

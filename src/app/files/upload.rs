@@ -77,14 +77,14 @@ impl Uploads {
         path::map(below.as_bytes(), true).is_some_and(|below| names.starts_with(&below.names))
     }
 
-    /// Takes what a request sends. The names are those of its path. An error is one of the content, whose status the server knows, or one to log.
+    /// Takes what a request sends. The names are those of its path.
     pub(super) fn receive(
         &self,
         environ: &Environ,
         root: &Root,
         names: &[&[u8]],
         is_directory: bool,
-    ) -> io::Result<Response> {
+    ) -> Result<Response, Refused> {
         if !is_of_own_page(environ) {
             return Ok(said("403 Forbidden", "a page of another site may not send files here\n"));
         }
@@ -231,7 +231,7 @@ impl From<Refused> for Fault {
     }
 }
 
-fn answer_to(fault: Fault) -> io::Result<Response> {
+fn answer_to(fault: Fault) -> Result<Response, Refused> {
     Ok(match fault {
         Fault::Refused(Refused::NotFound) => said("404 Not Found", "there is no such directory\n"),
         Fault::Refused(Refused::Forbidden) => said("403 Forbidden", "files are not taken there\n"),
@@ -245,9 +245,9 @@ fn answer_to(fault: Fault) -> io::Result<Response> {
             Some(cause @ (Cause::MultipartTruncated | Cause::MultipartBoundary | Cause::PartHead)) => {
                 said("400 Bad Request", format!("the form is broken:{}\n", cause.sentence()))
             }
-            _ => return Err(error),
+            _ => return Err(Refused::Failed(error)),
         },
-        Fault::Refused(Refused::Failed(error)) => return Err(error),
+        Fault::Refused(failed @ Refused::Failed(_)) => return Err(failed),
         Fault::Long => said("413 Content Too Large", "that is more than may be sent\n"),
         Fault::Full => said("507 Insufficient Storage", "there is no room for that\n"),
     })
