@@ -384,6 +384,7 @@ impl Files {
             }
             Refused::Forbidden => self.error(environ, 403, "Forbidden"),
             Refused::Busy => self.error(environ, 503, "Service Unavailable").with_header("Retry-After", "1"),
+            Refused::Said(status, text) => upload::said(status, format!("{}\n", text.trim_start())),
             Refused::Failed(error) => Response::new("500 Internal Server Error", Body::from(Err::<Body, _>(error))),
         }
     }

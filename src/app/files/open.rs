@@ -25,6 +25,8 @@ pub(super) enum Refused {
     Forbidden,
     /// 503: no descriptor is free at the moment.
     Busy,
+    /// This status and text, of what a client wants to store.
+    Said(&'static str, &'static str),
     /// 500, with the reason in the log alone, or what the server knows of the content of the request.
     Failed(io::Error),
 }
