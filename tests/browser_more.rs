@@ -336,10 +336,15 @@ fn a_telephone_sees_a_listing_and_the_page_of_what_is_missing_without_scrolling_
             assert_eq!(browser.run(fits), "390,390", "{path}");
             let background = browser.run("return getComputedStyle(document.body).backgroundColor");
             assert_eq!(background == "rgb(255, 255, 255)", scheme == "light", "{background}");
+            let picture = browser.picture();
+            assert!(picture.len() > 1_000);
+            // For whoever wants to see it.
+            if let Some(place) = std::env::var_os("DOORWAY_PICTURES") {
+                let what = if path == "/" { "listing" } else { "missing" };
+                fs::write(Path::new(&place).join(format!("phone-{what}-{scheme}.png")), picture).unwrap();
+            }
         }
     }
-    // A picture, for whoever wants to see it.
-    assert!(browser.picture().len() > 1_000);
 }
 
 #[test]
