@@ -272,6 +272,18 @@ fn a_client_that_leaves_leaves_nothing_behind_and_what_is_not_whole_is_never_see
 }
 
 #[test]
+fn what_cannot_be_stored_is_no_route_of_a_single_page_application() {
+    let tree = Tree::new();
+    tree.write("index.html", "<p>route");
+    let files = Files::new(tree.root()).unwrap().hidden(true).spa("index.html").uploads(Uploads::new());
+    let house = serve(files);
+    for (method, target) in [("POST", "/.hidden/"), ("POST", "/none/"), ("PUT", "/.hidden/x"), ("PUT", "/none/x")] {
+        let response = send(&house, method, target, &format!("{FORM}Accept: text/html\r\n"), &form(&[("a", "a")]));
+        assert_eq!((response.status, response.text()), (404, "there is no such directory\n"), "{method} {target}");
+    }
+}
+
+#[test]
 fn content_that_ends_early_is_answered_as_the_server_knows_it() {
     let tree = Tree::new();
     let house = house(&tree, Uploads::new());

@@ -359,7 +359,7 @@ impl Files {
     fn receive(&self, environ: &Environ) -> Result<Response, Refused> {
         let uploads = self.uploads.as_ref().filter(|_| self.served.only.is_none()).ok_or(Refused::Forbidden)?;
         // No dot names, also where they are served.
-        let wanted = path::map(environ.path_info(), false).ok_or(Refused::NotFound)?;
+        let wanted = path::map(environ.path_info(), false).ok_or(upload::NO_DIRECTORY)?;
         let is_post = environ.method() == "POST";
         if is_post && !wanted.has_slash {
             return Ok(self.error(environ, 405, "Method Not Allowed").with_header("Allow", ALLOW));

@@ -200,7 +200,7 @@ impl Uploads {
 const LONG: Refused = Refused::Said("413 Content Too Large", "that is more than may be sent");
 const FULL: Refused = Refused::Said("507 Insufficient Storage", "there is no room for that");
 const TAKEN: Refused = Refused::Said("409 Conflict", "there is something of this name; it was left as it is");
-const NO_DIRECTORY: Refused = Refused::Said("404 Not Found", "there is no such directory");
+pub(super) const NO_DIRECTORY: Refused = Refused::Said("404 Not Found", "there is no such directory");
 const NOT_TAKEN: Refused = Refused::Said("403 Forbidden", "files are not taken there");
 
 fn of_disk(error: io::Error) -> Refused {
