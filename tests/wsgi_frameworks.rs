@@ -7,7 +7,6 @@ mod serving;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 
 use serving::{Folder, PATIENCE, Serving, django_site, python_with};
 
