@@ -120,6 +120,8 @@ mod tests {
     fn the_short_help_fits_a_screen_and_leads_to_the_whole_one() {
         let help = brief();
         assert!(help.lines().count() <= 25 && help.lines().all(|line| line.len() < 80), "{help}");
+        let flags = help.lines().filter(|line| line.get(4..6) == Some("--"));
+        assert_eq!(flags.count(), OFTEN_USED.len(), "a name that is no flag: {help}");
         assert!(
             help.contains("--port PORT") && help.ends_with("doorway --help has all flags and examples.\n"),
             "{help}"
