@@ -279,14 +279,26 @@ fn ten_thousand_files_are_shown_at_once_and_the_rest_on_demand() {
         fs::File::create(folder.path().join(format!("file number {number:05} with a name.txt"))).unwrap();
     }
     let serving = Serving::folder(folder.path(), &[]);
-    let took = || {
-        browser.open(serving.url());
-        let script = "await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); return performance.now()";
-        browser.run(script).parse::<f64>().unwrap()
+    // The time of the page's thread and of the server's: a wall clock would measure what else this machine does.
+    browser.devtools("Performance.enable", "{\"timeDomain\":\"threadTicks\"}");
+    let of_page = || {
+        let metrics = browser.devtools("Performance.getMetrics", "{}");
+        let (_, behind) = metrics.split_once("\"TaskDuration\",\"value\":").unwrap_or_else(|| panic!("{metrics}"));
+        behind.split(['}', ',']).next().unwrap().parse::<f64>().unwrap() * 1_000.0
     };
-    let best = (0..3).map(|_| took()).fold(f64::MAX, f64::min);
-    println!("milliseconds until ten thousand files are shown: {best:.0}");
-    assert!(best <= 1_000.0, "{best} ms");
+    let of_server = || {
+        let threads = fs::read_dir(format!("/proc/{}/task", serving.child.id())).into_iter().flatten().flatten();
+        let times = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+        times.map(|times| times.split(' ').next().unwrap().parse::<f64>().unwrap() / 1_000_000.0).sum::<f64>()
+    };
+    browser.open(serving.url());
+    browser.run("await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); return 1");
+    let (page, server) = (of_page(), of_server());
+    let clock = browser.run("return Math.round(performance.now())");
+    println!(
+        "until ten thousand files are shown: {page:.0} ms of the page, {server:.0} of the server, {clock} by the clock"
+    );
+    assert!(page + server <= 1_000.0, "{page} and {server} ms");
     assert_eq!(browser.run("return document.querySelectorAll('tbody tr').length"), "1000");
     browser.run("[...document.links].find((a) => a.textContent.startsWith('Next')).click()");
     browser.until("return document.querySelector('tbody bdi').textContent", "file number 01000 with a name.txt");
@@ -324,10 +336,15 @@ fn a_telephone_sees_a_listing_and_the_page_of_what_is_missing_without_scrolling_
             assert_eq!(browser.run(fits), "390,390", "{path}");
             let background = browser.run("return getComputedStyle(document.body).backgroundColor");
             assert_eq!(background == "rgb(255, 255, 255)", scheme == "light", "{background}");
+            let picture = browser.picture();
+            assert!(picture.len() > 1_000);
+            // For whoever wants to see it.
+            if let Some(place) = std::env::var_os("DOORWAY_PICTURES") {
+                let what = if path == "/" { "listing" } else { "missing" };
+                fs::write(Path::new(&place).join(format!("phone-{what}-{scheme}.png")), picture).unwrap();
+            }
         }
     }
-    // A picture, for whoever wants to see it.
-    assert!(browser.picture().len() > 1_000);
 }
 
 #[test]

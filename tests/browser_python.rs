@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use browsing::{Browser, quoted};
-use serving::{Folder, PATIENCE, Serving, python_with};
+use serving::{Folder, PATIENCE, Serving, django_site, python_with};
 
 fn start(folder: &Folder, python: &Path, application: &str, flags: &[&str]) -> Serving {
     let mut serving = Serving::wsgi(folder.path(), python, application, flags);
@@ -189,19 +189,7 @@ application = web.application(urls, globals()).wsgifunc()
 fn the_admin_of_django_in_a_browser_with_its_forms_its_styles_and_its_scripts() {
     let Some(python) = python_with("django") else { return };
     let Some(browser) = Browser::start() else { return };
-    let folder = Folder::new(&[]);
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new(&python);
-        command.args(arguments).current_dir(folder.path()).env("DJANGO_SUPERUSER_PASSWORD", "only-for-a-test");
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    run(&["-m", "django", "startproject", "mysite", "."]);
-    run(&["manage.py", "migrate", "-v", "0"]);
-    run(&["manage.py", "createsuperuser", "--noinput", "--username", "ada", "--email", "ada@site.example"]);
-    let settings = std::fs::read_to_string(folder.path().join("mysite/settings.py")).unwrap();
-    folder.write("mysite/settings.py", settings + "\nSTATIC_ROOT = BASE_DIR / 'static'\n");
-    run(&["manage.py", "collectstatic", "--noinput", "-v", "0"]);
+    let folder = django_site(&python);
     let serving = start(&folder, &python, "mysite.wsgi:application", &["--workers", "2", "--mount", "/static=static"]);
     // By itself, and behind another doorway: its forms compare Origin with Host.
     let front = Serving::start(&["--port", "0", "--quiet", "--proxy", &format!("/={}", serving.url())]);

@@ -684,6 +684,24 @@ fn flags_for_front_end_work_reach_every_response() {
     }
     assert!(serving.get("/.env").ends_with("secret"));
     assert!(serving.get("/sub/").starts_with("HTTP/1.1 404 "));
+    // What a page of another site may see of it, and a preflight request.
+    let exposed = "\r\nAccess-Control-Expose-Headers: Accept-Ranges, Content-Length, Content-Range, ETag, Location\r\n";
+    assert!(
+        serving.get("/").contains(exposed)
+            && serving.get("/").contains("\r\nCross-Origin-Resource-Policy: cross-origin\r\n")
+    );
+    let preflight = |serving: &Serving| {
+        serving.ask(
+            "OPTIONS /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOrigin: https://a.example\r\n\
+             Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: authorization\r\n\r\n",
+        )
+    };
+    let allowed = preflight(&serving);
+    for field in ["Origin: *", "Methods: *", "Headers: *, Authorization"] {
+        assert!(allowed.contains(&format!("\r\nAccess-Control-Allow-{field}\r\n")), "{field}: {allowed}");
+    }
+    assert!(allowed.starts_with("HTTP/1.1 204 "), "{allowed}");
+    assert!(!preflight(&Serving::folder(folder.path(), &[])).contains("Access-Control"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use doorway::middleware::{
 };
 use doorway::testing::Request;
 use doorway::{Application, Block, Body, Cause, Environ, Headers, StartResponse, Status, Transmit};
-use support::{Delimiter, House, locked, serve, serve_with};
+use support::{Delimiter, House, Kept, locked, serve, serve_with};
 
 #[allow(dead_code, reason = "main is for those who run it")]
 #[path = "../examples/middleware.rs"]
@@ -41,26 +41,6 @@ fn show(environ: &Environ, start_response: &mut StartResponse) -> Body {
         ["SCRIPT_NAME", "PATH_INFO", "REMOTE_ADDR", "REMOTE_PORT", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "HTTPS"];
     let variables = names.map(|name| environ.bytes(name).map_or("-".into(), |value| value.escape_ascii().to_string()));
     Body::from(format!("{} {}", environ.url_scheme(), variables.join(" ")))
-}
-
-/// A writer that keeps what is written. Clones share it.
-#[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        locked(&self.0).write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Kept {
-    fn text(&self) -> String {
-        String::from_utf8(locked(&self.0).clone()).expect("a log is text")
-    }
 }
 
 /// A file of its own with this text, without a name.

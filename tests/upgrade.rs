@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use doorway::middleware::{AccessLog, BasicAuth, Buffered, ConditionalGet, Cors, ErrorPages, Lint, Normalize};
 use doorway::{Application, Body, Cause, Door, Environ, Phase, Response, Server, StartResponse, Stats, Upgraded};
-use support::{Collected, House, PATIENCE, locked, serve, serve_with};
+use support::{Collected, House, Kept, PATIENCE, locked, serve, serve_with};
 
 const OFFER: &str = "GET /e HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: h9, Echo\r\n\r\n";
 
@@ -352,16 +352,6 @@ fn p_conn_03_what_was_said_last_arrives_though_the_client_goes_on_sending() {
 
 #[test]
 fn p_mw_06_middleware_leaves_it_whole_and_says_what_it_says_of_every_response() {
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            locked(&self.0).write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
     let lines = Kept::default();
     let shouting = |environ: &Environ, start_response: &mut StartResponse| {
         start_response.on_write(|block| Ok(block.to_ascii_uppercase().into()));
@@ -382,11 +372,11 @@ fn p_mw_06_middleware_leaves_it_whole_and_says_what_it_says_of_every_response() 
     assert_eq!(response.field("Access-Control-Allow-Origin"), Some("https://a.example"));
     client.send(b"as it is");
     client.until(b"as it is");
-    assert_eq!(locked(&lines.0).len(), 0, "not before its end");
+    assert_eq!(lines.text(), "", "not before its end");
     client.stop_sending();
     client.until_close();
     house.log.take_accesses(1);
-    let line = String::from_utf8(locked(&lines.0).clone()).unwrap();
+    let line = lines.text();
     assert!(line.contains("\"GET /e HTTP/1.1\" 101 11 "), "what was sent, and not of a head: {line}");
     assert!(house.log.texts().is_empty() && house.log.reports().is_empty(), "{:?}", house.log.texts());
 }

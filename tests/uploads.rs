@@ -272,6 +272,33 @@ fn a_client_that_leaves_leaves_nothing_behind_and_what_is_not_whole_is_never_see
 }
 
 #[test]
+fn what_cannot_be_stored_is_no_route_of_a_single_page_application() {
+    let tree = Tree::new();
+    tree.write("index.html", "<p>route");
+    let files = Files::new(tree.root()).unwrap().hidden(true).spa("index.html").uploads(Uploads::new());
+    let house = serve(files);
+    for (method, target) in [("POST", "/.hidden/"), ("POST", "/none/"), ("PUT", "/.hidden/x"), ("PUT", "/none/x")] {
+        let response = send(&house, method, target, &format!("{FORM}Accept: text/html\r\n"), &form(&[("a", "a")]));
+        assert_eq!((response.status, response.text()), (404, "there is no such directory\n"), "{method} {target}");
+    }
+}
+
+#[test]
+fn content_that_ends_early_is_answered_as_the_server_knows_it() {
+    let tree = Tree::new();
+    let house = house(&tree, Uploads::new());
+    for (method, target, fields) in [("PUT", "/x", ""), ("POST", "/", FORM)] {
+        let mut client = house.client();
+        client.send(
+            format!("{method} {target} HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n{fields}\r\n--x").as_bytes(),
+        );
+        client.stop_sending();
+        assert_eq!(client.response().status, 400, "{method}");
+    }
+    assert!(names(&tree.root()).is_empty());
+}
+
+#[test]
 fn of_two_uploads_of_one_name_at_once_both_are_kept_or_one_is_told() {
     let tree = Tree::new();
     let house = house(&tree, Uploads::new());
@@ -337,11 +364,12 @@ fn a_full_disk_is_507_with_nothing_left_behind() {
 }
 
 #[test]
-fn curl_puts_a_file_of_64_mib_into_the_command_which_keeps_little_of_it() {
+fn curl_puts_a_file_of_2_gib_into_the_command_which_keeps_less_than_8_mib_of_it() {
+    const LENGTH: u64 = 2 << 30;
     let folder = Folder::new(&[("inbox/a", "x")]);
-    let serving = Serving::folder(folder.path(), &["--upload=inbox", "--upload-limit", "100M"]);
+    let serving = Serving::folder(folder.path(), &["--upload=inbox", "--upload-limit", "3G"]);
     let source = Folder::new(&[]);
-    fs::File::create(source.path().join("large.bin")).unwrap().set_len(64 << 20).unwrap();
+    fs::File::create(source.path().join("large.bin")).unwrap().set_len(LENGTH).unwrap();
     let output = Command::new("curl")
         .args(["-sS", "-T"])
         .arg(source.path().join("large.bin"))
@@ -349,7 +377,7 @@ fn curl_puts_a_file_of_64_mib_into_the_command_which_keeps_little_of_it() {
         .output();
     let Ok(output) = output else { return println!("skipped: curl is not installed") };
     assert_eq!(String::from_utf8_lossy(&output.stdout), "large.bin\n", "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(fs::metadata(folder.path().join("inbox/large.bin")).unwrap().len(), 64 << 20);
+    assert_eq!(fs::metadata(folder.path().join("inbox/large.bin")).unwrap().len(), LENGTH);
     if cfg!(target_os = "linux") {
         let status = fs::read_to_string(format!("/proc/{}/status", serving.child.id())).unwrap();
         let peak = status
@@ -360,6 +388,7 @@ fn curl_puts_a_file_of_64_mib_into_the_command_which_keeps_little_of_it() {
             .trim_end_matches(" kB")
             .parse::<u64>()
             .unwrap();
+        println!("{peak} KiB of memory at most");
         assert!(peak < 8 * 1024, "{peak} KiB");
     }
     // Elsewhere, and by pages of others, nothing is taken.

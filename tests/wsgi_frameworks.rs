@@ -7,9 +7,8 @@ mod serving;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 
-use serving::{Folder, PATIENCE, Serving, python_with};
+use serving::{Folder, PATIENCE, Serving, django_site, python_with};
 
 /// By HTTP/1.0, so that the content stands in the response as it is.
 fn get(serving: &Serving, path: &str, cookies: &str) -> String {
@@ -256,19 +255,7 @@ application = web.application(urls, globals()).wsgifunc()
 #[test]
 fn django_runs_as_startproject_makes_it_with_its_admin_and_static_files_beside_it() {
     let Some(python) = python_with("django") else { return };
-    let folder = Folder::new(&[]);
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new(&python);
-        command.args(arguments).current_dir(folder.path()).env("DJANGO_SUPERUSER_PASSWORD", "only-for-a-test");
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    };
-    run(&["-m", "django", "startproject", "mysite", "."]);
-    run(&["manage.py", "migrate", "-v", "0"]);
-    run(&["manage.py", "createsuperuser", "--noinput", "--username", "ada", "--email", "ada@site.example"]);
-    let settings = std::fs::read_to_string(folder.path().join("mysite/settings.py")).unwrap();
-    folder.write("mysite/settings.py", settings + "\nSTATIC_ROOT = BASE_DIR / 'static'\n");
-    run(&["manage.py", "collectstatic", "--noinput", "-v", "0"]);
+    let folder = django_site(&python);
     let serving = Serving::wsgi(
         folder.path(),
         &python,

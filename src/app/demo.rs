@@ -14,26 +14,22 @@ use crate::gateway::{Body, Environ, StartResponse};
 /// assert!(response.text().contains("\nQUERY_STRING = \"a=1\"\n"));
 /// ```
 pub fn demo(environ: &Environ, start_response: &mut StartResponse) -> Body {
-    let mut variables: Vec<(&str, String)> = environ
-        .iter()
-        .map(|(name, value)| (name, format!("\"{}\"", value.escape_ascii())))
-        .chain([
-            ("doorway.door", format!("{:?}", environ.door())),
-            ("wsgi.input_terminated", environ.input_terminated().to_string()),
-            ("wsgi.multiprocess", environ.multiprocess().to_string()),
-            ("wsgi.multithread", environ.multithread().to_string()),
-            ("wsgi.run_once", environ.run_once().to_string()),
-            ("wsgi.url_scheme", format!("{:?}", environ.url_scheme())),
-            ("wsgi.version", format!("{:?}", environ.version())),
-        ])
-        .collect();
-    variables.sort_unstable();
-
-    let mut text = String::from("Hello world!\n\n");
+    let variables = environ.iter().map(|(name, value)| (name, format!("\"{}\"", value.escape_ascii()))).chain([
+        ("doorway.door", format!("{:?}", environ.door())),
+        ("wsgi.input_terminated", environ.input_terminated().to_string()),
+        ("wsgi.multiprocess", environ.multiprocess().to_string()),
+        ("wsgi.multithread", environ.multithread().to_string()),
+        ("wsgi.run_once", environ.run_once().to_string()),
+        ("wsgi.url_scheme", format!("{:?}", environ.url_scheme())),
+        ("wsgi.version", format!("{:?}", environ.version())),
+    ]);
+    // Sorted as they come: they are few.
+    let mut lines: Vec<String> = Vec::new();
     for (name, value) in variables {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name} = {value}");
+        let line = format!("{name} = {value}\n");
+        lines.insert(lines.partition_point(|other| *other < line), line);
     }
+    let mut text = format!("Hello world!\n\n{}", lines.concat());
     let top = environ.application_uri();
     let top = top.trim_end_matches('/');
     let _ = write!(

@@ -8,7 +8,6 @@
 //! Invariants: nobody but the thread touches the writer, and it holds no lock meanwhile. The thread starts with the first line, so that a
 //! queue which says nothing costs nothing, and ends with the last clone of the queue and the last line.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -67,7 +66,7 @@ struct Shared {
 struct State {
     lines: Vec<u8>,
     dropped: u64,
-    floods: BTreeMap<(u16, Kind), Flood>,
+    floods: Vec<Flood>,
     /// Until there is a thread for it.
     writer: Option<Box<dyn Write + Send>>,
     is_asleep: bool,
@@ -75,7 +74,7 @@ struct State {
 }
 
 /// A flood from one kind of address must not hide what comes from another, and there are few kinds.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     None,
     Loopback,
@@ -86,6 +85,7 @@ enum Kind {
 /// Reports of one cause and kind within a second.
 struct Flood {
     cause: Cause,
+    kind: Kind,
     since: Instant,
     count: u64,
 }
@@ -214,7 +214,7 @@ impl Shared {
             state.is_asleep = true;
             self.done.notify_all();
             // A flood that is over is told, though nobody says anything more.
-            let time = if state.floods.values().any(|flood| flood.count > FEW) { SECOND } else { Duration::MAX };
+            let time = if state.floods.iter().any(|flood| flood.count > FEW) { SECOND } else { Duration::MAX };
             state = self.work.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
             state.is_asleep = false;
             state.end_floods(Some(Instant::now()));
@@ -242,17 +242,24 @@ impl State {
     /// Whether a report is shown. It may be the first after a flood.
     fn admits(&mut self, report: &Report<'_>, now: Instant) -> bool {
         self.end_floods(Some(now));
-        let (cause, key) = (report.cause, (report.cause.number(), Kind::of(report)));
-        let flood = self.floods.entry(key).or_insert(Flood { cause, since: now, count: 0 });
-        flood.count += 1;
-        flood.count <= FEW
+        let (cause, kind) = (report.cause, Kind::of(report));
+        match self.floods.iter_mut().find(|flood| flood.cause == cause && flood.kind == kind) {
+            Some(flood) => {
+                flood.count += 1;
+                flood.count <= FEW
+            }
+            None => {
+                self.floods.push(Flood { cause, kind, since: now, count: 1 });
+                true
+            }
+        }
     }
 
     /// Says of every flood that is a second old how much was hidden; of all, where there is no time.
     fn end_floods(&mut self, now: Option<Instant>) {
-        for (key, flood) in std::mem::take(&mut self.floods) {
+        for flood in std::mem::take(&mut self.floods) {
             if now.is_some_and(|now| now.saturating_duration_since(flood.since) < SECOND) {
-                self.floods.insert(key, flood);
+                self.floods.push(flood);
             } else if flood.count > FEW {
                 self.push(&format_args!("{} and {} more within a second", flood.cause, flood.count - FEW));
             }

@@ -10,7 +10,6 @@
 //!
 //! Passwords travel as they are: without TLS, whoever is on the way can read them.
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
@@ -59,12 +58,14 @@ pub struct BasicAuth<A> {
     inner: A,
     challenge: String,
     users: Vec<(Vec<u8>, Vec<u8>)>,
-    failures: Mutex<HashMap<Option<IpAddr>, Failures>>,
+    /// Those that were remembered last stand last.
+    failures: Mutex<Vec<Failures>>,
 }
 
 /// What is remembered of an address.
 #[derive(Clone, Copy)]
 struct Failures {
+    address: Option<IpAddr>,
     count: u32,
     last: Instant,
 }
@@ -111,26 +112,25 @@ impl<A: Application> BasicAuth<A> {
     /// the other.
     fn judge(&self, address: Option<IpAddr>, user: Vec<u8>, password: &[u8], now: Instant) -> Verdict {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.retain(|_, failures| now.saturating_duration_since(failures.last) < FORGET);
-        let known = failures.get(&address).copied();
+        failures.retain(|failures| now.saturating_duration_since(failures.last) < FORGET);
+        let known = failures.iter().find(|failures| failures.address == address).copied();
         if let Some(until) = known.and_then(Failures::waits_until).filter(|until| *until > now) {
             return Verdict::Wait(until.saturating_duration_since(now));
         }
+        failures.retain(|failures| failures.address != address);
         // All are compared, and both parts of each.
         let is_right = self.users.iter().fold(false, |found, (name, word)| {
             let (same_name, same_word) = (are_equal(&user, name), are_equal(password, word));
             found | (same_name & same_word)
         });
         if is_right {
-            failures.remove(&address);
             return Verdict::User(user);
         }
-        if known.is_none() && failures.len() >= ADDRESSES {
-            let oldest = failures.iter().min_by_key(|(_, failures)| failures.last).map(|(address, _)| *address);
-            oldest.map(|oldest| failures.remove(&oldest));
+        if failures.len() >= ADDRESSES {
+            failures.remove(0);
         }
         let count = known.map_or(0, |known| known.count).saturating_add(1);
-        failures.insert(address, Failures { count, last: now });
+        failures.push(Failures { address, count, last: now });
         Verdict::Wrong
     }
 }
@@ -325,7 +325,8 @@ mod tests {
             auth.judge(address(number), Vec::new(), b"", now);
             assert!(auth.failures.lock().unwrap().len() <= ADDRESSES);
         }
-        assert!(auth.failures.lock().unwrap().contains_key(&address(3 * 1024 - 1)), "the last one");
+        let last = address(3 * 1024 - 1);
+        assert!(auth.failures.lock().unwrap().iter().any(|failures| failures.address == last), "the last one");
         auth.judge(address(0), b"Aladdin".to_vec(), b"open sesame", begin + 2 * FORGET);
         assert!(auth.failures.lock().unwrap().is_empty());
     }

@@ -50,7 +50,7 @@ impl<A: Application> Cors<A> {
         Cors { origins: Some(origins.into_iter().map(Into::into).collect()), ..Cors::any(inner) }
     }
 
-    /// Allows every origin. With [`credentials`](Cors::credentials) that would let any page act as its visitor, so it does not go with it: the
+    /// Allows every origin, and says so to every request. With [`credentials`](Cors::credentials) that would let any page act as its visitor, so it does not go with it: the
     /// browser refuses `*` then.
     pub fn any(inner: A) -> Cors<A> {
         Cors {
@@ -140,8 +140,9 @@ impl<A: Application> Application for Cors<A> {
         if let Some(origin) = origin.filter(|_| is_preflight(environ)) {
             return self.preflight(origin).start(start_response);
         }
-        let mut fields =
-            origin.and_then(|origin| self.allowed(origin)).map_or_else(Vec::new, |origin| self.fields(origin));
+        // Where all are allowed, it is said to whoever asks: a cache gives the answer to a page of another origin as well.
+        let allowed = self.allowed(origin.unwrap_or_default());
+        let mut fields = allowed.map_or_else(Vec::new, |origin| self.fields(origin));
         if !fields.is_empty() && !self.exposed.is_empty() {
             fields.push(("Access-Control-Expose-Headers", self.exposed.clone()));
         }

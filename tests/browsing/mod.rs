@@ -118,8 +118,8 @@ impl Browser {
     }
 
     /// A command of the browser's own protocol, for what WebDriver has none.
-    pub fn devtools(&self, command: &str, parameters: &str) {
-        self.command("/goog/cdp/execute", &format!("{{\"cmd\":{},\"params\":{parameters}}}", quoted(command)));
+    pub fn devtools(&self, command: &str, parameters: &str) -> String {
+        self.command("/goog/cdp/execute", &format!("{{\"cmd\":{},\"params\":{parameters}}}", quoted(command)))
     }
 
     /// What is seen, as a PNG file.

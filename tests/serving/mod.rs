@@ -169,3 +169,21 @@ pub fn python_with(module: &str) -> Option<PathBuf> {
     }
     found
 }
+
+/// A site as Django's own `startproject` makes it, with a user `ada` and its static files in `static`.
+pub fn django_site(python: &Path) -> Folder {
+    let folder = Folder::new(&[]);
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(python);
+        command.args(arguments).current_dir(folder.path()).env("DJANGO_SUPERUSER_PASSWORD", "only-for-a-test");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&["-m", "django", "startproject", "mysite", "."]);
+    run(&["manage.py", "migrate", "-v", "0"]);
+    run(&["manage.py", "createsuperuser", "--noinput", "--username", "ada", "--email", "ada@site.example"]);
+    let settings = fs::read_to_string(folder.path().join("mysite/settings.py")).unwrap();
+    folder.write("mysite/settings.py", settings + "\nSTATIC_ROOT = BASE_DIR / 'static'\n");
+    run(&["manage.py", "collectstatic", "--noinput", "-v", "0"]);
+    folder
+}

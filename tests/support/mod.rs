@@ -605,6 +605,26 @@ impl Write for Pieces {
     }
 }
 
+/// A writer that keeps what is written. Clones share it.
+#[derive(Clone, Default)]
+pub struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        locked(&self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Kept {
+    pub fn text(&self) -> String {
+        String::from_utf8(locked(&self.0).clone()).expect("a log is text")
+    }
+}
+
 /// Serves one connection in memory; gives everything that was answered.
 pub fn in_memory<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, application: impl Application) -> Vec<u8> {
     in_memory_with(pieces, application, |_| {}).0

@@ -260,7 +260,7 @@ impl Files {
         }
         if self.listing.is_on && only.is_none() {
             if self.listing.has_archive && environ.query_value("zip").is_some() {
-                return Ok(zip::answer(&place, self.hidden, environ));
+                return Ok(zip::answer(place, self.hidden, environ));
             }
             let takes_files = self.uploads.as_ref().is_some_and(|uploads| uploads.are_taken_at(&wanted.names));
             let options = listing::Options { takes_files, ..self.listing };
@@ -356,16 +356,16 @@ impl Files {
     }
 
     /// What a client sends to be stored.
-    fn receive(&self, environ: &Environ) -> Result<io::Result<Response>, Refused> {
+    fn receive(&self, environ: &Environ) -> Result<Response, Refused> {
         let uploads = self.uploads.as_ref().filter(|_| self.served.only.is_none()).ok_or(Refused::Forbidden)?;
         // No dot names, also where they are served.
-        let wanted = path::map(environ.path_info(), false).ok_or(Refused::NotFound)?;
+        let wanted = path::map(environ.path_info(), false).ok_or(upload::NO_DIRECTORY)?;
         let is_post = environ.method() == "POST";
         if is_post && !wanted.has_slash {
-            return Ok(Ok(self.error(environ, 405, "Method Not Allowed").with_header("Allow", ALLOW)));
+            return Ok(self.error(environ, 405, "Method Not Allowed").with_header("Allow", ALLOW));
         }
         let root = self.served.root()?;
-        Ok(uploads.receive(environ, &root, &wanted.names, wanted.has_slash))
+        uploads.receive(environ, &root, &wanted.names, wanted.has_slash)
     }
 
     fn allowed(&self) -> &'static str {
@@ -384,6 +384,7 @@ impl Files {
             }
             Refused::Forbidden => self.error(environ, 403, "Forbidden"),
             Refused::Busy => self.error(environ, 503, "Service Unavailable").with_header("Retry-After", "1"),
+            Refused::Said(status, text) => upload::said(status, format!("{}\n", text.trim_start())),
             Refused::Failed(error) => Response::new("500 Internal Server Error", Body::from(Err::<Body, _>(error))),
         }
     }
@@ -454,12 +455,7 @@ impl Application for Files {
         let mut response = match environ.method() {
             "GET" | "HEAD" => self.find(environ).unwrap_or_else(|refused| self.refuse(environ, refused)),
             "POST" | "PUT" if self.uploads.is_some() => {
-                match self.receive(environ) {
-                    Ok(Ok(response)) => response,
-                    // Not begun, so that the server can answer with what it knows of the content.
-                    Ok(Err(error)) => return Body::from(Err::<Body, _>(error)),
-                    Err(refused) => self.refuse(environ, refused),
-                }
+                self.receive(environ).unwrap_or_else(|refused| self.refuse(environ, refused))
             }
             "OPTIONS" => Response::new("204 No Content", ()).with_header("Allow", self.allowed()),
             _ => self.error(environ, 405, "Method Not Allowed").with_header("Allow", self.allowed()),

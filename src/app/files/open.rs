@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::app::os;
-use crate::app::path::{bytes_of, is_plain, os_name};
+use crate::app::path::{bytes_of, is_hidden, is_plain, os_name};
 
 /// Why there is no file to send.
 #[derive(Debug)]
@@ -25,7 +25,9 @@ pub(super) enum Refused {
     Forbidden,
     /// 503: no descriptor is free at the moment.
     Busy,
-    /// 500, with the reason in the log alone.
+    /// This status and text, of what a client wants to store.
+    Said(&'static str, &'static str),
+    /// 500, with the reason in the log alone, or what the server knows of the content of the request.
     Failed(io::Error),
 }
 
@@ -155,6 +157,15 @@ impl Root {
         let metadata = fs::symlink_metadata(&path)?;
         Ok(Place { path, metadata })
     }
+}
+
+/// The entries of a directory whose names a path can have, with these names; what has gone meanwhile is not among them.
+pub(super) fn entries(path: &Path, hidden: bool) -> io::Result<impl Iterator<Item = (DirEntry, Vec<u8>)>> {
+    Ok(fs::read_dir(path)?.flatten().filter_map(move |entry| {
+        let name = bytes_of(&entry.file_name())?.to_vec();
+        let is_open = is_plain(&name, cfg!(windows)) && (hidden || !is_hidden(&name));
+        is_open.then_some((entry, name))
+    }))
 }
 
 /// Opens a regular file; gives what the handle says of it.

@@ -77,60 +77,54 @@ impl Uploads {
         path::map(below.as_bytes(), true).is_some_and(|below| names.starts_with(&below.names))
     }
 
-    /// Takes what a request sends. The names are those of its path. An error is one of the content, whose status the server knows, or one to log.
+    /// Takes what a request sends. The names are those of its path.
     pub(super) fn receive(
         &self,
         environ: &Environ,
         root: &Root,
         names: &[&[u8]],
         is_directory: bool,
-    ) -> io::Result<Response> {
+    ) -> Result<Response, Refused> {
         if !is_of_own_page(environ) {
-            return Ok(said("403 Forbidden", "a page of another site may not send files here\n"));
+            return Err(Refused::Said("403 Forbidden", "a page of another site may not send files here"));
         }
-        let result = match environ.method() {
-            "PUT" if is_directory => Ok(said("409 Conflict", "there is a directory; give the file a name\n")),
+        match environ.method() {
+            "PUT" if is_directory => Err(Refused::Said("409 Conflict", "there is a directory; give the file a name")),
             "PUT" => self.put(environ, root, names),
             _ => self.post(environ, root, names),
-        };
-        result.or_else(answer_to)
+        }
     }
 
     /// One file, under its own name and no other.
-    fn put(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<Response, Fault> {
-        let (name, above) = names.split_last().ok_or(Fault::Refused(Refused::NotFound))?;
-        let directory = self.directory(root, above)?;
+    fn put(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<Response, Refused> {
+        let (name, above) = names.split_last().ok_or(NO_DIRECTORY)?;
+        let directory = self.directory(environ, root, above)?;
         // RFC 9110 section 14.5: a part of a file is not the file.
         if environ.header_bytes("content-range").is_some() {
-            return Ok(said("400 Bad Request", "a part of a file cannot be put; send all of it\n"));
+            return Err(Refused::Said("400 Bad Request", "a part of a file cannot be put; send all of it"));
         }
         let name = std::str::from_utf8(name).ok().filter(|name| safe_file_name(name).as_deref() == Some(name));
-        let Some(name) = name else {
-            return Ok(said(
-                "400 Bad Request",
-                "a file of this name would not be the same on every system; choose a plain one\n",
-            ));
-        };
+        let plain = "a file of this name would not be the same on every system; choose a plain one";
+        let name = name.ok_or(Refused::Said("400 Bad Request", plain))?;
         // Before the content is asked for.
         if fs::symlink_metadata(directory.join(name)).is_ok() {
-            return Ok(taken());
+            return Err(TAKEN);
         }
-        self.check_length(environ, &directory)?;
         let mut unfinished = Unfinished::new(&directory)?;
         self.copy(&mut environ.input(), &mut unfinished)?;
         match unfinished.finish(name)? {
             true => Ok(said("201 Created", format!("{name}\n"))),
-            false => Ok(taken()),
+            false => Err(TAKEN),
         }
     }
 
     /// The files of a form, each under a name that is free.
-    fn post(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<Response, Fault> {
-        let directory = self.directory(root, names)?;
-        self.check_length(environ, &directory)?;
-        let mut parts = Parts::of(environ, Limits { content: self.limit.unwrap_or(u64::MAX), ..Limits::default() })?;
+    fn post(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<Response, Refused> {
+        let directory = self.directory(environ, root, names)?;
+        let parts = Parts::of(environ, Limits { content: self.limit.unwrap_or(u64::MAX), ..Limits::default() });
+        let mut parts = parts.map_err(of_content)?;
         let mut stored = String::new();
-        while let Some(mut part) = parts.next_part()? {
+        while let Some(mut part) = parts.next_part().map_err(of_content)? {
             // A field that is no file, and one for which none was chosen.
             if part.file_name().is_none_or(str::is_empty) {
                 continue;
@@ -139,61 +133,61 @@ impl Uploads {
             let mut unfinished = Unfinished::new(&directory)?;
             self.copy(&mut part, &mut unfinished)?;
             let mut names = std::iter::once(name.clone()).chain((1..NUMBERS).map(|number| numbered(&name, number)));
-            let free = names.find_map(|name| match unfinished.finish(&name) {
-                Ok(true) => Some(Ok(name)),
-                Ok(false) => None,
-                Err(error) => Some(Err(error)),
-            });
-            match free.transpose()? {
-                Some(name) => stored.push_str(&format!("{name}\n")),
-                None => return Ok(taken()),
-            }
+            let name = loop {
+                let name = names.next().ok_or(TAKEN)?;
+                if unfinished.finish(&name)? {
+                    break name;
+                }
+            };
+            stored.push_str(&format!("{name}\n"));
         }
         match (stored.is_empty(), is_navigation(environ)) {
-            (true, _) => Ok(said("400 Bad Request", "there is no file in this form\n")),
+            (true, _) => Err(Refused::Said("400 Bad Request", "there is no file in this form")),
             // The form of the page: back to the listing, which shows them.
             (false, true) => Ok(Response::redirect("./")),
             (false, false) => Ok(said("201 Created", stored)),
         }
     }
 
-    /// The directory of these names, which no link leads to.
-    fn directory(&self, root: &Root, names: &[&[u8]]) -> Result<PathBuf, Fault> {
-        match self.are_taken_at(names) {
-            true => Ok(root.locate_directory(names)?),
-            false => Err(Fault::Refused(Refused::Forbidden)),
+    /// The directory of these names, which no link leads to. What is too long is refused before any of it is read, so that a client that waits for
+    /// `100 Continue` sends none.
+    fn directory(&self, environ: &Environ, root: &Root, names: &[&[u8]]) -> Result<PathBuf, Refused> {
+        if !self.are_taken_at(names) {
+            return Err(NOT_TAKEN);
         }
-    }
-
-    /// Refuses what is too long before any of it is read, so that a client that waits for `100 Continue` sends none.
-    fn check_length(&self, environ: &Environ, directory: &Path) -> Result<(), Fault> {
+        let directory = root.locate_directory(names).map_err(|refused| match refused {
+            Refused::NotFound => NO_DIRECTORY,
+            Refused::Forbidden => NOT_TAKEN,
+            refused => refused,
+        })?;
         let length = environ.content_length().unwrap_or_default();
-        match self.limit {
-            Some(limit) if length > limit => Err(Fault::Long),
-            _ => self.check_room(directory, length),
+        if self.limit.is_some_and(|limit| length > limit) {
+            return Err(LONG);
         }
+        self.check_room(&directory, length)?;
+        Ok(directory)
     }
 
-    fn check_room(&self, directory: &Path, length: u64) -> Result<(), Fault> {
+    fn check_room(&self, directory: &Path, length: u64) -> Result<(), Refused> {
         match self.room.and_then(|room| room(directory)) {
-            Some(room) if room <= length => Err(Fault::Full),
+            Some(room) if room <= length => Err(FULL),
             _ => Ok(()),
         }
     }
 
-    fn copy(&self, from: &mut impl BufRead, to: &mut Unfinished) -> Result<(), Fault> {
+    fn copy(&self, from: &mut impl BufRead, to: &mut Unfinished) -> Result<(), Refused> {
         let (mut written, mut look) = (0_u64, LOOK);
         loop {
-            let block = from.fill_buf()?;
+            let block = from.fill_buf().map_err(of_content)?;
             if block.is_empty() {
                 return Ok(());
             }
-            to.file.write_all(block).map_err(Fault::of_disk)?;
+            to.file.write_all(block).map_err(of_disk)?;
             let length = block.len();
             from.consume(length);
             written = written.saturating_add(length as u64);
             if self.limit.is_some_and(|limit| written > limit) {
-                return Err(Fault::Long);
+                return Err(LONG);
             }
             if written > look {
                 look = written.saturating_add(LOOK);
@@ -203,65 +197,36 @@ impl Uploads {
     }
 }
 
-/// Why nothing more is stored.
-enum Fault {
-    Refused(Refused),
-    /// 413.
-    Long,
-    /// 507.
-    Full,
-    /// Of the content: it is no form or broken, the client was too slow, or is gone.
-    OfContent(io::Error),
+const LONG: Refused = Refused::Said("413 Content Too Large", "that is more than may be sent");
+const FULL: Refused = Refused::Said("507 Insufficient Storage", "there is no room for that");
+const TAKEN: Refused = Refused::Said("409 Conflict", "there is something of this name; it was left as it is");
+pub(super) const NO_DIRECTORY: Refused = Refused::Said("404 Not Found", "there is no such directory");
+const NOT_TAKEN: Refused = Refused::Said("403 Forbidden", "files are not taken there");
+
+fn of_disk(error: io::Error) -> Refused {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => FULL,
+        io::ErrorKind::NotFound => NO_DIRECTORY,
+        io::ErrorKind::PermissionDenied => NOT_TAKEN,
+        _ => error.into(),
+    }
 }
 
-impl Fault {
-    fn of_disk(error: io::Error) -> Fault {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Fault::Full,
-            _ => Fault::Refused(error.into()),
+/// It is no form or broken, the client was too slow, or is gone. What is not wrong with the form itself the server knows best.
+fn of_content(error: io::Error) -> Refused {
+    match Cause::of(&error) {
+        Some(Cause::ContentLong) => LONG,
+        Some(Cause::ContentType) => {
+            Refused::Said("415 Unsupported Media Type", "files are posted as multipart/form-data")
         }
-    }
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Fault {
-        Fault::OfContent(error)
-    }
-}
-
-impl From<Refused> for Fault {
-    fn from(refused: Refused) -> Fault {
-        Fault::Refused(refused)
-    }
-}
-
-fn answer_to(fault: Fault) -> io::Result<Response> {
-    Ok(match fault {
-        Fault::Refused(Refused::NotFound) => said("404 Not Found", "there is no such directory\n"),
-        Fault::Refused(Refused::Forbidden) => said("403 Forbidden", "files are not taken there\n"),
-        Fault::Refused(Refused::Busy) => {
-            said("503 Service Unavailable", "Service Unavailable\n").with_header("Retry-After", "1")
+        Some(cause @ (Cause::MultipartTruncated | Cause::MultipartBoundary | Cause::PartHead)) => {
+            Refused::Said("400 Bad Request", cause.sentence())
         }
-        Fault::OfContent(error) => match Cause::of(&error) {
-            Some(Cause::ContentLong) => return answer_to(Fault::Long),
-            Some(Cause::ContentType) => said("415 Unsupported Media Type", "files are posted as multipart/form-data\n"),
-            // Of the form itself. What else there is with a cause is the server's.
-            Some(cause @ (Cause::MultipartTruncated | Cause::MultipartBoundary | Cause::PartHead)) => {
-                said("400 Bad Request", format!("the form is broken:{}\n", cause.sentence()))
-            }
-            _ => return Err(error),
-        },
-        Fault::Refused(Refused::Failed(error)) => return Err(error),
-        Fault::Long => said("413 Content Too Large", "that is more than may be sent\n"),
-        Fault::Full => said("507 Insufficient Storage", "there is no room for that\n"),
-    })
+        _ => Refused::Failed(error),
+    }
 }
 
-fn taken() -> Response {
-    said("409 Conflict", "there is something of this name; it was left as it is\n")
-}
-
-fn said(status: &'static str, text: impl Into<Body>) -> Response {
+pub(super) fn said(status: &'static str, text: impl Into<Body>) -> Response {
     Response::text(text).with_status(status).with_header("X-Content-Type-Options", "nosniff")
 }
 
@@ -293,15 +258,15 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    fn new(directory: &Path) -> Result<Unfinished, Fault> {
+    fn new(directory: &Path) -> Result<Unfinished, Refused> {
         // The keys of the standard hash tables are drawn from the system.
         let path = directory.join(format!(".{:016x}.part", RandomState::new().hash_one(0_u8)));
-        let file = File::create_new(&path).map_err(Fault::of_disk)?;
+        let file = File::create_new(&path).map_err(of_disk)?;
         Ok(Unfinished { directory: directory.to_owned(), path, file })
     }
 
     /// Gives it a name, if that is free.
-    fn finish(&mut self, name: &str) -> Result<bool, Fault> {
+    fn finish(&mut self, name: &str) -> Result<bool, Refused> {
         let place = self.directory.join(name);
         let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
         // Another name for the same file, which there cannot be where something is; the first name goes with `self`.
@@ -312,9 +277,9 @@ impl Unfinished {
             Err(_) => {}
         }
         match File::create_new(&place) {
-            Ok(_) => fs::rename(&self.path, &place).map(|()| true).map_err(Fault::of_disk),
+            Ok(_) => fs::rename(&self.path, &place).map(|()| true).map_err(of_disk),
             Err(error) if is_taken(&error) => Ok(false),
-            Err(error) => Err(Fault::of_disk(error)),
+            Err(error) => Err(of_disk(error)),
         }
     }
 }

@@ -72,6 +72,13 @@ fn grouped(number: u64) -> String {
     grouped
 }
 
+/// In seconds, with the decimals that it has and one at least.
+fn seconds(duration: Duration) -> String {
+    let text = format!("{}.{:09}", duration.as_secs(), duration.subsec_nanos());
+    let short = text.trim_end_matches('0');
+    if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
+}
+
 /// All of it. Nothing here needs escaping: numbers, and names of ours.
 pub(super) fn json(stats: &Stats, uptime: Duration) -> String {
     let phases = members(stats.phases().map(|(phase, count)| (phase.name(), count as u64)));
@@ -80,7 +87,7 @@ pub(super) fn json(stats: &Stats, uptime: Duration) -> String {
         .durations()
         .map(|(bound, count)| match bound {
             Duration::MAX => format!("[null,{count}]"),
-            bound => format!("[{},{count}]", bound.as_secs_f64()),
+            bound => format!("[{},{count}]", seconds(bound)),
         })
         .collect();
     let Stats { open, parked, queued, threads, busy, stopping, accepted, served, refused, content, .. } = stats;
@@ -90,7 +97,7 @@ pub(super) fn json(stats: &Stats, uptime: Duration) -> String {
          \"fields_dropped\":{},\"duration\":{},\"phases\":{{{phases}}},\"causes\":{{{causes}}},\"durations\":[{}]}}\n",
         uptime.as_secs(),
         stats.fields_dropped,
-        stats.duration.as_secs_f64(),
+        seconds(stats.duration),
         durations.join(",")
     )
 }
@@ -113,26 +120,24 @@ pub(super) fn metrics(stats: &Stats) -> String {
     };
     let one = |rest: &str, value: u64| vec![(rest.to_owned(), value.to_string())];
     family("doorway_build", "info", "The version of the server.", &one(&format!("_info{{version=\"{VERSION}\"}}"), 1));
-    family("doorway_stopping", "gauge", "1 while the server stops.", &one("", u64::from(stats.stopping)));
-    family("doorway_threads", "gauge", "Threads of the pool.", &one("", stats.threads as u64));
-    family(
-        "doorway_threads_busy",
-        "gauge",
-        "Threads of the pool that work with a connection.",
-        &one("", stats.busy as u64),
-    );
-    family("doorway_requests_queued", "gauge", "Requests that wait for a thread.", &one("", stats.queued as u64));
+    for (name, value, help) in [
+        ("doorway_stopping", u64::from(stats.stopping), "1 while the server stops."),
+        ("doorway_threads", stats.threads as u64, "Threads of the pool."),
+        ("doorway_threads_busy", stats.busy as u64, "Threads of the pool that work with a connection."),
+        ("doorway_requests_queued", stats.queued as u64, "Requests that wait for a thread."),
+    ] {
+        family(name, "gauge", help, &one("", value));
+    }
     let phases = stats.phases().map(|(phase, count)| (format!("{{phase=\"{}\"}}", phase.name()), count.to_string()));
     family("doorway_connections", "gauge", "Open connections by what they do.", &phases.collect::<Vec<_>>());
-    family("doorway_connections_accepted", "counter", "Connections accepted.", &one("_total", stats.accepted));
-    family(
-        "doorway_requests_refused",
-        "counter",
-        "Requests refused, connections closed or cut.",
-        &one("_total", stats.refused),
-    );
-    family("doorway_fields_dropped", "counter", "Request fields dropped.", &one("_total", stats.fields_dropped));
-    family("doorway_content_bytes", "counter", "Content sent in responses.", &one("_total", stats.content));
+    for (name, value, help) in [
+        ("doorway_connections_accepted", stats.accepted, "Connections accepted."),
+        ("doorway_requests_refused", stats.refused, "Requests refused, connections closed or cut."),
+        ("doorway_fields_dropped", stats.fields_dropped, "Request fields dropped."),
+        ("doorway_content_bytes", stats.content, "Content sent in responses."),
+    ] {
+        family(name, "counter", help, &one("_total", value));
+    }
     let causes = stats.causes().map(|(cause, count)| {
         (format!("_total{{number=\"{}\",name=\"{}\"}}", cause.number(), cause.name()), count.to_string())
     });
@@ -142,12 +147,12 @@ pub(super) fn metrics(stats: &Stats) -> String {
         .durations()
         .map(|(bound, count)| {
             sum += count;
-            let bound = if bound == Duration::MAX { "+Inf".to_owned() } else { format!("{:?}", bound.as_secs_f64()) };
+            let bound = if bound == Duration::MAX { "+Inf".to_owned() } else { seconds(bound) };
             (format!("_bucket{{le=\"{bound}\"}}"), sum.to_string())
         })
         .collect();
     buckets.push(("_count".into(), stats.served.to_string()));
-    buckets.push(("_sum".into(), stats.duration.as_secs_f64().to_string()));
+    buckets.push(("_sum".into(), seconds(stats.duration)));
     let help = "From the whole head of a request to the last that the application gave of its answer.";
     family("doorway_request_duration_seconds", "histogram", help, &buckets);
     text.push_str("# EOF\n");

@@ -100,7 +100,7 @@ impl Behind {
             Behind::Php(_, root) => format!("the PHP of {}", root.display()),
             Behind::Cgi(path) => format!("the programs of {}", path.display()),
             Behind::Wsgi(application) => {
-                let (workers, threads) = (options.workers, options.worker_threads);
+                let (workers, threads) = (options.python.workers, options.python.threads);
                 format!("{application} by Python, {workers} x {threads} calls at once")
             }
         }

@@ -7,7 +7,6 @@
 //!
 //! Whatever a client or an upstream sent is escaped before it gets here, or here: a control character would reach the terminal.
 
-use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,21 +15,14 @@ use doorway::Environ;
 use doorway::log::{Access, Log, Queue, Report};
 
 use crate::log_file::LogFile;
+use crate::options::Format;
 
 /// The log of the command.
 pub struct Console {
-    pub requests: Requests,
+    /// How requests are shown: in one of its own two formats, or not by this.
+    pub requests: Format,
     pub colour: bool,
     pub queue: Queue,
-}
-
-/// How a request is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requests {
-    /// Not at all, or by somebody else.
-    Off,
-    Short,
-    Common,
 }
 
 // Select graphic rendition, ECMA-48 8.3.117.
@@ -71,11 +63,11 @@ impl Log for Console {
             return;
         }
         match self.requests {
-            Requests::Off => {}
-            Requests::Short => {
+            Format::Short => {
                 self.queue.line(&self.short(access.environ, access.status, access.bytes, access.duration()));
             }
-            Requests::Common => self.queue.line(access),
+            Format::Common => self.queue.line(access),
+            _ => {}
         }
     }
 
@@ -109,40 +101,29 @@ pub fn say(text: &str) {
 
 /// Text for a terminal that may be a traceback: controls but tabs, and what is no text, as `\xHH`.
 pub fn printable(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            if letter.is_control() && letter != '\t' {
-                letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_hex(&mut out, byte));
-            } else {
-                out.push(letter);
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| push_hex(&mut out, *byte));
-    }
-    out
+    shown(bytes, |letter| letter.is_control() && letter != '\t')
 }
 
 /// Text for a terminal: controls (C1 too), quotes, backslashes and what is no text as `\xHH`.
 fn escaped(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for letter in chunk.valid().chars() {
-            if letter.is_control() || letter == '"' || letter == '\\' {
-                let mut room = [0; 4];
-                letter.encode_utf8(&mut room).bytes().for_each(|byte| push_hex(&mut out, byte));
-            } else {
-                out.push(letter);
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| push_hex(&mut out, *byte));
-    }
-    out
+    shown(bytes, |letter| letter.is_control() || letter == '"' || letter == '\\')
 }
 
-fn push_hex(out: &mut String, byte: u8) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "\\x{byte:02X}");
+fn shown(bytes: &[u8], is_escaped: fn(char) -> bool) -> String {
+    let mut out = String::new();
+    let push_hex = |out: &mut String, bytes: &[u8]| {
+        bytes.iter().for_each(|byte| out.push_str(&format!("\\x{byte:02X}")));
+    };
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match is_escaped(letter) {
+                true => push_hex(&mut out, letter.encode_utf8(&mut [0; 4]).as_bytes()),
+                false => out.push(letter),
+            }
+        }
+        push_hex(&mut out, chunk.invalid());
+    }
+    out
 }
 
 /// `10 B`, `1.2 kB`, `34 MB`: powers of 1000, as files are shown elsewhere.
@@ -187,7 +168,7 @@ mod tests {
 
     fn logged(colour: bool, target: &str, status: u16, micros: u64) -> String {
         let environ = doorway::testing::Request::get(target).environ();
-        let console = Console { requests: Requests::Short, colour, queue: Queue::new(std::io::sink()) };
+        let console = Console { requests: Format::Short, colour, queue: Queue::new(std::io::sink()) };
         console.short(&environ, status, 1_234, Duration::from_micros(micros))
     }
 
@@ -214,7 +195,7 @@ mod tests {
         assert_eq!(escaped("/\u{9b}2Jä".as_bytes()), r"/\xC2\x9B2Jä");
         assert_eq!(printable(b"  File \"a.py\"\t\\\x1b[2J\xff"), "  File \"a.py\"\t\\\\x1B[2J\\xFF");
         let (sender, pieces) = std::sync::mpsc::channel();
-        let console = Console { requests: Requests::Off, colour: false, queue: Queue::new(Pieces(sender)) };
+        let console = Console { requests: Format::Off, colour: false, queue: Queue::new(Pieces(sender)) };
         console.application("one\x1b[31m\ntwo\n");
         assert_eq!(pieces.recv().unwrap(), b"one\\x1B[31m\ntwo\n");
     }

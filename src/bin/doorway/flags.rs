@@ -23,8 +23,6 @@ pub struct Flag {
     pub help: &'static str,
     /// The title of the group that begins with it.
     pub group: Option<&'static str>,
-    /// Whether `-h` shows it.
-    pub is_often_used: bool,
     pub apply: Apply,
 }
 
@@ -63,16 +61,11 @@ pub enum Asked {
 }
 
 const fn flag(long: &'static str, value: Value, help: &'static str, apply: Apply) -> Flag {
-    Flag { long, short: None, value, help, group: None, is_often_used: false, apply }
+    Flag { long, short: None, value, help, group: None, apply }
 }
 
 const fn with_short(mut flag: Flag, short: char) -> Flag {
     flag.short = Some(short);
-    flag
-}
-
-const fn often(mut flag: Flag) -> Flag {
-    flag.is_often_used = true;
     flag
 }
 
@@ -91,14 +84,26 @@ fn add_behind(options: &mut Options, read: Result<(String, Behind), String>) -> 
     Ok(())
 }
 
+/// Takes a value as it is written.
+fn put<T: for<'text> From<&'text str>>(place: &mut Option<T>, text: &str) -> Result<(), String> {
+    *place = Some(T::from(text));
+    Ok(())
+}
+
 use Apply::{Ask, Set, Take};
 use Value::{Address, Choice, File, Folder, Optional, Text};
+
+/// The flags that `-h` shows.
+pub const OFTEN_USED: &[&str] = &[
+    "mount", "proxy", "wsgi", "spa", "upload", "no-list", "dotfiles", "reload", "port", "host", "auth", "cors", "open",
+    "quiet", "help",
+];
 
 /// Every flag, in the order of the help.
 pub const FLAGS: &[Flag] = &[
     group(
         "What is served",
-        often(flag(
+        flag(
             "mount",
             Folder("/P=DIR"),
             "another folder, under /P; may be repeated",
@@ -107,14 +112,14 @@ pub const FLAGS: &[Flag] = &[
                 options.mounts.push((prefix, PathBuf::from(folder)));
                 Ok(())
             }),
-        )),
+        ),
     ),
-    often(flag(
+    flag(
         "proxy",
         Text("/P=URL"),
         "pass /P on to the server at URL; may be repeated",
         Take(|options, text| add_behind(options, Behind::proxy(text))),
-    )),
+    ),
     flag(
         "pass",
         Text("/P=PROTO:A"),
@@ -142,40 +147,37 @@ pub const FLAGS: &[Flag] = &[
     flag("demo", Value::None, "a page that shows the request, and no folder", Set(|options| options.demo = true)),
     group(
         "Applications in Python",
-        often(flag(
+        flag(
             "wsgi",
             Text("[/P=]M:F"),
             "application F of module M, at / or under /P",
             Take(|options, text| add_behind(options, Behind::wsgi(text))),
-        )),
+        ),
     ),
     flag(
         "python",
         File("PATH"),
         "by this Python (default: that of the environment)",
-        Take(|options, text| {
-            options.python = Some(PathBuf::from(text));
-            Ok(())
-        }),
+        Take(|options, text| put(&mut options.python.path, text)),
     ),
     flag(
         "workers",
         Text("N"),
         "processes of each application (default 1)",
-        Take(|options, text| up_to(text, 256, "workers").map(|value| options.workers = value)),
+        Take(|options, text| up_to(text, 256, "workers").map(|value| options.python.workers = value)),
     ),
     flag(
         "worker-threads",
         Text("N"),
         "calls that a process answers at once (default 4)",
-        Take(|options, text| up_to(text, 256, "threads of a worker").map(|value| options.worker_threads = value)),
+        Take(|options, text| up_to(text, 256, "threads of a worker").map(|value| options.python.threads = value)),
     ),
     flag(
         "worker-timeout",
         Text("SEC"),
         "how long a call may last (default 30)",
         Take(|options, text| {
-            options.worker_timeout = Duration::from_secs(up_to(text, 86_400, "seconds")? as u64);
+            options.python.timeout = Duration::from_secs(up_to(text, 86_400, "seconds")? as u64);
             Ok(())
         }),
     ),
@@ -184,14 +186,13 @@ pub const FLAGS: &[Flag] = &[
         Text("N"),
         "requests until a process is replaced (default: none)",
         Take(|options, text| {
-            let most = text.parse().ok().filter(|most| *most > 0);
-            options.max_requests = Some(most.ok_or("requests are a number from 1 on")?);
-            Ok(())
+            options.python.max_requests = text.parse().ok().filter(|most| *most > 0);
+            options.python.max_requests.map(|_| ()).ok_or_else(|| "requests are a number from 1 on".into())
         }),
     ),
     group(
         "How a folder is served",
-        often(flag(
+        flag(
             "spa",
             Optional("FILE"),
             "answer unknown routes with FILE (default index.html)",
@@ -199,7 +200,7 @@ pub const FLAGS: &[Flag] = &[
                 options.spa = Some(page_of(if text.is_empty() { "index.html" } else { text })?);
                 Ok(())
             }),
-        )),
+        ),
     ),
     flag(
         "index",
@@ -219,7 +220,7 @@ pub const FLAGS: &[Flag] = &[
         "page for 404; or 403=, 405=, 412=, 416=, 503=FILE",
         Take(|options, text| error_page_of(text).map(|value| options.error_pages.push(value))),
     ),
-    often(flag(
+    flag(
         "upload",
         Optional("DIR"),
         "take files in the listings, or below DIR in them",
@@ -227,16 +228,16 @@ pub const FLAGS: &[Flag] = &[
             options.upload = Some(if text.is_empty() { String::new() } else { page_of(text)? });
             Ok(())
         }),
-    )),
+    ),
     flag(
         "upload-limit",
         Text("SIZE"),
         "bytes of one upload, as 500M or 2G (default: none)",
         Take(|options, text| size_of(text).map(|value| options.upload_limit = Some(value))),
     ),
-    often(flag("no-list", Value::None, "no listings of folders", Set(|options| options.list = false))),
-    flag("no-clean", Value::None, "/about is not about.html", Set(|options| options.clean = false)),
-    often(flag("dotfiles", Value::None, "names that begin with a dot, too", Set(|options| options.dotfiles = true))),
+    flag("no-list", Value::None, "no listings of folders", Set(|options| options.no_list = true)),
+    flag("no-clean", Value::None, "/about is not about.html", Set(|options| options.no_clean = true)),
+    flag("dotfiles", Value::None, "names that begin with a dot, too", Set(|options| options.dotfiles = true)),
     flag("follow", Value::None, "follow links that lead out of the folder", Set(|options| options.follow = true)),
     flag("gz", Value::None, "FILE.br or .gz in place of FILE, if clients take it", Set(|options| options.gz = true)),
     flag(
@@ -245,10 +246,10 @@ pub const FLAGS: &[Flag] = &[
         "the type of files that end in .EXT; may be repeated",
         Take(|options, text| type_of(text).map(|value| options.types.push(value))),
     ),
-    often(flag("reload", Value::None, "load pages anew when a file changes", Set(|options| options.reload = true))),
+    flag("reload", Value::None, "load pages anew when a file changes", Set(|options| options.reload = true)),
     group(
         "Where",
-        often(with_short(
+        with_short(
             flag(
                 "port",
                 Text("PORT"),
@@ -259,9 +260,9 @@ pub const FLAGS: &[Flag] = &[
                 }),
             ),
             'p',
-        )),
+        ),
     ),
-    often(flag(
+    flag(
         "host",
         Address("[ADDR]"),
         "an address of this machine; without ADDR all",
@@ -269,7 +270,7 @@ pub const FLAGS: &[Flag] = &[
             options.hosts.push(text.to_owned());
             Ok(())
         }),
-    )),
+    ),
     flag(
         "uwsgi",
         Text("ADDRESS"),
@@ -293,16 +294,13 @@ pub const FLAGS: &[Flag] = &[
             Take(|options, text| host_of(text).map(|value| options.allowed_hosts.push(value))),
         ),
     ),
-    often(flag(
+    flag(
         "auth",
         File("FILE"),
         "ask for a password; FILE has user:password lines",
-        Take(|options, text| {
-            options.auth = Some(PathBuf::from(text));
-            Ok(())
-        }),
-    )),
-    often(flag("cors", Value::None, "let any site read what is served", Set(|options| options.cors = true))),
+        Take(|options, text| put(&mut options.auth, text)),
+    ),
+    flag("cors", Value::None, "let any site read what is served", Set(|options| options.cors = true)),
     flag("coi", Value::None, "isolate pages, for SharedArrayBuffer and threads", Set(|options| options.coi = true)),
     flag(
         "header",
@@ -315,7 +313,7 @@ pub const FLAGS: &[Flag] = &[
     ),
     group(
         "How it shows",
-        often(with_short(flag("open", Value::None, "open a browser", Set(|options| options.open = true)), 'o')),
+        with_short(flag("open", Value::None, "open a browser", Set(|options| options.open = true)), 'o'),
     ),
     flag("qr", Value::None, "a QR code of the address, also without a terminal", Set(|options| options.qr = true)),
     flag(
@@ -339,12 +337,9 @@ pub const FLAGS: &[Flag] = &[
         "log-file",
         File("FILE"),
         "append the log to FILE; SIGUSR1 opens it anew",
-        Take(|options, text| {
-            options.log_file = Some(PathBuf::from(text));
-            Ok(())
-        }),
+        Take(|options, text| put(&mut options.log_file, text)),
     ),
-    often(with_short(flag("quiet", Value::None, "say nothing but errors", Set(|options| options.quiet = true)), 'q')),
+    with_short(flag("quiet", Value::None, "say nothing but errors", Set(|options| options.quiet = true)), 'q'),
     flag(
         "color",
         Choice("WHEN", &["auto", "always", "never"]),
@@ -379,19 +374,13 @@ pub const FLAGS: &[Flag] = &[
         "user",
         Text("NAME"),
         "serve as NAME, or UID:GID, when root starts it",
-        Take(|options, text| {
-            options.user = Some(text.to_owned());
-            Ok(())
-        }),
+        Take(|options, text| put(&mut options.user, text)),
     ),
     flag(
         "pid-file",
         File("FILE"),
         "the number of the process that serves, in FILE",
-        Take(|options, text| {
-            options.pid_file = Some(PathBuf::from(text));
-            Ok(())
-        }),
+        Take(|options, text| put(&mut options.pid_file, text)),
     ),
     flag("until-eof", Value::None, "stop when standard input ends", Set(|options| options.until_eof = true)),
     flag(
@@ -407,7 +396,7 @@ pub const FLAGS: &[Flag] = &[
         }),
     ),
     flag("man", Value::None, "print the manual page: doorway --man | man -l -", Ask(Asked::Manual)),
-    often(with_short(flag("help", Value::None, "-h: the most used flags; --help: all of them", Ask(Asked::Help)), 'h')),
+    with_short(flag("help", Value::None, "-h: the most used flags; --help: all of them", Ask(Asked::Help)), 'h'),
     with_short(flag("version", Value::None, "print the version", Ask(Asked::Version)), 'V'),
 ];
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use doorway::VERSION;
 
-use crate::flags::{FLAGS, Flag};
+use crate::flags::{FLAGS, Flag, OFTEN_USED};
 
 const USAGE: &str = "doorway [FLAGS] [DIR or FILE] serves a folder (default: this one) over HTTP.";
 
@@ -20,7 +20,7 @@ const EXAMPLES: &[(&str, &str)] = &[
 /// The text of `-h`: the most used flags. It fits a screen of 80 columns and 25 lines.
 pub fn brief() -> String {
     let mut text = format!("{USAGE}\n\n");
-    FLAGS.iter().filter(|flag| flag.is_often_used).for_each(|flag| push_line(flag, &mut text));
+    FLAGS.iter().filter(|flag| OFTEN_USED.contains(&flag.long)).for_each(|flag| push_line(flag, &mut text));
     text.push_str("\ndoorway --help has all flags and examples.\n");
     text
 }
@@ -120,6 +120,8 @@ mod tests {
     fn the_short_help_fits_a_screen_and_leads_to_the_whole_one() {
         let help = brief();
         assert!(help.lines().count() <= 25 && help.lines().all(|line| line.len() < 80), "{help}");
+        let flags = help.lines().filter(|line| line.get(4..6) == Some("--"));
+        assert_eq!(flags.count(), OFTEN_USED.len(), "a name that is no flag: {help}");
         assert!(
             help.contains("--port PORT") && help.ends_with("doorway --help has all flags and examples.\n"),
             "{help}"

@@ -70,28 +70,22 @@ fn bind(hosts: &[String], port: u16) -> io::Result<Server> {
             }
         }
     }
+    if hosts.iter().any(String::is_empty) {
+        let is_alone = hosts.len() == 1;
+        return if is_alone { bind_all(port) } else { Err(io::Error::other("--host without an address stands alone")) };
+    }
     let mut server: Option<Server> = None;
     for host in hosts {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("--host {host}: {error}"));
         // Without its brackets, as a URL has them.
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
-            let all = bind_all(port)?;
-            server = Some(
-                server.map_or_else(|| Ok(all), |_| Err(io::Error::other("--host without an address stands alone")))?,
-            );
-            continue;
-        }
         let port = server.as_ref().and_then(|server| server.addrs().next()?.port()).unwrap_or(port);
         let addresses: Vec<SocketAddr> = (bare, port)
             .to_socket_addrs()
             .map_err(|error| named(io::Error::new(error.kind(), format!("{error}; give an address of this machine"))))?
             .collect();
         let further = Server::bind(&addresses[..]).map_err(named)?;
-        server = Some(match server {
-            Some(server) => server.and(further),
-            None => further,
-        });
+        server = server.into_iter().chain([further]).reduce(Server::and);
     }
     server.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

@@ -55,14 +55,14 @@ use doorway::middleware::Mount;
 use doorway::{Address, Application, Door, Environ, Observer, Server, VERSION};
 
 use arguments::Parsed;
-use console::{Console, Requests};
+use console::Console;
 use control::Running;
 #[cfg(not(unix))]
 use elsewhere::{notify, privileges, sockets};
 use flags::Asked;
 use hosts::Hosts;
 use log_file::LogFile;
-use options::{Askers, Colour, Format, Options};
+use options::{Askers, Options};
 use signals::Signals;
 use sockets::Inherited;
 use wsgi::Workers;
@@ -125,9 +125,10 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
         false => site,
     };
     let mut threads = 0;
-    let server = server.log(log_of(options)).configure(|settings| {
+    let log = Console { requests: options.format(), colour: options.has_colour(), queue: console::queue() };
+    let server = server.log(log).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
-        let for_python = if options.has_python() { 2 * options.workers * options.worker_threads + 8 } else { 0 };
+        let for_python = if options.has_python() { 2 * options.python.workers * options.python.threads + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
         threads = settings.threads;
         if options.upload.is_some() {
@@ -161,7 +162,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     if let (true, Some(url)) = (options.open, urls.first()) {
         open_browser(url);
     }
-    let grace = if options.has_python() { options.worker_timeout.max(GRACE) } else { GRACE };
+    let grace = if options.has_python() { options.python.timeout.max(GRACE) } else { GRACE };
     let running = Running {
         stopper: handle.stopper(),
         workers: workers.clone(),
@@ -192,34 +193,6 @@ fn with_status(options: &Options, site: Box<dyn Application>, observer: Observer
     Box::new(Mount::new().at(&place, status).at("/", site))
 }
 
-fn log_of(options: &Options) -> Console {
-    let is_terminal = is_terminal(options);
-    let requests = match options.log {
-        _ if options.quiet => Requests::Off,
-        Format::Short => Requests::Short,
-        Format::Common => Requests::Common,
-        Format::Auto if is_terminal => Requests::Short,
-        Format::Auto => Requests::Common,
-        // Written by middleware that knows these formats.
-        Format::Combined | Format::Json | Format::Off => Requests::Off,
-    };
-    Console { requests, colour: has_colour(options), queue: console::queue() }
-}
-
-fn has_colour(options: &Options) -> bool {
-    match options.colour {
-        Colour::Always => true,
-        Colour::Never => false,
-        // https://no-color.org: set and not empty.
-        Colour::Auto => is_terminal(options) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-    }
-}
-
-/// Whether somebody reads the log as it is written.
-fn is_terminal(options: &Options) -> bool {
-    options.log_file.is_none() && io::stderr().is_terminal()
-}
-
 fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
     let text: String = lines.map(|line| format!("{line}\n")).collect();
     // Whoever reads this may want the first line only.
@@ -247,9 +220,9 @@ fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16
     }
     // For a telephone beside the screen: the first address that it can reach.
     let lan = urls.iter().find(|url| !listen::leads_to_loopback(url));
-    let shown = if options.qr { lan.or(urls.first()) } else { lan.filter(|_| is_terminal(options)) };
+    let shown = if options.qr { lan.or(urls.first()) } else { lan.filter(|_| options.is_terminal()) };
     if let Some((url, code)) = shown.and_then(|url| Some((url, qr::Code::of(url.as_bytes())?))) {
-        text.push_str(&format!("{}doorway: {url}\n", code.show(has_colour(options))));
+        text.push_str(&format!("{}doorway: {url}\n", code.show(options.has_colour())));
     }
     console::say(&text);
 }

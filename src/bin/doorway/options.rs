@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::values::status_of;
 use crate::wsgi::{self, Plan};
 
 /// Everything the arguments say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What is served at `/`; the current folder where none is named.
     pub folder: Option<PathBuf>,
@@ -30,12 +31,7 @@ pub struct Options {
     pub behind: Vec<(String, Behind)>,
     /// How long another server or program may be silent.
     pub proxy_timeout: Option<Duration>,
-    /// `None`: that of the virtual environment, or `python3`.
-    pub python: Option<PathBuf>,
-    pub workers: usize,
-    pub worker_threads: usize,
-    pub worker_timeout: Duration,
-    pub max_requests: Option<u64>,
+    pub python: Python,
     /// The folder below the served one that takes files; empty for all of it.
     pub upload: Option<String>,
     pub upload_limit: Option<u64>,
@@ -51,8 +47,8 @@ pub struct Options {
     pub coi: bool,
     pub dotfiles: bool,
     pub follow: bool,
-    pub list: bool,
-    pub clean: bool,
+    pub no_list: bool,
+    pub no_clean: bool,
     pub gz: bool,
     pub reload: bool,
     pub open: bool,
@@ -78,6 +74,25 @@ pub struct Options {
     pub doors: Vec<(Door, String)>,
 }
 
+/// How applications in Python are run.
+#[derive(Clone, Debug)]
+pub struct Python {
+    /// `None`: that of the virtual environment, or `python3`.
+    pub path: Option<PathBuf>,
+    pub workers: usize,
+    /// In each of them.
+    pub threads: usize,
+    /// How long a call may last.
+    pub timeout: Duration,
+    pub max_requests: Option<u64>,
+}
+
+impl Default for Python {
+    fn default() -> Python {
+        Python { path: None, workers: 1, threads: 4, timeout: Duration::from_secs(30), max_requests: None }
+    }
+}
+
 /// Who may ask how it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Askers {
@@ -86,9 +101,10 @@ pub enum Askers {
 }
 
 /// How a request is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// `Short` on a terminal, `Common` elsewhere.
+    #[default]
     Auto,
     Off,
     Short,
@@ -98,70 +114,43 @@ pub enum Format {
 }
 
 /// When the log has colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colour {
     /// On a terminal, unless NO_COLOR is set.
+    #[default]
     Auto,
     Always,
     Never,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            folder: None,
-            port: None,
-            hosts: Vec::new(),
-            allowed_hosts: Vec::new(),
-            auth: None,
-            mounts: Vec::new(),
-            behind: Vec::new(),
-            proxy_timeout: None,
-            python: None,
-            workers: 1,
-            worker_threads: 4,
-            worker_timeout: Duration::from_secs(30),
-            max_requests: None,
-            upload: None,
-            upload_limit: None,
-            prefix: None,
-            spa: None,
-            index: Vec::new(),
-            error_pages: Vec::new(),
-            types: Vec::new(),
-            headers: Headers::new(),
-            cors: false,
-            coi: false,
-            dotfiles: false,
-            follow: false,
-            list: true,
-            clean: true,
-            gz: false,
-            reload: false,
-            open: false,
-            qr: false,
-            log: Format::Auto,
-            log_file: None,
-            quiet: false,
-            user: None,
-            pid_file: None,
-            colour: Colour::Auto,
-            threads: None,
-            status: None,
-            stall: None,
-            stdin: false,
-            until_eof: false,
-            demo: false,
-            completions: None,
-            doors: Vec::new(),
-        }
-    }
 }
 
 impl Options {
     /// Whether HTTP is served: always, unless only doors of front servers are named.
     pub fn speaks_http(&self) -> bool {
         self.doors.is_empty() || self.port.is_some() || !self.hosts.is_empty() || self.stdin
+    }
+
+    /// How requests are logged.
+    pub fn format(&self) -> Format {
+        match self.log {
+            _ if self.quiet => Format::Off,
+            Format::Auto if self.is_terminal() => Format::Short,
+            Format::Auto => Format::Common,
+            format => format,
+        }
+    }
+
+    pub fn has_colour(&self) -> bool {
+        match self.colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            // https://no-color.org: set and not empty.
+            Colour::Auto => self.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+
+    /// Whether somebody reads the log as it is written.
+    pub fn is_terminal(&self) -> bool {
+        self.log_file.is_none() && io::stderr().is_terminal()
     }
 
     /// Takes the place of the status, and who may ask there.
@@ -206,11 +195,11 @@ impl Options {
         let token = RandomState::new().build_hasher().finish() >> 32;
         Plan {
             application: application.to_owned(),
-            python: self.python.clone().unwrap_or_else(wsgi::default_python),
-            workers: self.workers,
-            threads: self.worker_threads,
-            timeout: self.worker_timeout,
-            max_requests: self.max_requests,
+            python: self.python.path.clone().unwrap_or_else(wsgi::default_python),
+            workers: self.python.workers,
+            threads: self.python.threads,
+            timeout: self.python.timeout,
+            max_requests: self.python.max_requests,
             reload: self.reload,
             quiet: self.quiet,
             folder: std::env::temp_dir().join(format!("doorway-{}-{number}-{token:08x}", std::process::id())),
@@ -224,17 +213,16 @@ impl Options {
 
     /// One thing at each place: of two, one would not be served, and nobody would be told which.
     fn check_places(&self) -> Result<(), String> {
-        let folder = self.folder.as_ref().map(|folder| (String::new(), format!("the folder {}", folder.display())));
-        let demo = self.demo.then(|| (String::new(), "--demo".to_owned()));
-        let mounts = self
-            .mounts
-            .iter()
-            .map(|(prefix, folder)| (prefix.clone(), format!("--mount {}={}", shown(prefix), folder.display())));
-        let behind =
-            self.behind.iter().map(|(prefix, behind)| (prefix.clone(), format!("{} {}", behind.flag(), shown(prefix))));
-        let status = self.status.iter().map(|(prefix, _)| (prefix.clone(), format!("--status {}", shown(prefix))));
-        let all: Vec<(String, String)> =
-            folder.into_iter().chain(demo).chain(mounts).chain(behind).chain(status).collect();
+        let mut all: Vec<(&str, String)> = Vec::new();
+        all.extend(self.folder.iter().map(|folder| ("", format!("the folder {}", folder.display()))));
+        all.extend(self.demo.then(|| ("", "--demo".to_owned())));
+        for (prefix, folder) in &self.mounts {
+            all.push((prefix, format!("--mount {}={}", shown(prefix), folder.display())));
+        }
+        for (prefix, behind) in &self.behind {
+            all.push((prefix, format!("{} {}", behind.flag(), shown(prefix))));
+        }
+        all.extend(self.status.iter().map(|(prefix, _)| (prefix.as_str(), format!("--status {}", shown(prefix)))));
         for (at, (prefix, one)) in all.iter().enumerate() {
             if let Some((_, other)) = all.iter().skip(at + 1).find(|(second, _)| second == prefix) {
                 let advice = match prefix.is_empty() {

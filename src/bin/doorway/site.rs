@@ -6,9 +6,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorway::app::{self, Files, Uploads};
-use doorway::middleware::{AccessLog, BasicAuth, Mount};
+use doorway::middleware::{AccessLog, BasicAuth, Cors, Mount};
 use doorway::{Application, Environ, StartResponse};
 
 use crate::fields::Fields;
@@ -60,13 +61,17 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
         // Around all there is: what asks for changes, too.
         site = Box::new(BasicAuth::new(site, "doorway", users));
     }
-    site = match options.log {
-        _ if options.quiet => site,
+    site = match options.format() {
         Format::Combined => logged(site, |site| AccessLog::combined(site, console::queue())),
         Format::Json => logged(site, |site| AccessLog::json(site, console::queue())),
-        Format::Auto | Format::Off | Format::Short | Format::Common => site,
+        _ => site,
     };
-    if !options.headers.is_empty() || options.cors || options.coi {
+    if options.cors {
+        // `*` does not cover Authorization. Of the answer a script sees a handful of fields only, without those by which it fetches parts of a file.
+        let cors = Cors::any(site).methods(["*"]).headers(["*", "Authorization"]).max_age(Duration::from_secs(600));
+        site = Box::new(cors.expose(["Accept-Ranges", "Content-Length", "Content-Range", "ETag", "Location"]));
+    }
+    if !options.headers.is_empty() || options.coi {
         site = Box::new(Fields::new(site, &options.headers, options.cors, options.coi));
     }
     Ok((site, served))
@@ -96,9 +101,9 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
     let files = if folder.is_file() { Files::file(folder) } else { Files::new(folder) };
     let mut files = files
         .map_err(wrong)?
-        .listing(options.list)
+        .listing(!options.no_list)
         .archive(true)
-        .clean_urls(options.clean)
+        .clean_urls(!options.no_clean)
         .hidden(options.dotfiles)
         .follow_symlinks(options.follow)
         .precompressed(options.gz)
@@ -146,10 +151,7 @@ fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<
             return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
         }
         let uploads = Uploads::new().below(name).room(room::left);
-        files = files.uploads(match options.upload_limit {
-            Some(limit) => uploads.limit(limit),
-            None => uploads,
-        });
+        files = files.uploads(options.upload_limit.into_iter().fold(uploads, Uploads::limit));
     }
     for (status, name) in &options.error_pages {
         found("--error-page", name)?;

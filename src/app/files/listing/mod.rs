@@ -11,8 +11,7 @@ use std::io;
 use std::io::Read;
 use std::time::UNIX_EPOCH;
 
-use super::open::{Place, Refused, Root, open};
-use crate::app::path::{bytes_of, is_hidden, is_plain};
+use super::open::{self, Place, Refused, Root};
 use crate::gateway::Environ;
 use crate::http::date::civil;
 use crate::web::weights::weight;
@@ -103,10 +102,7 @@ struct Asked<'call> {
     filter: &'call str,
     /// Which page of them, from 1.
     page: usize,
-    /// Whether the directory can be had as one archive.
-    has_archive: bool,
-    /// Whether files may be sent to it.
-    takes_files: bool,
+    options: Options,
     /// The name and the beginning of the text that explains the directory.
     text: Option<(String, String)>,
 }
@@ -115,15 +111,17 @@ struct Asked<'call> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Options {
     pub(super) is_on: bool,
+    /// Whether a directory can be had as one archive.
     pub(super) has_archive: bool,
+    /// Whether files may be sent to it.
     pub(super) takes_files: bool,
 }
 
 impl Entry {
-    fn new(name: &[u8], metadata: &Metadata) -> Entry {
+    fn new(name: Vec<u8>, metadata: &Metadata) -> Entry {
         let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         Entry {
-            name: name.to_vec(),
+            name,
             is_directory: metadata.is_dir(),
             size: metadata.len(),
             modified: since.map(|since| since.as_secs()),
@@ -185,23 +183,17 @@ pub(super) fn answer(
         Response::json(json::write(&entries))
     } else {
         let text = read_text(root, names, &entries);
-        let (mount, Options { has_archive, takes_files, .. }) = (environ.script_name(), options);
         let page = environ.query_value("page").and_then(|page| page.parse().ok()).unwrap_or(1);
-        page::answer(&entries, &Asked { mount, names, order, filter: &filter, page, has_archive, takes_files, text })
+        let mount = environ.script_name();
+        page::answer(&entries, &Asked { mount, names, order, filter: &filter, page, options, text })
     };
     Ok(response.with_header("Vary", "Accept").with_header("X-Content-Type-Options", "nosniff"))
 }
 
 fn read(root: &Root, place: &Place, hidden: bool, most: usize) -> io::Result<Entries> {
     let mut entries = Entries { all: Vec::new(), is_cut: false };
-    for entry in std::fs::read_dir(&place.path)? {
-        // What went away meanwhile, or cannot be looked at, is not listed.
-        let Ok(entry) = entry else { continue };
-        let name = entry.file_name();
-        let Some(name) = bytes_of(&name).filter(|name| is_plain(name, cfg!(windows))) else { continue };
-        if !hidden && is_hidden(name) {
-            continue;
-        }
+    for (entry, name) in open::entries(&place.path, hidden)? {
+        // What cannot be looked at is not listed.
         let Ok(metadata) = root.look_at(&entry) else { continue };
         if !metadata.is_dir() && !metadata.is_file() {
             continue;
@@ -220,7 +212,7 @@ fn read_text(root: &Root, names: &[&[u8]], entries: &Entries) -> Option<(String,
     let is_text = |entry: &&Entry, name: &[u8]| !entry.is_directory && entry.name.eq_ignore_ascii_case(name);
     let entry = TEXTS.iter().find_map(|name| entries.all.iter().find(|entry| is_text(entry, name)))?;
     let place = root.locate(&[names, &[entry.name.as_slice()]].concat()).ok()?;
-    let (file, _) = open(&place).ok()?;
+    let (file, _) = open::open(&place).ok()?;
     let mut text = Vec::new();
     file.take(MOST_OF_TEXT).read_to_end(&mut text).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();

@@ -55,7 +55,7 @@ fn write(entries: &Entries, asked: &Asked<'_>) -> String {
     let mut page = begin(&title);
     push_trail(&mount, &place, &place, &mut page);
     push_bar(asked, entries, &mut page);
-    if asked.takes_files {
+    if asked.options.takes_files {
         page.push_str(FORM);
     }
     // A caption stands before the rows in HTML; the style puts it below them.
@@ -109,19 +109,17 @@ pub(crate) fn missing(environ: &Environ, names: &[&[u8]]) -> Response {
     push_trail(&mount, &place, above, &mut page);
     let asked = shown(&[environ.script_name(), environ.path_info()].concat());
     let _ = writeln!(page, "<p class=\"n\">Not Found: there is no <strong>{}</strong> here.</p>", escape_html(&asked));
-    let top = if names.is_empty() {
-        let mut top = String::new();
+    let mut top = String::new();
+    if names.is_empty() {
         percent_encode(environ.script_name(), b"/", &mut top);
-        top + "/"
+        top.push('/');
     } else {
-        format!("./{}", "../".repeat(above.len()))
-    };
-    let up = if above.is_empty() {
-        ""
-    } else if is_directory {
-        "<a href=\"../\">One up</a> · "
-    } else {
-        "<a href=\"./\">One up</a> · "
+        top = format!("./{}", "../".repeat(above.len()));
+    }
+    let up = match (above, is_directory) {
+        ([], _) => "",
+        (_, true) => "<a href=\"../\">One up</a> · ",
+        (_, false) => "<a href=\"./\">One up</a> · ",
     };
     let _ = writeln!(page, "<p class=\"n\">{up}<a href=\"{top}\">To the top</a></p>");
     Response::html(end(page)).with_header("Content-Security-Policy", Files::LISTING_POLICY)
@@ -171,7 +169,7 @@ fn push_bar(asked: &Asked<'_>, entries: &Entries, page: &mut String) {
         "<form class=\"bar\"><input id=\"filter\" name=\"filter\" type=\"search\" placeholder=\"Filter\" aria-label=\"Filter by name\" value=\"{}\">",
         escape_html(asked.filter)
     );
-    if asked.has_archive {
+    if asked.options.has_archive {
         page.push_str("<a href=\"?zip\" download>Download all as .zip</a>");
     }
     page.push_str("</form>\n");
@@ -244,19 +242,14 @@ fn summary(entries: &Entries) -> String {
 
 /// Bytes in the unit in which they have up to three digits.
 fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let step = bytes.checked_ilog10().unwrap_or(0) / 3;
+    let unit = UNITS.get(step as usize).copied().unwrap_or_default();
+    // Rounded down, so that no size looks larger than it is.
+    match (bytes / 1000_u64.pow(step), bytes / 1000_u64.pow(step).div_ceil(10) % 10) {
+        (whole @ ..10, tenths) if step > 0 => format!("{whole}.{tenths} {unit}"),
+        (whole, _) => format!("{whole} {unit}"),
     }
-    // In tenths, rounded down, so that no size looks larger than it is.
-    let mut tenths = u128::from(bytes) / 100;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().copied().unwrap_or_default();
-    while tenths >= 10_000 {
-        tenths /= 1000;
-        unit = units.next().copied().unwrap_or(unit);
-    }
-    if tenths < 100 { format!("{}.{} {unit}", tenths / 10, tenths % 10) } else { format!("{} {unit}", tenths / 10) }
 }
 
 #[cfg(test)]
@@ -270,7 +263,8 @@ mod tests {
 
     fn asked<'a>(mount: &'a [u8], names: &'a [&'a [u8]]) -> Asked<'a> {
         let order = Order { key: Key::Name, is_descending: false };
-        Asked { mount, names, order, filter: "", page: 1, has_archive: true, takes_files: true, text: None }
+        let options = super::super::Options { is_on: true, has_archive: true, takes_files: true };
+        Asked { mount, names, order, filter: "", page: 1, options, text: None }
     }
 
     fn page(names: &[&[u8]], mount: &[u8], place: &[&[u8]]) -> String {

@@ -10,14 +10,13 @@
 
 mod record;
 
-use std::fs::{self, File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use self::record::{Crc, Record};
-use super::open::{Place, open};
-use crate::app::path::{bytes_of, is_hidden, is_plain};
+use super::open::{self, Place};
+use crate::app::path::bytes_of;
 use crate::gateway::{Block, Body, Environ, Errors};
 use crate::web::{Response, percent_encode};
 
@@ -28,7 +27,7 @@ const MOST: usize = 100_000;
 const BLOCK: usize = 64 * 1024;
 
 /// The archive of a directory, under the name of the directory.
-pub(super) fn answer(place: &Place, hidden: bool, environ: &Environ) -> Response {
+pub(super) fn answer(place: Place, hidden: bool, environ: &Environ) -> Response {
     let name = place.path.file_name().and_then(bytes_of).unwrap_or(b"files");
     let name = String::from_utf8_lossy(name).into_owned();
     // RFC 6266 section 4.3: for those who do not read the second form, which says it exactly.
@@ -39,11 +38,7 @@ pub(super) fn answer(place: &Place, hidden: bool, environ: &Environ) -> Response
     let archive = Archive {
         hidden,
         errors: environ.errors().clone(),
-        directories: vec![Found {
-            path: place.path.clone(),
-            name: format!("{name}/"),
-            metadata: place.metadata.clone(),
-        }],
+        directories: vec![Found { place, name: format!("{name}/") }],
         files: Vec::new(),
         open: None,
         records: Vec::new(),
@@ -63,10 +58,9 @@ pub(super) fn answer(place: &Place, hidden: bool, environ: &Environ) -> Response
 
 /// Something that will be an entry.
 struct Found {
-    path: PathBuf,
+    place: Place,
     /// As it stands in the archive; a directory has a slash at its end.
     name: String,
-    metadata: Metadata,
 }
 
 /// A file of which a part has been sent.
@@ -125,29 +119,28 @@ impl Archive {
 
     /// The entry of a directory; what is in it waits.
     fn read_directory(&mut self, found: &Found) -> io::Result<Vec<u8>> {
-        let Ok(entries) = fs::read_dir(&found.path) else { return Ok(self.leave_out()) };
-        let mut inner: Vec<Found> = Vec::new();
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(name) = bytes_of(&name).filter(|name| is_plain(name, cfg!(windows))) else { continue };
+        let Ok(entries) = open::entries(&found.place.path, self.hidden) else { return Ok(self.leave_out()) };
+        let (mut directories, mut files) = (Vec::new(), Vec::new());
+        for (entry, name) in entries {
             // Of the entry itself: a link is neither file nor directory.
             let Ok(metadata) = entry.metadata() else { continue };
-            if (is_hidden(name) && !self.hidden) || !(metadata.is_file() || metadata.is_dir()) {
-                continue;
-            }
+            let (kind, slash) = match (metadata.is_dir(), metadata.is_file()) {
+                (true, _) => (&mut directories, "/"),
+                (_, true) => (&mut files, ""),
+                _ => continue,
+            };
             self.found += 1;
             if self.found > MOST {
                 return Err(io::Error::other(format!("an archive has {MOST} entries at most, and there are more")));
             }
-            let slash = if metadata.is_dir() { "/" } else { "" };
-            let name = format!("{}{}{slash}", found.name, String::from_utf8_lossy(name));
-            inner.push(Found { path: entry.path(), name, metadata });
+            let name = format!("{}{}{slash}", found.name, String::from_utf8_lossy(&name));
+            kind.push(Found { place: Place { path: entry.path(), metadata }, name });
         }
         // Taken from the end.
-        inner.sort_unstable_by(|one, other| other.name.cmp(&one.name));
-        let (directories, files): (Vec<_>, Vec<_>) = inner.into_iter().partition(|found| found.metadata.is_dir());
-        self.directories.extend(directories);
-        self.files.extend(files);
+        for (mut found, waiting) in [(directories, &mut self.directories), (files, &mut self.files)] {
+            found.sort_unstable_by(|one: &Found, other| other.name.cmp(&one.name));
+            waiting.append(&mut found);
+        }
         let record = self.record(found, 0);
         let head = record.local_head();
         self.records.push(record);
@@ -155,9 +148,8 @@ impl Archive {
     }
 
     /// The head of a file, and all of it where that is one block.
-    fn begin(&mut self, found: &Found) -> Result<Vec<u8>, super::open::Refused> {
-        let place = Place { path: found.path.clone(), metadata: found.metadata.clone() };
-        let (file, metadata) = open(&place)?;
+    fn begin(&mut self, found: &Found) -> Result<Vec<u8>, open::Refused> {
+        let (file, metadata) = open::open(&found.place)?;
         let (size, mut crc) = (metadata.len(), Crc::new());
         let mut record = self.record(found, size);
         let mut file = file.take(size);
@@ -195,7 +187,7 @@ impl Archive {
     }
 
     fn record(&self, found: &Found, size: u64) -> Record {
-        let since = found.metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let since = found.place.metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified = since.map_or(0, |since| since.as_secs());
         Record::new(found.name.clone(), modified, self.position, size, size > BLOCK as u64)
     }
