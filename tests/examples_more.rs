@@ -123,8 +123,10 @@ fn todo_refuses_what_it_does_not_know() {
     ] {
         assert_eq!(status(&send(&todo, path, form)), expected, "{path} {form}");
     }
-    assert_eq!(status(&send(&todo, "/add", &format!("text={}", "x".repeat(8 * 1024)))), 413);
-    assert_eq!(status(&Request::post("/add", "text=x").call(&todo)), 415);
+    // These two answer by the error of reading the form.
+    let long = send(&todo, "/add", &format!("text={}", "x".repeat(8 * 1024)));
+    let untyped = Request::post("/add", "text=x").call(&todo);
+    assert_eq!((long.status.code(), untyped.status.code()), (413, 415));
     let response = Request::get("/add").call(&todo);
     assert_eq!((status(&response), response.headers.get("allow").as_deref()), (405, Some("POST")));
     assert_eq!(response.headers.get("x-frame-options").as_deref(), Some("DENY"));

@@ -37,7 +37,7 @@ mod url;
 pub use base64::{base64_decode, base64_encode};
 pub use cookie::{CookieError, SameSite, SetCookie};
 pub use event::Event;
-pub use form::{form_bytes, form_pairs};
+pub use form::{Form, form_bytes, form_pairs};
 pub use html::escape_html;
 pub use json::json_string;
 pub use navigation::is_navigation;
