@@ -3,7 +3,7 @@
 //! Each piece asserts its result before it is timed. `README.md` beside this file says how to compare.
 
 use std::hint::black_box;
-use std::io::{self, BufReader, Cursor, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,8 @@ __utmz=xxxxxxxxx.xxxxxxxxxx.x.x.utmccn=(referral)|utmcsr=reader.livedoor.com|utm
 
 /// Heads of twenty clients: browsers, tools, libraries and front servers, which spell and order their fields in their own ways.
 fn clients() -> Vec<Vec<u8>> {
-    const AGENT: &str = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+    const AGENT: &str =
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
     const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
     let fields = [
         "Host: a.test|Connection: keep-alive|sec-ch-ua: \"Chromium\";v=\"140\"|sec-ch-ua-mobile: ?0|sec-ch-ua-platform: \"Linux\"|\
@@ -325,13 +326,22 @@ fn multipart(criterion: &mut Criterion) {
     .collect();
     let mut group = criterion.benchmark_group("multipart");
     group.throughput(Throughput::Bytes(SIZE as u64));
-    let near = b"\r\n--boundarx".iter().copied().cycle().take(SIZE).collect();
-    for (name, file) in [("random", random), ("near_boundaries", near)] {
-        let head = &b"--boundary\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b\"\r\n\r\n"[..];
-        let form = [head, &file, b"\r\n--boundary--\r\n"].concat();
+    let repeated = |piece: &[u8]| -> Vec<u8> { piece.iter().copied().cycle().take(SIZE).collect() };
+    let letters = "a".repeat(70);
+    // Beginnings of the longest delimiter, of lengths that no processor can guess.
+    let longest = format!("\r\n--{letters}");
+    let beginnings = random.iter().flat_map(|byte| &longest.as_bytes()[..usize::from(byte % 74)]);
+    let beginnings: Vec<u8> = beginnings.copied().take(SIZE).collect();
+    for (name, boundary, file) in [
+        ("random", "boundary", random.clone()),
+        ("near_boundaries", "boundary", repeated(b"\r\n--boundarx")),
+        ("near_boundaries_of_1_letter", "b", repeated(b"\r\n--")),
+        ("near_boundaries_of_70_letters", &letters, beginnings),
+    ] {
+        let head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"a\"; filename=\"b\"\r\n\r\n");
+        let form = [head.as_bytes(), &file, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
         let read = || {
-            let input = BufReader::with_capacity(32 * 1024, &form[..]);
-            let mut parts = Parts::new(input, b"boundary", FormLimits::default()).unwrap();
+            let mut parts = Parts::new(&form[..], boundary.as_bytes(), FormLimits::default()).unwrap();
             io::copy(&mut parts.next_part().unwrap().unwrap(), &mut io::sink()).unwrap()
         };
         assert_eq!(read(), SIZE as u64);

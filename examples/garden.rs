@@ -8,6 +8,7 @@
 
 use std::io::{self, Read};
 
+use doorway::web::base64_encode;
 use doorway::{Body, Environ, Server, StartResponse};
 
 pub fn application(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
@@ -22,10 +23,10 @@ pub fn application(environ: &Environ, start_response: &mut StartResponse) -> io:
     let answer = format!(
         r#"{{"headers":[{}],"body":"{}","version":"{}","uri":"{}","method":"{}"}}"#,
         fields.join(","),
-        base64(&content),
-        base64(environ.server_protocol().as_bytes()),
-        base64(&uri),
-        base64(environ.method().as_bytes()),
+        base64_encode(&content),
+        base64_encode(environ.server_protocol().as_bytes()),
+        base64_encode(&uri),
+        base64_encode(environ.method().as_bytes()),
     );
     start_response.start("200 OK", &[("Content-Type", "application/json")]);
     Ok(answer.into())
@@ -37,21 +38,7 @@ fn field((name, value): (&str, &[u8])) -> Option<String> {
         "CONTENT_LENGTH" | "CONTENT_TYPE" => name,
         _ => name.strip_prefix("HTTP_")?,
     };
-    Some(format!(r#"["{}","{}"]"#, base64(name.as_bytes()), base64(value)))
-}
-
-/// RFC 4648 section 4.
-pub fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let group = three.iter().fold(0, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let digit = (group >> (18 - 6 * place)) & 63;
-            text.push(if place <= three.len() { char::from(DIGITS[digit as usize]) } else { '=' });
-        }
-    }
-    text
+    Some(format!(r#"["{}","{}"]"#, base64_encode(name.as_bytes()), base64_encode(value)))
 }
 
 fn main() -> io::Result<()> {

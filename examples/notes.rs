@@ -61,7 +61,7 @@ impl Notes {
             ("POST", "/notes") => {
                 let form = environ.form(10_000)?;
                 let mut state = self.state();
-                state.notes.extend(form.into_iter().filter(|(name, _)| name == "text").map(|(_, text)| text));
+                state.notes.extend(form.get("text").map(str::to_owned));
                 state.tell(&Event::new("news"));
                 Response::new("204 No Content", ())
             }
@@ -77,7 +77,7 @@ impl Notes {
     }
 
     fn log_in(&self, environ: &Environ) -> io::Result<Response> {
-        if !environ.form(1_000)?.contains(&("password".to_owned(), self.password.clone())) {
+        if environ.form(1_000)?.get("password") != Some(&self.password) {
             return Ok(Response::html(LOGIN).with_status("403 Forbidden"));
         }
         let session = random_token()?;

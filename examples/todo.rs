@@ -5,13 +5,13 @@
 //!
 //! There is one list for everybody who reaches the port, and it is gone when the program ends.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use doorway::{Application, Environ, Response, SameSite, Server, SetCookie, escape_html, form_pairs, simple};
+use doorway::{Application, Environ, Response, SameSite, Server, SetCookie, escape_html, simple};
 
-const LARGEST_FORM: u64 = 8 * 1024;
+const LARGEST_FORM: usize = 8 * 1024;
 const MOST_ITEMS: usize = 1000;
 
 const ADD: &str =
@@ -128,17 +128,8 @@ fn read_field(environ: &Environ, name: &str) -> io::Result<Result<String, &'stat
     if matches!(environ.header("sec-fetch-site").as_deref(), Some("cross-site" | "same-site")) {
         return Ok(Err("403 Forbidden"));
     }
-    if !environ.is_form() {
-        return Ok(Err("415 Unsupported Media Type"));
-    }
-    let mut form = Vec::new();
-    // One byte more than allowed tells a form that is too large from one that just fits.
-    environ.input().take(LARGEST_FORM + 1).read_to_end(&mut form)?;
-    if form.len() as u64 > LARGEST_FORM {
-        return Ok(Err("413 Content Too Large"));
-    }
-    let value = form_pairs(&form).find(|(other, _)| other == name).map(|(_, value)| value.into_owned());
-    Ok(value.ok_or("422 Unprocessable Content"))
+    let form = environ.form(LARGEST_FORM)?;
+    Ok(form.get(name).map(str::to_owned).ok_or("422 Unprocessable Content"))
 }
 
 fn main() -> io::Result<()> {

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use doorway::web::base64_decode;
+use doorway::web::{base64_decode, base64_encode};
 use doorway::{Application, Body, Environ, Server, StartResponse, Upgraded, middleware};
 
 /// The longest message that is taken.
@@ -356,20 +356,7 @@ fn handshake(
 
 /// The answer to a key (RFC 6455 section 1.3).
 pub fn accept(key: &str) -> String {
-    base64(&sha1(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes()))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            let value = bits >> (18 - 6 * digit) & 63;
-            text.push(if digit > group.len() { '=' } else { char::from(DIGITS[value as usize]) });
-        }
-    }
-    text
+    base64_encode(&sha1(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11").as_bytes()))
 }
 
 /// SHA-1 (RFC 3174): broken for signatures, and all that a handshake needs.

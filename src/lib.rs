@@ -164,8 +164,8 @@ pub use gateway::{
 pub use log::{Phase, Stats};
 pub use server::{Address, Handle, Listener, Observer, Server, Settings, Stopper, serve_connection};
 pub use web::{
-    CookieError, Event, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, json_string, multipart,
-    percent_encode, random_token, simple,
+    CookieError, Event, Form, Response, SameSite, SetCookie, escape_html, form_bytes, form_pairs, json_string,
+    multipart, percent_encode, random_token, simple,
 };
 
 /// The name and version under which the server speaks of itself. Not taken from the build, because a vendored copy is built under another

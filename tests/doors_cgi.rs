@@ -46,6 +46,38 @@ fn rfc3875_a_request_is_the_environment_and_the_answer_is_on_standard_output() {
     assert_eq!(reply.field("Content-Length"), Some("40"));
 }
 
+/// As on a router: the program lies in `cgi-bin`, and a web server that was there before starts it.
+#[cfg(unix)]
+#[test]
+fn busybox_starts_a_program_in_cgi_bin_and_passes_its_answer_on() {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+
+    let Some(example) = support::example::example("cgi_script") else { return };
+    if Command::new("busybox").args(["httpd", "-d", "a"]).output().is_err() {
+        println!("skipped: busybox is not installed");
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("doorway-busybox-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("cgi-bin")).unwrap();
+    std::fs::copy(example, folder.join("cgi-bin/program")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let connection = OwnedFd::from(listener.accept().unwrap().0);
+    let mut busybox = Command::new("busybox");
+    // As inetd starts it, for one connection.
+    busybox.args(["httpd", "-i", "-h"]).arg(&folder).stdin(connection.try_clone().unwrap()).stdout(connection);
+    let mut running = busybox.spawn().unwrap();
+    drop(busybox);
+    client.write_all(b"GET /cgi-bin/program/ada HTTP/1.1\r\nHost: router\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    running.wait().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("Hello, ada! This is cgi at "), "{answer}");
+}
+
 #[test]
 fn p_env_15_what_the_process_has_as_http_proxy_is_dropped() {
     let Some(example) = support::example::example("five_doors") else { return };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorway::testing::{Request, Response};
+use doorway::web::base64_encode;
 use doorway::{Application, Handle, Server};
 
 #[allow(dead_code, reason = "main is for those who run it")]
@@ -122,8 +123,10 @@ fn todo_refuses_what_it_does_not_know() {
     ] {
         assert_eq!(status(&send(&todo, path, form)), expected, "{path} {form}");
     }
-    assert_eq!(status(&send(&todo, "/add", &format!("text={}", "x".repeat(8 * 1024)))), 413);
-    assert_eq!(status(&Request::post("/add", "text=x").call(&todo)), 415);
+    // These two answer by the error of reading the form.
+    let long = send(&todo, "/add", &format!("text={}", "x".repeat(8 * 1024)));
+    let untyped = Request::post("/add", "text=x").call(&todo);
+    assert_eq!((long.status.code(), untyped.status.code()), (413, 415));
     let response = Request::get("/add").call(&todo);
     assert_eq!((status(&response), response.headers.get("allow").as_deref()), (405, Some("POST")));
     assert_eq!(response.headers.get("x-frame-options").as_deref(), Some("DENY"));
@@ -388,7 +391,7 @@ fn garden_answers_what_it_read() {
     let response = request.call(&garden::application);
     assert_eq!(status(&response), 200);
     let pair = |name: &str, value: &str| {
-        format!(r#"["{}","{}"]"#, garden::base64(name.as_bytes()), garden::base64(value.as_bytes()))
+        format!(r#"["{}","{}"]"#, base64_encode(name.as_bytes()), base64_encode(value.as_bytes()))
     };
     let text = response.text();
     for (name, value) in [("X_A", "b"), ("CONTENT_TYPE", "text/plain"), ("CONTENT_LENGTH", "3")] {
@@ -396,6 +399,4 @@ fn garden_answers_what_it_read() {
     }
     let behind = r#"],"body":"AMO/","version":"SFRUUC8xLjE=","uri":"L2EgYj9j","method":"UE9TVA=="}"#;
     assert!(text.starts_with(r#"{"headers":["#) && text.ends_with(behind), "{text}");
-    let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| garden::base64(text.as_bytes()));
-    assert_eq!(texts, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
 }

@@ -341,7 +341,8 @@ fn everything_that_a_client_can_make_grow_has_a_limit_and_nothing_is_read_far_be
             }
         };
         assert_eq!(Cause::of(&error), Some(*cause), "{what}");
-        assert!(taken.get() <= *most, "{what}: {} bytes", taken.get());
+        // What comes at once may go beyond it.
+        assert!(taken.get() <= *most + block.len(), "{what}: {} bytes", taken.get());
     }
     let fields = format!("--x\r\n{FIELD}\r\n{}\r\n--x--", "A: b\r\n".repeat(4));
     assert_eq!(parts_with(fields.as_bytes(), "x", limits).1, Some(Cause::PartHead));
@@ -416,6 +417,12 @@ fn a_failure_of_the_input_comes_through_and_an_interrupted_read_is_no_failure() 
     assert_eq!(parts.next_part().map(|_| ()).unwrap_err().kind(), ErrorKind::TimedOut);
     // It may go on, as the input itself may.
     assert!(parts.next_part().unwrap().is_some());
+    // But not in the middle of a head, of which a part is lost.
+    let cut = (&content[..30]).chain(Faulty(vec![ErrorKind::TimedOut], &content[30..]));
+    let mut parts = Parts::new(cut, b"x", Limits::default()).unwrap();
+    for expected in [None, Some(Cause::MultipartTruncated), Some(Cause::MultipartTruncated)] {
+        assert_eq!(Cause::of(&parts.next_part().map(|_| ()).unwrap_err()), expected);
+    }
 }
 
 // ----------------------------------------------------------------------------------------------------------------- random
@@ -443,6 +450,11 @@ fn random_form(random: &mut Random) -> Vec<u8> {
         b"content-disposition:form-data;name=\"\"\r\nContent-Type: text/plain\r\n\r\n",
         b"Content-Disposition: form-data\r\n\r\n",
         b"A: b\r\n",
+        // More than is looked at in one go.
+        &[b'x'; 150],
+        &[b'\r'; 150],
+        b"\r\n--bounc\r\n--boun\r\n-\r\n--xound\r\r\n--boun\n\r\n--b\r\n--bou-\r\n--bo\r\n--\r\n\r\n--bnund\r\n--bouns\r\n--boun\r\n--\
+            \r\n--bounc\r\n--boun\r\n-\r\n--xound\r\r\n--boun\n\r\n--b\r\n--bou-\r\n--bo\r\n--\r\n\r\n--bnund\r\n--bouns\r\n--boun\r\n--",
     ];
     let mut form = Vec::new();
     let parts = random.below(4);
@@ -489,7 +501,7 @@ fn random_forms_are_read_as_the_naive_reading_reads_them_however_they_are_cut() 
             assert_eq!(cut, whole, "{} cut at {cuts:?}", content.escape_ascii());
         };
         check(&(0..=content.len()).collect::<Vec<_>>());
-        if case % 16 == 0 {
+        if case % 64 == 0 {
             (0..=content.len()).for_each(|cut| check(&[cut]));
         }
         let mut cuts: Vec<_> = (0..4).map(|_| random.below(content.len() + 1)).collect();

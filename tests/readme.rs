@@ -264,7 +264,7 @@ fn pages() -> Vec<String> {
         let names = entries.filter_map(|name| name.to_str().map(str::to_owned)).filter(|name| name.ends_with(".md"));
         names.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect::<Vec<_>>()
     };
-    ["", "docs", "examples", "benches"].iter().flat_map(|folder| in_folder(folder)).collect()
+    ["", "docs", "examples", "benches", "tests/fuzz"].iter().flat_map(|folder| in_folder(folder)).collect()
 }
 
 /// The anchors of a page: its headings in lower case, with hyphens for spaces and without punctuation.

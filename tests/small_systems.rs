@@ -75,7 +75,7 @@ fn a_server_with_the_small_settings_has_five_threads_and_little_memory() {
 
         fn page(environ: &Environ) -> Response {
             let form = environ.form(10_000).unwrap_or_default();
-            Response::html(format!(\"{} {}\", escape_html(&environ.path()), form.len()))
+            Response::html(format!(\"{} {}\", escape_html(&environ.path()), form.pairs.len()))
         }
 
         fn main() -> io::Result<()> {

@@ -1,6 +1,27 @@
 //! Base64, the one way that HTTP needs (RFC 4648 section 4): strict, so that two texts never stand for the same bytes.
 
-/// Base64 with its padding; `None` for anything else, bits that stand for nothing included.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// The text of bytes, with padding.
+///
+/// ```
+/// use doorway::web::base64_encode;
+///
+/// assert_eq!(base64_encode(b"user:secret"), "dXNlcjpzZWNyZXQ=");
+/// ```
+pub fn base64_encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let digit = DIGITS.get((bits >> (18 - 6 * place)) as usize % 64).filter(|_| place <= three.len());
+            text.push(digit.map_or('=', |digit| char::from(*digit)));
+        }
+    }
+    text
+}
+
+/// The bytes of Base64 with its padding; `None` for anything else, bits that stand for nothing included.
 ///
 /// RFC 4648 section 4: the alphabet of `+` and `/`, whole groups of four, and no white space.
 ///
@@ -40,20 +61,27 @@ pub fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn value_of(digit: u8) -> Option<u32> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     DIGITS.iter().position(|other| *other == digit).and_then(|value| u32::try_from(value).ok())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::base64_decode;
+    use super::{base64_decode, base64_encode};
 
     #[test]
     fn rfc4648_10_test_vectors() {
-        let vectors =
-            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmE=", "fooba")];
+        let vectors = [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg==", "foob"),
+            ("Zm9vYmE=", "fooba"),
+            ("Zm9vYmFy", "foobar"),
+        ];
         for (text, expected) in vectors {
             assert_eq!(base64_decode(text.as_bytes()).as_deref(), Some(expected.as_bytes()), "{text}");
+            assert_eq!(base64_encode(expected.as_bytes()), text);
         }
         for text in ["Zg", "Zg=", "Z===", "====", "Zg==Zg==", "Zh==", "Zm9=", "Zm 9v", "Zm9-", "Zm9v\n", "=Zg="] {
             assert_eq!(base64_decode(text.as_bytes()), None, "{text:?}");

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read};
 
-use super::form_pairs;
+use super::{Form, form_pairs};
 use crate::cause::Cause;
 use crate::gateway::Environ;
 
@@ -37,7 +37,7 @@ impl Environ {
         read_all(&mut self.input(), limit)
     }
 
-    /// The names and values of a form of at most `limit` bytes, in order and with repeats, as [`form_pairs`] reads them.
+    /// The names and values of a form of at most `limit` bytes, as [`form_pairs`] reads them.
     ///
     /// # Errors
     /// Those of [`content`](Environ::content), and [`Cause::ContentType`] (415) for content that is no such form. A form with files is read by
@@ -49,8 +49,7 @@ impl Environ {
     ///
     /// fn greet(environ: &Environ) -> io::Result<Response> {
     ///     let form = environ.form(10_000)?;
-    ///     let name = form.iter().find(|(name, _)| name == "name").map_or("web", |(_, value)| value);
-    ///     Ok(Response::text(format!("Hello, {name}!")))
+    ///     Ok(Response::text(format!("Hello, {}!", form.get("name").unwrap_or("web"))))
     /// }
     /// # use doorway::testing::Request;
     /// # let form = || Request::post("/", "name=Ada+Lovelace");
@@ -58,12 +57,12 @@ impl Environ {
     /// # assert_eq!(typed.call(&simple(greet)).text(), "Hello, Ada Lovelace!");
     /// # assert_eq!(form().header("Content-Type", "text/plain").call(&simple(greet)).status.code(), 415);
     /// ```
-    pub fn form(&self, limit: usize) -> io::Result<Vec<(String, String)>> {
+    pub fn form(&self, limit: usize) -> io::Result<Form> {
         if !self.is_form() {
             return Err(refused(Cause::ContentType));
         }
         let content = self.content(limit)?;
-        Ok(form_pairs(&content).map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+        Ok(Form { pairs: form_pairs(&content).map(|(name, value)| (name.into_owned(), value.into_owned())).collect() })
     }
 }
 

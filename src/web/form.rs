@@ -37,6 +37,34 @@ pub fn form_bytes<T: AsRef<[u8]> + ?Sized>(form: &T) -> impl Iterator<Item = (Co
     })
 }
 
+/// The names and values of a form that was sent, in order and with repeats: [`Environ::form`] reads it.
+///
+/// ```
+/// # let request = doorway::testing::Request::post("/", "to=Ada&tag=a&tag=b");
+/// # let environ = request.header("Content-Type", "application/x-www-form-urlencoded").environ();
+/// let form = environ.form(10_000)?;
+/// assert_eq!((form.get("to"), form.get("from")), (Some("Ada"), None));
+/// assert_eq!(form.get_all("tag").collect::<Vec<_>>(), ["a", "b"]);
+/// # Ok::<_, std::io::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Form {
+    /// Each field that was filled in, or left empty.
+    pub pairs: Vec<(String, String)>,
+}
+
+impl Form {
+    /// The first value of this name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_all(name).next()
+    }
+
+    /// Every value of this name, as boxes that were ticked send them.
+    pub fn get_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+}
+
 impl Environ {
     /// The names and values of `QUERY_STRING`, decoded, in order and with repeats.
     ///

@@ -6,7 +6,7 @@
 //! | for | here |
 //! |---|---|
 //! | the request | [`Environ::query_pairs`](crate::Environ::query_pairs), [`Environ::form`](crate::Environ::form) and [`form_pairs`], [`Environ::cookies`](crate::Environ::cookies), [`multipart`] for forms with files, [`Environ::content`](crate::Environ::content) |
-//! | what it is for, and from whom | [`is_navigation`], [`base64_decode`] |
+//! | what it is for, and from whom | [`is_navigation`], [`base64_decode`] and [`base64_encode`] |
 //! | its URL (`wsgiref.util`) | [`Environ::request_uri`](crate::Environ::request_uri), [`Environ::shift_path`](crate::Environ::shift_path), [`percent_encode`] |
 //! | the response | [`Response`] and [`simple`], [`SetCookie`], [`random_token`], [`escape_html`], [`json_string`], [`Event`] |
 //! | that of another application, for middleware | [`Response::of`], [`Response::content`] |
@@ -34,10 +34,10 @@ mod response;
 mod token;
 mod url;
 
-pub use base64::base64_decode;
+pub use base64::{base64_decode, base64_encode};
 pub use cookie::{CookieError, SameSite, SetCookie};
 pub use event::Event;
-pub use form::{form_bytes, form_pairs};
+pub use form::{Form, form_bytes, form_pairs};
 pub use html::escape_html;
 pub use json::json_string;
 pub use navigation::is_navigation;

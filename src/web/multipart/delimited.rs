@@ -1,217 +1,126 @@
-//! Content up to the next delimiter, found as it arrives: nothing is kept but a count.
+//! Content up to the next delimiter, found as it arrives.
 //!
-//! RFC 2046 section 5.1.1. A delimiter is CRLF, two hyphens and the boundary. It may arrive in any number of pieces, so what may be its
-//! beginning is held back until the next bytes decide. Those bytes are the delimiter's own, so they need no place: how many they are is
-//! enough. Invariant: where the input was cut changes nothing. CR stands in a delimiter once, at its beginning, so that two possible
-//! beginnings never overlap, and each byte is compared a fixed number of times however hostile the content is. What stands behind a
-//! delimiter is read by [`Parts`](super::Parts).
+//! RFC 2046 section 5.1.1. What was received stands in one buffer, and of it no more than may be the beginning of a delimiter waits there for
+//! the next bytes. Invariant: where the input was cut changes nothing. What stands behind a delimiter is read by [`Parts`](super::Parts).
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 use std::ops::Range;
 
+use super::delimiter::Delimiter;
 use super::refused;
 use crate::cause::Cause;
 
-/// How every delimiter begins.
-const BEGINNING: &[u8; 4] = b"\r\n--";
+/// So much is received at once: in pieces of 4 KiB the calls of the system cost more than all else.
+const AHEAD: usize = 32 * 1024;
 
-/// So many places are looked at in one go.
-const BLOCK: usize = 64;
+const LINE_END: &[u8; 2] = b"\r\n";
 
 pub(super) struct Delimited<R> {
-    input: Bounded<R>,
-    delimiter: Vec<u8>,
-    /// How much of the delimiter the bytes taken so far end with.
-    matched: usize,
-    /// How much of `matched` was given out before, and so is not given out again: the line end of a head may be that of a delimiter.
-    shown: usize,
-    /// The part of the delimiter that was taken for a beginning and turned out to be content.
-    owed: Range<usize>,
-    /// How many bytes of the input are known to be content, so that none is compared twice.
-    clear: usize,
-}
-
-/// The input, of which no more than so much is taken.
-struct Bounded<R> {
-    inner: R,
+    input: R,
+    /// How many more bytes of the input there may be.
     left: u64,
+    delimiter: Delimiter,
+    buffer: Box<[u8]>,
+    /// Where in the buffer stands what was received and not taken. There is room for a line end before it.
+    held: Range<usize>,
+    /// How many of these bytes are known to be content, so that none is compared twice.
+    clear: usize,
+    /// How many were put back: they may be the beginning of a delimiter, and are no content.
+    put_back: usize,
 }
 
-impl<R: BufRead> Bounded<R> {
-    /// What has arrived and was not taken, whatever it means; empty at the end.
-    fn arrived(&mut self) -> io::Result<&[u8]> {
-        let bytes = self.inner.fill_buf()?;
-        match usize::try_from(self.left) {
-            Ok(0) if !bytes.is_empty() => Err(refused(Cause::ContentLong)),
-            Ok(left) => Ok(bytes.get(..left).unwrap_or(bytes)),
-            Err(_) => Ok(bytes),
-        }
-    }
-
-    fn take(&mut self, amount: usize) {
-        self.left = self.left.saturating_sub(amount as u64);
-        self.inner.consume(amount);
-    }
-}
-
-/// What comes next.
-enum Next {
-    Owed,
-    Input(usize),
-    End,
-}
-
-impl<R: BufRead> Delimited<R> {
+impl<R: Read> Delimited<R> {
     /// Stands at the beginning of the content, where a delimiter needs no line end before it.
-    pub(super) fn new(inner: R, boundary: &[u8], most: u64) -> Delimited<R> {
-        let delimiter = [BEGINNING, boundary].concat();
-        Delimited { input: Bounded { inner, left: most }, delimiter, matched: 2, shown: 2, owed: 0..0, clear: 0 }
+    pub(super) fn new(input: R, boundary: &[u8], most: u64) -> Delimited<R> {
+        let (delimiter, buffer) = (Delimiter::of(boundary), vec![0; AHEAD].into_boxed_slice());
+        let held = LINE_END.len()..LINE_END.len();
+        let mut delimited = Delimited { input, left: most, delimiter, buffer, held, clear: 0, put_back: 0 };
+        delimited.begin();
+        delimited
     }
 
-    /// Begins to look for the next delimiter, right behind a line end.
+    /// Begins to look for the next delimiter, right behind a line end, which may be that of the delimiter.
     pub(super) fn begin(&mut self) {
-        (self.matched, self.shown) = (2, 2);
+        let start = self.held.start - LINE_END.len();
+        self.buffer.iter_mut().skip(start).zip(LINE_END).for_each(|(place, byte)| *place = *byte);
+        (self.held.start, self.put_back) = (start, LINE_END.len());
+    }
+
+    fn held(&self) -> &[u8] {
+        self.buffer.split_at(self.held.end).0.split_at(self.held.start).1
+    }
+
+    /// Receives more behind what is held; whether there was more.
+    fn receive(&mut self) -> io::Result<bool> {
+        self.buffer.copy_within(self.held.clone(), LINE_END.len());
+        self.held = LINE_END.len()..LINE_END.len() + self.held.len();
+        let room = self.buffer.split_at_mut(self.held.end).1;
+        // Where nothing more may come, one byte tells whether it does.
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).clamp(1, room.len());
+        let length = loop {
+            match self.input.read(room.split_at_mut(most).0) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                length => break length?,
+            }
+        };
+        self.left = self.left.checked_sub(length as u64).ok_or_else(|| refused(Cause::ContentLong))?;
+        self.held.end += length;
+        Ok(length > 0)
     }
 
     /// The next byte of the input itself.
     pub(super) fn byte(&mut self) -> io::Result<Option<u8>> {
-        let byte = loop {
-            match self.input.arrived() {
-                Ok(bytes) => break bytes.first().copied(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        };
-        self.input.take(usize::from(byte.is_some()));
+        if self.held.is_empty() && !self.receive()? {
+            return Ok(None);
+        }
+        let byte = self.held().first().copied();
+        self.held.start += 1;
         Ok(byte)
     }
 
-    fn next(&mut self) -> io::Result<Next> {
-        loop {
-            if !self.owed.is_empty() {
-                return Ok(Next::Owed);
-            }
-            if self.clear > 0 {
-                return Ok(Next::Input(self.clear));
-            }
-            if self.matched == self.delimiter.len() {
-                return Ok(Next::End);
-            }
-            match Seen::of(self.input.arrived()?, &self.delimiter, self.matched) {
-                Seen::Nothing => return Err(refused(Cause::MultipartTruncated)),
-                Seen::Content(clear) => self.clear = clear,
-                Seen::Delimiter { length, is_refuted } => {
-                    self.input.take(length);
-                    self.matched += length;
-                    if is_refuted {
-                        self.owed = self.shown..self.matched;
-                        (self.matched, self.shown) = (0, 0);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes what is left before the delimiter, at most so much of it.
-    pub(super) fn skip(&mut self, most: u64) -> io::Result<()> {
+    /// Takes what is left before the delimiter, at most so much of it, and the delimiter.
+    pub(super) fn pass(&mut self, most: u64) -> io::Result<()> {
         let mut left = most;
         loop {
-            let length = match self.fill_buf() {
-                Ok([]) => return Ok(()),
-                Ok(bytes) => bytes.len(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
+            let length = self.fill_buf()?.len();
+            if length == 0 {
+                self.held.start += self.delimiter.len();
+                return Ok(());
+            }
             left = left.checked_sub(length as u64).ok_or_else(|| refused(Cause::ContentLong))?;
             self.consume(length);
         }
     }
 }
 
-impl<R: BufRead> io::Read for Delimited<R> {
+impl<R: Read> Read for Delimited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = io::Read::read(&mut self.fill_buf()?, buffer)?;
+        let length = Read::read(&mut self.fill_buf()?, buffer)?;
         self.consume(length);
         Ok(length)
     }
 }
 
-impl<R: BufRead> BufRead for Delimited<R> {
+impl<R: Read> BufRead for Delimited<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        match self.next()? {
-            Next::End => Ok(&[]),
-            Next::Owed => Ok(self.delimiter.split_at(self.owed.end).0.split_at(self.owed.start).1),
-            Next::Input(length) => Ok(self.input.arrived()?.split_at(length).0),
-        }
-    }
-
-    fn consume(&mut self, amount: usize) {
-        if self.owed.is_empty() {
-            let amount = amount.min(self.clear);
-            self.clear -= amount;
-            self.input.take(amount);
-        } else {
-            self.owed.start += amount.min(self.owed.len());
-        }
-    }
-}
-
-/// What a look at the bytes that have arrived says.
-enum Seen {
-    Nothing,
-    /// So many bytes of content.
-    Content(usize),
-    /// So many bytes go on with the delimiter; the next one may refute it.
-    Delimiter {
-        length: usize,
-        is_refuted: bool,
-    },
-}
-
-impl Seen {
-    fn of(bytes: &[u8], delimiter: &[u8], matched: usize) -> Seen {
-        if bytes.is_empty() {
-            return Seen::Nothing;
-        }
-        if matched == 0 {
-            let clear = beginning(bytes, delimiter);
-            if clear > 0 {
-                return Seen::Content(clear);
-            }
-        }
-        let rest = delimiter.iter().skip(matched);
-        let length = bytes.iter().zip(rest).take_while(|(byte, expected)| byte == expected).count();
-        Seen::Delimiter { length, is_refuted: length < bytes.len() && matched + length < delimiter.len() }
-    }
-}
-
-/// The first place where the delimiter begins or, at the end of the bytes, may begin; their length where it does not.
-fn beginning(bytes: &[u8], delimiter: &[u8]) -> usize {
-    let (mut start, mut rest) = (0, bytes);
-    while let Some(block) = rest.first_chunk::<{ BLOCK + BEGINNING.len() - 1 }>() {
-        if may_hold_beginning(block) {
-            let windows = block.windows(BEGINNING.len()).map(<[u8]>::first_chunk).enumerate();
-            for (place, _) in windows.filter(|(_, window)| *window == Some(BEGINNING)) {
-                if rest.get(place..).is_some_and(|there| agree(there, delimiter)) {
-                    return start + place;
+        while self.clear == 0 {
+            match self.delimiter.place_in(self.held()) {
+                0 if self.held.len() >= self.delimiter.len() => return Ok(&[]),
+                0 if !self.receive()? => return Err(refused(Cause::MultipartTruncated)),
+                0 => {}
+                place => {
+                    self.clear = place - self.put_back;
+                    self.held.start += self.put_back;
+                    self.put_back = 0;
                 }
             }
         }
-        start += BLOCK;
-        rest = rest.split_at(BLOCK).1;
+        Ok(self.held().split_at(self.clear).0)
     }
-    let mut places = (0..rest.len()).filter_map(|place| Some((place, rest.get(place..)?)));
-    let place = places.find(|(_, there)| there.first() == BEGINNING.first() && agree(there, delimiter));
-    start + place.map_or(rest.len(), |(place, _)| place)
-}
 
-/// Whether [`BEGINNING`] may stand at one of the first [`BLOCK`] places, by its two bytes in the middle, which are rare beside each other: without
-/// a branch for a byte, so that compilers make vectors of it.
-fn may_hold_beginning(block: &[u8; BLOCK + BEGINNING.len() - 1]) -> bool {
-    block[1..].iter().zip(&block[2..]).fold(false, |found, (one, next)| found | ((*one == b'\n') & (*next == b'-')))
-}
-
-/// Whether one begins with the other.
-fn agree(bytes: &[u8], delimiter: &[u8]) -> bool {
-    bytes.starts_with(delimiter) || delimiter.starts_with(bytes)
+    fn consume(&mut self, amount: usize) {
+        let amount = amount.min(self.clear);
+        self.clear -= amount;
+        self.held.start += amount;
+    }
 }

@@ -9,10 +9,11 @@
 //! given as they were sent (browsers write `%22` for a quote), and nested `multipart/mixed` is a part like any other.
 
 mod delimited;
+mod delimiter;
 mod file_name;
 mod parameters;
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 
 pub use file_name::safe_file_name;
 
@@ -56,9 +57,6 @@ impl Default for Limits {
         Limits { parts: 1_000, head: 8 * 1024, fields: 20, preamble: 8 * 1024, content: u64::MAX }
     }
 }
-
-/// So much of the content of a request is received at once: in pieces of 4 KiB the calls of the system cost more than all else.
-const AHEAD: usize = 32 * 1024;
 
 /// The parts of a form, one after the other.
 ///
@@ -111,23 +109,23 @@ enum Place {
     Broken(Cause),
 }
 
-impl<'environ> Parts<BufReader<Input<'environ>>> {
+impl<'environ> Parts<Input<'environ>> {
     /// The parts of the content of a request.
     ///
     /// # Errors
     /// `CONTENT_TYPE` is not `multipart/form-data` with one boundary ([`Cause::ContentType`], 415).
-    pub fn of(environ: &'environ Environ, limits: Limits) -> io::Result<Parts<BufReader<Input<'environ>>>> {
+    pub fn of(environ: &'environ Environ, limits: Limits) -> io::Result<Parts<Input<'environ>>> {
         let content_type = environ.bytes("CONTENT_TYPE").unwrap_or_default();
         let parameters = Parameters::of(content_type).filter(|_| is_of_type(environ, "multipart/form-data"));
         match parameters.as_ref().and_then(|parameters| parameters.get("boundary")) {
-            Some(boundary) => Parts::new(BufReader::with_capacity(AHEAD, environ.input()), boundary, limits),
+            Some(boundary) => Parts::new(environ.input(), boundary, limits),
             None => Err(refused(Cause::ContentType)),
         }
     }
 }
 
-impl<R: BufRead> Parts<R> {
-    /// The parts of anything that can be read, such as content that was kept. For a request, [`of`](Parts::of) finds the boundary.
+impl<R: Read> Parts<R> {
+    /// The parts of anything that can be read, 32 KiB at a time, such as content that was kept. For a request, [`of`](Parts::of) finds the boundary.
     ///
     /// # Errors
     /// The boundary is not 1 to 70 of the characters of RFC 2046, or ends in a space ([`Cause::ContentType`], 415).
@@ -164,12 +162,13 @@ impl<R: BufRead> Parts<R> {
 
     fn advance(&mut self) -> io::Result<Option<PartFields>> {
         match self.place {
-            Place::Preamble => self.content.skip(self.limits.preamble)?,
-            Place::Part => self.content.skip(u64::MAX)?,
+            Place::Preamble => self.content.pass(self.limits.preamble)?,
+            Place::Part => self.content.pass(u64::MAX)?,
             Place::End => return Ok(None),
             Place::Broken(cause) => return Err(refused(cause)),
         }
-        self.place = Place::Part;
+        // An input that fails in the lines that follow may go on, but in the middle of one.
+        self.place = Place::Broken(Cause::MultipartTruncated);
         if self.is_last()? {
             self.place = Place::End;
             return Ok(None);
@@ -181,6 +180,7 @@ impl<R: BufRead> Parts<R> {
         self.read_head()?;
         let fields = self.parse_head().ok_or_else(|| refused(Cause::PartHead))?;
         self.content.begin();
+        self.place = Place::Part;
         Ok(Some(fields))
     }
 
@@ -260,7 +260,7 @@ struct PartFields {
     headers: Headers,
 }
 
-impl<R: BufRead> Part<'_, R> {
+impl<R: Read> Part<'_, R> {
     /// The name of the field, as sent; U+FFFD stands for bytes that are not UTF-8.
     pub fn name(&self) -> &str {
         &self.fields.name
@@ -305,13 +305,13 @@ impl<R: BufRead> Part<'_, R> {
     }
 }
 
-impl<R: BufRead> Read for Part<'_, R> {
+impl<R: Read> Read for Part<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.content.read(buffer)
     }
 }
 
-impl<R: BufRead> BufRead for Part<'_, R> {
+impl<R: Read> BufRead for Part<'_, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.content.fill_buf()
     }
