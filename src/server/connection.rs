@@ -461,7 +461,7 @@ impl Connection {
         }
     }
 
-    fn enter_lingering(&mut self, shared: &Shared, now: Instant) {
+    pub(super) fn enter_lingering(&mut self, shared: &Shared, now: Instant) {
         self.buffer.consume(self.buffer.len());
         // Without a half-close the client would wait for the end while this waits for the client.
         let most = if self.socket.shutdown(Shutdown::Write) { shared.settings.linger } else { 0 };

@@ -461,9 +461,8 @@ mod tests {
     #[cfg(unix)]
     fn p_exp_01_a_client_that_does_not_take_100_continue_is_waited_for_no_longer_than_for_content() {
         use std::io::Write;
+        use std::os::fd::OwnedFd;
         use std::os::unix::net::UnixStream;
-
-        use crate::server::socket::Stream;
 
         for is_over in [true, false] {
             let (mut own, _client) = UnixStream::pair().unwrap();
@@ -471,7 +470,7 @@ mod tests {
             while own.write(&[0; 4096]).is_ok() {}
             while own.write(&[0]).is_ok() {}
             let mut setup = reader(Vec::new(), 10, None);
-            setup.reader.socket = Arc::new(Socket::accepted(Stream::Unix(own)).unwrap());
+            setup.reader.socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
             lock(&setup.state).expects_continue = true;
             // All seats are taken, its own among them, and in one case one more than there are.
             let seats = Arc::clone(&setup.reader.shared.seats);

@@ -398,12 +398,12 @@ impl End {
 #[cfg(all(test, unix))]
 mod tests {
     use std::io::{Read, Write};
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;
     use crate::gateway::{Environ, StartResponse};
     use crate::log::Lines;
-    use crate::server::socket::Stream;
 
     #[test]
     fn rfc9110_6_6_1_a_date_follows_a_clock_that_jumps() {
@@ -425,7 +425,7 @@ mod tests {
         let (mut own, mut client) = UnixStream::pair().unwrap();
         own.set_nonblocking(true).unwrap();
         while own.write(&[0; 4096]).is_ok() {}
-        let socket = Arc::new(Socket::accepted(Stream::Unix(own)).unwrap());
+        let socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
         let held = Arc::new(Mutex::new(Response::new(&shared)));
         lock(&held).begin(&socket, Facts::default(), None, false);
         lock(&held).queue.push(vec![7; 2 * COPIED].into());
