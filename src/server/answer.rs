@@ -62,20 +62,19 @@ impl Calls {
             let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
             let begins = is_here || seat.is_some();
             if begins {
-                call.fill(&request, connection);
+                call.fill(&request, facts, seat, connection);
             }
-            (facts, seat, begins)
+            begins
         });
         match ready {
-            Ok((facts, seat, true)) => {
+            Ok(true) => {
                 connection.queued = None;
-                let gathers = gathers && seat.is_none();
-                let progress = call.start(connection, facts, seat, gathers, now);
+                let progress = call.start(connection, gathers, now);
                 return Some(self.settle(call, progress, connection, now));
             }
             // The connection is looked at again when they are out.
             _ if connection.has_gathered() => {}
-            Ok(_) => connection.wait_in_line(now),
+            Ok(false) => connection.wait_in_line(now),
             Err(why) => connection.put_off(why, shared, now),
         }
         self.spare = Some(call);

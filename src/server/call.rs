@@ -5,7 +5,6 @@
 //! was sent. The application runs under `catch_unwind`, and so does every step of its body: a panic is a 500 while nothing was sent, a visible
 //! abort after that, and never the end of the thread (with `panic = "abort"` it is the end of the process: that is what the setting says).
 
-use std::io::BufRead;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
@@ -86,36 +85,38 @@ impl Call {
         self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
     }
 
-    /// Fills the environ with a request that is still in the buffer of its connection.
-    pub(super) fn fill(&mut self, request: &Request<'_>, connection: &Connection) {
+    /// Takes in a request that is still in the buffer of its connection. `seat` is for content that has to be waited for.
+    pub(super) fn fill(&mut self, request: &Request<'_>, facts: Facts, seat: Option<Seat>, connection: &Connection) {
         let dropped = request.fill(&mut self.environ, &connection.origin, &connection.peer);
         self.shared.counters.count_dropped_fields(dropped);
+        self.seat = seat;
+        self.response().request = facts;
     }
 
-    /// Calls the application for the request that the environ was filled with, and sends what it answers as far as the client takes it.
-    /// `seat` is for content that has to be waited for.
-    pub(super) fn start(
-        &mut self,
-        connection: &mut Connection,
-        mut facts: Facts,
-        seat: Option<Seat>,
-        gathers: bool,
-        now: Instant,
-    ) -> Poll<()> {
-        connection.buffer.consume(facts.head_len);
-        (self.begin, self.answered, self.rests_until) = (now, now, None);
-        self.is_finished = facts.is_options_asterisk;
-        let content = std::mem::take(&mut facts.content);
+    /// Calls the application for that request, and sends what it answers as far as the client takes it.
+    pub(super) fn start(&mut self, connection: &mut Connection, gathers: bool, now: Instant) -> Poll<()> {
+        let Call { shared, environ, response: own, .. } = self;
+        let mut response = lock(own);
+        connection.buffer.consume(response.request.head_len);
+        let content = std::mem::take(&mut response.request.content);
         let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
-        let content_state = self.open_input(connection, content, facts.expects_continue, seat);
-        let mut response = lock(&self.response);
-        response.begin(connection, facts, content_state, gathers);
+        response.begin(connection, gathers);
+        let opened = Coding::of(content, &shared.policy).map(|coding| {
+            let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
+            let state = ContentState { expects_continue, seat: self.seat.take(), ..ContentState::default() };
+            Reader::open((&*shared, &connection.socket), std::mem::take(&mut connection.buffer), coding, state)
+        });
+        let (reader, content_state) = opened.unzip();
+        environ.open_input(reader.map(|reader| reader as _));
+        response.content_state = content_state;
         // Earlier answers have been gathered. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
-            hold(&mut response, &self.response, &self.shared);
+            hold(&mut response, own, shared);
         }
+        (self.begin, self.answered, self.rests_until) = (now, now, None);
+        self.is_finished = response.request.is_options_asterisk;
         if self.is_finished {
-            response.answer_asterisk(&self.shared);
+            response.answer_asterisk(shared);
         }
         drop(response);
         let called = if self.is_finished { Ok(()) } else { self.call() };
@@ -127,33 +128,6 @@ impl Call {
     pub(super) fn go_on(&mut self, connection: &Connection) -> Poll<()> {
         self.response().waits_in_connection = false;
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
-    }
-
-    /// Puts the content of the request where the application reads it.
-    fn open_input(
-        &mut self,
-        connection: &mut Connection,
-        content: Content,
-        expects_continue: bool,
-        seat: Option<Seat>,
-    ) -> Option<Arc<Mutex<ContentState>>> {
-        let opened = Coding::of(content, &self.shared.policy).map(|coding| {
-            let expects_continue = expects_continue && connection.buffer.is_empty();
-            let state = Arc::new(Mutex::new(ContentState { expects_continue, seat, ..ContentState::default() }));
-            let buffer = std::mem::take(&mut connection.buffer);
-            let reader = Reader::new(&self.shared, &connection.socket, buffer, coding, &state);
-            (Box::new(reader) as Box<dyn BufRead + Send>, state)
-        });
-        let (reader, content_state) = opened.unzip();
-        self.environ.open_input(reader);
-        content_state
-    }
-
-    /// Ends the application's access to the content: what is left of it comes back, unless a reader outlives this.
-    fn close_input(&self) -> Option<Arc<Mutex<ContentState>>> {
-        let content_state = self.response().content_state.clone()?;
-        self.environ.close_input();
-        Some(content_state)
     }
 
     fn call(&mut self) -> Result<(), Failure> {
@@ -192,8 +166,11 @@ impl Call {
     fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
         // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
         let drain = self.shared.settings.drain;
-        let stays = self.close_input().is_none_or(|state| lock(&state).is_soon_over(drain));
         let mut response = lock(&self.response);
+        let stays = response.content_state.as_ref().is_none_or(|state| {
+            self.environ.close_input();
+            lock(state).is_soon_over(drain)
+        });
         response.keep_alive &= stays;
         self.make_head(&mut response, Some(known))?;
         let body = self.body.kind();
@@ -307,13 +284,14 @@ impl Call {
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
     fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Poll<()> {
+        (self.is_finished, self.leave) = (true, None);
+        self.environ.close_input();
+        let mut response = lock(&self.response);
         // An error of reading, passed on by the application, is the client's and not the application's.
-        if let Some(of_input) = self.close_input().and_then(|state| lock(&state).failure) {
+        if let Some(of_input) = response.content_state.as_ref().and_then(|state| lock(state).failure) {
             (cause, detail) = (of_input, String::new());
         }
-        (self.is_finished, self.leave) = (true, None);
         let is_own = cause.number() >= 4000;
-        let mut response = lock(&self.response);
         let answer = if !response.is_sound() {
             response.cut(None);
             Answer::Cut
@@ -343,11 +321,10 @@ impl Call {
 
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
     pub(super) fn finish(&mut self, connection: &mut Connection) {
-        // Also that of a reader which outlives this: none of the pool's threads waits for it.
-        self.leave_seats();
         // Where the client did not take the head of it.
         self.leave = None;
-        let response = self.response();
+        // Also that of a reader which outlives this: none of the pool's threads waits for it.
+        let response = self.leave_seats();
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
         let is_cut = failure == Some(Cause::BodyShort) || !response.is_sound() && !response.keep_alive;
         drop(response);
@@ -368,9 +345,9 @@ impl Call {
         if closes_late {
             self.answered = Instant::now();
         }
-        self.close_input();
         let mut response = lock(&self.response);
-        let mut unread = response.content_state.take().and_then(|state| {
+        let unread = response.content_state.take().and_then(|state| {
+            self.environ.close_input();
             let mut state = lock(&state);
             // Without what is left, a reader outlives the call. What it reads belongs to nobody now, so the connection ends.
             response.keep_alive &= state.failure.is_none() && state.left.is_some();
@@ -386,15 +363,7 @@ impl Call {
         drop(response);
         let lasted = self.answered.saturating_duration_since(self.begin);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
-        let mut replies = Vec::new();
-        if let Some(Coding::Door(reader)) = &mut unread {
-            replies = reader.replies();
-            if keep_alive {
-                reader.finish();
-            }
-        }
-        let unread = unread.filter(|coding| !coding.is_end());
-        connection.finish_call(unread, keep_alive, &replies, &self.shared, self.answered);
+        connection.finish_call(unread, keep_alive, &self.shared, self.answered);
     }
 
     /// Whether the application has kept the `start_response`: this call is not used again then.
@@ -427,11 +396,13 @@ impl Call {
     }
 
     /// Gives back what it needs only in a thread.
-    pub(super) fn leave_seats(&mut self) {
+    pub(super) fn leave_seats(&mut self) -> MutexGuard<'_, Response> {
         self.seat = None;
-        if let Some(state) = &self.response().content_state {
+        let response = self.response();
+        if let Some(state) = &response.content_state {
             lock(state).seat = None;
         }
+        response
     }
 
     /// Gives memory back while the client takes nothing: a piece of a file can be read again.

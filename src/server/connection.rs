@@ -355,8 +355,7 @@ impl Connection {
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        call.leave_seats();
-        call.response().waits_in_connection = true;
+        call.leave_seats().waits_in_connection = true;
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);
@@ -366,16 +365,17 @@ impl Connection {
     }
 
     /// A response is out, or gathered: what is left of the request, and of the connection.
-    pub(super) fn finish_call(
-        &mut self,
-        unread: Option<Coding>,
-        keep_alive: bool,
-        replies: &[u8],
-        shared: &Shared,
-        now: Instant,
-    ) {
-        (self.unread, self.close_after, self.is_first) = (unread, !keep_alive, false);
-        self.enter_after_response(replies, shared, now);
+    pub(super) fn finish_call(&mut self, mut unread: Option<Coding>, keep_alive: bool, shared: &Shared, now: Instant) {
+        let mut replies = Vec::new();
+        if let Some(Coding::Door(reader)) = &mut unread {
+            replies = reader.replies();
+            if keep_alive {
+                reader.finish();
+            }
+        }
+        self.unread = unread.filter(|coding| !coding.is_end());
+        (self.close_after, self.is_first) = (!keep_alive, false);
+        self.enter_after_response(&replies, shared, now);
     }
 
     /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.

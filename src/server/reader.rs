@@ -91,7 +91,7 @@ impl Coding {
     }
 }
 
-/// How long content was waited for and how much of it came: the minimum rate in one place.
+/// How long a client was waited for and how much came, or went, meanwhile: the minimum rate in one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pace {
     waited: Duration,
@@ -114,6 +114,11 @@ impl Pace {
     pub(super) fn note(&mut self, waited: Duration, received: usize) {
         self.waited = self.waited.saturating_add(waited);
         self.received += received as u64;
+    }
+
+    /// Whether a client that is waited for so must go for another.
+    pub(super) fn must_go(&self, seat: &Seat) -> bool {
+        seat.must_go(self.waited, self.received)
     }
 }
 
@@ -152,28 +157,33 @@ pub(super) struct Reader {
     buffer: Buffer,
     coding: Coding,
     state: Arc<Mutex<ContentState>>,
-    failure: Option<Cause>,
     taken: u64,
     pace: Pace,
 }
 
 impl Reader {
-    pub(super) fn new(
-        shared: &Arc<Shared>,
-        socket: &Arc<Socket>,
+    /// A reader of content of which so much has arrived, and what is told of it.
+    pub(super) fn open(
+        (shared, socket): (&Arc<Shared>, &Arc<Socket>),
         buffer: Buffer,
         coding: Coding,
-        state: &Arc<Mutex<ContentState>>,
-    ) -> Reader {
-        let (shared, socket, state) = (Arc::clone(shared), Arc::clone(socket), Arc::clone(state));
-        Reader { shared, socket, buffer, coding, state, failure: None, taken: 0, pace: Pace::default() }
+        state: ContentState,
+    ) -> (Box<Reader>, Arc<Mutex<ContentState>>) {
+        let (shared, socket, state) = (Arc::clone(shared), Arc::clone(socket), Arc::new(Mutex::new(state)));
+        let own = Arc::clone(&state);
+        (Box::new(Reader { shared, socket, buffer, coding, state: own, taken: 0, pace: Pace::default() }), state)
     }
 
     /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
     fn prepare(&mut self) -> io::Result<usize> {
+        self.check()?;
         loop {
             let found = self.coding.find(&mut self.buffer);
-            self.check_limit()?;
+            // Chunks have no length in advance: the limit counts what is announced, before it is received.
+            let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
+            if self.taken.saturating_add(self.coding.announced()) > most {
+                return Err(self.fail(Cause::ContentLong));
+            }
             match found {
                 Step::Data { len } => return Ok(len),
                 Step::End => {
@@ -184,15 +194,6 @@ impl Reader {
                 Step::Incomplete => self.receive(None)?,
             };
         }
-    }
-
-    /// Chunks have no length in advance: the limit counts what is announced, before it is received.
-    fn check_limit(&mut self) -> io::Result<()> {
-        let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
-        if self.taken.saturating_add(self.coding.announced()) > most {
-            return Err(self.fail(Cause::ContentLong));
-        }
-        Ok(())
     }
 
     /// Notes that the application has taken data, and gives the seat back with the last of it.
@@ -243,49 +244,50 @@ impl Reader {
         if !std::mem::take(&mut state.expects_continue) {
             return Ok(());
         }
-        let mut rest = &b"HTTP/1.1 100 Continue\r\n\r\n"[..];
-        let begin = Instant::now();
-        // The client is waited for as it is for content.
-        let may_wait = |seat: &Option<Seat>| {
-            let waited = begin.elapsed();
-            waited < self.shared.settings.content_stall
-                && !self.shared.is_over()
-                && !seat.as_ref().is_some_and(|seat| seat.must_go(waited, 0))
-        };
+        let (mut rest, begin) = (&b"HTTP/1.1 100 Continue\r\n\r\n"[..], Instant::now());
         while !rest.is_empty() {
             match self.socket.write(&[IoSlice::new(rest)]) {
                 Ok(written @ 1..) => rest = rest.split_at(written).1,
-                Err(error) if is_not_yet(&error) && may_wait(&state.seat) => self.socket.set_waiting(true)?,
+                // The client is waited for as it is for content.
+                Err(error) if is_not_yet(&error) && self.is_too_slow(begin.elapsed(), &state).is_none() => {
+                    self.socket.set_waiting(true)?;
+                }
                 Ok(_) | Err(_) => {
-                    drop(state);
-                    return Err(self.fail(Cause::ContentTruncated));
+                    state.failure = Some(Cause::ContentTruncated);
+                    return Err(failed(Cause::ContentTruncated));
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether a client that has sent nothing for so long may go on.
+    /// Whether a client that has sent or taken nothing for so long may go on.
     fn go_on_waiting(&mut self, waited: Duration) -> io::Result<()> {
+        let cause = self.is_too_slow(waited, &lock(&self.state));
+        cause.map_or(Ok(()), |cause| Err(self.fail(cause)))
+    }
+
+    fn is_too_slow(&self, waited: Duration, state: &ContentState) -> Option<Cause> {
         let (allowance, too_slow) = self.pace.allowance(&self.shared.settings);
-        let total = self.pace.waited.saturating_add(waited);
-        let must_go = |seat: &Seat| seat.must_go(total, self.pace.received);
-        let cause = if waited >= allowance {
-            too_slow
+        let mut pace = self.pace;
+        pace.note(waited, 0);
+        if waited >= allowance {
+            Some(too_slow)
         } else if self.shared.is_over() {
-            Cause::ContentTruncated
-        } else if lock(&self.state).seat.as_ref().is_some_and(must_go) {
-            Cause::CrowdedOut
+            Some(Cause::ContentTruncated)
         } else {
-            return Ok(());
-        };
-        Err(self.fail(cause))
+            state.seat.as_ref().is_some_and(|seat| pace.must_go(seat)).then_some(Cause::CrowdedOut)
+        }
     }
 
     fn fail(&mut self, cause: Cause) -> io::Error {
-        self.failure = Some(cause);
         lock(&self.state).failure = Some(cause);
         failed(cause)
+    }
+
+    /// A failure is remembered: every later read fails alike.
+    fn check(&self) -> io::Result<()> {
+        lock(&self.state).failure.map_or(Ok(()), |cause| Err(failed(cause)))
     }
 }
 
@@ -307,7 +309,8 @@ impl Read for Reader {
         }
         // A large read with nothing buffered goes straight to the application's memory.
         let direct = out.len().min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
-        if direct > 0 && out.len() >= DIRECT && self.buffer.is_empty() && self.failure.is_none() {
+        if direct > 0 && out.len() >= DIRECT && self.buffer.is_empty() {
+            self.check()?;
             let received = self.receive(Some(out.split_at_mut(direct).0))?;
             self.note_taken(received);
             return Ok(received);
@@ -324,8 +327,8 @@ impl Read for Reader {
         let mut end = begin;
         let result = loop {
             if end == out.len() {
-                if self.failure.is_none() && self.coding.is_end() {
-                    break Ok(end - begin);
+                if self.coding.is_end() {
+                    break self.check().map(|()| end - begin);
                 }
                 let announced = usize::try_from(self.coding.announced()).unwrap_or(AHEAD);
                 out.resize(end + if announced == 0 { DIRECT } else { announced.min(AHEAD) }, 0);
@@ -343,9 +346,6 @@ impl Read for Reader {
 
 impl BufRead for Reader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if let Some(cause) = self.failure {
-            return Err(failed(cause));
-        }
         let ready = self.prepare()?;
         Ok(self.buffer.filled().split_at(ready).0)
     }
@@ -409,7 +409,7 @@ mod tests {
     }
 
     struct Setup {
-        reader: Reader,
+        reader: Box<Reader>,
         state: Arc<Mutex<ContentState>>,
         reads: Arc<AtomicUsize>,
         written: Arc<Mutex<Vec<u8>>>,
@@ -422,9 +422,8 @@ mod tests {
         let shared = Arc::new(Shared::new(settings, Box::new(application), log));
         let (reads, written) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<u8>>>::default());
         let client = Counting(io::Cursor::new(sent), Arc::clone(&reads), Arc::clone(&written));
-        let (socket, state) = (Arc::new(Socket::over(client)), Arc::<Mutex<ContentState>>::default());
-        let coding = Coding::Length(announced);
-        let reader = Reader::new(&shared, &socket, Buffer::default(), coding, &state);
+        let (socket, coding) = (Arc::new(Socket::over(client)), Coding::Length(announced));
+        let (reader, state) = Reader::open((&shared, &socket), Buffer::default(), coding, ContentState::default());
         Setup { reader, state, reads, written }
     }
 

@@ -8,11 +8,11 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
 use super::connection::Connection;
-use super::reader::ContentState;
+use super::reader::{ContentState, Pace};
 use super::send::{COPIED, FLAT, Flushed, SendQueue};
 use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
 use super::shared::{Shared, lock};
@@ -49,8 +49,8 @@ pub(super) struct Response {
     pub(super) head_is_large: bool,
     /// Whether it may wait for the next response of the connection, to be sent with it.
     gathers: bool,
-    /// How long a `Writer` has waited for the client in all, and how many bytes went meanwhile.
-    waited: (Duration, u64),
+    /// How a `Writer` has waited for the client in all: one that takes each block a little late is as slow as one that takes one of them late.
+    pace: Pace,
     /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
     is_listed: bool,
@@ -60,24 +60,16 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// Turns to a new request. What has been gathered in its connection are responses to earlier ones.
-    pub(super) fn begin(
-        &mut self,
-        connection: &mut Connection,
-        request: Facts,
-        content_state: Option<Arc<Mutex<ContentState>>>,
-        gathers: bool,
-    ) {
+    /// Turns to the new request. What has been gathered in its connection are responses to earlier ones.
+    pub(super) fn begin(&mut self, connection: &mut Connection, gathers: bool) {
         if !connection.queue.is_empty() {
             std::mem::swap(&mut self.queue, &mut connection.queue);
         }
         self.socket = Some(Arc::clone(&connection.socket));
-        self.keep_alive = request.keep_alive;
-        self.request = request;
-        self.content_state = content_state;
+        self.keep_alive = self.request.keep_alive;
         (self.delimiter, self.status, self.content, self.upgrade) = (None, 0, 0, None);
         (self.failure, self.head_is_large, self.last_block) = (None, false, None);
-        (self.waited, self.waits_in_connection) = ((Duration::ZERO, 0), false);
+        (self.pace, self.waits_in_connection) = (Pace::default(), false);
         self.gathers = gathers && self.queue.len() < COPIED;
     }
 
@@ -262,35 +254,29 @@ impl Response {
 
     /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
     fn send_all(&mut self, shared: &Shared) -> io::Result<()> {
-        let (begin, whole, before) = (Instant::now(), self.queue.len(), self.waited);
-        let (mut progress, mut left, mut has_waited, mut seat) = (begin, whole, false, None::<Seat>);
+        let (mut last, mut seat) = (Instant::now(), None::<Seat>);
+        let mut progress = last;
         loop {
+            let (left, waits) = (self.queue.len(), !self.returns_at_once());
             let flushed = self.flush()?;
-            if has_waited {
-                // Of one block after the other: a client that takes each a little late is as slow as one that takes one of them late.
-                let moved = (whole - self.queue.len()) as u64;
-                self.waited = (before.0.saturating_add(begin.elapsed()), before.1.saturating_add(moved));
+            let (now, moved) = (Instant::now(), left - self.queue.len());
+            if waits {
+                self.pace.note(now.saturating_duration_since(last), moved);
             }
+            (last, progress) = (now, if moved > 0 { now } else { progress });
             match flushed {
                 Flushed::Whole => return Ok(()),
                 Flushed::Turn => continue,
                 Flushed::Partly(_) => {}
             }
             self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?.set_waiting(true)?;
-            let now = Instant::now();
-            if self.queue.len() < left {
-                (progress, left) = (now, self.queue.len());
-            }
-            has_waited = true;
-            let (waited, moved) = self.waited;
             // One thread has one seat: that of the content, as long as there is some to come.
             let of_content = self.content_state.as_ref().and_then(|state| {
                 let state = lock(state);
-                state.seat.as_ref().map(|seat| seat.must_go(waited, moved))
+                state.seat.as_ref().map(|seat| self.pace.must_go(seat))
             });
-            let own = || seat.get_or_insert_with(|| shared.seats.take()).must_go(waited, moved);
-            let must_go = of_content.unwrap_or_else(own);
-            let cause = if must_go || shared.is_over() {
+            let own = || self.pace.must_go(seat.get_or_insert_with(|| shared.seats.take()));
+            let cause = if of_content.unwrap_or_else(own) || shared.is_over() {
                 Cause::CrowdedOut
             } else if now.saturating_duration_since(progress) >= shared.settings.response_stall {
                 Cause::ResponseStalled
@@ -419,6 +405,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::gateway::{Environ, StartResponse};
