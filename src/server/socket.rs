@@ -48,8 +48,8 @@ impl Socket {
         Socket { stream, waits: true.into(), has_timeouts: true.into() }
     }
 
-    /// The system's socket, which a stream of the caller's own is not.
-    fn system(&self) -> io::Result<&TcpStream> {
+    /// The system's socket, which a stream of the caller's own is not: that has deadlines of its own, and one thread at a time.
+    pub(super) fn system(&self) -> io::Result<&TcpStream> {
         match &self.stream {
             Stream::System(socket) => Ok(socket),
             Stream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
@@ -117,21 +117,6 @@ impl Socket {
     /// Whether reads and writes may wait.
     pub(super) fn waits(&self) -> bool {
         self.waits.load(Ordering::Relaxed)
-    }
-
-    /// How long one read may wait, where the socket has left the engine.
-    pub(super) fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.system()?.set_read_timeout(time)
-    }
-
-    /// How long one write may wait then.
-    pub(super) fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.system()?.set_write_timeout(time)
-    }
-
-    /// Whether one thread can read while another writes.
-    pub(super) fn is_duplex(&self) -> bool {
-        self.system().is_ok()
     }
 
     /// Ends one or both directions, and tells whether this stream can. Errors are ignored: the peer may have been first.

@@ -104,9 +104,10 @@ impl Leave {
         let Entry { shared, socket } = &self.entry;
         let waits = socket.set_waiting(true).is_ok();
         if waits {
-            // A stream of the caller's own has deadlines of its own.
-            let _ = socket.set_read_timeout(bounded(shared.settings.idle_deadline));
-            let _ = socket.set_write_timeout(bounded(shared.settings.response_stall));
+            if let Ok(system) = socket.system() {
+                let _ = system.set_read_timeout(bounded(shared.settings.idle_deadline));
+                let _ = system.set_write_timeout(bounded(shared.settings.response_stall));
+            }
             let stream = Stream(Arc::new(Taken {
                 shared: Arc::clone(shared),
                 socket: Arc::clone(socket),
@@ -122,7 +123,7 @@ impl Leave {
         }
         call.finish(connection);
         // What the engine does at its end, with a thread of its own.
-        let _ = socket.set_read_timeout(Some(SLICE));
+        let _ = socket.system().map(|system| system.set_read_timeout(Some(SLICE)));
         connection.enter_lingering(shared, Instant::now());
         while waits && connection.step(shared, Instant::now()) != Step::End {}
     }
@@ -176,25 +177,20 @@ impl Write for Stream {
 
 impl Upgraded for Stream {
     fn try_clone(&self) -> io::Result<Box<dyn Upgraded>> {
-        // A second thread would wait for the first.
-        supported(self.0.socket.is_duplex()).map(|()| Box::new(self.clone()) as Box<dyn Upgraded>)
+        self.0.socket.system().map(|_| Box::new(self.clone()) as Box<dyn Upgraded>)
     }
 
     fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.0.socket.set_read_timeout(time)
+        self.0.socket.system()?.set_read_timeout(time)
     }
 
     fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.0.socket.set_write_timeout(time)
+        self.0.socket.system()?.set_write_timeout(time)
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        supported(self.0.socket.shutdown(how))
+        self.0.socket.shutdown(how).then_some(()).ok_or(io::ErrorKind::Unsupported.into())
     }
-}
-
-fn supported(is_so: bool) -> io::Result<()> {
-    if is_so { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
 #[cfg(test)]
