@@ -5,6 +5,7 @@
 //! was sent. The application runs under `catch_unwind`, and so does every step of its body: a panic is a 500 while nothing was sent, a visible
 //! abort after that, and never the end of the thread (with `panic = "abort"` it is the end of the process: that is what the setting says).
 
+use std::io::{BufRead, Cursor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
@@ -41,6 +42,8 @@ pub(super) struct Call {
     rests_until: Option<Instant>,
     /// While the body is asked for more than its first block.
     seat: Option<Seat>,
+    /// Whether the request has content, to which the access ends with the call.
+    has_content: bool,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
     /// What becomes of the connection when that is out.
@@ -70,6 +73,7 @@ impl Call {
             answered: now,
             rests_until: None,
             seat: None,
+            has_content: false,
             is_finished: false,
             leave: None,
         }
@@ -101,14 +105,21 @@ impl Call {
         let content = std::mem::take(&mut response.request.content);
         let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
         response.begin(connection, gathers);
-        let opened = Coding::of(content, &shared.policy).map(|coding| {
-            let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
-            let state = ContentState { expects_continue, seat: self.seat.take(), ..ContentState::default() };
-            Reader::open((&*shared, &connection.socket), std::mem::take(&mut connection.buffer), coding, state)
-        });
-        let (reader, content_state) = opened.unzip();
-        environ.open_input(reader.map(|reader| reader as _));
-        response.content_state = content_state;
+        let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
+        let reader: Option<Box<dyn BufRead + Send>> = match here {
+            // It stands apart from what has come behind it, and nobody waits for anything.
+            Some(content) => Some(Box::new(Cursor::new(content))),
+            None => Coding::of(content, &shared.policy).map(|coding| {
+                let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
+                let state = ContentState { expects_continue, seat: self.seat.take(), ..ContentState::default() };
+                let buffer = std::mem::take(&mut connection.buffer);
+                let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
+                response.content_state = Some(state);
+                reader as _
+            }),
+        };
+        self.has_content = reader.is_some();
+        environ.open_input(reader);
         // Earlier answers have been gathered. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
             hold(&mut response, own, shared);
@@ -166,12 +177,10 @@ impl Call {
     fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
         // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
         let drain = self.shared.settings.drain;
+        let is_closed = !self.has_content || self.environ.close_input();
         let mut response = lock(&self.response);
-        let stays = response.content_state.as_ref().is_none_or(|state| {
-            self.environ.close_input();
-            lock(state).is_soon_over(drain)
-        });
-        response.keep_alive &= stays;
+        let is_over = response.content_state.as_ref().is_none_or(|state| lock(state).is_soon_over(drain));
+        response.keep_alive &= is_closed && is_over;
         self.make_head(&mut response, Some(known))?;
         let body = self.body.kind();
         match std::mem::take(body) {
@@ -345,12 +354,13 @@ impl Call {
         if closes_late {
             self.answered = Instant::now();
         }
+        // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
+        let is_closed = !self.has_content || self.environ.close_input();
         let mut response = lock(&self.response);
+        response.keep_alive &= is_closed;
         let unread = response.content_state.take().and_then(|state| {
-            self.environ.close_input();
             let mut state = lock(&state);
-            // Without what is left, a reader outlives the call. What it reads belongs to nobody now, so the connection ends.
-            response.keep_alive &= state.failure.is_none() && state.left.is_some();
+            response.keep_alive &= state.failure.is_none();
             let (buffer, coding) = state.left.take()?;
             connection.buffer = buffer;
             Some(coding)
