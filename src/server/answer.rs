@@ -72,7 +72,7 @@ impl Calls {
                 let progress = call.start(connection, gathers, now);
                 return Some(self.settle(call, progress, connection, now));
             }
-            // The connection is looked at again when they are out.
+            // The connection is looked at again when the gathered answers are out.
             _ if connection.has_gathered() => {}
             Ok(false) => connection.wait_in_line(now),
             Err(why) => connection.put_off(why, shared, now),

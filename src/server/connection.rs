@@ -342,7 +342,7 @@ impl Connection {
         self.queued.is_some_and(|since| now >= after(since, shared.settings.queue_timeout))
     }
 
-    /// Whether answers wait in it to be sent with the next.
+    /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
     pub(super) fn has_gathered(&self) -> bool {
         !self.queue.is_empty() && self.phase == Phase::Idle
     }
