@@ -95,14 +95,13 @@ impl Coding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pace {
     waited: Duration,
-    received: u64,
+    moved: u64,
 }
 
 impl Pace {
     /// How much longer the next byte may take, and what it is called when it takes longer.
     pub(super) fn allowance(&self, settings: &Settings) -> (Duration, Cause) {
-        let by_rate =
-            Duration::from_secs(self.received.checked_div(settings.content_rate).unwrap_or(u64::from(u32::MAX)));
+        let by_rate = Duration::from_secs(self.moved.checked_div(settings.content_rate).unwrap_or(u64::from(u32::MAX)));
         let for_rate = by_rate.max(settings.content_rate_after).saturating_sub(self.waited);
         if for_rate < settings.content_stall {
             (for_rate, Cause::ContentSlow)
@@ -111,14 +110,14 @@ impl Pace {
         }
     }
 
-    pub(super) fn note(&mut self, waited: Duration, received: usize) {
+    pub(super) fn note(&mut self, waited: Duration, moved: usize) {
         self.waited = self.waited.saturating_add(waited);
-        self.received += received as u64;
+        self.moved += moved as u64;
     }
 
     /// Whether a client that is waited for so must go for another.
     pub(super) fn must_go(&self, seat: &Seat) -> bool {
-        seat.must_go(self.waited, self.received)
+        seat.must_go(self.waited, self.moved)
     }
 }
 
