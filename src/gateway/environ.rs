@@ -308,11 +308,9 @@ impl Environ {
     }
 
     /// Ends the call: what was laid out is dropped, unless a reader is still alive somewhere, and clones that the application has kept read
-    /// an error from now on.
-    pub(crate) fn close_input(&self) {
-        if let Some(mut slot) = self.input().slot {
-            *slot = None;
-        }
+    /// an error from now on. Tells whether it was.
+    pub(crate) fn close_input(&self) -> bool {
+        self.input().slot.map(|mut slot| *slot = None).is_some()
     }
 
     fn text(&self, name: &str) -> &str {

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use super::engine::Engine;
 use super::listener::Listener;
 use super::settings::{RUSH_BEGINS, RUSH_GAP, RUSH_LOOK};
 use super::shared::lock;
-use super::socket::{Socket, Stream};
+use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::{Origin, Peer};
 use crate::log::{Answer, Report};
@@ -193,7 +193,7 @@ impl Engine {
     }
 
     /// Brings an accepted connection to a shard, if it may come in. Its place is made by closing another if need be.
-    fn let_in(&self, acceptor: &Acceptor, (stream, peer): (Stream, Peer), place: Place, now: Instant) {
+    fn let_in(&self, acceptor: &Acceptor, (stream, peer): (TcpStream, Peer), place: Place, now: Instant) {
         // Nobody's: it woke the thread.
         if self.shared.is_stopping() && peer.address.is_some() && lock(&acceptor.woken_from).contains(&peer.address) {
             return;
@@ -250,7 +250,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpListener;
 
     use super::*;
     use crate::gateway::{Environ, StartResponse, Variables};

@@ -46,6 +46,13 @@ impl Buffer {
         }
     }
 
+    /// Takes the first bytes out, where so many are here.
+    pub(super) fn take(&mut self, length: u64) -> Option<Vec<u8>> {
+        let taken = self.filled().split_at_checked(usize::try_from(length).ok()?)?.0.to_vec();
+        self.consume(taken.len());
+        Some(taken)
+    }
+
     /// Reads once from the socket behind what is there. The buffer holds at most `most` bytes; there must be room.
     pub(super) fn fill(&mut self, socket: &Socket, most: usize, reserve: &Reserve) -> io::Result<usize> {
         self.make_room(most, reserve);
@@ -125,6 +132,16 @@ mod tests {
         buffer.consume(9_999);
         assert_eq!(buffer.fill(&socket, 10_000, &reserve).unwrap(), 9_999);
         assert_eq!(buffer.len(), 10_000);
+    }
+
+    #[test]
+    fn content_is_taken_out_when_all_of_it_is_here_and_leaves_what_is_behind_it() {
+        let (socket, mut buffer) = (Socket::over(Cursor::new(b"abcdef".to_vec())), Buffer::default());
+        buffer.fill(&socket, START, &Reserve::default()).unwrap();
+        assert_eq!((buffer.take(7), buffer.take(u64::MAX)), (None, None));
+        assert_eq!(buffer.take(4).as_deref(), Some(&b"abcd"[..]));
+        assert_eq!(buffer.filled(), b"ef");
+        assert_eq!((buffer.take(2).unwrap().len(), buffer.take(0).unwrap().len(), buffer.len()), (2, 0, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! was sent. The application runs under `catch_unwind`, and so does every step of its body: a panic is a 500 while nothing was sent, a visible
 //! abort after that, and never the end of the thread (with `panic = "abort"` it is the end of the process: that is what the setting says).
 
-use std::io::BufRead;
+use std::io::{BufRead, Cursor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
@@ -15,7 +15,6 @@ use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::{Coding, ContentState, Reader};
-use super::refusal::text_of;
 use super::response::{Response, WriteEnd, hold};
 use super::send::{Flushed, PIECE, TURN};
 use super::settings::after;
@@ -23,7 +22,7 @@ use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
 use crate::door::{Content, Facts, Request};
-use crate::gateway::{Block, Body, Environ, Gateway, Headers, Kind, Receiver, StartResponse};
+use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse};
 use crate::http::framing::Delimiter;
 use crate::log::{Access, Answer, Report};
 
@@ -39,35 +38,16 @@ pub(super) struct Call {
     begin: Instant,
     /// When the application gave what was asked for last.
     pub(super) answered: Instant,
-    /// Whether the body has given a block that is not empty; since when it has given nothing but empty ones, and until when it rests.
-    has_block: bool,
-    empty: Option<(Instant, Instant)>,
+    /// Where the body gives nothing but empty blocks, it is not asked again before this.
+    rests_until: Option<Instant>,
     /// While the body is asked for more than its first block.
     seat: Option<Seat>,
+    /// Whether the request has content, to which the access ends with the call.
+    has_content: bool,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
     /// What becomes of the connection when that is out.
     pub(super) leave: Option<Leave>,
-}
-
-/// How far a response has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Produced {
-    /// Everything was sent, or is gathered to be sent with the next response.
-    All,
-    /// The client, a sender of blocks, or other connections come first.
-    Waits,
-}
-
-/// What a call leaves behind for its connection.
-pub(super) struct After {
-    /// Content that has not been read.
-    pub(super) unread: Option<Coding>,
-    pub(super) keep_alive: bool,
-    /// The response is sent with the next one.
-    pub(super) is_gathered: bool,
-    /// What the protocol says behind the response.
-    pub(super) replies: Vec<u8>,
 }
 
 /// Empty blocks in a row before the others have their turn, and how long that lasts at least.
@@ -78,8 +58,9 @@ impl Call {
     pub(super) fn new(shared: &Arc<Shared>) -> Call {
         let mut environ = Environ::new(Gateway::default());
         environ.set_errors(shared.errors());
-        let response = Arc::new(Mutex::new(Response::new(shared)));
-        let start_response = StartResponse::new(Box::new(WriteEnd(Arc::clone(&response))));
+        let response = Arc::<Mutex<Response>>::default();
+        let write_end = WriteEnd { shared: Arc::clone(shared), response: Arc::clone(&response) };
+        let start_response = StartResponse::new(Box::new(write_end));
         let now = Instant::now();
         Call {
             shared: Arc::clone(shared),
@@ -90,9 +71,9 @@ impl Call {
             body: Body::empty(),
             begin: now,
             answered: now,
-            has_block: false,
-            empty: None,
+            rests_until: None,
             seat: None,
+            has_content: false,
             is_finished: false,
             leave: None,
         }
@@ -108,73 +89,56 @@ impl Call {
         self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
     }
 
-    /// Fills the environ with a request that is still in the buffer of its connection.
-    pub(super) fn fill(&mut self, request: &Request<'_>, connection: &Connection) {
+    /// Takes in a request that is still in the buffer of its connection. `seat` is for content that has to be waited for.
+    pub(super) fn fill(&mut self, request: &Request<'_>, facts: Facts, seat: Option<Seat>, connection: &Connection) {
         let dropped = request.fill(&mut self.environ, &connection.origin, &connection.peer);
         self.shared.counters.count_dropped_fields(dropped);
+        self.seat = seat;
+        self.response().request = facts;
     }
 
-    /// Calls the application for the request that the environ was filled with, and sends what it answers as far as the client takes it.
-    /// `seat` is for content that has to be waited for.
-    pub(super) fn start(
-        &mut self,
-        connection: &mut Connection,
-        mut facts: Facts,
-        seat: Option<Seat>,
-        gathers: bool,
-        now: Instant,
-    ) -> Produced {
-        connection.buffer.consume(facts.head_len);
-        (self.begin, self.answered) = (now, now);
-        (self.has_block, self.empty, self.is_finished) = (false, None, facts.is_options_asterisk);
-        let content = std::mem::replace(&mut facts.content, Content::None);
+    /// Calls the application for that request, and sends what it answers as far as the client takes it.
+    pub(super) fn start(&mut self, connection: &mut Connection, gathers: bool, now: Instant) -> Poll<()> {
+        let Call { shared, environ, response: own, .. } = self;
+        let mut response = lock(own);
+        connection.buffer.consume(response.request.head_len);
+        let content = std::mem::take(&mut response.request.content);
         let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
-        let content_state = self.open_input(connection, content, facts.expects_continue, seat);
-        let mut response = lock(&self.response);
-        response.begin(&connection.socket, facts, content_state, gathers);
-        // Earlier answers have been gathered in it. This call may last, unlike those: the monitor sends them then.
+        response.begin(connection, gathers);
+        let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
+        let reader: Option<Box<dyn BufRead + Send>> = match here {
+            // It stands apart from what has come behind it, and nobody waits for anything.
+            Some(content) => Some(Box::new(Cursor::new(content))),
+            None => Coding::of(content, &shared.policy).map(|coding| {
+                let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
+                let state = ContentState { expects_continue, seat: self.seat.take(), ..ContentState::default() };
+                let buffer = std::mem::take(&mut connection.buffer);
+                let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
+                response.content_state = Some(state);
+                reader as _
+            }),
+        };
+        self.has_content = reader.is_some();
+        environ.open_input(reader);
+        // Earlier answers have been gathered. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
-            hold(&mut response, &self.response);
+            hold(&mut response, own, shared);
+        }
+        (self.begin, self.answered, self.rests_until) = (now, now, None);
+        self.is_finished = response.request.is_options_asterisk;
+        if self.is_finished {
+            response.answer_asterisk(shared);
         }
         drop(response);
-        if self.is_finished {
-            self.response().answer_asterisk();
-        } else if let Err(failure) = self.call() {
-            return self.fail(failure, connection);
-        }
-        self.go_on(connection)
+        let called = if self.is_finished { Ok(()) } else { self.call() };
+        called.and_then(|()| self.produce()).unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
-    /// Goes on where the client, a sender or the others came first.
-    pub(super) fn go_on(&mut self, connection: &Connection) -> Produced {
+    /// Goes on where the client, a sender or the others came first. Ready, when everything was sent, or is gathered to be sent with the next
+    /// response.
+    pub(super) fn go_on(&mut self, connection: &Connection) -> Poll<()> {
+        self.response().waits_in_connection = false;
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
-    }
-
-    /// Puts the content of the request where the application reads it.
-    fn open_input(
-        &mut self,
-        connection: &mut Connection,
-        content: Content,
-        expects_continue: bool,
-        seat: Option<Seat>,
-    ) -> Option<Arc<Mutex<ContentState>>> {
-        let opened = Coding::of(content, &self.shared.policy).map(|coding| {
-            let expects_continue = expects_continue && connection.buffer.is_empty();
-            let state = Arc::new(Mutex::new(ContentState { expects_continue, seat, ..ContentState::default() }));
-            let buffer = std::mem::take(&mut connection.buffer);
-            let reader = Reader::new(&self.shared, &connection.socket, buffer, coding, &state);
-            (Box::new(reader) as Box<dyn BufRead + Send>, state)
-        });
-        let (reader, content_state) = opened.unzip();
-        self.environ.open_input(reader);
-        content_state
-    }
-
-    /// Ends the application's access to the content: what is left of it comes back, unless a reader outlives this.
-    fn close_input(&self) -> Option<Arc<Mutex<ContentState>>> {
-        let content_state = self.response().content_state.clone()?;
-        self.environ.close_input();
-        Some(content_state)
     }
 
     fn call(&mut self) -> Result<(), Failure> {
@@ -213,9 +177,10 @@ impl Call {
     fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
         // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
         let drain = self.shared.settings.drain;
-        let stays = self.close_input().is_none_or(|state| lock(&state).is_soon_over(drain));
+        let is_closed = !self.has_content || self.environ.close_input();
         let mut response = lock(&self.response);
-        response.keep_alive &= stays;
+        let is_over = response.content_state.as_ref().is_none_or(|state| lock(state).is_soon_over(drain));
+        response.keep_alive &= is_closed && is_over;
         self.make_head(&mut response, Some(known))?;
         let body = self.body.kind();
         match std::mem::take(body) {
@@ -235,9 +200,9 @@ impl Call {
 
     fn make_head(&self, response: &mut Response, known: Option<u64>) -> Result<(), Failure> {
         match (self.start_response.status(), self.start_response.headers()) {
-            _ if response.head_is_made() => {}
+            _ if response.delimiter.is_some() => {}
             (Some(status), Some(headers)) => {
-                response.make_head((status.code(), status.text()), headers, known);
+                response.make_head((status.code(), status.text()), headers, known, &self.shared);
             }
             _ => return Err(Failure::new(Cause::NotStarted, "")),
         }
@@ -246,45 +211,38 @@ impl Call {
 
     /// Asks the body for block after block, each on its way before the next is asked for (P-BODY-01). The head goes with the first that is
     /// not empty, so that until then an error can still become a 500 (P-SR-06).
-    fn produce(&mut self) -> Result<Produced, Failure> {
+    fn produce(&mut self) -> Result<Poll<()>, Failure> {
         let mut moved = 0;
         loop {
             let next = if self.is_finished { Poll::Pending } else { self.next()? };
             let is_pending = next.is_pending();
             let mut response = lock(&self.response);
-            let ends = match next {
-                Poll::Pending => false,
-                Poll::Ready(None) => {
-                    // No block at all is a body of length 0.
-                    self.make_head(&mut response, Some(0))?;
-                    true
-                }
-                Poll::Ready(Some(block)) => {
-                    self.answered = Instant::now();
-                    (self.has_block, self.empty) = (true, None);
+            if let Poll::Ready(next) = next {
+                // No block at all is a body of length 0.
+                self.make_head(&mut response, next.is_none().then_some(0))?;
+                self.is_finished = next.is_none();
+                if let Some(block) = next {
+                    (self.answered, self.rests_until) = (Instant::now(), None);
                     moved += block.len();
-                    self.make_head(&mut response, None)?;
                     response.push(block);
                     let is_long = response.failure == Some(Cause::BodyLong) && response.is_complete();
-                    let ends = response.drops_content() || is_long;
-                    if !ends && response.may_be_held(self.answered) {
-                        hold(&mut response, &self.response);
+                    self.is_finished = response.drops_content() || is_long;
+                    if !self.is_finished && response.may_be_held(self.answered) {
+                        hold(&mut response, &self.response, &self.shared);
                         continue;
                     }
-                    ends
                 }
-            };
-            if ends {
-                response.finish();
-                self.is_finished = true;
+                if self.is_finished {
+                    response.finish(false);
+                }
             }
             if self.is_finished && response.is_gathering() {
-                return Ok(Produced::All);
+                return Ok(Poll::Ready(()));
             }
             match response.flush().map_err(|error| Failure::new(Cause::ClientGone, error))? {
-                Flushed::Whole if self.is_finished => return Ok(Produced::All),
+                Flushed::Whole if self.is_finished => return Ok(Poll::Ready(())),
                 Flushed::Whole if !is_pending && moved < TURN && !self.shared.seats.is_wanted() => {}
-                Flushed::Whole | Flushed::Partly(_) | Flushed::Turn => return Ok(Produced::Waits),
+                Flushed::Whole | Flushed::Partly(_) | Flushed::Turn => return Ok(Poll::Pending),
             }
         }
     }
@@ -302,7 +260,8 @@ impl Call {
             }
             _ => {}
         }
-        if self.has_block && !self.take_seat() {
+        let has_block = self.response().content > 0;
+        if has_block && !self.take_seat() {
             return Ok(Poll::Pending);
         }
         if let Kind::Range(range) = self.body.kind() {
@@ -319,12 +278,11 @@ impl Call {
             }
         }
         let now = Instant::now();
-        let since = self.empty.map_or(now, |(since, _)| since);
-        if now.saturating_duration_since(since) >= self.shared.settings.response_stall {
+        if now.saturating_duration_since(self.answered) >= self.shared.settings.response_stall {
             return Err(Failure::new(Cause::BodyFailed, "nothing but empty blocks"));
         }
         // The answer will be the same in a moment.
-        self.empty = Some((since, after(now, EMPTY_PAUSE)));
+        self.rests_until = Some(after(now, EMPTY_PAUSE));
         Ok(Poll::Pending)
     }
 
@@ -334,33 +292,30 @@ impl Call {
     }
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
-    fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Produced {
+    fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Poll<()> {
+        (self.is_finished, self.leave) = (true, None);
+        self.environ.close_input();
+        let mut response = lock(&self.response);
         // An error of reading, passed on by the application, is the client's and not the application's.
-        if let Some(of_input) = self.close_input().and_then(|state| lock(&state).failure) {
+        if let Some(of_input) = response.content_state.as_ref().and_then(|state| lock(state).failure) {
             (cause, detail) = (of_input, String::new());
         }
-        (self.is_finished, self.leave) = (true, None);
         let is_own = cause.number() >= 4000;
-        let mut response = lock(&self.response);
         let answer = if !response.is_sound() {
             response.cut(None);
             Answer::Cut
         } else if response.is_complete() && is_own {
             // The client gets all that was promised; only the application is not content.
-            response.finish();
+            response.finish(false);
             Answer::Sent
-        } else if response.head_is_made() || self.is_spoiled() {
+        } else if response.delimiter.is_some() || self.is_spoiled() {
             // No last chunk, fewer bytes than promised: the client sees that the response is not whole (P-ERR-04).
             response.keep_alive = false;
             Answer::Cut
         } else {
             let status = cause.status().unwrap_or(500);
             response.keep_alive &= is_own;
-            let (text, headers) = (text_of(status), Headers::from(&[("Content-Type", "text/plain")]));
-            let body = format!("{}\n", text.split_at(4).1);
-            response.make_head((status, text), &headers, Some(body.len() as u64));
-            response.push(body.into_bytes().into());
-            response.finish();
+            response.answer(status, &self.shared);
             Answer::Status(status)
         };
         response.failure = None;
@@ -369,18 +324,19 @@ impl Call {
         // The client may be gone as well.
         self.produce().unwrap_or_else(|_| {
             self.response().cut(None);
-            Produced::All
+            Poll::Ready(())
         })
     }
 
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
-    pub(super) fn finish(&mut self, connection: &mut Connection) -> After {
-        let (failure, is_large, status, is_cut) = {
-            let response = self.response();
-            let is_short = response.failure == Some(Cause::BodyShort);
-            let is_cut = is_short || !response.is_sound() && !response.keep_alive;
-            (response.failure, response.head_is_large, response.status, is_cut)
-        };
+    pub(super) fn finish(&mut self, connection: &mut Connection) {
+        // Where the client did not take the head of it.
+        self.leave = None;
+        // Also that of a reader which outlives this: none of the pool's threads waits for it.
+        let response = self.leave_seats();
+        let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
+        let is_cut = failure == Some(Cause::BodyShort) || !response.is_sound() && !response.keep_alive;
+        drop(response);
         if let Some(cause) = failure {
             self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
         }
@@ -390,10 +346,6 @@ impl Call {
         if let Some(error) = self.start_response.take_replaced() {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
-        // Also that of a reader which outlives this: none of the pool's threads waits for it.
-        self.leave_seats();
-        // Where the client did not take the head of it.
-        self.leave = None;
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let closes_late = self.body.closes_late();
         for _ in 0..self.body.close() {
@@ -402,29 +354,26 @@ impl Call {
         if closes_late {
             self.answered = Instant::now();
         }
-        self.close_input();
+        // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
+        let is_closed = !self.has_content || self.environ.close_input();
         let mut response = lock(&self.response);
-        let mut unread = response.content_state.take().and_then(|state| {
+        response.keep_alive &= is_closed;
+        let unread = response.content_state.take().and_then(|state| {
             let mut state = lock(&state);
-            // Without what is left, a reader outlives the call. What it reads belongs to nobody now, so the connection ends.
-            response.keep_alive &= state.failure.is_none() && state.left.is_some();
+            response.keep_alive &= state.failure.is_none();
             let (buffer, coding) = state.left.take()?;
             connection.buffer = buffer;
             Some(coding)
         });
-        let (keep_alive, is_gathered) = (response.keep_alive, response.is_gathering() && self.is_finished);
-        let bytes = response.end(is_gathered);
+        let keep_alive = response.keep_alive;
+        if self.is_finished && response.is_gathering() {
+            std::mem::swap(&mut response.queue, &mut connection.queue);
+        }
+        let bytes = response.end();
         drop(response);
         let lasted = self.answered.saturating_duration_since(self.begin);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
-        let mut replies = Vec::new();
-        if let Some(Coding::Door(reader)) = &mut unread {
-            replies = reader.replies();
-            if keep_alive {
-                reader.finish();
-            }
-        }
-        After { unread: unread.filter(|coding| !coding.is_end()), keep_alive, is_gathered, replies }
+        connection.finish_call(unread, keep_alive, &self.shared, self.answered);
     }
 
     /// Whether the application has kept the `start_response`: this call is not used again then.
@@ -443,7 +392,7 @@ impl Call {
         match self.body.kind() {
             _ if self.is_finished => true,
             Kind::Channel(receiver) => receiver.is_ready(),
-            _ if self.empty.is_some_and(|(_, rests_until)| Instant::now() < rests_until) => false,
+            _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
             _ => self.take_seat(),
         }
     }
@@ -457,11 +406,13 @@ impl Call {
     }
 
     /// Gives back what it needs only in a thread.
-    pub(super) fn leave_seats(&mut self) {
+    pub(super) fn leave_seats(&mut self) -> MutexGuard<'_, Response> {
         self.seat = None;
-        if let Some(state) = &self.response().content_state {
+        let response = self.response();
+        if let Some(state) = &response.content_state {
             lock(state).seat = None;
         }
+        response
     }
 
     /// Gives memory back while the client takes nothing: a piece of a file can be read again.

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 use super::bounds::{Memory, Place};
 use super::buffer::Buffer;
-use super::call::{After, Call};
+use super::call::Call;
 use super::reader::{Coding, Pace};
-use super::refusal::refusal;
+use super::response::Response;
 use super::send::{Flushed, SendQueue};
 use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
@@ -49,8 +49,8 @@ pub(super) struct Connection {
     /// What the bell had said before it was looked at last, if it is left to the bell.
     pub(super) heard: Option<usize>,
     progress: Progress,
-    /// What the server itself says.
-    queue: SendQueue,
+    /// What goes out before anything else: gathered answers, and what the server itself says.
+    pub(super) queue: SendQueue,
     /// The call that waits until what it has sent is taken, or for a block to send.
     pub(super) call: Option<Box<Call>>,
     /// Content of the answered request that has not been read.
@@ -238,27 +238,24 @@ impl Connection {
             Some(call) => call.response().flush(),
             None => self.queue.flush(&self.socket),
         };
-        match flushed {
-            Ok(Flushed::Whole) => match &mut self.call {
-                Some(call) => Some(if call.may_go_on() { Step::Job } else { Step::Wait }),
-                None => {
-                    self.queue = SendQueue::default();
-                    self.enter_after_response(b"", shared, now);
-                    None
-                }
-            },
-            Ok(Flushed::Partly(0)) if now < self.deadline => Some(Step::Wait),
-            Ok(Flushed::Partly(0)) => {
-                if self.call.is_none() {
+        match (flushed, &mut self.call) {
+            (Ok(Flushed::Whole), Some(call)) => Some(if call.may_go_on() { Step::Job } else { Step::Wait }),
+            (Ok(Flushed::Whole), None) => {
+                self.enter_after_response(b"", shared, now);
+                None
+            }
+            (Ok(Flushed::Partly(0)), _) if now < self.deadline => Some(Step::Wait),
+            (Ok(Flushed::Partly(0)), call) => {
+                if call.is_none() {
                     self.report(Cause::ResponseStalled, Answer::Cut, shared);
                 }
                 Some(self.cut(Cause::ResponseStalled))
             }
-            Ok(flushed) => {
+            (Ok(flushed), _) => {
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
                 Some(if flushed == Flushed::Turn { Step::More } else { Step::Wait })
             }
-            Err(_) => Some(self.cut(Cause::ClientGone)),
+            (Err(_), _) => Some(self.cut(Cause::ClientGone)),
         }
     }
 
@@ -271,28 +268,27 @@ impl Connection {
     }
 
     fn drain(&mut self, most: u64, shared: &Shared, now: Instant) -> Option<Step> {
-        let found = self.unread.as_mut().map_or(Content::End, |coding| coding.find(&mut self.buffer));
-        let skipped = match found {
-            Content::Data { len } => len.min(usize::try_from(most).unwrap_or(len)),
-            Content::End => {
-                self.unread = None;
-                self.enter_idle(shared, now);
-                return None;
+        let Some(coding) = &mut self.unread else {
+            self.enter_idle(shared, now);
+            return None;
+        };
+        match coding.find(&mut self.buffer) {
+            Content::End => self.unread = None,
+            Content::Data { len } if most > 0 => {
+                let skipped = len.min(usize::try_from(most).unwrap_or(len));
+                coding.advance(skipped as u64);
+                self.buffer.consume(skipped);
+                self.phase = Phase::Draining { most: most - skipped as u64 };
             }
             Content::Incomplete if now < self.deadline => {
                 return Some(after_read(&self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve)));
             }
-            Content::Incomplete | Content::Invalid(_) => 0,
-        };
-        if skipped == 0 {
             // Too much, too slow or malformed: where the next request starts will never be known.
-            self.unread = None;
-            self.enter_lingering(shared, now);
-            return None;
+            Content::Data { .. } | Content::Incomplete | Content::Invalid(_) => {
+                self.unread = None;
+                self.enter_lingering(shared, now);
+            }
         }
-        self.buffer.consume(skipped);
-        self.unread.iter_mut().for_each(|coding| coding.advance(skipped as u64));
-        self.phase = Phase::Draining { most: most - skipped as u64 };
         None
     }
 
@@ -346,16 +342,20 @@ impl Connection {
         self.queued.is_some_and(|since| now >= after(since, shared.settings.queue_timeout))
     }
 
-    /// Something goes out before anything else happens.
-    pub(super) fn send_first(&mut self, queue: SendQueue, shared: &Shared, now: Instant) {
-        self.queue = queue;
+    /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
+    pub(super) fn has_gathered(&self) -> bool {
+        !self.queue.is_empty() && self.phase == Phase::Idle
+    }
+
+    /// Sends them, before anything else happens. Where that fails, the next step finds it.
+    pub(super) fn send_gathered(&mut self, shared: &Shared, now: Instant) {
         self.enter(Phase::Sending, shared.settings.response_stall, now);
+        self.send(shared, now);
     }
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        call.leave_seats();
-        call.response().waits_in_connection = true;
+        call.leave_seats().waits_in_connection = true;
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);
@@ -365,16 +365,17 @@ impl Connection {
     }
 
     /// A response is out, or gathered: what is left of the request, and of the connection.
-    pub(super) fn finish_call(&mut self, after: After, shared: &Shared, now: Instant) {
-        self.unread = after.unread;
-        self.is_first = false;
-        self.close_after = !after.keep_alive;
-        if after.is_gathered {
-            // Nothing may end the connection before it is out, not even a stop.
-            self.enter_idle(shared, now);
-        } else {
-            self.enter_after_response(&after.replies, shared, now);
+    pub(super) fn finish_call(&mut self, mut unread: Option<Coding>, keep_alive: bool, shared: &Shared, now: Instant) {
+        let mut replies = Vec::new();
+        if let Some(Coding::Door(reader)) = &mut unread {
+            replies = reader.replies();
+            if keep_alive {
+                reader.finish();
+            }
         }
+        self.unread = unread.filter(|coding| !coding.is_end());
+        (self.close_after, self.is_first) = (!keep_alive, false);
+        self.enter_after_response(&replies, shared, now);
     }
 
     /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.
@@ -385,7 +386,9 @@ impl Connection {
         match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled(), self.is_first)) {
             (Some(status), Some(addressee)) => {
                 self.report(cause, Answer::Status(status), shared);
-                self.queue.push_bytes(&refusal(status, addressee, shared));
+                let mut response = Response::refusal(std::mem::take(&mut self.queue), addressee);
+                response.answer(status, shared);
+                self.queue = response.queue;
                 self.buffer.consume(self.buffer.len());
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
             }
@@ -435,6 +438,9 @@ impl Connection {
     /// Makes it ready to wait without a thread for longer than a moment.
     pub(super) fn rest(&mut self, shared: &Shared) {
         self.buffer.release(&shared.reserve);
+        if self.queue.is_empty() {
+            self.queue = SendQueue::default();
+        }
         if let Some(call) = &mut self.call {
             call.rest();
         }
@@ -461,7 +467,7 @@ impl Connection {
         }
     }
 
-    fn enter_lingering(&mut self, shared: &Shared, now: Instant) {
+    pub(super) fn enter_lingering(&mut self, shared: &Shared, now: Instant) {
         self.buffer.consume(self.buffer.len());
         // Without a half-close the client would wait for the end while this waits for the client.
         let most = if self.socket.shutdown(Shutdown::Write) { shared.settings.linger } else { 0 };

@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::socket::Stream;
 use crate::door::{Door, Peer};
 
 /// A listening socket.
@@ -208,11 +207,11 @@ impl Listener {
         }
     }
 
-    pub(super) fn accept(&self) -> io::Result<(Stream, Peer)> {
+    pub(super) fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         match &self.socket {
-            Kind::Tcp(socket) => socket.accept().map(|(stream, peer)| (Stream::Tcp(stream), Peer::new(peer))),
+            Kind::Tcp(socket) => socket.accept().map(|(stream, peer)| (stream, Peer::new(peer))),
             #[cfg(unix)]
-            Kind::Unix(socket) => socket.accept().map(|(stream, _)| (Stream::Unix(stream), Peer::default())),
+            Kind::Unix(socket) => socket.accept().map(|(stream, _)| (OwnedFd::from(stream).into(), Peer::default())),
         }
     }
 

@@ -17,7 +17,6 @@ mod listener;
 mod monitor;
 mod pool;
 mod reader;
-mod refusal;
 mod response;
 mod send;
 mod settings;

@@ -91,18 +91,17 @@ impl Coding {
     }
 }
 
-/// How long content was waited for and how much of it came: the minimum rate in one place.
+/// How long a client was waited for and how much came, or went, meanwhile: the minimum rate in one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pace {
     waited: Duration,
-    received: u64,
+    moved: u64,
 }
 
 impl Pace {
     /// How much longer the next byte may take, and what it is called when it takes longer.
     pub(super) fn allowance(&self, settings: &Settings) -> (Duration, Cause) {
-        let by_rate =
-            Duration::from_secs(self.received.checked_div(settings.content_rate).unwrap_or(u64::from(u32::MAX)));
+        let by_rate = Duration::from_secs(self.moved.checked_div(settings.content_rate).unwrap_or(u64::from(u32::MAX)));
         let for_rate = by_rate.max(settings.content_rate_after).saturating_sub(self.waited);
         if for_rate < settings.content_stall {
             (for_rate, Cause::ContentSlow)
@@ -111,9 +110,14 @@ impl Pace {
         }
     }
 
-    pub(super) fn note(&mut self, waited: Duration, received: usize) {
+    pub(super) fn note(&mut self, waited: Duration, moved: usize) {
         self.waited = self.waited.saturating_add(waited);
-        self.received += received as u64;
+        self.moved += moved as u64;
+    }
+
+    /// Whether a client that is waited for so must go for another.
+    pub(super) fn must_go(&self, seat: &Seat) -> bool {
+        seat.must_go(self.waited, self.moved)
     }
 }
 
@@ -152,28 +156,33 @@ pub(super) struct Reader {
     buffer: Buffer,
     coding: Coding,
     state: Arc<Mutex<ContentState>>,
-    failure: Option<Cause>,
     taken: u64,
     pace: Pace,
 }
 
 impl Reader {
-    pub(super) fn new(
-        shared: &Arc<Shared>,
-        socket: &Arc<Socket>,
+    /// A reader of content of which so much has arrived, and what is told of it.
+    pub(super) fn open(
+        (shared, socket): (&Arc<Shared>, &Arc<Socket>),
         buffer: Buffer,
         coding: Coding,
-        state: &Arc<Mutex<ContentState>>,
-    ) -> Reader {
-        let (shared, socket, state) = (Arc::clone(shared), Arc::clone(socket), Arc::clone(state));
-        Reader { shared, socket, buffer, coding, state, failure: None, taken: 0, pace: Pace::default() }
+        state: ContentState,
+    ) -> (Box<Reader>, Arc<Mutex<ContentState>>) {
+        let (shared, socket, state) = (Arc::clone(shared), Arc::clone(socket), Arc::new(Mutex::new(state)));
+        let own = Arc::clone(&state);
+        (Box::new(Reader { shared, socket, buffer, coding, state: own, taken: 0, pace: Pace::default() }), state)
     }
 
     /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
     fn prepare(&mut self) -> io::Result<usize> {
+        self.check()?;
         loop {
             let found = self.coding.find(&mut self.buffer);
-            self.check_limit()?;
+            // Chunks have no length in advance: the limit counts what is announced, before it is received.
+            let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
+            if self.taken.saturating_add(self.coding.announced()) > most {
+                return Err(self.fail(Cause::ContentLong));
+            }
             match found {
                 Step::Data { len } => return Ok(len),
                 Step::End => {
@@ -184,15 +193,6 @@ impl Reader {
                 Step::Incomplete => self.receive(None)?,
             };
         }
-    }
-
-    /// Chunks have no length in advance: the limit counts what is announced, before it is received.
-    fn check_limit(&mut self) -> io::Result<()> {
-        let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
-        if self.taken.saturating_add(self.coding.announced()) > most {
-            return Err(self.fail(Cause::ContentLong));
-        }
-        Ok(())
     }
 
     /// Notes that the application has taken data, and gives the seat back with the last of it.
@@ -243,49 +243,50 @@ impl Reader {
         if !std::mem::take(&mut state.expects_continue) {
             return Ok(());
         }
-        let mut rest = &b"HTTP/1.1 100 Continue\r\n\r\n"[..];
-        let begin = Instant::now();
-        // The client is waited for as it is for content.
-        let may_wait = |seat: &Option<Seat>| {
-            let waited = begin.elapsed();
-            waited < self.shared.settings.content_stall
-                && !self.shared.is_over()
-                && !seat.as_ref().is_some_and(|seat| seat.must_go(waited, 0))
-        };
+        let (mut rest, begin) = (&b"HTTP/1.1 100 Continue\r\n\r\n"[..], Instant::now());
         while !rest.is_empty() {
             match self.socket.write(&[IoSlice::new(rest)]) {
                 Ok(written @ 1..) => rest = rest.split_at(written).1,
-                Err(error) if is_not_yet(&error) && may_wait(&state.seat) => self.socket.set_waiting(true)?,
+                // The client is waited for as it is for content.
+                Err(error) if is_not_yet(&error) && self.is_too_slow(begin.elapsed(), &state).is_none() => {
+                    self.socket.set_waiting(true)?;
+                }
                 Ok(_) | Err(_) => {
-                    drop(state);
-                    return Err(self.fail(Cause::ContentTruncated));
+                    state.failure = Some(Cause::ContentTruncated);
+                    return Err(failed(Cause::ContentTruncated));
                 }
             }
         }
         Ok(())
     }
 
-    /// Whether a client that has sent nothing for so long may go on.
+    /// Whether a client that has sent or taken nothing for so long may go on.
     fn go_on_waiting(&mut self, waited: Duration) -> io::Result<()> {
+        let cause = self.is_too_slow(waited, &lock(&self.state));
+        cause.map_or(Ok(()), |cause| Err(self.fail(cause)))
+    }
+
+    fn is_too_slow(&self, waited: Duration, state: &ContentState) -> Option<Cause> {
         let (allowance, too_slow) = self.pace.allowance(&self.shared.settings);
-        let total = self.pace.waited.saturating_add(waited);
-        let must_go = |seat: &Seat| seat.must_go(total, self.pace.received);
-        let cause = if waited >= allowance {
-            too_slow
+        let mut pace = self.pace;
+        pace.note(waited, 0);
+        if waited >= allowance {
+            Some(too_slow)
         } else if self.shared.is_over() {
-            Cause::ContentTruncated
-        } else if lock(&self.state).seat.as_ref().is_some_and(must_go) {
-            Cause::CrowdedOut
+            Some(Cause::ContentTruncated)
         } else {
-            return Ok(());
-        };
-        Err(self.fail(cause))
+            state.seat.as_ref().is_some_and(|seat| pace.must_go(seat)).then_some(Cause::CrowdedOut)
+        }
     }
 
     fn fail(&mut self, cause: Cause) -> io::Error {
-        self.failure = Some(cause);
         lock(&self.state).failure = Some(cause);
         failed(cause)
+    }
+
+    /// A failure is remembered: every later read fails alike.
+    fn check(&self) -> io::Result<()> {
+        lock(&self.state).failure.map_or(Ok(()), |cause| Err(failed(cause)))
     }
 }
 
@@ -307,7 +308,8 @@ impl Read for Reader {
         }
         // A large read with nothing buffered goes straight to the application's memory.
         let direct = out.len().min(usize::try_from(self.coding.announced()).unwrap_or(usize::MAX));
-        if direct > 0 && out.len() >= DIRECT && self.buffer.is_empty() && self.failure.is_none() {
+        if direct > 0 && out.len() >= DIRECT && self.buffer.is_empty() {
+            self.check()?;
             let received = self.receive(Some(out.split_at_mut(direct).0))?;
             self.note_taken(received);
             return Ok(received);
@@ -324,8 +326,8 @@ impl Read for Reader {
         let mut end = begin;
         let result = loop {
             if end == out.len() {
-                if self.failure.is_none() && self.coding.is_end() {
-                    break Ok(end - begin);
+                if self.coding.is_end() {
+                    break self.check().map(|()| end - begin);
                 }
                 let announced = usize::try_from(self.coding.announced()).unwrap_or(AHEAD);
                 out.resize(end + if announced == 0 { DIRECT } else { announced.min(AHEAD) }, 0);
@@ -343,9 +345,6 @@ impl Read for Reader {
 
 impl BufRead for Reader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if let Some(cause) = self.failure {
-            return Err(failed(cause));
-        }
         let ready = self.prepare()?;
         Ok(self.buffer.filled().split_at(ready).0)
     }
@@ -409,7 +408,7 @@ mod tests {
     }
 
     struct Setup {
-        reader: Reader,
+        reader: Box<Reader>,
         state: Arc<Mutex<ContentState>>,
         reads: Arc<AtomicUsize>,
         written: Arc<Mutex<Vec<u8>>>,
@@ -422,9 +421,8 @@ mod tests {
         let shared = Arc::new(Shared::new(settings, Box::new(application), log));
         let (reads, written) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<u8>>>::default());
         let client = Counting(io::Cursor::new(sent), Arc::clone(&reads), Arc::clone(&written));
-        let (socket, state) = (Arc::new(Socket::over(client)), Arc::<Mutex<ContentState>>::default());
-        let coding = Coding::Length(announced);
-        let reader = Reader::new(&shared, &socket, Buffer::default(), coding, &state);
+        let (socket, coding) = (Arc::new(Socket::over(client)), Coding::Length(announced));
+        let (reader, state) = Reader::open((&shared, &socket), Buffer::default(), coding, ContentState::default());
         Setup { reader, state, reads, written }
     }
 
@@ -461,9 +459,8 @@ mod tests {
     #[cfg(unix)]
     fn p_exp_01_a_client_that_does_not_take_100_continue_is_waited_for_no_longer_than_for_content() {
         use std::io::Write;
+        use std::os::fd::OwnedFd;
         use std::os::unix::net::UnixStream;
-
-        use crate::server::socket::Stream;
 
         for is_over in [true, false] {
             let (mut own, _client) = UnixStream::pair().unwrap();
@@ -471,7 +468,7 @@ mod tests {
             while own.write(&[0; 4096]).is_ok() {}
             while own.write(&[0]).is_ok() {}
             let mut setup = reader(Vec::new(), 10, None);
-            setup.reader.socket = Arc::new(Socket::accepted(Stream::Unix(own)).unwrap());
+            setup.reader.socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
             lock(&setup.state).expects_continue = true;
             // All seats are taken, its own among them, and in one case one more than there are.
             let seats = Arc::clone(&setup.reader.shared.seats);

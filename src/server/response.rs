@@ -8,12 +8,13 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
-use super::reader::ContentState;
+use super::connection::Connection;
+use super::reader::{ContentState, Pace};
 use super::send::{COPIED, FLAT, Flushed, SendQueue};
-use super::settings::{QUICK_BLOCK, Settings};
+use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
@@ -25,8 +26,8 @@ use crate::http::date::imf_fixdate;
 use crate::http::framing::{self, Delimiter};
 
 /// The writing side of a call; its memory is used for the next.
+#[derive(Default)]
 pub(super) struct Response {
-    shared: Arc<Shared>,
     /// None between calls: whoever has kept a `Writer` can send nothing any more.
     pub(super) socket: Option<Arc<Socket>>,
     pub(super) queue: SendQueue,
@@ -48,8 +49,8 @@ pub(super) struct Response {
     pub(super) head_is_large: bool,
     /// Whether it may wait for the next response of the connection, to be sent with it.
     gathers: bool,
-    /// How long a `Writer` has waited for the client in all, and how many bytes went meanwhile.
-    waited: (Duration, u64),
+    /// How a `Writer` has waited for the client in all: one that takes each block a little late is as slow as one that takes one of them late.
+    pace: Pace,
     /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
     is_listed: bool,
@@ -59,53 +60,28 @@ pub(super) struct Response {
 }
 
 impl Response {
-    pub(super) fn new(shared: &Arc<Shared>) -> Response {
-        Response {
-            shared: Arc::clone(shared),
-            socket: None,
-            queue: SendQueue::default(),
-            request: Facts::default(),
-            content_state: None,
-            keep_alive: false,
-            delimiter: None,
-            status: 0,
-            content: 0,
-            upgrade: None,
-            failure: None,
-            head_is_large: false,
-            gathers: false,
-            waited: (Duration::ZERO, 0),
-            last_block: None,
-            is_listed: false,
-            waits_in_connection: false,
-            end: End::default(),
+    /// Turns to the new request. What has been gathered in its connection are responses to earlier ones.
+    pub(super) fn begin(&mut self, connection: &mut Connection, gathers: bool) {
+        if !connection.queue.is_empty() {
+            std::mem::swap(&mut self.queue, &mut connection.queue);
         }
-    }
-
-    /// Turns to a new request. What is in the queue are responses to earlier requests of the connection.
-    pub(super) fn begin(
-        &mut self,
-        socket: &Arc<Socket>,
-        request: Facts,
-        content_state: Option<Arc<Mutex<ContentState>>>,
-        gathers: bool,
-    ) {
-        self.socket = Some(Arc::clone(socket));
-        self.keep_alive = request.keep_alive;
-        self.request = request;
-        self.content_state = content_state;
+        self.socket = Some(Arc::clone(&connection.socket));
+        self.keep_alive = self.request.keep_alive;
         (self.delimiter, self.status, self.content, self.upgrade) = (None, 0, 0, None);
         (self.failure, self.head_is_large, self.last_block) = (None, false, None);
-        (self.waited, self.waits_in_connection) = ((Duration::ZERO, 0), false);
+        (self.pace, self.waits_in_connection) = (Pace::default(), false);
         self.gathers = gathers && self.queue.len() < COPIED;
     }
 
+    /// A response that no call makes, behind what is in a queue; the connection ends with it.
+    pub(super) fn refusal(queue: SendQueue, request: Facts) -> Response {
+        Response { queue, request, ..Response::default() }
+    }
+
     /// Lets go of the connection. Gives how much of the content was sent, or is gathered to be.
-    pub(super) fn end(&mut self, is_gathered: bool) -> u64 {
+    pub(super) fn end(&mut self) -> u64 {
         (self.socket, self.content_state) = (None, None);
-        if !is_gathered {
-            self.drop_unsent();
-        }
+        self.drop_unsent();
         self.content
     }
 
@@ -130,10 +106,6 @@ impl Response {
         self.gathers && self.queue.is_flat() && self.keep_alive && self.is_sound()
     }
 
-    pub(super) fn head_is_made(&self) -> bool {
-        self.delimiter.is_some()
-    }
-
     /// Whether everything that the head promised has been framed.
     pub(super) fn is_complete(&self) -> bool {
         matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None))
@@ -155,8 +127,8 @@ impl Response {
     }
 
     /// Writes the head in front. `known` is the length of a body that is all there.
-    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>) {
-        let Response { request, shared, .. } = self;
+    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>, shared: &Shared) {
+        let request = &mut self.request;
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
@@ -220,7 +192,7 @@ impl Response {
     }
 
     /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03).
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, is_overloaded: bool) {
         match self.delimiter {
             Some(Delimiter::Chunked) => self.queue.push(Block::Borrowed(LAST_CHUNK)),
             Some(Delimiter::Length(1..)) => {
@@ -232,14 +204,29 @@ impl Response {
         }
         // P-ERR-05: a response that is not whole ends without this.
         if let Some(framer) = &self.request.framer {
-            self.queue.push_bytes(&framer.end(false));
+            self.queue.push_bytes(&framer.end(is_overloaded));
         }
     }
 
     /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
-    pub(super) fn answer_asterisk(&mut self) {
-        self.make_head((204, "204 No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0));
-        self.finish();
+    pub(super) fn answer_asterisk(&mut self, shared: &Shared) {
+        self.make_head((204, "204 No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), shared);
+        self.finish(false);
+    }
+
+    /// What the server answers by itself: a status, its reason, and nothing of the request, of the application or of the machine.
+    pub(super) fn answer(&mut self, status: u16, shared: &Shared) {
+        let mut headers = Headers::from(&[("Content-Type", "text/plain")]);
+        match status {
+            405 => headers.add("Allow", ALLOW),
+            503 => headers.add("Retry-After", RETRY_AFTER),
+            _ => {}
+        }
+        let text = text_of(status);
+        let content = format!("{}\n", text.split_at(4).1).into_bytes();
+        self.make_head((status, text), &headers, Some(content.len() as u64), shared);
+        self.push(content.into());
+        self.finish(status == 503);
     }
 
     /// Sends what the socket takes at once.
@@ -266,38 +253,32 @@ impl Response {
     }
 
     /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
-    fn send_all(&mut self) -> io::Result<()> {
-        let (begin, whole, before) = (Instant::now(), self.queue.len(), self.waited);
-        let (mut progress, mut left, mut has_waited, mut seat) = (begin, whole, false, None::<Seat>);
+    fn send_all(&mut self, shared: &Shared) -> io::Result<()> {
+        let (mut last, mut seat) = (Instant::now(), None::<Seat>);
+        let mut progress = last;
         loop {
+            let (left, waits) = (self.queue.len(), !self.returns_at_once());
             let flushed = self.flush()?;
-            if has_waited {
-                // Of one block after the other: a client that takes each a little late is as slow as one that takes one of them late.
-                let moved = (whole - self.queue.len()) as u64;
-                self.waited = (before.0.saturating_add(begin.elapsed()), before.1.saturating_add(moved));
+            let (now, moved) = (Instant::now(), left - self.queue.len());
+            if waits {
+                self.pace.note(now.saturating_duration_since(last), moved);
             }
+            (last, progress) = (now, if moved > 0 { now } else { progress });
             match flushed {
                 Flushed::Whole => return Ok(()),
                 Flushed::Turn => continue,
                 Flushed::Partly(_) => {}
             }
             self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?.set_waiting(true)?;
-            let now = Instant::now();
-            if self.queue.len() < left {
-                (progress, left) = (now, self.queue.len());
-            }
-            has_waited = true;
-            let (waited, moved) = self.waited;
             // One thread has one seat: that of the content, as long as there is some to come.
             let of_content = self.content_state.as_ref().and_then(|state| {
                 let state = lock(state);
-                state.seat.as_ref().map(|seat| seat.must_go(waited, moved))
+                state.seat.as_ref().map(|seat| self.pace.must_go(seat))
             });
-            let own = || seat.get_or_insert_with(|| self.shared.seats.take()).must_go(waited, moved);
-            let must_go = of_content.unwrap_or_else(own);
-            let cause = if must_go || self.shared.is_over() {
+            let own = || self.pace.must_go(seat.get_or_insert_with(|| shared.seats.take()));
+            let cause = if of_content.unwrap_or_else(own) || shared.is_over() {
                 Cause::CrowdedOut
-            } else if now.saturating_duration_since(progress) >= self.shared.settings.response_stall {
+            } else if now.saturating_duration_since(progress) >= shared.settings.response_stall {
                 Cause::ResponseStalled
             } else {
                 continue;
@@ -309,30 +290,33 @@ impl Response {
 }
 
 /// What the `write` callable of an application sends through, for one call after the other.
-pub(super) struct WriteEnd(pub(super) Arc<Mutex<Response>>);
+pub(super) struct WriteEnd {
+    pub(super) shared: Arc<Shared>,
+    pub(super) response: Arc<Mutex<Response>>,
+}
 
 impl Transmit for WriteEnd {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
         {
-            let mut response = lock(&self.0);
+            let mut response = lock(&self.response);
             if response.socket.is_some() {
-                response.make_head((status.code(), status.text()), headers, None);
+                response.make_head((status.code(), status.text()), headers, None, &self.shared);
             }
         }
         self.block(block)
     }
 
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
-        let mut response = lock(&self.0);
+        let mut response = lock(&self.response);
         if response.socket.is_none() {
             return Err(io::ErrorKind::NotConnected.into());
         }
         // Written blocks are borrowed, so they are copied once; what is yielded is not.
         response.push(block.to_vec().into());
         if response.may_be_held(Instant::now()) {
-            hold(&mut response, &self.0);
+            hold(&mut response, &self.response, &self.shared);
         } else {
-            response.send_all()?;
+            response.send_all(&self.shared)?;
         }
         match response.failure {
             None | Some(Cause::BodyDropped) => Ok(()),
@@ -342,10 +326,10 @@ impl Transmit for WriteEnd {
 }
 
 /// Has the monitor send what is unsent at its next look.
-pub(super) fn hold(response: &mut Response, own: &Arc<Mutex<Response>>) {
+pub(super) fn hold(response: &mut Response, own: &Arc<Mutex<Response>>, shared: &Shared) {
     if !std::mem::replace(&mut response.is_listed, true) {
-        lock(&response.shared.held).push(Arc::clone(own));
-        response.shared.monitor.notice();
+        lock(&shared.held).push(Arc::clone(own));
+        shared.monitor.notice();
     }
 }
 
@@ -367,9 +351,30 @@ pub(super) fn send_held(shared: &Shared) {
             let flushed = response.flush();
             // The rest goes when the client takes more, though the application may give nothing for long.
             if !response.waits_in_connection && flushed.is_ok_and(|flushed| flushed != Flushed::Whole) {
-                hold(&mut response, &held);
+                hold(&mut response, &held, shared);
             }
         }
+    }
+}
+
+/// The statuses that the server gives by itself (RFC 9110 section 15).
+fn text_of(status: u16) -> &'static str {
+    match status {
+        400 => "400 Bad Request",
+        405 => "405 Method Not Allowed",
+        408 => "408 Request Timeout",
+        411 => "411 Length Required",
+        413 => "413 Content Too Large",
+        414 => "414 URI Too Long",
+        417 => "417 Expectation Failed",
+        431 => "431 Request Header Fields Too Large",
+        501 => "501 Not Implemented",
+        502 => "502 Bad Gateway",
+        503 => "503 Service Unavailable",
+        504 => "504 Gateway Timeout",
+        505 => "505 HTTP Version Not Supported",
+        508 => "508 Loop Detected",
+        _ => "500 Internal Server Error",
     }
 }
 
@@ -398,12 +403,14 @@ impl End {
 #[cfg(all(test, unix))]
 mod tests {
     use std::io::{Read, Write};
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::gateway::{Environ, StartResponse};
     use crate::log::Lines;
-    use crate::server::socket::Stream;
 
     #[test]
     fn rfc9110_6_6_1_a_date_follows_a_clock_that_jumps() {
@@ -425,11 +432,11 @@ mod tests {
         let (mut own, mut client) = UnixStream::pair().unwrap();
         own.set_nonblocking(true).unwrap();
         while own.write(&[0; 4096]).is_ok() {}
-        let socket = Arc::new(Socket::accepted(Stream::Unix(own)).unwrap());
-        let held = Arc::new(Mutex::new(Response::new(&shared)));
-        lock(&held).begin(&socket, Facts::default(), None, false);
+        let socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
+        let held = Arc::new(Mutex::new(Response::default()));
+        lock(&held).socket = Some(socket);
         lock(&held).queue.push(vec![7; 2 * COPIED].into());
-        hold(&mut lock(&held), &held);
+        hold(&mut lock(&held), &held, &shared);
         send_held(&shared);
         assert!(!lock(&held).queue.is_empty(), "the client has no room");
 

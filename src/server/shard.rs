@@ -466,7 +466,7 @@ mod tests {
     use crate::log::Lines;
     use crate::server::answer::Calls;
     use crate::server::settings::{LAST_REQUEST, Settings};
-    use crate::server::socket::{Socket, Stream};
+    use crate::server::socket::Socket;
 
     fn hello(_: &Environ, start_response: &mut StartResponse) -> Body {
         start_response.start("200 OK", &[]);
@@ -485,7 +485,7 @@ mod tests {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             client.write_all(said.as_bytes()).unwrap();
             let (stream, peer) = listener.accept().unwrap();
-            let socket = Socket::accepted(Stream::Tcp(stream)).unwrap();
+            let socket = Socket::accepted(stream).unwrap();
             let connection =
                 Connection::new(socket, Peer::new(peer), Arc::clone(&origin), shared, None, Instant::now());
             (client, Box::new(connection))

@@ -141,7 +141,7 @@ mod tests {
     use crate::server::listener::Listener;
     use crate::server::settings::{SLEEPER_STACK, Settings};
     use crate::server::shared::Shared;
-    use crate::server::socket::{Socket, Stream};
+    use crate::server::socket::Socket;
 
     const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -283,7 +283,7 @@ mod tests {
         let (listener, began) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), Instant::now());
         let connection = |since| {
             let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let socket = Socket::accepted(Stream::Tcp(listener.accept().unwrap().0)).unwrap();
+            let socket = Socket::accepted(listener.accept().unwrap().0).unwrap();
             (Connection::new(socket, Peer::default(), Arc::clone(&origin), &shared, None, since), client)
         };
         let (sleepers, shard) = (Sleepers::new(2, SLEEPER_STACK), Arc::new(Shard::default()));

@@ -8,16 +8,16 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
 use super::call::Call;
-use super::connection::Connection;
+use super::connection::{Connection, Step};
 use super::failure::Failure;
 use super::response::Response;
-use super::settings::after;
+use super::settings::SLICE;
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
@@ -94,40 +94,38 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) ->
 /// Has the application speak on a connection that leaves, to its end.
 pub(super) fn converse(connection: &mut Connection) {
     let Some(mut call) = connection.call.take() else { return };
-    if let Some(Leave { run, entry }) = call.leave.take() {
-        entry.converse(run, &mut call, connection);
+    if let Some(leave) = call.leave.take() {
+        leave.converse(&mut call, connection);
     }
-    call.finish(connection);
 }
 
-impl Entry {
-    fn converse(&self, run: impl FnOnce(Box<dyn Upgraded>), call: &mut Call, connection: &mut Connection) {
-        let (socket, settings) = (&self.socket, &self.shared.settings);
-        if socket.set_waiting(true).is_err() {
-            return;
+impl Leave {
+    fn converse(self, call: &mut Call, connection: &mut Connection) {
+        let Entry { shared, socket } = &self.entry;
+        let waits = socket.set_waiting(true).is_ok();
+        if waits {
+            if let Ok(system) = socket.system() {
+                let _ = system.set_read_timeout(bounded(shared.settings.idle_deadline));
+                let _ = system.set_write_timeout(bounded(shared.settings.response_stall));
+            }
+            let stream = Stream(Arc::new(Taken {
+                shared: Arc::clone(shared),
+                socket: Arc::clone(socket),
+                before: Mutex::new(std::mem::take(&mut connection.buffer)),
+                sent: AtomicU64::new(0),
+            }));
+            let own = Box::new(stream.clone());
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(own))) {
+                let failure = Failure::of_panic(panic);
+                call.report(failure.cause, Answer::Cut, &failure.detail, connection);
+            }
+            call.response().content = stream.0.sent.load(Ordering::Relaxed);
         }
-        // A stream of the caller's own has deadlines of its own.
-        let _ = socket.set_read_timeout(bounded(settings.idle_deadline));
-        let _ = socket.set_write_timeout(bounded(settings.response_stall));
-        let before = Arc::new(Mutex::new(std::mem::take(&mut connection.buffer)));
-        let (shared, socket, sent) = (Arc::clone(&self.shared), Arc::clone(socket), Arc::<AtomicUsize>::default());
-        let stream = Box::new(Stream { shared, socket, before, sent: Arc::clone(&sent) });
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(stream))) {
-            let failure = Failure::of_panic(panic);
-            call.report(failure.cause, Answer::Cut, &failure.detail, connection);
-        }
-        call.response().content = sent.load(Ordering::Relaxed) as u64;
-        self.linger();
-    }
-
-    /// Attack on the client's behalf: closing with unread bytes sends a reset that eats what was sent last (P-CONN-03).
-    fn linger(&self) {
-        let time = self.shared.settings.linger_deadline;
-        let until = after(Instant::now(), time);
-        let mut room = [0; 4096];
-        if self.socket.shutdown(Shutdown::Write) && self.socket.set_read_timeout(bounded(time)).is_ok() {
-            while Instant::now() < until && !self.shared.is_over() && matches!(self.socket.read(&mut room), Ok(1..)) {}
-        }
+        call.finish(connection);
+        // What the engine does at its end, with a thread of its own.
+        let _ = socket.system().map(|system| system.set_read_timeout(Some(SLICE)));
+        connection.enter_lingering(shared, Instant::now());
+        while waits && connection.step(shared, Instant::now()) != Step::End {}
     }
 }
 
@@ -137,23 +135,26 @@ fn bounded(time: Duration) -> Option<Duration> {
     Some(time.clamp(Duration::from_millis(1), A_YEAR))
 }
 
-/// One handle of a connection that was taken over; they share what had been read from it before, and how much was sent.
-#[derive(Clone)]
-struct Stream {
+/// A connection that was taken over: what had been read from it before, and how much was sent.
+struct Taken {
     shared: Arc<Shared>,
     socket: Arc<Socket>,
-    before: Arc<Mutex<Buffer>>,
-    sent: Arc<AtomicUsize>,
+    before: Mutex<Buffer>,
+    sent: AtomicU64,
 }
+
+/// One handle of it.
+#[derive(Clone)]
+struct Stream(Arc<Taken>);
 
 impl Read for Stream {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let mut before = lock(&self.before);
+        let mut before = lock(&self.0.before);
         if before.is_empty() {
             drop(before);
-            let length = self.socket.read(room)?;
+            let length = self.0.socket.read(room)?;
             // A client that has stopped sending may still read; nobody reads where the server has cut.
-            let is_cut = length == 0 && self.shared.is_over();
+            let is_cut = length == 0 && self.0.shared.is_over();
             return if is_cut { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(length) };
         }
         let length = before.filled().read(room)?;
@@ -164,8 +165,8 @@ impl Read for Stream {
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.socket.write(&[IoSlice::new(bytes)])?;
-        self.sent.fetch_add(length, Ordering::Relaxed);
+        let length = self.0.socket.write(&[IoSlice::new(bytes)])?;
+        self.0.sent.fetch_add(length as u64, Ordering::Relaxed);
         Ok(length)
     }
 
@@ -176,25 +177,20 @@ impl Write for Stream {
 
 impl Upgraded for Stream {
     fn try_clone(&self) -> io::Result<Box<dyn Upgraded>> {
-        // A second thread would wait for the first.
-        supported(self.socket.is_duplex()).map(|()| Box::new(self.clone()) as Box<dyn Upgraded>)
+        self.0.socket.system().map(|_| Box::new(self.clone()) as Box<dyn Upgraded>)
     }
 
     fn set_read_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.socket.set_read_timeout(time)
+        self.0.socket.system()?.set_read_timeout(time)
     }
 
     fn set_write_timeout(&self, time: Option<Duration>) -> io::Result<()> {
-        self.socket.set_write_timeout(time)
+        self.0.socket.system()?.set_write_timeout(time)
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        supported(self.socket.shutdown(how))
+        self.0.socket.shutdown(how).then_some(()).ok_or(io::ErrorKind::Unsupported.into())
     }
-}
-
-fn supported(is_so: bool) -> io::Result<()> {
-    if is_so { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
 #[cfg(test)]
@@ -207,9 +203,7 @@ mod tests {
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::answer::Calls;
-    use crate::server::connection::Step;
     use crate::server::settings::Settings;
-    use crate::server::socket;
 
     /// A connection that leaves, with some memory to its name, for this function; and its client.
     fn leaving(
@@ -226,7 +220,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").unwrap();
-        let socket = Socket::accepted(socket::Stream::Tcp(listener.accept().unwrap().0)).unwrap();
+        let socket = Socket::accepted(listener.accept().unwrap().0).unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default()));
         let (place, now) = (Some(shared.places.take()), Instant::now());
         let mut connection = Box::new(Connection::new(socket, Peer::default(), origin, &shared, place, now));
