@@ -14,6 +14,9 @@ use std::path::PathBuf;
 
 use reference::generator::{Random, mutate};
 
+/// Nothing is left out here.
+const IS_FUZZER: bool = false;
+
 /// The files of a folder of `tests/corpus`, by name.
 fn corpus(folder: &str) -> Vec<(String, Vec<u8>)> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
@@ -70,7 +73,8 @@ fn every_parser_reads_what_fuzzing_has_found() {
 
 #[test]
 fn every_connection_that_fuzzing_has_found_is_answered_alike_however_it_is_cut() {
-    check_all("connection", checks::connection::check, &[&[0, 0, 0, 0, 0, 241, 0], &[0, 1, 9, 15, 0, 0, 140]], 300);
+    let choices: [&[u8]; 3] = [&[0, 0, 0, 0, 0, 241, 0], &[0, 1, 9, 15, 0, 0, 140], &[4, 0, 9, 12, 0, 12, 0]];
+    check_all("connection", checks::connection::check, &choices, 300);
 }
 
 #[test]
@@ -81,4 +85,14 @@ fn the_files_of_a_directory_answer_what_fuzzing_has_found() {
 #[test]
 fn the_proxy_passes_on_or_refuses_what_fuzzing_has_found() {
     check_all("proxy", checks::proxy::check, &[&[0, 1, 0, 20]], 100);
+}
+
+#[test]
+fn what_is_passed_by_a_gateway_protocol_comes_back_whole_or_is_refused_as_fuzzing_has_found() {
+    check_all("pass", checks::pass::check, &[&[0, 0, 0, 1, 0, 20], &[3, 9, 0, 0, 0, 0]], 300);
+}
+
+#[test]
+fn files_that_clients_send_are_stored_whole_or_not_at_all_as_fuzzing_has_found() {
+    check_all("upload", checks::upload::check, &[&[0, 0], &[1, 1, 0]], 300);
 }

@@ -5,9 +5,10 @@
 //! client reads, and the application sees what the naive reading of `tests/reference` sees; at the gateway doors what is answered can be
 //! read as that protocol. (A hang is what the fuzzer's own clock finds.)
 //!
-//! The first byte chooses the door, the next the settings, two what the application does (the first request, the others), two a place
-//! to cut (every eighth: everywhere), one how much a write takes, or how the connection breaks behind its last byte. In place of a door
-//! the first byte may choose all three of the gateway: then the rest is one request, which each is sent in its own form.
+//! The first byte chooses the door (and at the HTTP door whether each GET is a HEAD), the next the settings, two what the application does
+//! (the first request, the others), two a place to cut (every eighth: everywhere), one how much a write takes, or how the connection breaks
+//! behind its last byte. In place of a door the first byte may choose all three of the gateway: then the rest is one request, which each is
+//! sent in its own form.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -25,12 +26,13 @@ use crate::support::{Pieces, in_memory_to, locked, parse, show};
 
 pub fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let door = match input.below(6) {
-        1 => Door::Uwsgi,
-        2 => Door::Scgi,
-        3 => Door::FastCgi,
-        5 => return check_doors(&mut input),
-        _ => Door::Http,
+    let (door, asks_head) = match input.below(6) {
+        0 => (Door::Http, false),
+        1 => (Door::Uwsgi, false),
+        2 => (Door::Scgi, false),
+        3 => (Door::FastCgi, false),
+        4 => (Door::Http, true),
+        _ => return check_doors(&mut input),
     };
     let variant = &variants()[input.below(variants().len())];
     let does = [input.byte(), input.byte()];
@@ -41,7 +43,7 @@ pub fn check(bytes: &[u8]) {
         120..=127 => (usize::MAX, Some(io::ErrorKind::ConnectionReset)),
         most => (usize::from(most - 127), None),
     };
-    let wire = input.rest;
+    let wire = &if asks_head { replaced(input.rest, b"GET ", b"HEAD ") } else { input.rest.to_vec() }[..];
     let cuts = if place % 8 == 0 { Cuts::Everywhere } else { Cuts::After(place / 8 % (wire.len() + 1)) };
 
     let whole = serve(door, variant, does, Pieces::new([wire]).breaking(breaks));
@@ -236,19 +238,20 @@ fn serve(door: Door, variant: &Variant, does: [u8; 2], client: Pieces) -> Served
     let out = in_memory_to(server, client, puppet.clone());
     let calls = std::mem::take(&mut *locked(&puppet.seen));
     let causes = std::mem::take(&mut *locked(&log.0));
-    Served { calls, out: without_100(out), causes }
+    // Whether a client gets a 100 depends on what had arrived; where one stands, it is whole.
+    Served { calls, out: replaced(&out, b"HTTP/1.1 100 Continue\r\n\r\n", b""), causes }
 }
 
-/// Whether a client gets a 100 depends on what had arrived; where one stands, it is whole.
-fn without_100(out: Vec<u8>) -> Vec<u8> {
-    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-    let (mut rest, mut kept) = (&out[..], Vec::with_capacity(out.len()));
-    while let Some(at) = rest.windows(CONTINUE.len()).position(|part| part == CONTINUE) {
-        kept.extend_from_slice(&rest[..at]);
-        rest = &rest[at + CONTINUE.len()..];
+/// Bytes with some others in place of each of `these`.
+fn replaced(bytes: &[u8], these: &[u8], others: &[u8]) -> Vec<u8> {
+    let (mut rest, mut all) = (bytes, Vec::with_capacity(bytes.len()));
+    while let Some(at) = rest.windows(these.len()).position(|part| part == these) {
+        all.extend_from_slice(&rest[..at]);
+        all.extend_from_slice(others);
+        rest = &rest[at + these.len()..];
     }
-    kept.extend_from_slice(rest);
-    kept
+    all.extend_from_slice(rest);
+    all
 }
 
 /// The answers of an HTTP connection: whole ones, and what is left of one that was cut. Gives whether they depend on what had arrived:

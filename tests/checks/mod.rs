@@ -10,7 +10,10 @@
 pub mod connection;
 pub mod files;
 pub mod parsers;
+pub mod pass;
 pub mod proxy;
+pub mod upload;
+pub mod upstream;
 
 /// The input of a fuzz target: choices from its front, then the bytes themselves.
 pub struct Input<'a> {

@@ -12,3 +12,6 @@ mod readings;
 mod reference;
 #[path = "../support/mod.rs"]
 mod support;
+
+/// What costs too much to be done for every input is done for a few.
+const IS_FUZZER: bool = true;

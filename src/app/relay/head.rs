@@ -141,12 +141,14 @@ pub(crate) struct CgiHead {
     form: Form,
     /// Up to here there is no end of the head.
     looked: usize,
+    /// Reads the rest of what began with a status line, interim responses before the answer too.
+    http: Option<HttpHead<'static>>,
 }
 
 impl CgiHead {
     /// `to_head` says that the request was a HEAD.
     pub(crate) fn new(to_head: bool, form: Form) -> CgiHead {
-        CgiHead { to_head, form, looked: 0 }
+        CgiHead { to_head, form, looked: 0, http: None }
     }
 
     /// Where the content begins: behind the first empty line.
@@ -172,10 +174,13 @@ impl CgiHead {
 impl TakeHead for CgiHead {
     fn take(&mut self, received: &mut Vec<u8>) -> Result<Option<Answer>, Failure> {
         const LINE: &[u8] = b"HTTP/";
+        if let Some(http) = &mut self.http {
+            return http.take(received);
+        }
         let beginning = received.get(..LINE.len()).unwrap_or(received);
         if beginning == LINE {
             return match self.form {
-                Form::CgiOrHttp => HttpHead::new(self.to_head, |_| None).take(received),
+                Form::CgiOrHttp => self.http.insert(HttpHead::new(self.to_head, |_| None)).take(received),
                 Form::Cgi => Err(invalid("it begins with a status line, where FastCGI has a field Status")),
                 Form::CgiOfProgram => Err(invalid(
                     "it begins with a status line: a program that writes whole responses (NPH) cannot run here; let it \
@@ -185,6 +190,10 @@ impl TakeHead for CgiHead {
         }
         if LINE.starts_with(beginning) {
             return Ok(None);
+        }
+        // Fields behind it would be seen as such by some and as content by others.
+        if received.starts_with(b"\n") || received.starts_with(b"\r\n") {
+            return Err(invalid("it begins with an empty line"));
         }
         let most = LIMITS.head;
         let Some(end) = self.end(received).filter(|end| *end <= most) else {
@@ -331,7 +340,9 @@ mod tests {
             ("A : b\n\n", "field-space"),
             ("A: b\n c\n\n", "field-fold"),
             ("A: \0\n\n", "field-value"),
-            ("\r\n\r\n", "no head"),
+            ("\r\n\r\n", "empty line"),
+            ("\nA: b\n\n", "empty line"),
+            ("\r\nA: b\r\n\r\n", "empty line"),
             (&long, "head-long"),
         ] {
             let error = taken(Form::Cgi, head.as_bytes()).expect_err(head);
@@ -347,6 +358,27 @@ mod tests {
         assert!(taken(Form::CgiOfProgram, line).unwrap_err().contains("NPH"));
         assert!(taken(Form::CgiOrHttp, b"HTTP/1.1 200 OK\nA: b\n\n").unwrap_err().contains("status-line"));
         assert_eq!(taken(Form::CgiOrHttp, b"HTT"), Ok(None));
+    }
+
+    #[test]
+    fn rfc9110_15_2_what_follows_an_interim_response_is_http_too_however_it_is_cut() {
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        for (rest, is_taken) in [(&b"HTTP/1.1 200 OK\r\n\r\n"[..], true), (b"Status: 200\r\n\r\n", false)] {
+            let whole = [interim, rest].concat();
+            for cut in 0..whole.len() {
+                let (mut reader, mut received) = (CgiHead::new(false, Form::CgiOrHttp), whole[..cut].to_vec());
+                let early = reader.take(&mut received);
+                received.extend_from_slice(&whole[cut..]);
+                let is_answer = early.and_then(|_| reader.take(&mut received)).is_ok_and(|answer| answer.is_some());
+                assert_eq!(is_answer, is_taken, "{cut} {}", rest.escape_ascii());
+            }
+        }
+        let (mut reader, mut received) = (CgiHead::new(false, Form::CgiOrHttp), Vec::new());
+        let is_refused = |_| {
+            received.extend_from_slice(interim);
+            reader.take(&mut received).is_err()
+        };
+        assert!((0..=MAX_INTERIM).any(is_refused), "interim responses without end");
     }
 
     #[test]
