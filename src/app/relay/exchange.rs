@@ -265,7 +265,7 @@ impl<'call, H: TakeHead> Exchange<H> {
     fn send(&mut self, mut bytes: &[u8], client: &mut Client<'call>) -> Result<bool, Failure> {
         let mut last = Instant::now();
         while !bytes.is_empty() {
-            match self.line.link.write(bytes) {
+            match self.line.link.stream.write(bytes) {
                 Ok(length) => {
                     bytes = bytes.split_at(length).1;
                     last = Instant::now();

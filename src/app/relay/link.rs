@@ -4,7 +4,7 @@
 //! The system is told a limit only when it is another one than before: on a kept connection, whose requests have all the same, never again.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,16 +66,6 @@ impl Link {
     /// The same connection for somebody else; this one has no room any more.
     pub(super) fn hand_over(&mut self) -> io::Result<Link> {
         Ok(Link { stream: self.stream.try_clone()?, room: std::mem::take(&mut self.room), limit: self.limit })
-    }
-}
-
-impl Write for Link {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
