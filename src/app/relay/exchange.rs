@@ -371,10 +371,10 @@ impl<'call, H: TakeHead> Exchange<H> {
     /// The whole of a short content, or what has come of it within a short while.
     fn gather(&mut self, reading: &mut Reading) -> Result<Vec<u8>, Fault> {
         let begin = Instant::now();
-        let mut content = reading.take(&mut self.line.received)?;
-        // It is no more than is gathered.
-        content.reserve_exact(reading.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(0));
-        while !reading.is_whole() {
+        // It is no more than is gathered, and stays where it is received.
+        let length = reading.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(0);
+        self.line.received.reserve_exact(length.saturating_sub(self.line.received.len()));
+        while self.line.received.len() < length {
             let left = SHORT_WHILE.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 break;
@@ -385,9 +385,8 @@ impl<'call, H: TakeHead> Exchange<H> {
                 Err(fault) if fault.cause == Cause::UpstreamDeadline && left < self.deadlines.progress => break,
                 Err(fault) => return Err(fault),
             }
-            content.append(&mut reading.take(&mut self.line.received)?);
         }
-        Ok(content)
+        reading.take(&mut self.line.received)
     }
 
     fn rest(self, gathered: Vec<u8>, reading: Reading) -> Body {
