@@ -251,6 +251,28 @@ fn an_answer_that_could_be_read_in_two_ways_is_a_502_with_its_cause_in_the_log()
     }
 }
 
+#[test]
+fn a_head_without_end_is_a_502_and_is_not_read_to_its_end() {
+    const LINE: &[u8] =
+        b"A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n";
+    const MOST: usize = 100 * 1000 * 1000;
+    for door in DOORS {
+        let block = match door == Door::FastCgi {
+            true => record(6, 1, &LINE.repeat(500), 0),
+            false => LINE.repeat(500),
+        };
+        let (sender, written) = channel();
+        let address = scripted(whole_of(door), move |mut stream, _| {
+            let blocks = (0..MOST / block.len()).take_while(|_| stream.write_all(&block).is_ok()).count();
+            sender.send(blocks * block.len()).unwrap();
+        });
+        serve(pass(door, &address.to_string())).has_a_broken_upstream("1028");
+        // What the system had room for on the way.
+        let written = written.recv_timeout(PATIENCE).unwrap();
+        assert!(written < MOST / 4, "{door:?}: {written} bytes");
+    }
+}
+
 fn enclosed(door: Door, answer: &str) -> Vec<u8> {
     match door == Door::FastCgi {
         true => answer.as_bytes().chunks(60_000).flat_map(|part| record(6, 1, part, 0)).collect(),
@@ -367,6 +389,71 @@ fn fastcgi_3_5_a_connection_is_kept_for_the_next_request() {
     for request in 0..5 {
         assert_eq!(house.get("/").text(), "fine");
         assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), (0, request));
+    }
+}
+
+/// Somebody at a Unix socket who answers every request at its head, with this at the first and `fine` at the others, and reads on; tells on which
+/// connection it was asked.
+#[cfg(unix)]
+fn at_heads(name: &str, first: String) -> (String, Receiver<usize>) {
+    let path = std::env::temp_dir().join(format!("doorway-pass-{}-{name}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let (sender, seen) = channel();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let (mut stream, sender, first) = (stream.unwrap(), sender.clone(), first.clone());
+            std::thread::spawn(move || {
+                let (mut bytes, mut byte) = (Vec::new(), [0]);
+                while stream.read(&mut byte).is_ok_and(|length| length > 0) {
+                    bytes.push(byte[0]);
+                    if bytes.ends_with(b"\0,") {
+                        let is_first = number == 0 && !bytes.windows(9).any(|part| part == b"\0/second\0");
+                        stream.write_all(if is_first { first.as_bytes() } else { FINE.as_bytes() }).unwrap();
+                        sender.send(number).unwrap();
+                        bytes.clear();
+                    }
+                    if bytes.starts_with(b"xx") {
+                        // Content: this one reads nothing of it, and does not close either.
+                        return std::thread::sleep(PATIENCE);
+                    }
+                }
+            });
+        }
+    });
+    (format!("unix:{}", path.display()), seen)
+}
+
+#[cfg(unix)]
+const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
+
+#[cfg(unix)]
+#[test]
+fn rfc9112_9_3_a_connection_is_kept_where_the_answer_allows_it_and_nothing_behind_an_answer_is_one() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n";
+    let evil = FINE.replace("fine", "evil");
+    let get = "GET /first HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let long = "x".repeat(1_000_000);
+    let post = format!("POST /first HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n{long}");
+    for (name, request, first, is_kept) in [
+        ("length", get, FINE.to_owned(), true),
+        ("chunked", get, CHUNKED.to_owned(), true),
+        ("head", &get.replace("GET", "HEAD"), FINE.replace("fine", ""), true),
+        ("close", get, FINE.replace("\r\n\r\n", "\r\nConnection: x, Close\r\n\r\n"), false),
+        ("old", get, FINE.replace("/1.1", "/1.0"), false),
+        ("cgi", get, FINE.replace("HTTP/1.1", "Status:"), false),
+        ("behind-length", get, format!("{FINE}{evil}"), false),
+        ("behind-chunks", get, format!("{CHUNKED}{evil}"), false),
+        ("behind-nothing", get, format!("HTTP/1.1 304 Not Modified\r\n\r\n{evil}"), false),
+        ("content-unread", &post, FINE.to_owned(), false),
+    ] {
+        let (address, seen) = at_heads(name, first);
+        let house = serve(pass(Door::Scgi, &address).kept());
+        assert!(house.ask_one(request.as_bytes()).status < 400, "{name}");
+        assert_eq!(house.get("/second").text(), "fine", "{name}");
+        let connections: Vec<usize> = seen.iter().take(2).collect();
+        assert_eq!(connections, [0, usize::from(!is_kept)], "{name}");
+        std::fs::remove_file(address.strip_prefix("unix:").unwrap()).unwrap();
     }
 }
 

@@ -274,9 +274,15 @@ fn p_in_01_to_05_the_input_reads_as_a_file_and_ends_where_the_content_ends() {
         8\r\nabcdef\ng\r\n9;x=y\r\nhi\njkl\nmn\r\n6\r\no\nlast\r\n0\r\n\r\n",
     );
     assert_eq!(body(&chunked), expected);
-    // More than a worker is sent at once.
-    let long = "0123456789".repeat(200_000);
-    assert!(house.post("/echo", &long).ends_with(&long));
+    // What comes with the head, what is received whole before the call, and what is not; then what nobody reads, before the next request.
+    for length in [1, 15_000, 16_384, 60_000, 1_048_576, 1_048_577, 2_000_000] {
+        let long = "0123456789".repeat(200_000);
+        let (long, _) = long.split_at(length);
+        assert!(house.post("/echo", long).ends_with(&format!("wsgi.input_terminated=True\n{long}")), "{length}");
+        for _ in 0..5 {
+            assert_eq!(body(&house.post("/hello", long)), "hello", "{length}");
+        }
+    }
     // Two requests, of which the second is no content of the first.
     let both = house.serving.ask(
         "POST /lines HTTP/1.1\r\nHost: localhost\r\nContent-Length: 24\r\n\r\nabcdef\nghi\njkl\nmno\nlast\
@@ -417,25 +423,54 @@ fn a_worker_that_leaves_a_process_behind_is_started_again_all_the_same() {
     assert!(Command::new("kill").args(["-KILL", child().trim()]).status().unwrap().success());
 }
 
+/// When a process was started, in seconds as Python's `time.time()` gives them; Linux says so, in hundredths.
+fn started(pid: &str) -> Option<f64> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).ok()?;
+    let ticks: f64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split(' ').next()?.parse().ok()?;
+    Some(now() - (uptime - ticks / 100.0))
+}
+
+fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
 #[test]
-fn a_worker_killed_under_load_costs_at_most_the_requests_it_had_and_is_back() {
+fn a_worker_killed_under_load_costs_at_most_the_requests_it_had_and_is_back_within_a_second() {
     if !has_python() {
         return;
     }
     let (_folder, mut house) = House::sins(&["--workers", "2", "--worker-threads", "2"]);
     let load = Load::start(&house, 4, "/hello");
+    let mut known = BTreeSet::new();
+    wait_for("both workers answer", || {
+        known.insert(body(&house.get("/pid")).to_owned());
+        known.len() == 2
+    });
     for _ in 0..3 {
         let pid = body(&house.get("/pid")).to_owned();
+        let killed = now();
         assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-        let begin = Instant::now();
-        house.logged(&format!("worker {pid} was ended by signal 9, and another one is started"));
-        let mut pids = BTreeSet::new();
-        wait_for("two workers answer again", || {
-            pids.insert(body(&house.get("/pid")).to_owned());
-            pids.remove(&pid);
-            pids.len() >= 2
+        // Who takes its place says when the application was there and when it was called.
+        let (mut new, mut loaded, mut called) = (String::new(), 0.0, 0.0);
+        wait_for("another one answers", || {
+            let response = house.get("/times");
+            let said: Vec<&str> = body(&response).split(' ').collect();
+            if let [id, imported, asked] = said.as_slice() {
+                (new, loaded, called) = ((*id).to_owned(), imported.parse().unwrap(), asked.parse().unwrap());
+            }
+            !new.is_empty() && known.insert(new.clone())
         });
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        house.logged(&format!("worker {pid} was ended by signal 9, and another one is started"));
+        let Some(started) = started(&new) else {
+            println!("not timed: the system does not say when a process was started");
+            continue;
+        };
+        // What Python takes to start and to import the application is its own. It is less than a tenth of a second, unless the machine is so
+        // busy that everything takes longer.
+        let (ours, python) = ((started - killed) + (called - loaded), loaded - started);
+        println!("back after {:.3} s, of which {python:.3} s are Python's start", called - killed);
+        assert!(ours < python.max(1.0), "{ours} s besides Python's start of {python} s");
     }
     let (fine, wrong) = load.stop();
     assert!(fine > 20, "{fine}");

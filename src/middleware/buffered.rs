@@ -65,8 +65,10 @@ impl<A: Application> Buffered<A> {
     /// Receives everything; gives the content and its length.
     fn receive(&self, environ: &Environ) -> io::Result<(Box<dyn BufRead + Send>, u64)> {
         let mut input = environ.input();
-        let mut memory = Vec::new();
         let most = u64::try_from(self.memory).unwrap_or(u64::MAX);
+        // In one piece from the beginning; what has been announced and does not come takes up addresses and no memory.
+        let announced = environ.content_length().unwrap_or(0).min(most);
+        let mut memory = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
         let length = input.by_ref().take(most).read_to_end(&mut memory)? as u64;
         if input.fill_buf()?.is_empty() {
             return Ok((Box::new(Cursor::new(memory)), length));

@@ -38,6 +38,11 @@ def hello(environ, start_response):
     return [b"hello"]
 
 
+def times(environ, start_response):
+    start_response("200 OK", TEXT)
+    return [f"{os.getpid()} {LOADED} {time.time()}".encode()]
+
+
 def echo(environ, start_response):
     names = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_X_A", "HTTP_PROXY",
              "wsgi.version", "wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once", "wsgi.input_terminated")
@@ -255,3 +260,4 @@ def pid(environ, start_response):
 PATHS = {"/" + name.replace("_", "-"): value for name, value in list(globals().items()) if callable(value)}
 PATHS["/validated"] = validator(hello)
 application_factory = lambda *arguments, **keywords: validator(hello) if (arguments, keywords) == ((1,), {"a": [2]}) else None
+LOADED = time.time()

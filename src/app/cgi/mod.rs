@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use super::relay::exchange::{Content, Exchange, Outgoing};
 use super::relay::head::{CgiHead, Form};
+use super::relay::link::Link;
 use super::relay::{Deadlines, Failure, Fault, content};
 use super::script::{Script, Scripts};
 use crate::cause::Cause;
@@ -205,7 +206,7 @@ impl Cgi {
         let head = CgiHead::new(environ.method() == "HEAD", Form::CgiOfProgram);
         let content = if length == 0 { Content::None } else { Content::Length(length) };
         let outgoing = Outgoing { head: Vec::new(), content };
-        Exchange::new(stream, deadlines, head)?.in_envelope(program).run(&outgoing, &environ, start_response)
+        Exchange::new(Link::new(stream)?, deadlines, head).in_envelope(program).run(&outgoing, &environ, start_response)
     }
 }
 

@@ -4,10 +4,11 @@
 //! its request has ended as it should, unless a request of ours still waits for its first byte: that one may wait at the server's door
 //! for a process that only waits for us (PHP-FPM has one process for a connection, however idle).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::app::relay::exchange::Envelope;
+use crate::app::relay::link::{Kept, Link};
 use crate::app::relay::stream::Stream;
 use crate::app::relay::{Fault, log_line};
 use crate::cause::Cause;
@@ -29,9 +30,6 @@ const PARAMS: u8 = 4;
 const STDIN: u8 = 5;
 const STDOUT: u8 = 6;
 const STDERR: u8 = 7;
-
-/// How many connections are kept that nobody uses.
-const KEPT: usize = 8;
 
 /// How much of a line of STDERR is kept until its end comes.
 const MAX_LINE: usize = 8 * 1024;
@@ -90,29 +88,18 @@ pub(super) fn stdin(content: &[u8], out: &mut Vec<u8>) {
 /// The connections that wait for their next request.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    idle: Mutex<Vec<Stream>>,
+    pub(super) kept: Kept,
     /// Requests that wait for their first byte.
     unanswered: AtomicUsize,
 }
 
 impl Pool {
-    /// One that is still open and has nothing to say.
-    pub(super) fn take(&self) -> Option<Stream> {
-        loop {
-            let mut stream = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-            if stream.is_quiet() {
-                return Some(stream);
-            }
-        }
-    }
-
-    fn put(&self, stream: Stream) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT && self.unanswered.load(Ordering::SeqCst) == 0 {
-            idle.push(stream);
+    fn put(&self, link: Link) {
+        if self.unanswered.load(Ordering::SeqCst) == 0 {
+            self.kept.put(link);
         } else {
             // Whoever waits at the server's door for a free process may need that of an idle one.
-            idle.clear();
+            self.kept.close_all();
         }
     }
 }
@@ -219,8 +206,8 @@ impl Envelope for Records {
         }
     }
 
-    fn keep(self: Box<Self>, stream: Stream) {
-        self.pool.put(stream);
+    fn keep(self: Box<Self>, link: Link) {
+        self.pool.put(link);
     }
 
     fn abort(&mut self, stream: &mut Stream) {

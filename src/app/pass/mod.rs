@@ -23,10 +23,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::proxy::UpstreamError;
-use super::relay::exchange::{BLOCK, Content, Exchange, Outgoing};
+use super::relay::exchange::{Content, Exchange, Outgoing};
 use super::relay::head::{CgiHead, Form};
-use super::relay::stream::{Place, Stream};
-use super::relay::{Deadlines, Failure, content};
+use super::relay::link::{BLOCK, Kept, Link};
+use super::relay::stream::Place;
+use super::relay::{Deadlines, Failure, Fault, content};
 use super::script::Scripts;
 use crate::cause::Cause;
 use crate::gateway::{Application, Body, Environ, StartResponse};
@@ -76,6 +77,8 @@ pub struct Pass {
     gather: usize,
     gather_answer: usize,
     scripts: Option<Scripts>,
+    /// Where SCGI and uwsgi have connections for later requests; FastCGI has always some.
+    kept: Option<Arc<Kept>>,
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +97,7 @@ impl Pass {
             gather: 1024 * 1024,
             gather_answer: BLOCK,
             scripts: None,
+            kept: None,
         })
     }
 
@@ -147,6 +151,14 @@ impl Pass {
     /// the default is 64 KiB.
     pub fn gather_answer(mut self, bytes: usize) -> Pass {
         self.gather_answer = bytes;
+        self
+    }
+
+    /// By SCGI and uwsgi, too: one connection for several requests, one after the other. Both protocols end a connection with its answer, so this is for
+    /// a server of which one knows better, and up to eight connections wait for their next request. One is kept behind an answer with a status line
+    /// of HTTP/1.1 that has a length or the chunked coding and does not say `Connection: close`.
+    pub fn kept(mut self) -> Pass {
+        self.kept = Some(Arc::default());
         self
     }
 
@@ -218,13 +230,17 @@ impl Pass {
                     Protocol::Uwsgi => variables::uwsgi(&environ, length)?,
                     _ => variables::scgi(&environ, length)?,
                 };
-                let stream = self.place.connect(self.deadlines.connect)?;
-                let exchange = Exchange::new(stream, self.deadlines, CgiHead::new(is_head, Form::CgiOrHttp))?;
-                let outgoing = Outgoing { head: packet, content: whole };
-                exchange.gathering(self.gather_answer).run(&outgoing, &environ, start_response)
+                let link = self.kept.as_ref().and_then(|kept| kept.take()).map_or_else(|| self.connect(), Ok)?;
+                let exchange = Exchange::new(link, self.deadlines, CgiHead::new(is_head, Form::CgiOrHttp));
+                let exchange = exchange.kept_in(self.kept.as_ref()).gathering(self.gather_answer);
+                exchange.run(&Outgoing { head: packet, content: whole }, &environ, start_response)
             }
             Protocol::FastCgi(pool) => self.pass_records(pool, &environ, length, start_response),
         }
+    }
+
+    fn connect(&self) -> Result<Link, Fault> {
+        Link::new(self.place.connect(self.deadlines.connect)?)
     }
 
     fn pass_records(
@@ -246,14 +262,14 @@ impl Pass {
         };
         let outgoing = Outgoing { head, content };
         let may_repeat = length == 0 && is_idempotent(environ.method());
-        let mut ask = |stream: Stream, heard: &Arc<AtomicBool>| {
+        let mut ask = |link: Link, heard: &Arc<AtomicBool>| {
             let name = format!("fastcgi {}", self.place);
             let records = Records::new(Arc::clone(pool), environ.errors().clone(), name, Arc::clone(heard));
             let head = CgiHead::new(environ.method() == "HEAD", Form::Cgi);
-            let exchange = Exchange::new(stream, self.deadlines, head)?.in_envelope(records);
+            let exchange = Exchange::new(link, self.deadlines, head).in_envelope(records);
             exchange.gathering(self.gather_answer).run(&outgoing, environ, start_response)
         };
-        if let Some(kept) = pool.take() {
+        if let Some(kept) = pool.kept.take() {
             let heard = Arc::default();
             match ask(kept, &heard) {
                 // It was closed while it was idle; nobody has seen the request.
@@ -262,7 +278,7 @@ impl Pass {
                 answered => return answered,
             }
         }
-        ask(self.place.connect(self.deadlines.connect)?, &Arc::default())
+        ask(self.connect()?, &Arc::default())
     }
 }
 

@@ -31,6 +31,7 @@ pub use upstream::UpstreamError;
 
 use super::relay::exchange::Exchange;
 use super::relay::head::HttpHead;
+use super::relay::link::Link;
 use super::relay::{Deadlines, Failure};
 use crate::gateway::{Application, Body, Environ, StartResponse};
 use upstream::Upstream;
@@ -155,7 +156,7 @@ impl Proxy {
         let stream = self.upstream.place().connect(self.deadlines.connect)?;
         let rewrite = |location: &[u8]| self.upstream.rewrite_location(location, environ.script_name());
         let head = HttpHead::new(environ.method() == "HEAD", rewrite).or_upgrade(upgrade);
-        Exchange::new(stream, self.deadlines, head)?.run(&outgoing, environ, start_response)
+        Exchange::new(Link::new(stream)?, self.deadlines, head).run(&outgoing, environ, start_response)
     }
 }
 

@@ -4,9 +4,11 @@
 //! both would wait for ever. So when the other side takes nothing for a moment, what it has sent is passed to the client at once.
 //! Otherwise the answer waits until the content is out, and its content is read as the client takes it.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::link::{BLOCK, Kept, Link};
 use super::reading::Reading;
 use super::stream::Stream;
 use super::{Answer, Deadlines, Failure, Fault, TakeHead, log_line, tunnel};
@@ -14,19 +16,9 @@ use crate::cause::Cause;
 use crate::gateway::{Block, Body, Environ, Errors, StartResponse, Writer};
 use crate::http::chunked;
 
-/// How much is read at once, and up to which length content is gathered unless more is asked for, so that it waits for a slow client
-/// without a thread.
-pub(crate) const BLOCK: usize = 64 * 1024;
-
 /// For how long short content is gathered: about as long as a program takes that writes it in a few pieces. What comes later goes to the
 /// client as it comes.
 const SHORT_WHILE: Duration = Duration::from_millis(100);
-
-/// For how long the other side takes nothing before it is looked whether it has answered.
-const MOMENT: Duration = Duration::from_millis(20);
-
-/// As good as no limit.
-const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// What is sent.
 pub(crate) struct Outgoing {
@@ -54,7 +46,7 @@ pub(crate) trait Envelope: Send {
     fn closed(&mut self) -> Result<(), Fault>;
 
     /// The answer is whole, and the connection may be used again.
-    fn keep(self: Box<Self>, stream: Stream);
+    fn keep(self: Box<Self>, link: Link);
 
     /// Nobody wants the rest of the answer.
     fn abort(&mut self, stream: &mut Stream);
@@ -70,13 +62,13 @@ pub(crate) struct Exchange<H> {
 
 /// The connection, and what it has brought that nobody has taken.
 struct Line {
-    stream: Stream,
-    /// What is read into: made once, because to clear it costs more than to copy what has come.
-    room: Vec<u8>,
+    link: Link,
     /// As it came, where the protocol has an envelope.
     raw: Vec<u8>,
     received: Vec<u8>,
     envelope: Option<Box<dyn Envelope>>,
+    /// Where it goes behind an answer without an envelope, as long as nothing speaks against that.
+    kept: Option<Arc<Kept>>,
     has_ended: bool,
 }
 
@@ -97,10 +89,8 @@ impl Line {
             return Ok(Came::End);
         }
         let broken = |error: io::Error| Fault::new(Cause::UpstreamTruncated, error);
-        // A limit of 0 would be none, and not every system takes one that its clock cannot hold.
-        self.stream.set_read_timeout(Some(limit.clamp(Duration::from_millis(1), A_YEAR))).map_err(broken)?;
         let place = if self.envelope.is_some() { &mut self.raw } else { &mut self.received };
-        match read_into(&mut self.stream, &mut self.room, place) {
+        match self.link.read(limit, place) {
             Ok(0) => {
                 self.has_ended = true;
                 match &mut self.envelope {
@@ -130,12 +120,17 @@ impl Line {
 
     /// The answer is whole: the connection may be used again, if the protocol allows that and says so at once.
     fn finish(mut self) {
-        let Some(mut envelope) = self.envelope.take() else { return };
+        let Some(mut envelope) = self.envelope.take() else {
+            // What stands behind an answer would be taken for the next one.
+            let kept = self.kept.take().filter(|_| !self.has_ended && self.received.is_empty());
+            if let (Some(kept), Ok(link)) = (kept, self.link.hand_over()) {
+                kept.put(link);
+            }
+            return;
+        };
         while !self.has_ended {
             self.received.clear();
-            let limit = self.stream.set_read_timeout(Some(Duration::from_millis(1)));
-            let came = limit.and_then(|()| read_into(&mut self.stream, &mut self.room, &mut self.raw));
-            if !came.is_ok_and(|length| length > 0) {
+            if !self.link.read(Duration::ZERO, &mut self.raw).is_ok_and(|length| length > 0) {
                 return;
             }
             match envelope.open(&mut self.raw, &mut self.received) {
@@ -143,8 +138,8 @@ impl Line {
                 Err(_) => return,
             }
         }
-        if let Ok(stream) = self.stream.try_clone() {
-            envelope.keep(stream);
+        if let Ok(link) = self.link.hand_over() {
+            envelope.keep(link);
         }
     }
 }
@@ -153,21 +148,7 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if let Some(envelope) = self.envelope.as_mut().filter(|_| !self.has_ended) {
-            envelope.abort(&mut self.stream);
-        }
-    }
-}
-
-fn read_into(stream: &mut Stream, room: &mut [u8], place: &mut Vec<u8>) -> io::Result<usize> {
-    loop {
-        match stream.read(room) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(length) => {
-                let (came, _) = room.split_at_checked(length).unwrap_or_default();
-                place.extend_from_slice(came);
-                return Ok(length);
-            }
+            envelope.abort(&mut self.link.stream);
         }
     }
 }
@@ -183,17 +164,16 @@ struct Client<'call> {
 }
 
 impl<'call, H: TakeHead> Exchange<H> {
-    pub(crate) fn new(stream: Stream, deadlines: Deadlines, head: H) -> Result<Exchange<H>, Fault> {
-        stream.set_write_timeout(Some(MOMENT)).map_err(|error| Fault::new(Cause::UpstreamUnreachable, error))?;
-        let line = Line {
-            stream,
-            room: vec![0; BLOCK],
-            raw: Vec::new(),
-            received: Vec::new(),
-            envelope: None,
-            has_ended: false,
-        };
-        Ok(Exchange { line, deadlines, gathered: BLOCK, head })
+    pub(crate) fn new(link: Link, deadlines: Deadlines, head: H) -> Exchange<H> {
+        let (raw, received) = (Vec::new(), Vec::new());
+        let line = Line { link, raw, received, envelope: None, kept: None, has_ended: false };
+        Exchange { line, deadlines, gathered: BLOCK, head }
+    }
+
+    /// The other side takes another request behind the answer, unless that says otherwise.
+    pub(crate) fn kept_in(mut self, kept: Option<&Arc<Kept>>) -> Exchange<H> {
+        self.line.kept = kept.cloned();
+        self
     }
 
     /// The answer comes in an envelope.
@@ -216,8 +196,9 @@ impl<'call, H: TakeHead> Exchange<H> {
         start_response: &'call mut StartResponse,
     ) -> Result<Body, Failure> {
         let mut client = Client { waits: Some(start_response), gets: None };
-        if self.send(&outgoing.head, &mut client)? {
-            self.send_content(outgoing.content, environ, &mut client)?;
+        if !self.send(&outgoing.head, &mut client)? || !self.send_content(outgoing.content, environ, &mut client)? {
+            // Half a request lies there.
+            self.line.kept = None;
         }
         match (client.gets, client.waits) {
             (None, Some(start_response)) => self.answer(start_response, environ.errors().clone()),
@@ -226,9 +207,15 @@ impl<'call, H: TakeHead> Exchange<H> {
         }
     }
 
-    fn send_content(&mut self, content: Content, environ: &Environ, client: &mut Client<'call>) -> Result<(), Failure> {
+    /// Sends the content; `false` as with [`Exchange::send`].
+    fn send_content(
+        &mut self,
+        content: Content,
+        environ: &Environ,
+        client: &mut Client<'call>,
+    ) -> Result<bool, Failure> {
         let mut left = match content {
-            Content::None => return Ok(()),
+            Content::None => return Ok(true),
             Content::Length(length) | Content::Packets(length, _) => length,
             Content::Chunked => u64::MAX,
         };
@@ -256,21 +243,21 @@ impl<'call, H: TakeHead> Exchange<H> {
                 }
             };
             if !takes_more {
-                return Ok(());
+                return Ok(false);
             }
             left -= length as u64;
             input.consume(length);
         }
         match content {
-            Content::Chunked => self.send(chunked::LAST_CHUNK, client).map(|_| ()),
+            Content::Chunked => self.send(chunked::LAST_CHUNK, client),
             // The other side must not take what follows for the rest: the connection ends here.
             _ if left > 0 => Err(Failure::OfContent(io::ErrorKind::UnexpectedEof.into())),
             Content::Packets(_, pack) => {
                 packed.clear();
                 pack(b"", &mut packed);
-                self.send(&packed, client).map(|_| ())
+                self.send(&packed, client)
             }
-            Content::None | Content::Length(_) => Ok(()),
+            Content::None | Content::Length(_) => Ok(true),
         }
     }
 
@@ -278,7 +265,7 @@ impl<'call, H: TakeHead> Exchange<H> {
     fn send(&mut self, mut bytes: &[u8], client: &mut Client<'call>) -> Result<bool, Failure> {
         let mut last = Instant::now();
         while !bytes.is_empty() {
-            match self.line.stream.write(bytes) {
+            match self.line.link.stream.write(bytes) {
                 Ok(length) => {
                     bytes = bytes.split_at(length).1;
                     last = Instant::now();
@@ -305,6 +292,14 @@ impl<'call, H: TakeHead> Exchange<H> {
         Ok(true)
     }
 
+    fn take_head(&mut self) -> Result<Option<Answer>, Failure> {
+        let answer = self.head.take(&mut self.line.received)?;
+        if answer.as_ref().is_some_and(|answer| answer.is_last) {
+            self.line.kept = None;
+        }
+        Ok(answer)
+    }
+
     /// Passes on what the other side says before it has taken the whole request. `false`: it says nothing.
     fn take_early(&mut self, client: &mut Client<'call>) -> Result<bool, Failure> {
         match self.line.read(Duration::ZERO)? {
@@ -319,7 +314,7 @@ impl<'call, H: TakeHead> Exchange<H> {
             }
         }
         if client.gets.is_none() {
-            let Some(answer) = self.head.take(&mut self.line.received)? else { return Ok(true) };
+            let Some(answer) = self.take_head()? else { return Ok(true) };
             client.begin(answer);
         }
         if let Some((writer, reading)) = &mut client.gets {
@@ -333,7 +328,7 @@ impl<'call, H: TakeHead> Exchange<H> {
     fn answer(mut self, start_response: &mut StartResponse, errors: Errors) -> Result<Body, Failure> {
         let begin = Instant::now();
         let mut answer = loop {
-            if let Some(answer) = self.head.take(&mut self.line.received)? {
+            if let Some(answer) = self.take_head()? {
                 break answer;
             }
             // Counted from the begin: an Instant that lies as far ahead as a Duration may be long cannot be had.
@@ -364,7 +359,8 @@ impl<'call, H: TakeHead> Exchange<H> {
     /// The connection is the client's and the other side's behind this head.
     fn tunnel(mut self, protocol: &str, errors: Errors) -> Result<Body, Fault> {
         let lost = |error| Fault::new(Cause::UpstreamTruncated, error);
-        let (stream, received) = (self.line.stream.try_clone().map_err(lost)?, std::mem::take(&mut self.line.received));
+        let (stream, received) =
+            (self.line.link.stream.try_clone().map_err(lost)?, std::mem::take(&mut self.line.received));
         Ok(Body::upgrade(protocol, move |client| {
             if let Err(error) = tunnel::run(&*client, &stream, &received, self.deadlines.tunnel) {
                 log_line(&errors, "tunnel", error.to_string().as_bytes());
@@ -375,10 +371,10 @@ impl<'call, H: TakeHead> Exchange<H> {
     /// The whole of a short content, or what has come of it within a short while.
     fn gather(&mut self, reading: &mut Reading) -> Result<Vec<u8>, Fault> {
         let begin = Instant::now();
-        let mut content = reading.take(&mut self.line.received)?;
-        // It is no more than is gathered.
-        content.reserve_exact(reading.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(0));
-        while !reading.is_whole() {
+        // It is no more than is gathered, and stays where it is received.
+        let length = reading.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(0);
+        self.line.received.reserve_exact(length.saturating_sub(self.line.received.len()));
+        while self.line.received.len() < length {
             let left = SHORT_WHILE.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 break;
@@ -389,9 +385,8 @@ impl<'call, H: TakeHead> Exchange<H> {
                 Err(fault) if fault.cause == Cause::UpstreamDeadline && left < self.deadlines.progress => break,
                 Err(fault) => return Err(fault),
             }
-            content.append(&mut reading.take(&mut self.line.received)?);
         }
-        Ok(content)
+        reading.take(&mut self.line.received)
     }
 
     fn rest(self, gathered: Vec<u8>, reading: Reading) -> Body {

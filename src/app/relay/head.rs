@@ -8,7 +8,7 @@ use super::reading::Reading;
 use super::{Answer, Failure, Fault, TakeHead};
 use crate::cause::Cause;
 use crate::gateway::{Headers, is_hop_by_hop};
-use crate::http::head::{Limits, Spans};
+use crate::http::head::{Limits, Spans, Version};
 use crate::http::scan;
 use crate::web::response_head::{self, Content, Parsed, ResponseHead};
 
@@ -109,7 +109,10 @@ fn answer(head: &ResponseHead<'_>, to_head: bool, rewrite: &Rewrite<'_>) -> Resu
     if let Some(length) = length {
         headers.add("Content-Length", length.to_string());
     }
-    Ok(Answer { status: format!("{} {reason}", head.status()), headers, reading: Reading::of(content), upgrade: None })
+    // RFC 9112 section 9.3.
+    let is_last = head.version() == Version::Http10 || is_named_by_connection(head, b"close");
+    let status = format!("{} {reason}", head.status());
+    Ok(Answer { status, headers, reading: Reading::of(content), is_last, upgrade: None })
 }
 
 // RFC 9110 section 7.6.1: fields that Connection names are for this connection.
@@ -212,7 +215,8 @@ impl TakeHead for CgiHead {
             Parsed::Complete(head) => answer(&head, self.to_head, &(Box::new(|_: &[u8]| None) as Rewrite<'_>))?,
         };
         received.drain(..end);
-        Ok(Some(taken))
+        // No form of CGI says what comes behind an answer.
+        Ok(Some(Answer { is_last: true, ..taken }))
     }
 }
 

@@ -4,6 +4,7 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `stream` | a connection, TCP or Unix, and how it is made |
+//! | `link` | one as it is used, and those that are kept for the next request |
 //! | `exchange` | the request goes out, the response comes in, each step under a deadline |
 //! | `reading` | the content of a response, taken out of what was received |
 //! | `head` | the head of a response, of HTTP or in the form of CGI |
@@ -16,6 +17,7 @@
 pub(crate) mod content;
 pub(crate) mod exchange;
 pub(crate) mod head;
+pub(crate) mod link;
 pub(crate) mod reading;
 pub(crate) mod stream;
 mod tunnel;
@@ -55,6 +57,8 @@ pub(crate) struct Answer {
     pub(crate) status: String,
     pub(crate) headers: Headers,
     pub(crate) reading: Reading,
+    /// Nothing comes behind it on its connection.
+    pub(crate) is_last: bool,
     /// The protocol in which the connection goes on behind this head.
     pub(crate) upgrade: Option<String>,
 }

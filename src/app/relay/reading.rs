@@ -47,14 +47,14 @@ impl Reading {
         }
     }
 
-    /// Takes the content that is there out of `received`; empty when there is none. Bytes behind the content belong to nobody.
+    /// Takes the content that is there out of `received`; empty when there is none. Bytes behind the content stay, and belong to nobody.
     pub(crate) fn take(&mut self, received: &mut Vec<u8>) -> Result<Vec<u8>, Fault> {
         match self {
             Reading::Length(left) => {
                 let taken = usize::try_from(*left).map_or(received.len(), |left| left.min(received.len()));
                 *left -= taken as u64;
-                received.truncate(taken);
-                Ok(std::mem::take(received))
+                let behind = received.split_off(taken);
+                Ok(std::mem::replace(received, behind))
             }
             Reading::Chunked(decoder) => decode(decoder, received),
             Reading::Close | Reading::Closed => Ok(std::mem::take(received)),
@@ -91,6 +91,7 @@ fn decode(decoder: &mut Decoder, received: &mut Vec<u8>) -> Result<Vec<u8>, Faul
         }
     }
     // The decoder has seen every byte that is no data, so nothing of them is left to keep.
-    received.clear();
+    let behind = rest.len();
+    received.drain(..received.len() - behind);
     Ok(data)
 }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
-use super::exchange::BLOCK;
+use super::link::BLOCK;
 use crate::gateway::Upgraded;
 
 /// How long a side may be silent when the other has stopped sending.

@@ -7,7 +7,7 @@
 //! | `workers` | all of them: who gets a request, who replaces whom |
 //! | `watch` | `--reload`: new workers when a `.py` file has changed |
 //!
-//! Requests go to the workers by SCGI ([`Pass`](doorway::app::Pass)), each to one that has a thread free: a worker never has more requests
+//! Requests go to the workers by SCGI ([`Pass`](doorway::app::Pass)) over connections that are kept, each to one that has a thread free: a worker never has more requests
 //! than threads, so whoever dies takes no other request along, and nobody waits behind a call that hangs. Content is received whole first, and answers
 //! up to 1 MiB are taken off the worker's hands, so that slow clients cost it nothing.
 

@@ -2,8 +2,12 @@
 
 It is a program of Python's standard library alone, from 3.8 on. The command starts it with a listening socket as file descriptor 0 and
 a connection to itself as file descriptor 1, over which it hears that the application is there ("ready") or why not, asks for a
-look at the stacks of a worker that hangs, and ends the worker by closing it. Each thread accepts a connection, answers one request and
-closes it; what waits for a slow client is the command.
+look at the stacks of a worker that hangs, and ends the worker by closing it. Each thread accepts a connection and answers one request after
+the other on it, which SCGI does not know: the command is told by `Connection: close` where nothing may follow. What waits for a slow
+client is the command.
+
+A thread gives Python's lock away at each call of the system, and then waits for it behind the others: so an ordinary request has two such calls,
+one that receives it and one that sends its answer.
 
 The answer has a status line of HTTP/1.1 and, where nobody knows its length, the chunked coding: so an answer that breaks off is never taken
 for a whole one. The rules of PEP 3333 that wsgiref does not keep are kept here (docs/comparison.md): what could break the head is
@@ -24,6 +28,10 @@ import traceback
 from wsgiref.util import FileWrapper
 
 BLOCK = 65536
+# What is received at first: most requests as a whole, and little that has to be copied of those that are longer.
+FIRST = 16384
+# Up to here content is received before the application is called; the command has it in memory too.
+WHOLE = 1048576
 STATUS = re.compile(r"[2-5][0-9][0-9] [\t\x20-\x7e\x80-\xff]*").fullmatch
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
@@ -63,19 +71,19 @@ class Content(io.RawIOBase):
         return size
 
     def readall(self):
-        whole, at = bytearray(self.left), 0
-        place = memoryview(whole)
-        while self.left:
-            at += self.readinto(place[at:])
-        return bytes(whole)
+        whole = receive_whole(self.connection, self.begin, self.left)
+        self.begin, self.left = b"", 0
+        return whole.getvalue()
 
 
 class Call:
     """One request and its answer."""
 
-    def __init__(self, connection, environ):
+    def __init__(self, connection, environ, last):
         self.connection, self.environ = connection, environ
-        self.was_started = self.is_sent = self.is_chunked = self.has_failed = False
+        # What the head says where no request can follow.
+        self.last = last
+        self.was_started = self.is_sent = self.is_chunked = self.is_whole = False
         self.status = self.headers = self.left = None
         self.length = 0
 
@@ -128,7 +136,7 @@ class Call:
         self.has_content = code not in ("204", "304") and self.environ["REQUEST_METHOD"] != "HEAD"
         if self.left is None and known is not None and self.has_content:
             self.left = known
-        lines = ["HTTP/1.1 ", self.status, "\r\n", *self.headers]
+        lines = ["HTTP/1.1 ", self.status, "\r\n", *self.headers, self.last]
         if code == "204":
             pass
         elif self.left is not None:
@@ -143,29 +151,29 @@ class Call:
 
     def send(self, block, known=None):
         """Sends a block that is not empty; false where it is more than the length says."""
-        head = b"" if self.is_sent else self.head(known)
-        fits = True
+        begin = b"" if self.is_sent else self.head(known)
         if not self.has_content:
-            block = b""
+            self.transmit(begin)
         elif self.is_chunked:
-            block = b"%x\r\n%b\r\n" % (len(block), block)
-        elif self.left is not None:
-            fits = len(block) <= self.left
-            if not fits:
-                block = block[: self.left]
+            self.transmit(begin + b"%x\r\n" % len(block), block, b"\r\n")
+        elif len(block) <= self.left:
             self.left -= len(block)
-        if len(block) < BLOCK:
-            # Head and block in one piece.
-            block = head + block
-        elif head:
-            self.transmit(head)
-        if block:
-            self.transmit(block)
-        return fits
+            self.transmit(begin, block)
+        else:
+            block, self.left = block[: self.left], 0
+            self.transmit(begin, block)
+            return False
+        return True
 
-    def transmit(self, data):
+    def transmit(self, *parts):
+        """Sends the parts in one call of the system; long ones without a copy."""
         try:
-            self.connection.sendall(data)
+            size = sum(map(len, parts))
+            if size < FIRST:
+                return self.connection.sendall(b"".join(parts))
+            sent = self.connection.sendmsg(parts)
+            if sent < size:
+                self.connection.sendall(b"".join(parts)[sent:])
         except OSError as error:
             raise Broken from error
 
@@ -189,8 +197,10 @@ class Call:
         elif self.has_content and self.left:
             sent = self.length - self.left
             raise ValueError(f"the body has {sent} bytes, and Content-Length said {self.length}")
+        self.is_whole = True
 
     def run(self, application):
+        """Calls the application; true where the connection is good for another request."""
         result = None
         try:
             try:
@@ -205,6 +215,7 @@ class Call:
             pass
         except BaseException:
             self.fail()
+        return self.is_whole and not self.last
 
     def send_body(self, result):
         if isinstance(result, FileWrapper) and self.left is not None and not self.is_chunked:
@@ -214,16 +225,16 @@ class Call:
                 pass
             else:
                 return self.send_file(result.filelike)
-        known = None
-        try:
-            if len(result) == 1 and not self.is_sent:
-                known = True
-        except TypeError:
-            pass
+        is_alone = False
+        if self.left is None and not self.is_sent:
+            try:
+                is_alone = len(result) == 1
+            except TypeError:
+                pass
         for block in result:
             if not isinstance(block, bytes):
                 raise TypeError(f"a block of a body is bytes, and not {type(block).__name__}")
-            if block and not self.send(block, known and len(block)):
+            if block and not self.send(block, len(block) if is_alone else None):
                 say(f"the body of {self.name()} is longer than its Content-Length of {self.length}; the rest is not sent\n")
                 return
             if self.is_sent and not self.has_content:
@@ -239,11 +250,13 @@ class Call:
         say(f"error in {self.name()}\n{traceback.format_exc()}")
         if self.is_sent:
             return
-        text = b"500 Internal Server Error\n"
-        head = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(text)
+        self.was_started, self.status, self.left = True, "500 Internal Server Error", None
+        self.headers = ["Content-Type: text/plain\r\n"]
+        page = b"500 Internal Server Error\n"
         try:
-            self.connection.sendall(head if self.environ["REQUEST_METHOD"] == "HEAD" else head + text)
-        except OSError:
+            self.send(page, len(page))
+            self.is_whole = True
+        except Broken:
             pass
 
 
@@ -253,52 +266,70 @@ def say(text):
 
 
 def receive(connection):
-    """The variables of a request, and what has come of its content."""
-    data = connection.recv(BLOCK)
-    while True:
-        digits, colon, rest = data.partition(b":")
-        if colon and len(rest) > int(digits):
-            break
+    """The variables of the next request, and what has come of its content; nothing where no other one comes."""
+    data = connection.recv(FIRST)
+    while data:
+        begin = data.find(b":") + 1
+        if begin and len(data) > begin + (size := int(data[: begin - 1])):
+            texts = data[begin : begin + size].decode("latin-1").split("\0")
+            return dict(zip(texts[::2], texts[1::2])), data[begin + size + 1 :]
         more = connection.recv(BLOCK)
-        if not more:
-            raise Broken
-        data += more
-    size = int(digits)
-    texts = rest[:size].decode("latin-1").split("\0")
-    return dict(zip(texts[::2], texts[1::2])), rest[size + 1 :]
+        data = more and data + more
+
+
+def receive_whole(connection, begin, length):
+    """Content in the place where it stays: a BytesIO that is read as a whole gives what it has, and no copy."""
+    content, at = io.BytesIO(bytes(length)), len(begin)
+    with content.getbuffer() as place:
+        place[:at] = begin
+        while at < length:
+            size = connection.recv_into(place[at:], 0, socket.MSG_WAITALL)
+            if size == 0:
+                raise ConnectionResetError("the client broke off in the middle of its content")
+            at += size
+    return content
 
 
 def answer(connection, application, base):
+    """Answers the next request; true where there may be one more."""
     try:
-        environ, begin = receive(connection)
-    except (Broken, OSError, ValueError):
-        return
-    environ.pop("SCGI", None)
-    length = int(environ["CONTENT_LENGTH"])
-    if length == 0:
-        del environ["CONTENT_LENGTH"]
-        environ["wsgi.input"] = io.BytesIO()
-    elif len(begin) >= length:
-        environ["wsgi.input"] = io.BytesIO(begin[:length])
-    else:
-        environ["wsgi.input"] = io.BufferedReader(Content(connection, begin, length), BLOCK)
-    environ["wsgi.url_scheme"] = environ.pop("REQUEST_SCHEME", "http")
+        received = receive(connection)
+        if received is None:
+            return False
+        environ, begin = received
+        length, last = int(environ["CONTENT_LENGTH"]), ""
+        if length == 0:
+            del environ["CONTENT_LENGTH"]
+            content = io.BytesIO()
+        elif length == len(begin):
+            content = io.BytesIO(begin)
+        elif length <= WHOLE:
+            content = receive_whole(connection, begin, length)
+        else:
+            # What the application leaves unread stands before the next request.
+            content, last = io.BufferedReader(Content(connection, begin, length), BLOCK), "Connection: close\r\n"
+    except (OSError, ValueError):
+        return False
+    del environ["SCGI"]
+    environ["wsgi.input"] = content
+    environ["wsgi.url_scheme"] = environ.pop("REQUEST_SCHEME")
     environ.update(base)
-    Call(connection, environ).run(application)
+    return Call(connection, environ, last).run(application)
 
 
-def serve(listener, application, base, busy):
+def serve(listener, application, base, connections):
     while True:
         try:
             connection, _ = listener.accept()
         except OSError:
             return
-        busy.add(connection)
+        connections.add(connection)
         try:
-            answer(connection, application, base)
+            while answer(connection, application, base):
+                pass
         finally:
             connection.close()
-            busy.discard(connection)
+            connections.discard(connection)
 
 
 def load(spec):
@@ -340,8 +371,8 @@ def main(control, spec, threads, processes, grace):
     os.dup2(null, 0)
     os.close(null)
     # A process that the application forks is no worker: its end is not ours, and ours must be seen while it lives.
-    busy = set()
-    os.register_at_fork(after_in_child=lambda: [each.close() for each in (control, listener, *busy)])
+    connections = set()
+    os.register_at_fork(after_in_child=lambda: [each.close() for each in (control, listener, *connections)])
     sys.argv = [spec]
     sys.path.insert(0, os.getcwd())
     try:
@@ -361,18 +392,18 @@ def main(control, spec, threads, processes, grace):
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
     }
-    threading.Thread(target=hear, args=(control, listener, grace), name="doorway", daemon=True).start()
+    threading.Thread(target=hear, args=(control, listener, connections, grace), name="doorway", daemon=True).start()
     for number in range(1, threads):
-        arguments = (listener, application, base, busy)
+        arguments = (listener, application, base, connections)
         threading.Thread(target=serve, args=arguments, name=f"wsgi-{number}", daemon=True).start()
     control.sendall(b"ready\n")
     # The main thread calls the application too: some of what one may do is allowed there alone.
-    serve(listener, application, base, busy)
-    while busy:
+    serve(listener, application, base, connections)
+    while connections:
         time.sleep(0.01)
 
 
-def hear(control, listener, grace):
+def hear(control, listener, connections, grace):
     """Hears what the command wants: a look at the stacks, or the end. It sends no more requests by then."""
     try:
         while control.recv(1):
@@ -381,8 +412,14 @@ def hear(control, listener, grace):
     except OSError:
         # The command has gone away, which is the end too.
         pass
-    # Wakes whoever waits for a connection; what runs is finished, and then the process ends as one should.
+    # Wakes whoever waits for a connection or a request; what runs is finished, and then the process ends as one should.
     listener.shutdown(socket.SHUT_RDWR)
+    for connection in tuple(connections):
+        try:
+            connection.shutdown(socket.SHUT_RD)
+        except OSError:
+            # Closed a moment ago.
+            pass
     time.sleep(grace)
     # A call that lasts longer would last for ever.
     os._exit(1)

@@ -256,8 +256,8 @@ impl Shared {
         let address = format!("unix:{}", process.socket.display());
         // The name of the folder is ours, so that this is an address.
         let Ok(pass) = Pass::scgi(&address) else { return };
-        let pass =
-            pass.gather_answer(GATHERED).first_byte_deadline(self.plan.timeout).progress_deadline(self.plan.timeout);
+        let pass = pass.kept().gather_answer(GATHERED);
+        let pass = pass.first_byte_deadline(self.plan.timeout).progress_deadline(self.plan.timeout);
         state.workers.push(Worker {
             process: Arc::clone(process),
             pass,
@@ -433,6 +433,8 @@ impl Drop for Seat {
                 self.shared.end(&self.process);
             }
         }
+        // Whoever is told wants the lock.
+        drop(state);
         self.shared.freed.notify_one();
     }
 }
