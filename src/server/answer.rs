@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::send::Flushed;
 use super::shared::Shared;
 use crate::door::Room;
+use crate::log::Place;
 
 /// How many answers to pipelined requests go into one write at most.
 const GATHERED: usize = 32;
@@ -21,17 +22,21 @@ pub(super) struct Calls {
     /// The call that was done with last, for the next request; gathered answers are in it.
     spare: Option<Box<Call>>,
     room: Room,
+    /// What this thread is called for.
+    place: Arc<Place>,
 }
 
 impl Calls {
     pub(super) fn new(shared: &Arc<Shared>) -> Calls {
-        Calls { shared: Arc::clone(shared), spare: None, room: Room::default() }
+        let place = shared.monitor.running.place();
+        Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), place }
     }
 
     /// Does what a connection needs a thread for. Gives the time that the application took.
     pub(super) fn run(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Duration {
         if let Some(mut call) = connection.call.take() {
             call.response().waits_in_connection = false;
+            self.place.begin(now, &call.environ);
             let produced = call.go_on(connection);
             return self.settle(call, produced, connection, now).0;
         }
@@ -79,6 +84,7 @@ impl Calls {
             Ok((facts, seat, true)) => {
                 connection.queued = None;
                 let gathers = gathers && seat.is_none();
+                self.place.begin(now, &call.environ);
                 let produced = call.start(connection, facts, seat, gathers, now);
                 return Some(self.settle(call, produced, connection, now));
             }
@@ -99,6 +105,7 @@ impl Calls {
         connection: &mut Connection,
         begin: Instant,
     ) -> (Duration, bool) {
+        self.place.end();
         let lasted = call.answered.saturating_duration_since(begin);
         if call.leaves() {
             // The connection is the application's, and whoever runs this sees to that.

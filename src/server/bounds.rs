@@ -62,20 +62,15 @@ impl Drop for Place {
 pub(super) struct Memory {
     /// The bytes that were counted last.
     pub(super) counted: usize,
-    sum: Arc<AtomicUsize>,
+    pub(super) sum: Arc<AtomicUsize>,
 }
 
 impl Memory {
-    pub(super) fn new(sum: &Arc<AtomicUsize>) -> Memory {
-        Memory { counted: 0, sum: Arc::clone(sum) }
-    }
-
     /// Says how many bytes it is now.
     pub(super) fn count(&mut self, bytes: usize) {
-        if bytes > self.counted {
-            self.sum.fetch_add(bytes - self.counted, Ordering::Relaxed);
-        } else if bytes < self.counted {
-            self.sum.fetch_sub(self.counted - bytes, Ordering::Relaxed);
+        if bytes != self.counted {
+            // A sum of atomics wraps: this takes away as well as adds.
+            self.sum.fetch_add(bytes.wrapping_sub(self.counted), Ordering::Relaxed);
         }
         self.counted = bytes;
     }

@@ -93,8 +93,7 @@ impl Reserve {
     const MOST: usize = 64;
 
     fn take(&self) -> Vec<u8> {
-        let kept = lock(&self.0).pop();
-        kept.unwrap_or_else(|| vec![0; START])
+        lock(&self.0).pop().unwrap_or_else(|| vec![0; START])
     }
 
     fn give(&self, memory: Vec<u8>) {

@@ -23,14 +23,14 @@ use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
 use crate::door::{Content, Facts, Request};
-use crate::gateway::{Block, Body, Environ, Gateway, Headers, Kind, Receiver, StartResponse};
+use crate::gateway::{Block, Body, Environ, Errors, Gateway, Headers, Kind, Receiver, StartResponse};
 use crate::http::framing::Delimiter;
-use crate::log::{Access, Answer, Report};
+use crate::log::{Access, Answer, Report, ToLog};
 
 /// A request that is being answered.
 pub(super) struct Call {
     shared: Arc<Shared>,
-    environ: Environ,
+    pub(super) environ: Environ,
     start_response: StartResponse,
     /// The identity of the `start_response`: an application could exchange it for another.
     own: usize,
@@ -77,7 +77,7 @@ const EMPTY_PAUSE: Duration = Duration::from_millis(10);
 impl Call {
     pub(super) fn new(shared: &Arc<Shared>) -> Call {
         let mut environ = Environ::new(Gateway::default());
-        environ.set_errors(shared.errors());
+        environ.set_errors(Errors::new(Arc::new(ToLog(Arc::clone(&shared.log)))));
         let response = Arc::new(Mutex::new(Response::new(shared)));
         let start_response = StartResponse::new(Box::new(WriteEnd(Arc::clone(&response))));
         let now = Instant::now();

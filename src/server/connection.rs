@@ -125,7 +125,7 @@ impl Connection {
             close_after: false,
             is_first: true,
             peer_closed: false,
-            memory: Memory::new(&shared.memory),
+            memory: Memory { counted: 0, sum: Arc::clone(&shared.memory) },
             place,
         }
     }

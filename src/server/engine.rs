@@ -137,7 +137,7 @@ impl Engine {
         let mut current = lock(&self.grace_until);
         *current = current.into_iter().chain(until).min();
         drop(current);
-        self.shared.begin_to_stop();
+        self.shared.stop.fetch_max(1, Ordering::SeqCst);
         self.acceptors.iter().for_each(|acceptor| acceptor.wake());
         self.shared.monitor.wake();
     }

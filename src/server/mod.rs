@@ -34,6 +34,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 #[cfg(unix)]
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -335,7 +336,7 @@ impl Server {
                 Step::Job => {
                     if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
                         // As when a server stops: this response ends the connection.
-                        shared.begin_to_stop();
+                        shared.stop.fetch_max(1, Ordering::SeqCst);
                     }
                     calls.run(&mut connection, now, false);
                     if upgrade::leaves(&connection) {

@@ -18,8 +18,8 @@ use super::sleepers::Sleepers;
 use super::upgrade::Upgrades;
 use crate::cause::Cause;
 use crate::door::Policy;
-use crate::gateway::{Application, Errors, discard_panic};
-use crate::log::{Access, Answer, Counters, Log, Report, ToLog};
+use crate::gateway::{Application, discard_panic};
+use crate::log::{Access, Answer, Counters, Log, Report};
 
 /// The shared parts.
 pub(super) struct Shared {
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     /// What of the settings the doors must know.
     pub(super) policy: Policy,
     pub(super) application: Box<dyn Application>,
-    log: Arc<dyn Log>,
+    pub(super) log: Arc<dyn Log>,
     pub(super) reserve: Reserve,
     pub(super) counters: Counters,
     pub(super) places: Arc<Places>,
@@ -82,7 +82,7 @@ impl Shared {
 
     /// Counts and reports what concerns no single connection.
     pub(super) fn report(&self, cause: Cause, detail: &str) {
-        self.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
+        self.error(&Report { cause, peer: None, request: b"", answer: Answer::Nothing, detail });
     }
 
     /// Reports a connection that ended as it should.
@@ -96,18 +96,9 @@ impl Shared {
         self.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size)
     }
 
-    /// The error stream of every environ.
-    pub(super) fn errors(&self) -> Errors {
-        Errors::new(Arc::new(ToLog(Arc::clone(&self.log))))
-    }
-
     /// Whether connections should end as soon as they decently can.
     pub(super) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::SeqCst) > 0
-    }
-
-    pub(super) fn begin_to_stop(&self) {
-        self.stop.fetch_max(1, Ordering::SeqCst);
     }
 
     /// Whether the grace of a stop is over, so that whatever waits for a client gives up.

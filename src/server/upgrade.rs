@@ -31,9 +31,7 @@ pub(super) struct Upgrades(Mutex<Vec<Arc<Socket>>>);
 impl Upgrades {
     /// Ends them all: the grace of a stop is over.
     pub(super) fn cut(&self) {
-        for socket in &*lock(&self.0) {
-            socket.shutdown(Shutdown::Both);
-        }
+        lock(&self.0).iter().for_each(|socket| _ = socket.shutdown(Shutdown::Both));
     }
 }
 

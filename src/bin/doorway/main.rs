@@ -15,7 +15,6 @@
 
 mod arguments;
 mod behind;
-mod busy;
 mod completions;
 mod console;
 mod control;
@@ -124,12 +123,10 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
     };
-    let mut threads = 0;
     let server = server.log(log_of(options)).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
         let for_python = if options.has_python() { 2 * options.workers * options.worker_threads + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
-        threads = settings.threads;
         if options.upload.is_some() {
             settings.max_content = None;
         }
@@ -148,11 +145,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     if options.reload {
         workers.iter().cloned().try_for_each(wsgi::watch)?;
     }
-    let handle = match options.behind.is_empty() {
-        // Files keep no thread for long.
-        true => server.spawn(site)?,
-        false => server.spawn(busy::watched(site, threads)?)?,
-    };
+    let handle = server.spawn(site)?;
     let urls = listen::urls(web.iter());
     print_lines(urls.iter().chain(&lines));
     if !options.quiet {

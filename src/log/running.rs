@@ -1,0 +1,139 @@
+//! What the threads of a server are called for, for the day on which none of them is free.
+//!
+//! Then whoever asks waits, and finally gets 503, and the operator has to know for what. Each thread has a place of its own for its call, so that
+//! calls do not wait for one another here; the places are looked at only when no thread has been free for [`LONG`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::Stats;
+use crate::gateway::Environ;
+
+/// How long no thread may be free until it is said.
+const LONG: Duration = Duration::from_secs(10);
+
+/// How much of a path is kept.
+const SHOWN: usize = 200;
+
+/// Where a thread says what it is called for.
+#[derive(Default)]
+pub(crate) struct Place(Mutex<Call>);
+
+/// Method and path, in memory that is used again: a clone of the environ would keep the call from using its memory again.
+#[derive(Clone, Default)]
+struct Call {
+    since: Option<Instant>,
+    request: Vec<u8>,
+}
+
+impl Place {
+    pub(crate) fn begin(&self, now: Instant, environ: &Environ) {
+        let path = environ.path_info();
+        let mut call = lock(&self.0);
+        call.since = Some(now);
+        call.request.clear();
+        call.request.extend_from_slice(environ.bytes("REQUEST_METHOD").unwrap_or_default());
+        call.request.push(b' ');
+        call.request.extend_from_slice(path.get(..SHOWN).unwrap_or(path));
+    }
+
+    pub(crate) fn end(&self) {
+        lock(&self.0).since = None;
+    }
+}
+
+/// The places of all threads.
+#[derive(Default)]
+pub(crate) struct Running(Mutex<Vec<Weak<Place>>>);
+
+impl Running {
+    /// A place for one more thread.
+    pub(crate) fn place(&self) -> Arc<Place> {
+        let place = Arc::default();
+        let mut places = lock(&self.0);
+        places.retain(|other| other.strong_count() > 0);
+        places.push(Arc::downgrade(&place));
+        place
+    }
+
+    /// The call that has lasted longest, as text.
+    fn longest(&self, now: Instant) -> Option<String> {
+        let places: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        let calls = places.iter().map(|place| lock(&place.0).clone());
+        let (since, request) = calls.filter_map(|call| Some((call.since?, call.request))).min()?;
+        let seconds = now.saturating_duration_since(since).as_secs();
+        Some(format!("; the longest for {seconds} s: {}", String::from_utf8_lossy(&request)))
+    }
+}
+
+/// Since when no thread has been free, and whether that was said.
+#[derive(Default)]
+pub(crate) struct Full {
+    since: Option<Instant>,
+    is_said: bool,
+}
+
+impl Full {
+    /// Looks once more. Gives what is to be said: once, until a thread has been seen free again.
+    pub(crate) fn look(&mut self, stats: &Stats, running: &Running, now: Instant) -> Option<String> {
+        // One that has just ended a call has another at once while requests wait.
+        if stats.busy + stats.queued < stats.threads {
+            *self = Full::default();
+            return None;
+        }
+        let since = *self.since.get_or_insert(now);
+        if self.is_said || now.saturating_duration_since(since) < LONG {
+            return None;
+        }
+        self.is_said = true;
+        let longest = running.longest(now).unwrap_or_default();
+        Some(format!("all {} threads are in calls{longest}", stats.threads))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Counters, Phases};
+    use crate::testing::Request;
+
+    fn stats(busy: usize, queued: usize) -> Stats {
+        let mut stats = Counters::default().read(&Phases::default());
+        (stats.threads, stats.busy, stats.queued) = (3, busy, queued);
+        stats
+    }
+
+    #[test]
+    fn that_no_thread_is_free_is_said_once_after_ten_seconds_and_again_when_one_was() {
+        let (mut full, running, start) = (Full::default(), Running::default(), Instant::now());
+        let mut look = |second, busy, queued| {
+            let text = full.look(&stats(busy, queued), &running, start + Duration::from_secs(second));
+            text.is_some_and(|text| text == "all 3 threads are in calls")
+        };
+        assert!(!look(0, 3, 0) && !look(9, 3, 0) && look(10, 3, 0) && !look(11, 3, 0) && !look(3_600, 3, 0));
+        assert!(!look(3_601, 2, 0) && !look(3_610, 3, 0) && !look(3_619, 2, 1), "nine seconds");
+        assert!(look(3_620, 3, 9), "a thread between two of the calls that wait for it is not free");
+    }
+
+    #[test]
+    fn of_the_calls_that_run_the_longest_is_told_and_none_that_has_ended_or_whose_thread_has() {
+        let (running, start) = (Running::default(), Instant::now());
+        let later = |seconds| start + Duration::from_secs(seconds);
+        let (gone, first, second) = (running.place(), running.place(), running.place());
+        gone.begin(start, &Request::get("/gone").environ());
+        first.begin(later(1), &Request::get("/report?secret").environ());
+        second.begin(later(2), &Request::post("/other", "").environ());
+        drop(gone);
+        assert_eq!(running.longest(later(32)).unwrap(), "; the longest for 31 s: GET /report");
+        first.end();
+        assert_eq!(running.longest(later(32)).unwrap(), "; the longest for 30 s: POST /other");
+        second.end();
+        assert_eq!(running.longest(later(32)), None);
+        running.place();
+        assert_eq!(lock(&running.0).len(), 3, "of threads that have gone nothing is kept");
+    }
+}
