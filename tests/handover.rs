@@ -188,6 +188,63 @@ fn a_service_manager_hears_when_it_is_ready_how_it_is_and_when_it_stops() {
     hear("STOPPING=1");
 }
 
+/// Stops one thread of a process, as a debugger does, until its input ends.
+const STOP_ONE_THREAD: &str = "
+import ctypes, os, sys
+number = sys.argv[1]
+tasks = [task for task in os.listdir(f'/proc/{number}/task') if open(f'/proc/{number}/task/{task}/comm').read() == 'doorway-monitor\\n']
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+ATTACH, DETACH, ALL = 16, 17, 0x40000000
+if ptrace(ATTACH, int(tasks[0]), None, None) != 0:
+    sys.exit(print(os.strerror(ctypes.get_errno()), flush=True))
+os.waitpid(int(tasks[0]), ALL)
+print('stopped', flush=True)
+sys.stdin.read()
+ptrace(DETACH, int(tasks[0]), None, None)
+";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_watchdog_hears_nothing_of_a_server_whose_monitor_is_stuck() {
+    let folder = Folder::new(&[]);
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--demo", "--port=0", "--quiet"]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
+    let serving = Serving::with(command.stdin(Stdio::null()));
+    let hear = || {
+        let mut room = [0; 1024];
+        let length = manager.recv(&mut room).unwrap();
+        String::from_utf8_lossy(&room[..length]).into_owned()
+    };
+    let hear_alive = || while !hear().starts_with("WATCHDOG=1\nSTATUS=") {};
+    (0..3).for_each(|_| hear_alive());
+    let mut python = Command::new("python3");
+    python.args(["-c", STOP_ONE_THREAD, &serving.child.id().to_string()]);
+    let Ok(mut python) = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        return println!("skipped: python3 is not installed");
+    };
+    let mut line = String::new();
+    BufReader::new(python.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    if line != "stopped\n" {
+        return println!("skipped: a thread cannot be stopped here: {line}");
+    }
+    // What was said before, and the look that was asked for before.
+    manager.set_nonblocking(true).unwrap();
+    while manager.recv(&mut [0; 1024]).is_ok() {}
+    manager.set_nonblocking(false).unwrap();
+    (0..2).for_each(|_| drop(hear()));
+    for _ in 0..4 {
+        let text = hear();
+        assert!(text.starts_with("STATUS="), "{text}");
+    }
+    drop(python.stdin.take());
+    hear_alive();
+    python.wait().unwrap();
+}
+
 #[test]
 fn root_serves_as_the_user_that_is_named_and_others_only_so() {
     if !serving::is_root() {

@@ -6,7 +6,7 @@
 //! has left connections to that.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
@@ -23,6 +23,8 @@ pub(super) struct Monitor {
     /// What is called before it is there, it sees when it begins.
     thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
+    /// How often it has looked around.
+    pub(super) looks: AtomicUsize,
     /// What the threads are called for.
     pub(super) running: Running,
 }
@@ -70,6 +72,8 @@ pub(super) fn watch(engine: &Engine) {
         if let Some(text) = full.look(&engine.stats(), &monitor.running, Instant::now()) {
             engine.shared.report(Cause::ThreadsBusy, &text);
         }
+        // Last: whoever counts them knows that nothing above is stuck.
+        monitor.looks.fetch_add(1, Ordering::SeqCst);
     }
 }
 
