@@ -6,6 +6,7 @@ mod serving;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -114,6 +115,9 @@ fn sockets_of_systemd_are_served_by_their_names() {
     let mut command = Command::new("systemd-socket-activate");
     command.args(["-l", &web, "-l", &door, "-l", socket.to_str().unwrap(), "--fdname=web:scgi:other"]);
     command.arg(env!("CARGO_BIN_EXE_doorway")).args(["--demo", "--quiet", "--pid-file", file.to_str().unwrap()]);
+    if serving::is_root() {
+        command.args(["--user", "root"]);
+    }
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + PATIENCE;
     while std::net::TcpStream::connect(&web).is_err() {
@@ -246,16 +250,33 @@ fn a_watchdog_hears_nothing_of_a_server_whose_monitor_is_stuck() {
 }
 
 #[test]
-fn root_serves_as_the_user_that_is_named_and_others_only_so() {
+fn root_serves_as_the_user_that_is_named_and_only_browsers_of_the_machine_otherwise() {
     if !serving::is_root() {
         let (code, _, err) = run(&["--demo", "--port=0", "--user", "1:1"]);
         assert!(code == Some(1) && err.contains("only root"), "{err}");
         return println!("skipped in part: this is not root");
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
-    let refused = command.args(["--demo", "--port=0", "--host", "0.0.0.0"]).output().unwrap();
-    let err = String::from_utf8_lossy(&refused.stderr);
-    assert!(refused.status.code() == Some(1) && err.contains("--user NAME"), "{err}");
+    let services: [(&[&str], _); 4] = [
+        (&["--port=0", "--host", "0.0.0.0"], Stdio::null()),
+        (&["--port=0", "--allow-host", "site.example"], Stdio::null()),
+        (&["--scgi", "127.0.0.1:0"], Stdio::null()),
+        (&["--stdin"], OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap()).into()),
+    ];
+    for (flags, stdin) in services {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+        let refused = command.arg("--demo").args(flags).stdin(stdin).output().unwrap();
+        let err = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && err.contains("--user NAME"), "{flags:?}: {err}");
+    }
+    // Somebody looks at a folder, in a container as likely as not.
+    let mut serving = Serving::start(&["--demo", "--port=0"]);
+    assert!(
+        serving
+            .log()
+            .lines()
+            .map(Result::unwrap)
+            .any(|line| line.contains("this is root") && line.contains("--user NAME"))
+    );
     let (code, _, err) = run(&["--demo", "--port=0", "--user", "nobody-of-that-name"]);
     assert!(code == Some(1) && err.contains("UID:GID"), "{err}");
     // Where everybody may run it.

@@ -118,7 +118,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     let observer = server.observer();
     let site = with_status(options, site, observer.clone());
     let is_own = !has_doors && listen::is_loopback_only(&web);
-    privileges::check(options, web.iter())?;
+    privileges::check(options, is_own && !inherited.is_managed && !options.stdin)?;
     let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
@@ -225,6 +225,9 @@ fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16
         text.push_str(&format!("doorway: port {port} is taken, so this is the next free one; --port chooses\n"));
     }
     text.push_str(&format!("doorway: serving {served}; Ctrl-C stops\n"));
+    if privileges::is_root_by_chance(options) {
+        text.push_str("doorway: this is root, and whoever can use this machine can ask root for that; --user NAME serves as somebody else\n");
+    }
     if listen::is_public(web.iter()) {
         text.push_str(match options.auth {
             None => "doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can, and --auth FILE asks for a password\n",
