@@ -5,7 +5,7 @@
 
 mod lines;
 mod queue;
-mod running;
+mod scoreboard;
 mod stats;
 
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use lines::Lines;
 pub use queue::Queue;
-pub(crate) use running::{Full, Place, Running};
+pub(crate) use scoreboard::{Full, Score, Scoreboard};
 pub(crate) use stats::{Counters, Phases};
 pub use stats::{Phase, Stats};
 

@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::send::Flushed;
 use super::shared::Shared;
 use crate::door::Room;
-use crate::log::Place;
+use crate::log::Score;
 
 /// How many answers to pipelined requests go into one write at most.
 const GATHERED: usize = 32;
@@ -23,20 +23,20 @@ pub(super) struct Calls {
     spare: Option<Box<Call>>,
     room: Room,
     /// What this thread is called for.
-    place: Arc<Place>,
+    score: Arc<Score>,
 }
 
 impl Calls {
     pub(super) fn new(shared: &Arc<Shared>) -> Calls {
-        let place = shared.monitor.running.place();
-        Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), place }
+        let score = shared.monitor.scoreboard.score();
+        Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), score }
     }
 
     /// Does what a connection needs a thread for. Gives the time that the application took.
     pub(super) fn run(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Duration {
         if let Some(mut call) = connection.call.take() {
             call.response().waits_in_connection = false;
-            self.place.begin(now, &call.environ);
+            self.score.begin(now, &call.environ);
             let produced = call.go_on(connection);
             return self.settle(call, produced, connection, now).0;
         }
@@ -84,7 +84,7 @@ impl Calls {
             Ok((facts, seat, true)) => {
                 connection.queued = None;
                 let gathers = gathers && seat.is_none();
-                self.place.begin(now, &call.environ);
+                self.score.begin(now, &call.environ);
                 let produced = call.start(connection, facts, seat, gathers, now);
                 return Some(self.settle(call, produced, connection, now));
             }
@@ -105,7 +105,7 @@ impl Calls {
         connection: &mut Connection,
         begin: Instant,
     ) -> (Duration, bool) {
-        self.place.end();
+        self.score.end();
         let lasted = call.answered.saturating_duration_since(begin);
         if call.leaves() {
             // The connection is the application's, and whoever runs this sees to that.

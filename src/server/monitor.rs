@@ -15,7 +15,7 @@ use super::response::send_held;
 use super::settings::{LISTEN, LOOK};
 use super::shard::Found;
 use crate::cause::Cause;
-use crate::log::{Full, Running};
+use crate::log::{Full, Scoreboard};
 
 /// How the others reach the monitor.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub(super) struct Monitor {
     /// How often it has looked around.
     pub(super) looks: AtomicUsize,
     /// What the threads are called for.
-    pub(super) running: Running,
+    pub(super) scoreboard: Scoreboard,
 }
 
 impl Monitor {
@@ -69,7 +69,7 @@ pub(super) fn watch(engine: &Engine) {
         }
         send_held(&engine.shared);
         sweep_unattended(engine);
-        if let Some(text) = full.look(&engine.stats(), &monitor.running, Instant::now()) {
+        if let Some(text) = full.look(&engine.stats(), &monitor.scoreboard, Instant::now()) {
             engine.shared.report(Cause::ThreadsBusy, &text);
         }
         // Last: whoever counts them knows that nothing above is stuck.

@@ -1,7 +1,7 @@
 //! What the threads of a server are called for, for the day on which none of them is free.
 //!
-//! Then whoever asks waits, and finally gets 503, and the operator has to know for what. Each thread has a place of its own for its call, so that
-//! calls do not wait for one another here; the places are looked at only when no thread has been free for [`LONG`].
+//! Then whoever asks waits, and finally gets 503, and the operator has to know for what. As in Apache's, each thread has a score of its own, so that
+//! calls do not wait for one another here; they are read only when no thread has been free for [`LONG`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -15,18 +15,18 @@ const LONG: Duration = Duration::from_secs(10);
 /// How much of a path is kept.
 const SHOWN: usize = 200;
 
-/// Where a thread says what it is called for.
+/// What a thread is called for.
 #[derive(Default)]
-pub(crate) struct Place(Mutex<Call>);
+pub(crate) struct Score(Mutex<Call>);
 
-/// Method and path, in memory that is used again: a clone of the environ would keep the call from using its memory again.
+/// Method and path are copied, since a clone of the environ would keep the next request from using its memory; theirs is used again, too.
 #[derive(Clone, Default)]
 struct Call {
     since: Option<Instant>,
     request: Vec<u8>,
 }
 
-impl Place {
+impl Score {
     pub(crate) fn begin(&self, now: Instant, environ: &Environ) {
         let path = environ.path_info();
         let mut call = lock(&self.0);
@@ -42,24 +42,24 @@ impl Place {
     }
 }
 
-/// The places of all threads.
+/// The scores of all threads.
 #[derive(Default)]
-pub(crate) struct Running(Mutex<Vec<Weak<Place>>>);
+pub(crate) struct Scoreboard(Mutex<Vec<Weak<Score>>>);
 
-impl Running {
-    /// A place for one more thread.
-    pub(crate) fn place(&self) -> Arc<Place> {
-        let place = Arc::default();
-        let mut places = lock(&self.0);
-        places.retain(|other| other.strong_count() > 0);
-        places.push(Arc::downgrade(&place));
-        place
+impl Scoreboard {
+    /// One for one more thread.
+    pub(crate) fn score(&self) -> Arc<Score> {
+        let score = Arc::default();
+        let mut scores = lock(&self.0);
+        scores.retain(|other| other.strong_count() > 0);
+        scores.push(Arc::downgrade(&score));
+        score
     }
 
     /// The call that has lasted longest, as text.
     fn longest(&self, now: Instant) -> Option<String> {
-        let places: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
-        let calls = places.iter().map(|place| lock(&place.0).clone());
+        let scores: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
+        let calls = scores.iter().map(|score| lock(&score.0).clone());
         let (since, request) = calls.filter_map(|call| Some((call.since?, call.request))).min()?;
         let seconds = now.saturating_duration_since(since).as_secs();
         Some(format!("; the longest for {seconds} s: {}", String::from_utf8_lossy(&request)))
@@ -75,7 +75,7 @@ pub(crate) struct Full {
 
 impl Full {
     /// Looks once more. Gives what is to be said: once, until a thread has been seen free again.
-    pub(crate) fn look(&mut self, stats: &Stats, running: &Running, now: Instant) -> Option<String> {
+    pub(crate) fn look(&mut self, stats: &Stats, scoreboard: &Scoreboard, now: Instant) -> Option<String> {
         // One that has just ended a call has another at once while requests wait.
         if stats.busy + stats.queued < stats.threads {
             *self = Full::default();
@@ -86,7 +86,7 @@ impl Full {
             return None;
         }
         self.is_said = true;
-        let longest = running.longest(now).unwrap_or_default();
+        let longest = scoreboard.longest(now).unwrap_or_default();
         Some(format!("all {} threads are in calls{longest}", stats.threads))
     }
 }
@@ -109,9 +109,9 @@ mod tests {
 
     #[test]
     fn that_no_thread_is_free_is_said_once_after_ten_seconds_and_again_when_one_was() {
-        let (mut full, running, start) = (Full::default(), Running::default(), Instant::now());
+        let (mut full, scoreboard, start) = (Full::default(), Scoreboard::default(), Instant::now());
         let mut look = |second, busy, queued| {
-            let text = full.look(&stats(busy, queued), &running, start + Duration::from_secs(second));
+            let text = full.look(&stats(busy, queued), &scoreboard, start + Duration::from_secs(second));
             text.is_some_and(|text| text == "all 3 threads are in calls")
         };
         assert!(!look(0, 3, 0) && !look(9, 3, 0) && look(10, 3, 0) && !look(11, 3, 0) && !look(3_600, 3, 0));
@@ -121,19 +121,19 @@ mod tests {
 
     #[test]
     fn of_the_calls_that_run_the_longest_is_told_and_none_that_has_ended_or_whose_thread_has() {
-        let (running, start) = (Running::default(), Instant::now());
+        let (scoreboard, start) = (Scoreboard::default(), Instant::now());
         let later = |seconds| start + Duration::from_secs(seconds);
-        let (gone, first, second) = (running.place(), running.place(), running.place());
+        let (gone, first, second) = (scoreboard.score(), scoreboard.score(), scoreboard.score());
         gone.begin(start, &Request::get("/gone").environ());
         first.begin(later(1), &Request::get("/report?secret").environ());
         second.begin(later(2), &Request::post("/other", "").environ());
         drop(gone);
-        assert_eq!(running.longest(later(32)).unwrap(), "; the longest for 31 s: GET /report");
+        assert_eq!(scoreboard.longest(later(32)).unwrap(), "; the longest for 31 s: GET /report");
         first.end();
-        assert_eq!(running.longest(later(32)).unwrap(), "; the longest for 30 s: POST /other");
+        assert_eq!(scoreboard.longest(later(32)).unwrap(), "; the longest for 30 s: POST /other");
         second.end();
-        assert_eq!(running.longest(later(32)), None);
-        running.place();
-        assert_eq!(lock(&running.0).len(), 3, "of threads that have gone nothing is kept");
+        assert_eq!(scoreboard.longest(later(32)), None);
+        scoreboard.score();
+        assert_eq!(lock(&scoreboard.0).len(), 3, "of threads that have gone nothing is kept");
     }
 }
