@@ -7,38 +7,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::Stats;
-use crate::gateway::Environ;
+use crate::gateway::{Environ, Vars};
 
 /// How long no thread may be free until it is said.
 const LONG: Duration = Duration::from_secs(10);
 
-/// How much of a path is kept.
+/// How much of a method and of a path is shown.
 const SHOWN: usize = 200;
 
-/// What a thread is called for.
+/// What a thread is called for, and since when. Of the environ only the variables: with a share of the input in here the next request could not
+/// use its memory again.
 #[derive(Default)]
-pub(crate) struct Score(Mutex<Call>);
-
-/// Method and path are copied, since a clone of the environ would keep the next request from using its memory; theirs is used again, too.
-#[derive(Clone, Default)]
-struct Call {
-    since: Option<Instant>,
-    request: Vec<u8>,
-}
+pub(crate) struct Score(Mutex<Option<(Instant, Arc<Vars>)>>);
 
 impl Score {
     pub(crate) fn begin(&self, now: Instant, environ: &Environ) {
-        let path = environ.path_info();
-        let mut call = lock(&self.0);
-        call.since = Some(now);
-        call.request.clear();
-        call.request.extend_from_slice(environ.bytes("REQUEST_METHOD").unwrap_or_default());
-        call.request.push(b' ');
-        call.request.extend_from_slice(path.get(..SHOWN).unwrap_or(path));
+        *lock(&self.0) = Some((now, Arc::clone(&environ.vars)));
     }
 
     pub(crate) fn end(&self) {
-        lock(&self.0).since = None;
+        *lock(&self.0) = None;
     }
 }
 
@@ -59,10 +47,14 @@ impl Scoreboard {
     /// The call that has lasted longest, as text.
     fn longest(&self, now: Instant) -> Option<String> {
         let scores: Vec<_> = lock(&self.0).iter().filter_map(Weak::upgrade).collect();
-        let calls = scores.iter().map(|score| lock(&score.0).clone());
-        let (since, request) = calls.filter_map(|call| Some((call.since?, call.request))).min()?;
+        let calls = scores.iter().filter_map(|score| lock(&score.0).clone());
+        let (since, vars) = calls.min_by_key(|(since, _)| *since)?;
+        let text = |wanted: &str| {
+            let value = vars.variables.find(|name| name == wanted.as_bytes()).unwrap_or_default();
+            String::from_utf8_lossy(value.get(..SHOWN).unwrap_or(value)).into_owned()
+        };
         let seconds = now.saturating_duration_since(since).as_secs();
-        Some(format!("; the longest for {seconds} s: {}", String::from_utf8_lossy(&request)))
+        Some(format!("; the longest for {seconds} s: {} {}", text("REQUEST_METHOD"), text("PATH_INFO")))
     }
 }
 

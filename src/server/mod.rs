@@ -506,7 +506,7 @@ impl Observer {
     /// What the server does at the moment and has done so far; `None` before it serves, and when it has ended.
     pub fn stats(&self) -> Option<Stats> {
         let engine = self.engine.get()?.upgrade()?;
-        engine.shared.monitor.wake();
+        engine.shared.monitor.notice();
         Some(engine.stats())
     }
 }
