@@ -66,13 +66,13 @@ pub(crate) struct Full {
 }
 
 impl Full {
-    /// Looks once more. Gives what is to be said: once, until a thread has been seen free again.
-    pub(crate) fn look(&mut self, stats: &Stats, scoreboard: &Scoreboard, now: Instant) -> Option<String> {
+    /// Looks once more; without stats a thread is known to be free. Gives what is to be said: once, until a thread has been seen free again.
+    pub(crate) fn look(&mut self, stats: Option<&Stats>, scoreboard: &Scoreboard, now: Instant) -> Option<String> {
         // One that has just ended a call has another at once while requests wait.
-        if stats.busy + stats.queued < stats.threads {
+        let Some(stats) = stats.filter(|stats| stats.busy + stats.queued >= stats.threads) else {
             *self = Full::default();
             return None;
-        }
+        };
         let since = *self.since.get_or_insert(now);
         if self.is_said || now.saturating_duration_since(since) < LONG {
             return None;
@@ -103,12 +103,13 @@ mod tests {
     fn that_no_thread_is_free_is_said_once_after_ten_seconds_and_again_when_one_was() {
         let (mut full, scoreboard, start) = (Full::default(), Scoreboard::default(), Instant::now());
         let mut look = |second, busy, queued| {
-            let text = full.look(&stats(busy, queued), &scoreboard, start + Duration::from_secs(second));
+            let text = full.look(Some(&stats(busy, queued)), &scoreboard, start + Duration::from_secs(second));
             text.is_some_and(|text| text == "all 3 threads are in calls")
         };
         assert!(!look(0, 3, 0) && !look(9, 3, 0) && look(10, 3, 0) && !look(11, 3, 0) && !look(3_600, 3, 0));
         assert!(!look(3_601, 2, 0) && !look(3_610, 3, 0) && !look(3_619, 2, 1), "nine seconds");
         assert!(look(3_620, 3, 9), "a thread between two of the calls that wait for it is not free");
+        assert!(full.look(None, &scoreboard, start + Duration::from_secs(3_621)).is_none() && full.since.is_none());
     }
 
     #[test]

@@ -32,9 +32,7 @@ pub(super) struct Monitor {
 impl Monitor {
     /// There is something to look after: the monitor must be looking.
     pub(super) fn notice(&self) {
-        if self.is_asleep.load(Ordering::SeqCst) {
-            self.wake();
-        }
+        self.thread.get().filter(|_| self.is_asleep.load(Ordering::SeqCst)).map(Thread::unpark);
     }
 
     pub(super) fn wake(&self) {
@@ -69,7 +67,8 @@ pub(super) fn watch(engine: &Engine) {
         }
         send_held(&engine.shared);
         sweep_unattended(engine);
-        if let Some(text) = full.look(&engine.stats(), &monitor.scoreboard, Instant::now()) {
+        let stats = (!engine.unattended.has_idle()).then(|| engine.stats());
+        if let Some(text) = full.look(stats.as_ref(), &monitor.scoreboard, Instant::now()) {
             engine.shared.report(Cause::ThreadsBusy, &text);
         }
         // Last: whoever counts them knows that nothing above is stuck.
