@@ -249,6 +249,8 @@ causes! {
     HeadLarge = 4017, "head-large", 0;
     /// 101 and Body::upgrade without each other, or for a protocol that the client has not offered.
     UpgradeMisused = 4018, "upgrade-misused", 500;
+    /// no thread of the pool has been free for ten seconds.
+    ThreadsBusy = 4019, "threads-busy", 0;
 
     /// the status line of an upstream is not version SP code SP reason.
     StatusLine = 5001, "status-line", 502;

@@ -61,7 +61,8 @@ impl Server {
         Ok(self.and(inherited.door(Door::FastCgi).allow(read_addresses(addresses.unwrap_or_default())?)))
     }
 
-    /// The socket that is listening on file descriptor 0: from spawn-fcgi, inetd in wait mode, or systemd (`StandardInput=socket`).
+    /// The socket that is listening on file descriptor 0: from spawn-fcgi, inetd in wait mode, or systemd (`StandardInput=socket`). Several sockets of
+    /// systemd are taken as [`Listener`] says.
     ///
     /// # Errors
     /// When file descriptor 0 is something else.
@@ -79,20 +80,41 @@ impl Server {
 
 /// A socket of any kind that is listening, as a service manager hands it over.
 ///
-/// systemd puts sockets at the descriptors 3, 4, ..., as many as `LISTEN_FDS` says, for the process that `LISTEN_PID` names. Safe std cannot take these:
-/// whoever does vouches, by the `unsafe` of `OwnedFd::from_raw_fd`, that nothing else in the program has taken them.
+/// systemd puts sockets at the descriptors 3, 4, ..., as many as `LISTEN_FDS` says, for the process that `LISTEN_PID` names (sd_listen_fds(3)). Safe std
+/// cannot take these, and so this library has no function that does: a number becomes an [`OwnedFd`] by the `unsafe` of `from_raw_fd`
+/// alone, whose caller vouches that nothing else in the program owns that number, and a library cannot know. What seems to be a way around is none:
+///
+/// - [`Server::inherited`] can, because std owns descriptor 0 and lends it. With `StandardInput=socket` systemd puts one socket there, never
+///   several, which is enough where one address is: `ListenStream=80` takes IPv4 and IPv6.
+/// - Opening `/proc/self/fd/3` fails for a socket (ENXIO), and std on stable Rust receives no descriptors through a Unix socket.
+/// - A child gets descriptors 0 to 2 from `Command`, which takes `OwnedFd` and no numbers.
+///
+/// So the program has these lines, before it opens anything and before it starts a thread. The `doorway` command has the same in its one unsafe file.
 ///
 /// ```
-/// use std::net::TcpListener;
-/// use std::os::fd::OwnedFd;
+/// use std::io;
+/// use std::os::fd::{FromRawFd, OwnedFd};
 /// use doorway::{Listener, Server};
 ///
-/// # fn main() -> std::io::Result<()> {
-/// # let descriptor = OwnedFd::from(TcpListener::bind("127.0.0.1:0")?);
-/// // let descriptor = unsafe { OwnedFd::from_raw_fd(3) };
-/// let handle = Server::from_listener(Listener::try_from(descriptor)?).spawn(doorway::app::demo)?;
-/// # Ok(())
-/// # }
+/// /// A server of all sockets that systemd has opened for this process. To be called once, first of all.
+/// fn inherited_all() -> io::Result<Server> {
+///     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u32>().ok());
+///     // A child inherits the variables, and not the sockets.
+///     let is_ours = number("LISTEN_PID") == Some(std::process::id());
+///     let count = number("LISTEN_FDS").filter(|_| is_ours).unwrap_or(0);
+///     let mut server = Server::unbound();
+///     for descriptor in (3..).take(count as usize) {
+///         // SAFETY: systemd has opened it for this process alone, and nothing in here has taken it yet.
+///         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+///         // Its copy is closed in children, unlike what systemd hands over.
+///         server = server.and(Server::from_listener(Listener::try_from(socket)?));
+///     }
+///     Ok(server)
+/// }
+///
+/// let server = inherited_all()?;
+/// # assert_eq!(server.addrs().count(), 0);
+/// # Ok::<(), io::Error>(())
 /// ```
 #[cfg(unix)]
 impl TryFrom<OwnedFd> for Listener {

@@ -68,6 +68,7 @@ fn programs_and_doors_stand_beside_a_folder() {
     );
     let mut behind = Command::new(env!("CARGO_BIN_EXE_doorway"));
     behind.args(["--demo", "--scgi", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    serving::serve_as_root(&mut behind);
     let mut behind = Running(behind.spawn().unwrap());
     let mut line = String::new();
     BufReader::new(behind.0.stdout.take().unwrap()).read_line(&mut line).unwrap();

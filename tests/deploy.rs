@@ -321,6 +321,29 @@ fn what_stands_before_several_hosts_is_read_by_haproxy_nginx_and_kubernetes() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
+/// What the units leave a service that was taken over, on the scale from 0 to 10 of systemd-analyze.
+#[test]
+fn the_units_of_systemd_are_read_by_it_and_leave_little_exposed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy");
+    for unit in ["doorway.service", "program.service"] {
+        let mut command = Command::new("systemd-analyze");
+        command.args(["security", "--offline=true", "--threshold=25", "--no-pager"]).arg(folder.join(unit));
+        match command.output() {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let last = text.lines().last().unwrap_or_default();
+                assert!(
+                    output.status.success() && last.contains("exposure level"),
+                    "{unit}: {text}{:?}",
+                    output.stderr
+                );
+                println!("{last}");
+            }
+            Err(error) => println!("skipped: systemd-analyze: {error}"),
+        }
+    }
+}
+
 /// One of the rows of docs/operations.md; the others take minutes.
 #[test]
 fn a_host_that_is_killed_behind_haproxy_costs_no_request_that_may_be_sent_twice() {

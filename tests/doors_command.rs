@@ -2,6 +2,7 @@
 //! it is started as one.
 
 mod packets;
+mod serving;
 mod support;
 
 use std::io::{BufRead, BufReader, Read};
@@ -28,7 +29,9 @@ impl Drop for Running {
 
 /// Starts it, and reads so many lines of where it listens.
 fn start(arguments: &[&str], lines: usize) -> (Running, Vec<String>) {
-    let mut child = command().args(arguments).spawn().unwrap();
+    let mut command = command();
+    serving::serve_as_root(command.args(arguments));
+    let mut child = command.spawn().unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
     let running = Running(child);
     (running, out.lines().take(lines).map(Result::unwrap).collect())
@@ -64,7 +67,9 @@ fn a_door_may_be_a_unix_socket() {
 
 #[test]
 fn g_01_a_door_that_others_can_reach_is_refused_with_what_to_do() {
-    let out = command().args(["--uwsgi", "0.0.0.0:0"]).output().unwrap();
+    let mut command = command();
+    serving::serve_as_root(command.args(["--uwsgi", "0.0.0.0:0"]));
+    let out = command.output().unwrap();
     let errors = String::from_utf8(out.stderr).unwrap();
     assert_eq!(out.status.code(), Some(1), "{errors}");
     assert!(errors.contains("uwsgi at 0.0.0.0:") && errors.contains("loopback"), "{errors}");

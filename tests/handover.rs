@@ -6,6 +6,7 @@ mod serving;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -114,6 +115,9 @@ fn sockets_of_systemd_are_served_by_their_names() {
     let mut command = Command::new("systemd-socket-activate");
     command.args(["-l", &web, "-l", &door, "-l", socket.to_str().unwrap(), "--fdname=web:scgi:other"]);
     command.arg(env!("CARGO_BIN_EXE_doorway")).args(["--demo", "--quiet", "--pid-file", file.to_str().unwrap()]);
+    if serving::is_root() {
+        command.args(["--user", "root"]);
+    }
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + PATIENCE;
     while std::net::TcpStream::connect(&web).is_err() {
@@ -188,17 +192,91 @@ fn a_service_manager_hears_when_it_is_ready_how_it_is_and_when_it_stops() {
     hear("STOPPING=1");
 }
 
+/// Stops one thread of a process, as a debugger does, until its input ends.
+const STOP_ONE_THREAD: &str = "
+import ctypes, os, sys
+number = sys.argv[1]
+tasks = [task for task in os.listdir(f'/proc/{number}/task') if open(f'/proc/{number}/task/{task}/comm').read() == 'doorway-monitor\\n']
+ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+ATTACH, DETACH, ALL = 16, 17, 0x40000000
+if ptrace(ATTACH, int(tasks[0]), None, None) != 0:
+    sys.exit(print(os.strerror(ctypes.get_errno()), flush=True))
+os.waitpid(int(tasks[0]), ALL)
+print('stopped', flush=True)
+sys.stdin.read()
+ptrace(DETACH, int(tasks[0]), None, None)
+";
+
+#[cfg(target_os = "linux")]
 #[test]
-fn root_serves_as_the_user_that_is_named_and_others_only_so() {
+fn a_watchdog_hears_nothing_of_a_server_whose_monitor_is_stuck() {
+    let folder = Folder::new(&[]);
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--demo", "--port=0", "--quiet"]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
+    let serving = Serving::with(command.stdin(Stdio::null()));
+    let hear = || {
+        let mut room = [0; 1024];
+        let length = manager.recv(&mut room).unwrap();
+        String::from_utf8_lossy(&room[..length]).into_owned()
+    };
+    let hear_alive = || while !hear().starts_with("WATCHDOG=1\nSTATUS=") {};
+    (0..3).for_each(|_| hear_alive());
+    let mut python = Command::new("python3");
+    python.args(["-c", STOP_ONE_THREAD, &serving.child.id().to_string()]);
+    let Ok(mut python) = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        return println!("skipped: python3 is not installed");
+    };
+    let mut line = String::new();
+    BufReader::new(python.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    if line != "stopped\n" {
+        return println!("skipped: a thread cannot be stopped here: {line}");
+    }
+    // What was said before, and the look that was asked for before.
+    manager.set_nonblocking(true).unwrap();
+    while manager.recv(&mut [0; 1024]).is_ok() {}
+    manager.set_nonblocking(false).unwrap();
+    (0..2).for_each(|_| drop(hear()));
+    for _ in 0..4 {
+        let text = hear();
+        assert!(text.starts_with("STATUS="), "{text}");
+    }
+    drop(python.stdin.take());
+    hear_alive();
+    python.wait().unwrap();
+}
+
+#[test]
+fn root_serves_as_the_user_that_is_named_and_only_browsers_of_the_machine_otherwise() {
     if !serving::is_root() {
         let (code, _, err) = run(&["--demo", "--port=0", "--user", "1:1"]);
         assert!(code == Some(1) && err.contains("only root"), "{err}");
         return println!("skipped in part: this is not root");
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
-    let refused = command.args(["--demo", "--port=0", "--host", "0.0.0.0"]).output().unwrap();
-    let err = String::from_utf8_lossy(&refused.stderr);
-    assert!(refused.status.code() == Some(1) && err.contains("--user NAME"), "{err}");
+    let services: [(&[&str], _); 4] = [
+        (&["--port=0", "--host", "0.0.0.0"], Stdio::null()),
+        (&["--port=0", "--allow-host", "site.example"], Stdio::null()),
+        (&["--scgi", "127.0.0.1:0"], Stdio::null()),
+        (&["--stdin"], OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap()).into()),
+    ];
+    for (flags, stdin) in services {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+        let refused = command.arg("--demo").args(flags).stdin(stdin).output().unwrap();
+        let err = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(1) && err.contains("--user NAME"), "{flags:?}: {err}");
+    }
+    // Somebody looks at a folder, in a container as likely as not.
+    let mut serving = Serving::start(&["--demo", "--port=0"]);
+    assert!(
+        serving
+            .log()
+            .lines()
+            .map(Result::unwrap)
+            .any(|line| line.contains("this is root") && line.contains("--user NAME"))
+    );
     let (code, _, err) = run(&["--demo", "--port=0", "--user", "nobody-of-that-name"]);
     assert!(code == Some(1) && err.contains("UID:GID"), "{err}");
     // Where everybody may run it.

@@ -141,6 +141,31 @@ fn a_listener_that_was_handed_over_without_blocking_costs_no_connection() {
 }
 
 #[test]
+fn that_no_thread_has_been_free_for_ten_seconds_is_in_the_log_once_with_the_call_that_lasts_longest() {
+    let told = Told::default();
+    let application = {
+        let told = told.clone();
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            told.wait();
+            hello(environ, start_response)
+        }
+    };
+    let house = serve_with(application, |_| {});
+    let mut clients = [house.client(), house.client(), house.client()];
+    for (client, path) in clients.iter_mut().zip(["/report?secret", "/other", "/waits"]) {
+        client.send(&get(path));
+        house.until("is called or waits", |stats| stats.busy == 2 || path == "/report?secret" && stats.busy == 1);
+    }
+    let seen = house.log.take(Cause::ThreadsBusy);
+    let begin = "4019 threads-busy: no thread of the pool has been free for ten seconds. all 2 threads are in calls; ";
+    assert!(seen.line.starts_with(&format!("{begin}the longest for 1")), "{}", seen.line);
+    assert!(seen.line.ends_with(" s: GET /report"), "{}", seen.line);
+    told.tell();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    assert_eq!((house.handle.stats().refused, house.log.reports()), (0, Vec::new()));
+}
+
+#[test]
 fn a_stopper_that_is_kept_keeps_nothing_of_a_server_that_has_ended() {
     let state = Arc::new(());
     let kept = Arc::clone(&state);

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use browsing::Browser;
 use doorway::app::{Status, demo};
+use doorway::log::{Log, Report};
 use doorway::testing::{Request, Response};
 use doorway::{Body, Environ, Phase, Server, StartResponse, Stats};
 use serving::{Folder, Serving};
-use support::{House, locked, serve, serve_over, serve_with};
+use support::{House, PATIENCE, locked, serve, serve_over, serve_with};
 
 /// A server, and what says how it is without being asked over a connection.
 fn watched() -> (House, Status) {
@@ -95,6 +96,62 @@ fn connections_are_counted_by_what_they_do() {
     house.until("nobody is in a call", |stats| count(stats, Phase::Call) == 0 && count(stats, Phase::Idle) == 7);
     drop((clients, waiting));
     house.until("all are gone", |stats| stats.open == 0 && stats.phases().all(|(_, count)| count == 0));
+}
+
+/// Keeps whoever reports, until the test lets go.
+struct Stuck(mpsc::Sender<String>, Mutex<mpsc::Receiver<()>>);
+
+impl Log for Stuck {
+    fn error(&self, _: &Report<'_>) {
+        let _ = self.0.send(std::thread::current().name().unwrap_or_default().to_owned());
+        let _ = locked(&self.1).recv();
+    }
+}
+
+#[test]
+fn a_watchdog_sees_that_the_monitor_looks_around_when_it_is_asked_and_that_it_does_not_when_it_is_stuck() {
+    let (reports, said) = mpsc::channel();
+    let (go_on, kept) = mpsc::channel();
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let server = Server::bind("127.0.0.1:0").unwrap().threads(1).log(Stuck(reports, Mutex::new(kept)));
+    let server = server.configure(|settings| settings.queue_timeout = Duration::from_millis(1));
+    let observer = server.observer();
+    let application = move |environ: &Environ, start_response: &mut StartResponse| {
+        let _ = locked(&held).recv();
+        demo(environ, start_response)
+    };
+    let handle = server.spawn(application).unwrap();
+    // Should the test fail, these go before the handle, which waits for the call.
+    let (go_on, release) = (go_on, release);
+    let looks = || observer.stats().unwrap().looks;
+    let looks_again = || {
+        let (before, give_up) = (looks(), Instant::now() + PATIENCE);
+        while looks() == before {
+            assert!(Instant::now() < give_up, "it does not look");
+            std::thread::yield_now();
+        }
+    };
+    // Nothing is going on: it would sleep for ever.
+    (0..20).for_each(|_| looks_again());
+    let ask = || {
+        let mut client = TcpStream::connect(handle.addr()).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        client
+    };
+    let clients = [ask(), ask()];
+    assert_eq!(
+        said.recv_timeout(PATIENCE).unwrap(),
+        "doorway-monitor",
+        "the second has waited for a thread for too long"
+    );
+    let before = looks();
+    for _ in 0..1_000 {
+        std::thread::yield_now();
+        assert_eq!(looks(), before);
+    }
+    drop((go_on, release, clients));
+    looks_again();
 }
 
 #[test]

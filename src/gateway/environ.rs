@@ -68,14 +68,14 @@ impl Default for Gateway {
 /// ```
 #[derive(Clone)]
 pub struct Environ {
-    vars: Arc<Vars>,
+    pub(crate) vars: Arc<Vars>,
     input: Arc<Mutex<Slot>>,
     errors: Errors,
 }
 
 #[derive(Clone, Default)]
-struct Vars {
-    variables: Variables,
+pub(crate) struct Vars {
+    pub(crate) variables: Variables,
     gateway: Gateway,
     extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
 }

@@ -45,7 +45,7 @@ pub use upgrade::Upgraded;
 
 pub(crate) use body::{Kind, discard_panic, uninterrupted};
 pub(crate) use channel::{Receiver, Wake};
-pub(crate) use environ::variable_byte;
+pub(crate) use environ::{Vars, variable_byte};
 pub(crate) use file_range::FileRange;
 pub(crate) use upgrade::Upgrade;
 pub(crate) use variables::{Name, Variables};

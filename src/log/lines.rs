@@ -62,9 +62,10 @@ impl fmt::Display for Report<'_> {
             Answer::Cut => f.write_str(" response cut")?,
             Answer::Sent => f.write_str(" response sent")?,
             Answer::Closed => f.write_str(" closed")?,
+            Answer::Nothing => {}
         }
         if !self.detail.is_empty() {
-            f.write_str(", ")?;
+            f.write_str(if self.answer == Answer::Nothing { " " } else { ", " })?;
             write_escaped(f, self.detail.as_bytes())?;
         }
         Ok(())

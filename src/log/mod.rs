@@ -5,6 +5,7 @@
 
 mod lines;
 mod queue;
+mod scoreboard;
 mod stats;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub use lines::Lines;
 pub use queue::Queue;
+pub(crate) use scoreboard::{Full, Score, Scoreboard};
 pub(crate) use stats::{Counters, Phases};
 pub use stats::{Phase, Stats};
 
@@ -108,6 +110,8 @@ pub enum Answer {
     Sent,
     /// The connection was closed without a response.
     Closed,
+    /// It concerns no client.
+    Nothing,
 }
 
 /// Leads the error stream of an environ to a log.

@@ -80,6 +80,9 @@ pub struct Stats {
     pub busy: usize,
     /// It stops: what is open is answered, and nothing is accepted any more.
     pub stopping: bool,
+    /// How often the thread that looks after the others has looked around. [`Observer::stats`](crate::Observer::stats) has it look once more, so that
+    /// of two copies the later one has a higher number, unless that thread is stuck: what a watchdog wants to know.
+    pub looks: u64,
     /// Connections accepted.
     pub accepted: u64,
     /// Requests answered by the application.
@@ -195,6 +198,7 @@ impl Counters {
             threads: 0,
             busy: phases.get(Phase::Call as usize).copied().unwrap_or_default(),
             stopping: false,
+            looks: 0,
             phases,
             accepted: now(&self.accepted),
             served: durations.iter().sum(),

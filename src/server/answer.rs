@@ -11,6 +11,7 @@ use super::call::Call;
 use super::connection::Connection;
 use super::shared::Shared;
 use crate::door::Room;
+use crate::log::Score;
 
 /// How many answers to pipelined requests go into one write at most.
 const GATHERED: usize = 32;
@@ -21,16 +22,20 @@ pub(super) struct Calls {
     /// The call that was done with last, for the next request.
     spare: Option<Box<Call>>,
     room: Room,
+    /// What this thread is called for.
+    score: Arc<Score>,
 }
 
 impl Calls {
     pub(super) fn new(shared: &Arc<Shared>) -> Calls {
-        Calls { shared: Arc::clone(shared), spare: None, room: Room::default() }
+        let score = shared.monitor.scoreboard.score();
+        Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), score }
     }
 
     /// Does what a connection needs a thread for. Gives the time that the application took.
     pub(super) fn run(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Duration {
         if let Some(mut call) = connection.call.take() {
+            self.score.begin(now, &call.environ);
             let progress = call.go_on(connection);
             return self.settle(call, progress, connection, now);
         }
@@ -69,6 +74,7 @@ impl Calls {
         match ready {
             Ok(true) => {
                 connection.queued = None;
+                self.score.begin(now, &call.environ);
                 let progress = call.start(connection, gathers, now);
                 return Some(self.settle(call, progress, connection, now));
             }
@@ -89,6 +95,7 @@ impl Calls {
         connection: &mut Connection,
         begin: Instant,
     ) -> Duration {
+        self.score.end();
         let lasted = call.answered.saturating_duration_since(begin);
         if call.leaves() {
             // The connection is the application's, and whoever runs this sees to that.

@@ -29,7 +29,7 @@ use crate::log::{Access, Answer, Report};
 /// A request that is being answered.
 pub(super) struct Call {
     shared: Arc<Shared>,
-    environ: Environ,
+    pub(super) environ: Environ,
     start_response: StartResponse,
     /// The identity of the `start_response`: an application could exchange it for another.
     own: usize,

@@ -128,6 +128,7 @@ impl Engine {
         }
         stats.threads = shared.settings.threads.max(1);
         stats.stopping = shared.is_stopping();
+        stats.looks = shared.monitor.looks.load(Ordering::SeqCst) as u64;
         stats
     }
 

@@ -503,7 +503,9 @@ pub struct Observer {
 impl Observer {
     /// What the server does at the moment and has done so far; `None` before it serves, and when it has ended.
     pub fn stats(&self) -> Option<Stats> {
-        self.engine.get().and_then(Weak::upgrade).map(|engine| engine.stats())
+        let engine = self.engine.get()?.upgrade()?;
+        engine.shared.monitor.notice();
+        Some(engine.stats())
     }
 }
 

@@ -1,11 +1,12 @@
-//! The thread that looks after the shards whose workers are away and after blocks that are held back, and that ends the server.
+//! The thread that looks after the shards whose workers are away and after blocks that are held back, says when no thread has been free for
+//! long, and ends the server.
 //!
 //! It sleeps as long as no worker is in a call, so that an idle server uses no CPU. While calls are made it looks every 3 ms: a
 //! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 5 ms, while one of them
 //! has left connections to that.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
@@ -13,6 +14,8 @@ use super::engine::{Engine, is_in_call};
 use super::response::send_held;
 use super::settings::{LISTEN, LOOK};
 use super::shard::Found;
+use crate::cause::Cause;
+use crate::log::{Full, Scoreboard};
 
 /// How the others reach the monitor.
 #[derive(Default)]
@@ -20,14 +23,16 @@ pub(super) struct Monitor {
     /// What is called before it is there, it sees when it begins.
     thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
+    /// How often it has looked around.
+    pub(super) looks: AtomicUsize,
+    /// What the threads are called for.
+    pub(super) scoreboard: Scoreboard,
 }
 
 impl Monitor {
     /// There is something to look after: the monitor must be looking.
     pub(super) fn notice(&self) {
-        if self.is_asleep.load(Ordering::SeqCst) {
-            self.wake();
-        }
+        self.thread.get().filter(|_| self.is_asleep.load(Ordering::SeqCst)).map(Thread::unpark);
     }
 
     pub(super) fn wake(&self) {
@@ -40,14 +45,13 @@ pub(super) fn watch(engine: &Engine) {
     let monitor = &engine.shared.monitor;
     monitor.thread.get_or_init(thread::current);
     let mut seen = vec![0; engine.shards.len()];
-    let mut quiet = 0_u32;
+    let (mut quiet, mut full) = (0_u32, Full::default());
     while !engine.ends() {
         // Seen twice without anything to look after, nothing is going on; then whoever begins something calls.
         let sleeps = quiet >= 2 && !engine.shared.is_stopping();
         monitor.is_asleep.store(sleeps, Ordering::SeqCst);
         // Looked at again after `is_asleep` was set: who began before did not see it.
-        let looks = !sleeps || engine.has_work_to_watch();
-        let time = if looks { Some(LOOK) } else { engine.listens().then_some(LISTEN) };
+        let time = if !sleeps || engine.has_work_to_watch() { Some(LOOK) } else { engine.listens().then_some(LISTEN) };
         time.map_or_else(thread::park, thread::park_timeout);
         monitor.is_asleep.store(false, Ordering::SeqCst);
 
@@ -63,6 +67,12 @@ pub(super) fn watch(engine: &Engine) {
         }
         send_held(&engine.shared);
         sweep_unattended(engine);
+        let stats = (!engine.unattended.has_idle()).then(|| engine.stats());
+        if let Some(text) = full.look(stats.as_ref(), &monitor.scoreboard, Instant::now()) {
+            engine.shared.report(Cause::ThreadsBusy, &text);
+        }
+        // Last: whoever counts them knows that nothing above is stuck.
+        monitor.looks.fetch_add(1, Ordering::SeqCst);
     }
 }
 

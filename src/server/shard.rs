@@ -533,7 +533,7 @@ mod tests {
         shard.lock().cold.insert((later, 1), connection);
         let sweep = |now| shard.sweep(None, &shared, now, None);
         assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time > Duration::from_secs(3_000)));
-        shared.begin_to_stop();
+        shared.stop.fetch_max(1, Ordering::SeqCst);
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());

@@ -82,7 +82,7 @@ impl Shared {
 
     /// Counts and reports what concerns no single connection.
     pub(super) fn report(&self, cause: Cause, detail: &str) {
-        self.error(&Report { cause, peer: None, request: b"", answer: Answer::Closed, detail });
+        self.error(&Report { cause, peer: None, request: b"", answer: Answer::Nothing, detail });
     }
 
     /// Reports a connection that ended as it should.

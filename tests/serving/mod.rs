@@ -41,11 +41,7 @@ impl Serving {
     }
 
     pub fn with(command: &mut Command) -> Serving {
-        // Root says so where others than this machine may connect, and nobody else may.
-        let has = |flag: &str| command.get_args().any(|argument| argument.to_string_lossy().starts_with(flag));
-        if has("--host") && !has("--user") && is_root() {
-            command.args(["--user", "root"]);
-        }
+        serve_as_root(command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         let mut serving = Serving { child, out, first_line: String::new() };
@@ -97,6 +93,15 @@ impl Drop for Serving {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
+    }
+}
+
+/// Root says that it is to serve where more than browsers of this machine are served; nobody else may say so.
+pub fn serve_as_root(command: &mut Command) {
+    let has = |flag: &str| command.get_args().any(|argument| argument.to_string_lossy().starts_with(flag));
+    let services = ["--host", "--allow-host", "--stdin", "--uwsgi", "--scgi", "--fastcgi"];
+    if services.into_iter().any(has) && !has("--user") && is_root() {
+        command.args(["--user", "root"]);
     }
 }
 

@@ -19,7 +19,11 @@ pub mod privileges {
         options.user.as_ref().map_or(Ok(()), |_| Err(wrong()))
     }
 
-    pub fn check<'a>(_options: &Options, _addresses: impl Iterator<Item = &'a doorway::Address>) -> io::Result<()> {
+    pub fn is_root_by_chance(_options: &Options) -> bool {
+        false
+    }
+
+    pub fn check(_options: &Options, _is_own: bool) -> io::Result<()> {
         Ok(())
     }
 }

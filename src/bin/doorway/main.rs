@@ -15,7 +15,6 @@
 
 mod arguments;
 mod behind;
-mod busy;
 mod completions;
 mod console;
 mod control;
@@ -119,18 +118,16 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     let observer = server.observer();
     let site = with_status(options, site, observer.clone());
     let is_own = !has_doors && listen::is_loopback_only(&web);
-    privileges::check(options, web.iter())?;
+    privileges::check(options, is_own && !inherited.is_managed && !options.stdin)?;
     let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
     };
-    let mut threads = 0;
     let log = Console { requests: options.format(), colour: options.has_colour(), queue: console::queue() };
     let server = server.log(log).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
         let for_python = if options.has_python() { 2 * options.python.workers * options.python.threads + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
-        threads = settings.threads;
         if options.upload.is_some() {
             settings.max_content = None;
         }
@@ -149,11 +146,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     if options.reload {
         workers.iter().cloned().try_for_each(wsgi::watch)?;
     }
-    let handle = match options.behind.is_empty() {
-        // Files keep no thread for long.
-        true => server.spawn(site)?,
-        false => server.spawn(busy::watched(site, threads)?)?,
-    };
+    let handle = server.spawn(site)?;
     let urls = listen::urls(web.iter());
     print_lines(urls.iter().chain(&lines));
     if !options.quiet {
@@ -205,6 +198,9 @@ fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16
         text.push_str(&format!("doorway: port {port} is taken, so this is the next free one; --port chooses\n"));
     }
     text.push_str(&format!("doorway: serving {served}; Ctrl-C stops\n"));
+    if privileges::is_root_by_chance(options) {
+        text.push_str("doorway: this is root, and whoever can use this machine can ask root for that; --user NAME serves as somebody else\n");
+    }
     if listen::is_public(web.iter()) {
         text.push_str(match options.auth {
             None => "doorway: whoever can reach this machine can read that, without encryption; without --host only this machine can, and --auth FILE asks for a password\n",

@@ -1,6 +1,10 @@
 //! What a service manager is told, by the protocol of sd_notify(3): lines in a datagram to the socket that `NOTIFY_SOCKET` names.
 //!
 //! Without that variable nothing here does anything. A socket without a file (`@name`) is not asked for: systemd's own has one.
+//!
+//! A thread of its own that says "alive" for a server which is stuck would be a lie. So it says so only when the thread that looks after all
+//! others of the server has looked around since it was asked the last time. Calls of an application that last are no reason to be killed:
+//! a new process would have the same.
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
@@ -30,9 +34,11 @@ pub fn begin(observer: Observer) -> io::Result<()> {
     let is_ours = variable("WATCHDOG_PID").is_none_or(|number| number == u64::from(std::process::id()));
     let watchdog = variable("WATCHDOG_USEC").filter(|_| is_ours).map(|time| Duration::from_micros(time) / 2);
     Builder::new().name("notify".into()).spawn(move || {
+        let mut looks = None;
         // It ends with the server.
         while let Some(stats) = observer.stats() {
-            let alive = if watchdog.is_some() { "WATCHDOG=1\n" } else { "" };
+            let is_alive = looks.replace(stats.looks) != Some(stats.looks);
+            let alive = if watchdog.is_some() && is_alive { "WATCHDOG=1\n" } else { "" };
             say(&format!(
                 "{alive}STATUS={} connections, {} requests in threads, {} queued; {} answered, {} refused or cut",
                 stats.open, stats.busy, stats.queued, stats.served, stats.refused

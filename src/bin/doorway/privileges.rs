@@ -1,7 +1,9 @@
 //! `--user`: who starts as root serves as somebody else.
 //!
 //! What needs root is done first (sockets, the files of the log and of the process number), then this process becomes the same program again, as that
-//! user and with those sockets: no thread and no memory of root's is left. As root nobody but this machine is served unless `--user root` says so.
+//! user and with those sockets: no thread and no memory of root's is left. As root only somebody at work on this machine is served, unless `--user root` says so:
+//! the one who starts it in a container to look at a folder. Whatever a service has (an address that others reach, a door of a front server, a socket of
+//! a service manager, a name of a site) is refused.
 //!
 //! `--chroot` is not offered: whatever is opened later (workers and their interpreter, error pages, the log) would have to be copied there, and kept up to
 //! date. A unit of systemd with `ProtectSystem=strict`, or a container, keeps more out and needs no copies.
@@ -9,8 +11,6 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::fchown;
-
-use doorway::Address;
 
 use crate::options::Options;
 use crate::signals::effective_user;
@@ -37,12 +37,17 @@ pub fn settle(options: &Options, inherited: &mut Inherited) -> io::Result<()> {
     Err(sockets::become_user(sockets.into_iter().flatten().collect(), (user, group)))
 }
 
-/// Whether root may serve there.
-pub fn check<'a>(options: &Options, addresses: impl Iterator<Item = &'a Address>) -> io::Result<()> {
-    if effective_user() != 0 || options.user.is_some() || !listen::is_public(addresses) {
+/// Whether this is root without having been asked to be.
+pub fn is_root_by_chance(options: &Options) -> bool {
+    effective_user() == 0 && options.user.is_none()
+}
+
+/// Whether the process may serve as who it is. `is_own`: nobody but browsers of this machine can connect, at addresses that were opened here.
+pub fn check(options: &Options, is_own: bool) -> io::Result<()> {
+    if is_own && options.allowed_hosts.is_empty() || !is_root_by_chance(options) {
         return Ok(());
     }
-    let text = "this is root, and others than this machine can connect: name who is to serve with --user NAME (or --user root)";
+    let text = "this is root, and not only browsers of this machine are served: name who is to serve with --user NAME (or --user root)";
     Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
 }
 
