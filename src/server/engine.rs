@@ -105,9 +105,9 @@ impl Engine {
         })
     }
 
-    /// Whether a shard has left connections to the bell.
+    /// Whether a shard rests on the bell.
     pub(super) fn listens(&self) -> bool {
-        self.shards.iter().any(|shard| shard.listens())
+        self.shards.iter().any(|shard| shard.rests_on() != 0)
     }
 
     /// Whether a worker is in a call, a shard has none, or blocks are held back.

@@ -2,7 +2,7 @@
 //!
 //! It sleeps as long as no worker is in a call, so that an idle server uses no CPU. While calls are made it looks every 3 ms: a
 //! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 5 ms, while one of them
-//! has left connections to that.
+//! rests on it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,8 +58,9 @@ pub(super) fn watch(engine: &Engine) {
                 shard.take_over(last);
             }
         }
-        if engine.listens() && engine.shared.bell.has_rung() {
-            engine.shards.iter().for_each(|shard| shard.ring());
+        if engine.listens() {
+            let says = engine.shared.bell.listen();
+            engine.shards.iter().for_each(|shard| shard.ring(says));
         }
         send_held(&engine.shared);
         sweep_unattended(engine);

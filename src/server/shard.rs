@@ -9,17 +9,21 @@
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
 //! that, and is not looked at. A cold connection gives its buffer back.
 //!
+//! A shard that has nothing hot *rests* on the [`bell`](super::bell): since the bell said something, it has looked at every cold connection, so as
+//! long as the bell says the same it need not look again. The monitor ends a rest when the bell says something else, and all are looked at at
+//! once, as far as so many looks were spared; otherwise when it is their turn. So it never looks more often than without a bell.
+//!
 //! Invariant: a connection is at every moment in exactly one place: in one of the collections of a shard, in its inbox, or owned by one
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Step};
 use super::pool::Unattended;
-use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SELDOM, SHORTEST, SLOW_CALL, TOGETHER};
+use super::settings::{COOL, COOL_EACH, LISTEN, LONGEST, LONGEST_EACH, LOOK, SELDOM, SHORTEST, SLOW_CALL, TOGETHER};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
 use crate::door::{NotReady, Room};
@@ -42,13 +46,10 @@ pub(super) struct Shard {
     /// How many connections waited for their clients, and how many jobs for a thread, at the last sweep.
     pub(super) waiting: AtomicUsize,
     pub(super) queued: AtomicUsize,
-    ear: AtomicU8,
+    /// What the bell had said before the looks that led to a rest; 0 when the shard does not rest, or it has rung since.
+    rests_on: AtomicUsize,
     unattended: Weak<Unattended>,
 }
-
-/// Whether a shard listens for the bell, and whether it has rung since.
-const LISTENS: u8 = 1;
-const RUNG: u8 = 2;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
 /// the numbers of those that are called.
@@ -72,7 +73,11 @@ pub(super) struct State {
     /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
     begun: VecDeque<Box<Connection>>,
-    /// A ring of the bell is not answered before this.
+    /// The bell had said this before any connection was looked at that was parked behind the number.
+    heard: (usize, usize),
+    /// A rest ends then, whatever the bell says.
+    rest_until: Option<Instant>,
+    /// So many looks are spared that a ring is not answered before this.
     next_ring: Option<Instant>,
     /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
@@ -138,14 +143,15 @@ impl Shard {
         self.mail(|_| {});
     }
 
-    /// Whether the bell is to be listened to.
-    pub(super) fn listens(&self) -> bool {
-        self.ear.load(Ordering::SeqCst) == LISTENS
+    /// What the bell says as long as the shard rests, or 0.
+    pub(super) fn rests_on(&self) -> usize {
+        self.rests_on.load(Ordering::SeqCst)
     }
 
-    /// The bell has rung.
-    pub(super) fn ring(&self) {
-        if self.ear.compare_exchange(LISTENS, RUNG, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+    /// Ends a rest unless it is on what the bell says now.
+    pub(super) fn ring(&self, says: usize) {
+        let on = self.rests_on();
+        if on != says && on != 0 && self.rests_on.compare_exchange(on, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             self.wake();
         }
     }
@@ -228,10 +234,13 @@ impl Wake for Shard {
 
 impl State {
     fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
+        let rested_on = self.end_rest(shard, shared, now);
         self.note_stop(shared);
         // Before any look, so that what comes after one makes the bell say something else.
         let heard = shared.bell.heard();
-        self.answer_ring(shard, now);
+        if heard != self.heard.0 {
+            self.heard = (heard, self.parked);
+        }
         self.keep_within_memory(shared);
         self.refuse_late(shared, now);
         if most.is_none() {
@@ -244,11 +253,10 @@ impl State {
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
         let mut hot = self.hot.len();
-        while let Some(mut connection) = self.take_next(&mut hot, now) {
-            let before = connection.heard.take();
+        while let Some((mut connection, was_cold)) = self.take_next(&mut hot, now) {
+            let relied = was_cold && rested_on != 0 && connection.is_worth_waiting_for();
             let step = connection.step(shared, now);
-            let has_come = before.filter(|_| matches!(step, Step::More | Step::Job));
-            if has_come.is_some_and(|before| shared.bell.has_missed(before)) {
+            if relied && matches!(step, Step::More | Step::Job) && shared.bell.has_missed(rested_on) {
                 shared.report(Cause::BellWrong, "");
             }
             match (step, most) {
@@ -258,7 +266,7 @@ impl State {
                 (Step::Wait, _)
                     if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() =>
                 {
-                    self.park(connection, shard, shared, now, heard);
+                    self.park(connection, shard, shared, now);
                 }
                 (step, _) => {
                     more |= step == Step::More;
@@ -270,11 +278,8 @@ impl State {
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
-        if self.cold.is_empty() {
-            shard.ear.store(0, Ordering::SeqCst);
-        }
-        let ring = self.next_ring.filter(|_| shard.ear.load(Ordering::SeqCst) == RUNG);
-        let due = self.cold.first_key_value().map(|((due, _), _)| *due).into_iter().chain(ring).min();
+        self.rest(shard, shared, now);
+        let due = self.rest_until.or(self.cold.first_key_value().map(|((due, _), _)| *due));
         let may_block = self.hot.len() == 1 && !shared.is_stopping();
         if may_block && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
             if let Some(connection) = self.hot.pop_front() {
@@ -286,14 +291,7 @@ impl State {
     }
 
     /// Puts a connection where it waits for its client or, without being looked at, for another thread.
-    fn park(
-        &mut self,
-        mut connection: Box<Connection>,
-        shard: &Arc<Shard>,
-        shared: &Shared,
-        now: Instant,
-        heard: usize,
-    ) {
+    fn park(&mut self, mut connection: Box<Connection>, shard: &Arc<Shard>, shared: &Shared, now: Instant) {
         connection.rest(shared);
         self.parked = self.parked.wrapping_add(1);
         match connection.receiver().map(|receiver| receiver.wait(shard, self.parked)) {
@@ -302,25 +300,11 @@ impl State {
             Some(false) => return self.hot.push_back(connection),
             None => {}
         }
-        let longest = self.longest();
-        let mut interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, longest);
-        // Neither is there for Unix sockets, which have no address.
-        let is_idle = connection.is_idle() && connection.peer.address.is_some();
-        if interval > LOOK && is_idle && !shared.is_stopping() {
-            if shared.sleepers.watch(&connection, now, (shard, self.parked)) {
-                return drop(self.called.insert(self.parked, connection));
-            }
-            if interval == longest && shared.bell.is_there() {
-                interval = SELDOM;
-                connection.heard = Some(heard);
-                if shard.ear.compare_exchange(0, LISTENS, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                    shared.monitor.notice();
-                    // What rang for another shard since the look will not ring again.
-                    if shared.bell.heard() != heard {
-                        shard.ring();
-                    }
-                }
-            }
+        let interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, self.longest());
+        // A Unix socket has no address, and cannot be slept on.
+        let may_be_slept_on = connection.is_idle() && connection.peer.address.is_some() && !shared.is_stopping();
+        if interval > LOOK && may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.parked)) {
+            return drop(self.called.insert(self.parked, connection));
         }
         let mut due = now + interval;
         if interval >= TOGETHER {
@@ -331,6 +315,7 @@ impl State {
         if connection.deadline > now {
             due = due.min(connection.deadline);
         }
+        self.rest_until = self.rest_until.map(|until| until.min(look_at_rest(&connection, due)));
         self.cold.insert((due, self.parked), connection);
     }
 
@@ -339,23 +324,48 @@ impl State {
         proportional(LONGEST_EACH, self.cold.len(), LONGEST)
     }
 
-    /// When the bell has rung, every connection is looked at now instead of later. So that whoever else is sent something costs nothing, it is
-    /// no more often than without a bell, but for the looks that were spared for [`SELDOM`].
-    fn answer_ring(&mut self, shard: &Shard, now: Instant) {
-        if shard.ear.load(Ordering::SeqCst) == RUNG && self.next_ring.is_none_or(|next| next <= now) {
-            shard.ear.store(0, Ordering::SeqCst);
+    /// Begins a rest, if nothing is to be done soon and every connection was looked at since the bell said what it said last. That was one round
+    /// of looks: of those that are spared from now on, as many as fit into [`SELDOM`] may be made up for when it rings.
+    fn rest(&mut self, shard: &Shard, shared: &Shared, now: Instant) {
+        let (heard, behind) = self.heard;
+        let is_soon = |((due, _), _): (&(Instant, usize), _)| *due <= now + LISTEN;
+        if self.hot.len() + self.ready.len() + self.begun.len() > 0 || self.cold.first_key_value().is_none_or(is_soon) {
+            return;
+        }
+        let is_free = self.rest_until.is_none() && !shared.is_stopping() && shared.bell.is_there();
+        if is_free && self.cold.keys().all(|(_, number)| *number > behind) {
+            let until = self.cold.iter().map(|((due, _), connection)| look_at_rest(connection, *due)).min();
+            self.rest_until = until.min(Some(now + SELDOM));
             self.next_ring = self.next_ring.max(now.checked_sub(SELDOM)).map(|next| next + self.longest());
-            self.hot.extend(std::mem::take(&mut self.cold).into_values());
+            // Nothing was ever heard: whatever it says is something else.
+            shard.rests_on.store(heard.max(1), Ordering::SeqCst);
+            shared.monitor.notice();
         }
     }
 
-    /// The next to look at: those that are due, then each of the hot ones once.
-    fn take_next(&mut self, hot: &mut usize, now: Instant) -> Option<Box<Connection>> {
-        if self.cold.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
-            return self.cold.pop_first().map(|(_, connection)| connection);
+    /// Ends a rest that is over. When the bell has rung, every connection is looked at now instead of later, if so many looks were spared. Gives
+    /// what the bell had said if it has said nothing else, or 0.
+    fn end_rest(&mut self, shard: &Shard, shared: &Shared, now: Instant) -> usize {
+        let Some(until) = self.rest_until else { return 0 };
+        let has_rung = shard.rests_on() == 0;
+        if !has_rung && now < until && !shared.is_stopping() {
+            return 0;
+        }
+        self.rest_until = None;
+        let rested_on = shard.rests_on.swap(0, Ordering::SeqCst);
+        if has_rung && self.next_ring.is_none_or(|next| next <= now) {
+            self.hot.extend(std::mem::take(&mut self.cold).into_values());
+        }
+        rested_on
+    }
+
+    /// The next to look at, and whether it was cold: those that are due, then each of the hot ones once.
+    fn take_next(&mut self, hot: &mut usize, now: Instant) -> Option<(Box<Connection>, bool)> {
+        if self.rest_until.is_none() && self.cold.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
+            return self.cold.pop_first().map(|(_, connection)| (connection, true));
         }
         *hot = hot.checked_sub(1)?;
-        self.hot.pop_front()
+        self.hot.pop_front().map(|connection| (connection, false))
     }
 
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
@@ -445,6 +455,11 @@ impl State {
     }
 }
 
+/// When a connection must be looked at that is due at a time, though the bell says nothing new.
+fn look_at_rest(connection: &Connection, due: Instant) -> Instant {
+    if connection.waits_for_segment() { connection.deadline.max(due) } else { due }
+}
+
 /// Its socket waits no longer for whoever has slept on it.
 fn awake(connection: Box<Connection>) -> Option<Box<Connection>> {
     connection.socket.set_waiting(false).is_ok().then_some(connection)
@@ -457,6 +472,7 @@ fn proportional(each: Duration, count: usize, (least, most): (Duration, Duration
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::{self, Write};
     use std::net::{TcpListener, TcpStream};
 
@@ -465,6 +481,8 @@ mod tests {
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::answer::Calls;
+    use crate::server::bell::Bell;
+    use crate::server::bell::tests::Counter;
     use crate::server::settings::{LAST_REQUEST, Settings};
     use crate::server::socket::{Socket, Stream};
 
@@ -532,47 +550,121 @@ mod tests {
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
         shard.lock().cold.insert((later, 1), connection);
         let sweep = |now| shard.sweep(None, &shared, now, None);
-        assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time > Duration::from_secs(3_000)));
+        assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time >= SELDOM));
         shared.begin_to_stop();
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());
     }
 
-    #[test]
-    fn a_ring_that_another_shard_was_told_of_between_a_look_and_the_listening_is_not_lost() {
-        let settings = Settings { sleepers: 0, ..Settings::default() };
-        let shared = Arc::new(Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink()))));
-        let (shard, [(_client, connection)]) = (Arc::new(Shard::default()), clients::<1>(&shared, ""));
-        let now = connection.since + Duration::from_secs(5);
-        // What the bell says now, it did not say before the look.
-        let before = shared.bell.heard().wrapping_add(1);
-        shard.lock().park(connection, &shard, &shared, now, before);
-        assert!(!shared.bell.is_there() || shard.ear.load(Ordering::SeqCst) == RUNG);
+    /// A shard with connections that have been quiet for long, a bell of the test's, and a clock of the test's.
+    struct Quiet<const COUNT: usize> {
+        shared: Shared,
+        shard: Arc<Shard>,
+        now: Instant,
+        clients: [TcpStream; COUNT],
     }
 
-    fn nothing(_: &Environ, _: &mut StartResponse) {}
-
-    /// With a clock of the test's: whoever else is sent something in this system must not make a server look without end.
-    #[test]
-    fn rings_without_end_are_answered_as_often_as_without_a_bell_and_once_more_for_what_was_saved() {
-        let log = Arc::new(Lines::errors(io::sink()));
-        let shared = Shared::new(Settings::default(), Box::new(nothing), log);
-        let origin = Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default());
-        let (shard, mut state, mut now) = (Shard::default(), State::default(), Instant::now() + 2 * SELDOM);
-        let socket = Socket::over(io::Cursor::new(Vec::new()));
-        let connection = Connection::new(socket, Peer::default(), Arc::new(origin), &shared, None, now);
-        state.hot.push_back(Box::new(connection));
-        let mut answered = 0;
-        for _ in 0..10_000 {
-            state.cold.extend(state.hot.pop_front().map(|connection| ((now + SELDOM, 0), connection)));
-            shard.ear.store(RUNG, Ordering::SeqCst);
-            state.answer_ring(&shard, now);
-            answered += state.hot.len();
-            now += Duration::from_millis(1);
+    impl<const COUNT: usize> Quiet<COUNT> {
+        fn new(bell: Bell) -> Quiet<COUNT> {
+            let first_byte_deadline = Duration::from_secs(3_600);
+            let settings = Settings { sleepers: 0, first_byte_deadline, ..Settings::default() };
+            let mut shared = Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink())));
+            shared.bell = bell;
+            let shard = Arc::new(Shard::default());
+            let clients = clients::<COUNT>(&shared, "").map(|(client, connection)| {
+                shard.deliver(connection);
+                client
+            });
+            Quiet { shared, shard, now: Instant::now() + Duration::from_secs(5), clients }
         }
-        let as_often = (Duration::from_secs(10).as_millis() / LONGEST.0.as_millis()) as usize;
-        let saved = (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
-        assert!((as_often + saved - 1..=as_often + saved + 1).contains(&answered), "{answered}");
+
+        /// Lets so much time pass as the worker would sleep for at most, and sweeps.
+        fn sweep(&mut self, passes: Duration) -> Found {
+            self.now += passes;
+            self.shard.sweep(None, &self.shared, self.now, None)
+        }
+
+        /// The monitor listens.
+        fn listen(&self) {
+            self.shard.ring(self.shared.bell.listen());
+        }
+
+        /// How many looks ten seconds take, if this is done at every millisecond of them.
+        fn looks(&mut self, mut every: impl FnMut(&Self)) -> usize {
+            let before = self.shard.lock().parked;
+            for _ in 0..10_000 {
+                every(self);
+                assert!(matches!(self.sweep(Duration::from_millis(1)), Found::Nothing(_)));
+            }
+            self.shard.lock().parked - before
+        }
+    }
+
+    /// Whoever else is sent something in this system must not make a server look without end.
+    #[test]
+    fn rings_without_end_are_answered_as_often_as_without_a_bell_and_as_often_more_as_looks_were_spared() {
+        let (counter, segments) = (Counter::new("often"), Cell::new(10_000));
+        let bell = counter.bell();
+        assert!(bell.has_missed(10_000), "it is none");
+        let without = Quiet::<3>::new(bell).looks(|_| {});
+        let mut quiet = Quiet::<3>::new(counter.bell());
+        let mut others = |quiet: &Quiet<3>| {
+            segments.set(segments.get() + 1);
+            counter.says(segments.get());
+            quiet.listen();
+        };
+        let spared = 3 * (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
+        for _ in 0..3 {
+            let with = quiet.looks(&mut others);
+            assert!(with > without / 2 && with <= without + spared + 9, "{with} with a bell, {without} without");
+        }
+        let silent = quiet.looks(|quiet| quiet.listen());
+        assert!(silent <= 3 * (10 / SELDOM.as_secs() as usize + 2), "{silent} in silence");
+    }
+
+    #[test]
+    fn a_segment_between_a_look_and_the_rest_ends_the_rest_though_the_monitor_has_heard_it_for_another_shard() {
+        let counter = Counter::new("between");
+        let mut quiet = Quiet::<1>::new(counter.bell());
+        quiet.listen();
+        quiet.sweep(Duration::ZERO);
+        quiet.listen();
+        quiet.sweep(SELDOM);
+        assert_eq!(quiet.shard.rests_on(), 10_000);
+        // The look of the sweep above came before both.
+        counter.says(10_001);
+        quiet.shared.bell.listen();
+        quiet.clients[0].write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(_)), "nobody has told it");
+        quiet.listen();
+        assert!(quiet.shard.rests_on() == 0 && quiet.shard.has_mail());
+        assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
+    }
+
+    #[test]
+    fn whoever_does_not_wait_for_a_segment_is_looked_at_though_the_shard_rests_and_a_deadline_is_kept() {
+        let counter = Counter::new("others");
+        let mut quiet = Quiet::<2>::new(counter.bell());
+        quiet.listen();
+        quiet.looks(|quiet| quiet.listen());
+        assert_eq!(quiet.shard.rests_on(), 10_000);
+        let mut connection = quiet.shard.lock().cold.pop_first().unwrap().1;
+        connection.deadline = quiet.now + Duration::from_millis(500);
+        connection.place = Some(quiet.shared.places.take());
+        quiet.shard.deliver(connection);
+        for passed in 0..500 {
+            assert_eq!(quiet.shared.places.open(), 1, "{passed}");
+            quiet.sweep(Duration::from_millis(1));
+        }
+        assert_eq!(quiet.shared.places.open(), 0);
+        // As over a Unix socket.
+        let mut state = quiet.shard.lock();
+        let mut connection = state.cold.pop_first().unwrap().1;
+        connection.peer = Peer::default();
+        state.hot.push_back(connection);
+        drop(state);
+        let looks = quiet.looks(|quiet| quiet.listen());
+        assert!(looks > 10_000 / 2 / LONGEST.0.as_millis() as usize, "{looks}");
     }
 }
