@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::listener::Listener;
 use super::monitor;
 use super::pool::{Unattended, Worker};
-use super::shard::Shard;
+use super::shard::{Shard, WORKS};
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::Origin;
@@ -112,7 +112,7 @@ impl Engine {
 
     /// Whether a worker is in a call, a shard has none, or blocks are held back.
     pub(super) fn has_work_to_watch(&self) -> bool {
-        self.shards.iter().any(|shard| is_in_call(shard.absence()))
+        self.shards.iter().any(|shard| shard.word_of(WORKS).is_some())
             || !self.unattended.is_empty()
             || !lock(&self.shared.held).is_empty()
     }
@@ -168,9 +168,4 @@ impl Engine {
         self.unattended.close();
         self.shards.iter().for_each(|shard| shard.wake());
     }
-}
-
-/// Whether the worker of a shard with this absence runs a job. One that blocks on its only connection is relieved by whoever brings another.
-pub(super) fn is_in_call(absence: usize) -> bool {
-    absence != 0 && absence % 2 == 0
 }

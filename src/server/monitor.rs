@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use super::engine::{Engine, is_in_call};
+use super::engine::Engine;
 use super::response::send_held;
 use super::settings::{LISTEN, LOOK};
-use super::shard::Found;
+use super::shard::{Found, WORKS};
 
 /// How the others reach the monitor.
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Monitor {
 pub(super) fn watch(engine: &Engine) {
     let monitor = &engine.shared.monitor;
     monitor.thread.get_or_init(thread::current);
-    let mut seen = vec![0; engine.shards.len()];
+    let mut seen = vec![None; engine.shards.len()];
     let mut quiet = 0_u32;
     while !engine.ends() {
         // Seen twice without anything to look after, nothing is going on; then whoever begins something calls.
@@ -53,9 +53,9 @@ pub(super) fn watch(engine: &Engine) {
 
         quiet = if engine.has_work_to_watch() { 0 } else { quiet.saturating_add(1) };
         for (shard, seen) in engine.shards.iter().zip(&mut seen) {
-            let last = std::mem::replace(seen, shard.absence());
-            if is_in_call(last) && last == *seen {
-                shard.take_over(last);
+            let last = std::mem::replace(seen, shard.word_of(WORKS));
+            if let Some(word) = last.filter(|_| last == *seen) {
+                shard.take_over(word);
             }
         }
         if engine.listens() {

@@ -1,9 +1,9 @@
 //! A set of connections: where they are while they wait, and how a thread finds the next that needs it.
 //!
-//! A worker attends a shard: it holds the lock while it sweeps, and lets go of it to run a job. One word says who has the shard: 0 while a
-//! worker attends it (or it waits for one), otherwise the number of the absence of its worker, odd while that blocks on the only connection.
-//! Whoever turns that number to 0 has the shard: its worker coming back, the monitor that has seen the same number twice, or whoever brings a
-//! connection to a worker that blocks. A worker that fails to has lost it.
+//! A worker attends a shard: it holds the lock while it sweeps, and lets go of it to run a job. One word says who has the shard: whether its
+//! worker attends it (or it waits for one), blocks on the only connection or runs a job, and how often that has changed. Whoever changes the word
+//! as it was known has the shard: its worker coming back, the monitor that has seen the same job twice, or whoever brings a connection to a worker
+//! that blocks. A worker that fails to has lost it.
 //!
 //! A connection is hot for a moment (1 to 10 ms) after it did something, and looked at in every sweep; then it is cold, and looked at after a
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
@@ -38,9 +38,8 @@ pub(super) struct Shard {
     signal: Condvar,
     /// Whether the worker is to look around: something was brought, or somebody calls.
     has_mail: AtomicBool,
-    /// The absence of its worker, or 0.
-    away: AtomicUsize,
-    absences: AtomicUsize,
+    /// What its worker does, and how often that has changed.
+    word: AtomicUsize,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicUsize,
     /// How many connections waited for their clients, and how many jobs for a thread, at the last sweep.
@@ -50,6 +49,11 @@ pub(super) struct Shard {
     rests_on: AtomicUsize,
     unattended: Weak<Unattended>,
 }
+
+/// What the worker of a shard does.
+pub(super) const ATTENDS: usize = 0;
+pub(super) const BLOCKS: usize = 1;
+pub(super) const WORKS: usize = 2;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
 /// the numbers of those that are called.
@@ -102,24 +106,26 @@ impl Shard {
         lock(&self.state)
     }
 
-    /// The present absence, or 0.
-    pub(super) fn absence(&self) -> usize {
-        self.away.load(Ordering::SeqCst)
+    /// The present word.
+    pub(super) fn word(&self) -> usize {
+        self.word.load(Ordering::SeqCst)
     }
 
-    /// Turns an absence into another, or into none. Whoever succeeds has the shard.
-    pub(super) fn turn(&self, absence: usize, next: usize) -> bool {
-        self.away.compare_exchange(absence, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    /// The present word, if its worker does that.
+    pub(super) fn word_of(&self, does: usize) -> Option<usize> {
+        Some(self.word()).filter(|word| word & 3 == does)
     }
 
-    /// No number is used twice, so that none can be mistaken for another; or, with 32 bits, not before 2^31 others.
-    pub(super) fn next_absence(&self, blocks: bool) -> usize {
-        self.absences.fetch_add(2, Ordering::Relaxed).wrapping_add(2).max(2) + usize::from(blocks)
+    /// Has its worker do something else, if the word is still that. Whoever succeeds has the shard, and the new word: none is used twice, so that
+    /// it cannot be mistaken for another; or, with 32 bits, not before 2^30 others.
+    pub(super) fn turn(&self, word: usize, does: usize) -> Option<usize> {
+        let next = (word | 3).wrapping_add(1) | does;
+        self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::SeqCst).is_ok().then_some(next)
     }
 
-    /// Takes it from its worker, which is away since that, and calls for another.
-    pub(super) fn take_over(self: &Arc<Shard>, absence: usize) {
-        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(absence, 0)) {
+    /// Takes it from its worker, if the word is still that, and calls for another.
+    pub(super) fn take_over(self: &Arc<Shard>, word: usize) {
+        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(word, ATTENDS).is_some()) {
             unattended.push(self);
         }
     }
@@ -132,9 +138,9 @@ impl Shard {
 
     /// A worker that blocks on another connection would see what was brought up to 8 ms late: it is relieved if one is idle.
     fn relieve(self: &Arc<Shard>) {
-        let absence = self.absence();
-        if absence % 2 == 1 && self.unattended.upgrade().is_some_and(|unattended| unattended.has_idle()) {
-            self.take_over(absence);
+        let has_idle = || self.unattended.upgrade().is_some_and(|unattended| unattended.has_idle());
+        if let Some(word) = self.word_of(BLOCKS).filter(|_| has_idle()) {
+            self.take_over(word);
         }
     }
 
@@ -513,14 +519,17 @@ mod tests {
     #[test]
     fn a_worker_that_has_lost_its_shard_cannot_take_it_from_the_next_that_is_away() {
         let shard = Shard::default();
-        let lost = shard.next_absence(false);
-        assert!(shard.turn(0, lost) && shard.turn(lost, 0), "it goes away, and the shard is taken over");
-        for blocks in [false, true, false] {
-            let next = shard.next_absence(blocks);
-            assert!(shard.turn(0, next), "another worker goes away");
-            assert!(!shard.turn(lost, 0), "{lost} is not {next}");
-            assert!(shard.turn(next, 0));
+        let lost = shard.turn(shard.word(), WORKS).unwrap();
+        assert!(shard.turn(lost, ATTENDS).is_some(), "it goes away, and the shard is taken over");
+        for does in [WORKS, BLOCKS, WORKS] {
+            let next = shard.turn(shard.word(), does).unwrap();
+            assert!(shard.turn(lost, ATTENDS).is_none(), "{lost} is not {next}");
+            assert_eq!(shard.word_of(does), Some(next));
+            assert!(shard.turn(next, ATTENDS).is_some());
         }
+        // The count begins anew, and changes nothing of what the worker does.
+        shard.word.store(usize::MAX - 1, Ordering::SeqCst);
+        assert_eq!(shard.turn(usize::MAX - 1, BLOCKS), Some(BLOCKS));
     }
 
     #[test]
