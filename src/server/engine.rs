@@ -110,11 +110,12 @@ impl Engine {
         self.shards.iter().any(|shard| shard.rests_on() != 0)
     }
 
-    /// Whether a worker is in a call, a shard has none, or blocks are held back.
+    /// Whether a worker is in a call, a shard has none, blocks are held back, or it stops.
     pub(super) fn has_work_to_watch(&self) -> bool {
         self.shards.iter().any(|shard| shard.word_of(WORKS).is_some())
             || !self.unattended.is_empty()
             || !lock(&self.shared.held).is_empty()
+            || self.shared.is_stopping()
     }
 
     /// What it does at the moment and has done so far.
@@ -138,8 +139,8 @@ impl Engine {
         *current = current.into_iter().chain(until).min();
         drop(current);
         self.shared.begin_to_stop();
-        self.acceptors.iter().for_each(|acceptor| acceptor.wake());
-        self.shared.monitor.wake();
+        // It wakes all the others.
+        self.shared.monitor.notice();
     }
 
     /// Whether the server has ended: nothing is accepted any more, and no connection is left. Otherwise, while it stops, everybody is

@@ -25,13 +25,7 @@ pub(super) struct Monitor {
 impl Monitor {
     /// There is something to look after: the monitor must be looking.
     pub(super) fn notice(&self) {
-        if self.is_asleep.load(Ordering::SeqCst) {
-            self.wake();
-        }
-    }
-
-    pub(super) fn wake(&self) {
-        self.thread.get().map(Thread::unpark);
+        self.thread.get().filter(|_| self.is_asleep.load(Ordering::SeqCst)).map(Thread::unpark);
     }
 }
 
@@ -43,7 +37,7 @@ pub(super) fn watch(engine: &Engine) {
     let mut quiet = 0_u32;
     while !engine.ends() {
         // Seen twice without anything to look after, nothing is going on; then whoever begins something calls.
-        let sleeps = quiet >= 2 && !engine.shared.is_stopping();
+        let sleeps = quiet >= 2;
         monitor.is_asleep.store(sleeps, Ordering::SeqCst);
         // Looked at again after `is_asleep` was set: who began before did not see it.
         let looks = !sleeps || engine.has_work_to_watch();
