@@ -1,7 +1,7 @@
 //! The thread that looks after the shards whose workers are away and after blocks that are held back, and that ends the server.
 //!
 //! It sleeps as long as no worker is in a call, so that an idle server uses no CPU. While calls are made it looks every 3 ms: a
-//! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 5 ms, while one of them
+//! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 4 ms, while one of them
 //! rests on it.
 
 use std::sync::OnceLock;
