@@ -72,10 +72,9 @@ impl Memory {
 
     /// Says how many bytes it is now.
     pub(super) fn count(&mut self, bytes: usize) {
-        if bytes > self.counted {
-            self.sum.fetch_add(bytes - self.counted, Ordering::Relaxed);
-        } else if bytes < self.counted {
-            self.sum.fetch_sub(self.counted - bytes, Ordering::Relaxed);
+        if bytes != self.counted {
+            // The sum wraps back where it is less.
+            self.sum.fetch_add(bytes.wrapping_sub(self.counted), Ordering::Relaxed);
         }
         self.counted = bytes;
     }
