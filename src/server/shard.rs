@@ -478,7 +478,6 @@ fn proportional(each: Duration, count: usize, (least, most): (Duration, Duration
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::io::{self, Write};
     use std::net::{TcpListener, TcpStream};
 
@@ -487,8 +486,6 @@ mod tests {
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::answer::Calls;
-    use crate::server::bell::Bell;
-    use crate::server::bell::tests::Counter;
     use crate::server::settings::{LAST_REQUEST, Settings};
     use crate::server::socket::{Socket, Stream};
 
@@ -566,114 +563,124 @@ mod tests {
         assert!(shard.lock().all().next().is_none());
     }
 
-    /// A shard with connections that have been quiet for long, a bell of the test's, and a clock of the test's.
-    struct Quiet<const COUNT: usize> {
-        shared: Shared,
-        shard: Arc<Shard>,
-        now: Instant,
-        clients: [TcpStream; COUNT],
-    }
+    /// With a bell of the test's, and a clock of the test's.
+    #[cfg(unix)]
+    mod rests {
+        use std::cell::Cell;
 
-    impl<const COUNT: usize> Quiet<COUNT> {
-        fn new(bell: Bell) -> Quiet<COUNT> {
-            let first_byte_deadline = Duration::from_secs(3_600);
-            let settings = Settings { sleepers: 0, first_byte_deadline, ..Settings::default() };
-            let mut shared = Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink())));
-            shared.bell = bell;
-            let shard = Arc::new(Shard::default());
-            let clients = clients::<COUNT>(&shared, "").map(|(client, connection)| {
-                shard.deliver(connection);
-                client
-            });
-            Quiet { shared, shard, now: Instant::now() + Duration::from_secs(5), clients }
+        use super::*;
+        use crate::server::bell::Bell;
+        use crate::server::bell::tests::Counter;
+
+        /// A shard with connections that have been quiet for long.
+        struct Quiet<const COUNT: usize> {
+            shared: Shared,
+            shard: Arc<Shard>,
+            now: Instant,
+            clients: [TcpStream; COUNT],
         }
 
-        /// Lets so much time pass as the worker would sleep for at most, and sweeps.
-        fn sweep(&mut self, passes: Duration) -> Found {
-            self.now += passes;
-            self.shard.sweep(None, &self.shared, self.now, None)
-        }
-
-        /// The monitor listens.
-        fn listen(&self) {
-            self.shard.ring(self.shared.bell.listen());
-        }
-
-        /// How many looks ten seconds take, if this is done at every millisecond of them.
-        fn looks(&mut self, mut every: impl FnMut(&Self)) -> usize {
-            let before = self.shard.lock().parked;
-            for _ in 0..10_000 {
-                every(self);
-                assert!(matches!(self.sweep(Duration::from_millis(1)), Found::Nothing(_)));
+        impl<const COUNT: usize> Quiet<COUNT> {
+            fn new(bell: Bell) -> Quiet<COUNT> {
+                let first_byte_deadline = Duration::from_secs(3_600);
+                let settings = Settings { sleepers: 0, first_byte_deadline, ..Settings::default() };
+                let mut shared = Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink())));
+                shared.bell = bell;
+                let shard = Arc::new(Shard::default());
+                let clients = clients::<COUNT>(&shared, "").map(|(client, connection)| {
+                    shard.deliver(connection);
+                    client
+                });
+                Quiet { shared, shard, now: Instant::now() + Duration::from_secs(5), clients }
             }
-            self.shard.lock().parked - before
-        }
-    }
 
-    /// Whoever else is sent something in this system must not make a server look without end.
-    #[test]
-    fn rings_without_end_are_answered_as_often_as_without_a_bell_and_as_often_more_as_looks_were_spared() {
-        let (counter, segments) = (Counter::new("often"), Cell::new(10_000));
-        let bell = counter.bell();
-        assert!(bell.has_missed(10_000), "it is none");
-        let without = Quiet::<3>::new(bell).looks(|_| {});
-        let mut quiet = Quiet::<3>::new(counter.bell());
-        let mut others = |quiet: &Quiet<3>| {
-            segments.set(segments.get() + 1);
-            counter.says(segments.get());
+            /// Lets so much time pass as the worker would sleep for at most, and sweeps.
+            fn sweep(&mut self, passes: Duration) -> Found {
+                self.now += passes;
+                self.shard.sweep(None, &self.shared, self.now, None)
+            }
+
+            /// The monitor listens.
+            fn listen(&self) {
+                self.shard.ring(self.shared.bell.listen());
+            }
+
+            /// How many looks ten seconds take, if this is done at every millisecond of them.
+            fn looks(&mut self, mut every: impl FnMut(&Self)) -> usize {
+                let before = self.shard.lock().parked;
+                for _ in 0..10_000 {
+                    every(self);
+                    assert!(matches!(self.sweep(Duration::from_millis(1)), Found::Nothing(_)));
+                }
+                self.shard.lock().parked - before
+            }
+        }
+
+        /// Whoever else is sent something in this system must not make a server look without end.
+        #[test]
+        fn rings_without_end_are_answered_as_often_as_without_a_bell_and_as_often_more_as_looks_were_spared() {
+            let (counter, segments) = (Counter::new("often"), Cell::new(10_000));
+            let bell = counter.bell();
+            assert!(bell.has_missed(10_000), "it is none");
+            let without = Quiet::<3>::new(bell).looks(|_| {});
+            let mut quiet = Quiet::<3>::new(counter.bell());
+            let mut others = |quiet: &Quiet<3>| {
+                segments.set(segments.get() + 1);
+                counter.says(segments.get());
+                quiet.listen();
+            };
+            let spared = 3 * (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
+            for _ in 0..3 {
+                let with = quiet.looks(&mut others);
+                assert!(with > without / 2 && with <= without + spared + 9, "{with} with a bell, {without} without");
+            }
+            let silent = quiet.looks(|quiet| quiet.listen());
+            assert!(silent <= 3 * (10 / SELDOM.as_secs() as usize + 2), "{silent} in silence");
+        }
+
+        #[test]
+        fn a_segment_between_a_look_and_the_rest_ends_the_rest_though_the_monitor_has_heard_it_for_another_shard() {
+            let counter = Counter::new("between");
+            let mut quiet = Quiet::<1>::new(counter.bell());
             quiet.listen();
-        };
-        let spared = 3 * (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
-        for _ in 0..3 {
-            let with = quiet.looks(&mut others);
-            assert!(with > without / 2 && with <= without + spared + 9, "{with} with a bell, {without} without");
+            quiet.sweep(Duration::ZERO);
+            quiet.listen();
+            quiet.sweep(SELDOM);
+            assert_eq!(quiet.shard.rests_on(), 10_000);
+            // The look of the sweep above came before both.
+            counter.says(10_001);
+            quiet.shared.bell.listen();
+            quiet.clients[0].write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(_)), "nobody has told it");
+            quiet.listen();
+            assert!(quiet.shard.rests_on() == 0 && quiet.shard.has_mail());
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
         }
-        let silent = quiet.looks(|quiet| quiet.listen());
-        assert!(silent <= 3 * (10 / SELDOM.as_secs() as usize + 2), "{silent} in silence");
-    }
 
-    #[test]
-    fn a_segment_between_a_look_and_the_rest_ends_the_rest_though_the_monitor_has_heard_it_for_another_shard() {
-        let counter = Counter::new("between");
-        let mut quiet = Quiet::<1>::new(counter.bell());
-        quiet.listen();
-        quiet.sweep(Duration::ZERO);
-        quiet.listen();
-        quiet.sweep(SELDOM);
-        assert_eq!(quiet.shard.rests_on(), 10_000);
-        // The look of the sweep above came before both.
-        counter.says(10_001);
-        quiet.shared.bell.listen();
-        quiet.clients[0].write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(_)), "nobody has told it");
-        quiet.listen();
-        assert!(quiet.shard.rests_on() == 0 && quiet.shard.has_mail());
-        assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
-    }
-
-    #[test]
-    fn whoever_does_not_wait_for_a_segment_is_looked_at_though_the_shard_rests_and_a_deadline_is_kept() {
-        let counter = Counter::new("others");
-        let mut quiet = Quiet::<2>::new(counter.bell());
-        quiet.listen();
-        quiet.looks(|quiet| quiet.listen());
-        assert_eq!(quiet.shard.rests_on(), 10_000);
-        let mut connection = quiet.shard.lock().cold.pop_first().unwrap().1;
-        connection.deadline = quiet.now + Duration::from_millis(500);
-        connection.place = Some(quiet.shared.places.take());
-        quiet.shard.deliver(connection);
-        for passed in 0..500 {
-            assert_eq!(quiet.shared.places.open(), 1, "{passed}");
-            quiet.sweep(Duration::from_millis(1));
+        #[test]
+        fn whoever_does_not_wait_for_a_segment_is_looked_at_though_the_shard_rests_and_a_deadline_is_kept() {
+            let counter = Counter::new("others");
+            let mut quiet = Quiet::<2>::new(counter.bell());
+            quiet.listen();
+            quiet.looks(|quiet| quiet.listen());
+            assert_eq!(quiet.shard.rests_on(), 10_000);
+            let mut connection = quiet.shard.lock().cold.pop_first().unwrap().1;
+            connection.deadline = quiet.now + Duration::from_millis(500);
+            connection.place = Some(quiet.shared.places.take());
+            quiet.shard.deliver(connection);
+            for passed in 0..500 {
+                assert_eq!(quiet.shared.places.open(), 1, "{passed}");
+                quiet.sweep(Duration::from_millis(1));
+            }
+            assert_eq!(quiet.shared.places.open(), 0);
+            // As over a Unix socket.
+            let mut state = quiet.shard.lock();
+            let mut connection = state.cold.pop_first().unwrap().1;
+            connection.peer = Peer::default();
+            state.hot.push_back(connection);
+            drop(state);
+            let looks = quiet.looks(|quiet| quiet.listen());
+            assert!(looks > 10_000 / 2 / LONGEST.0.as_millis() as usize, "{looks}");
         }
-        assert_eq!(quiet.shared.places.open(), 0);
-        // As over a Unix socket.
-        let mut state = quiet.shard.lock();
-        let mut connection = state.cold.pop_first().unwrap().1;
-        connection.peer = Peer::default();
-        state.hot.push_back(connection);
-        drop(state);
-        let looks = quiet.looks(|quiet| quiet.listen());
-        assert!(looks > 10_000 / 2 / LONGEST.0.as_millis() as usize, "{looks}");
     }
 }
