@@ -325,9 +325,9 @@ impl State {
         self.cold.insert((due, self.parked), connection);
     }
 
-    /// The longest time between two looks at a connection without a bell.
+    /// The longest time between two looks at a connection without a bell. After a ring those that were cold are hot until they are looked at.
     fn longest(&self) -> Duration {
-        proportional(LONGEST_EACH, self.cold.len(), LONGEST)
+        proportional(LONGEST_EACH, self.hot.len() + self.cold.len(), LONGEST)
     }
 
     /// Begins a rest, if nothing is to be done soon and every connection was looked at since the bell said what it said last. That was one round
@@ -630,12 +630,30 @@ mod tests {
                 quiet.listen();
             };
             let spared = 3 * (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
-            for _ in 0..3 {
+            for spared in [spared, 0, 0] {
                 let with = quiet.looks(&mut others);
-                assert!(with > without / 2 && with <= without + spared + 9, "{with} with a bell, {without} without");
+                // A look that is put off to go with others is not made up for.
+                let most = without * 5 / 4 + spared + 9;
+                assert!(with > without / 2 && with <= most, "{with} with a bell, {without} without");
             }
             let silent = quiet.looks(|quiet| quiet.listen());
             assert!(silent <= 3 * (10 / SELDOM.as_secs() as usize + 2), "{silent} in silence");
+        }
+
+        #[test]
+        fn after_a_ring_every_connection_has_the_time_to_its_next_look_that_is_due_to_so_many() {
+            const COUNT: usize = 220;
+            let counter = Counter::new("many");
+            let mut quiet = Quiet::<COUNT>::new(counter.bell());
+            quiet.looks(|quiet| quiet.listen());
+            counter.says(10_001);
+            quiet.listen();
+            quiet.sweep(Duration::from_millis(1));
+            let state = quiet.shard.lock();
+            // The one that is put back is in neither place.
+            let longest = LONGEST_EACH * (COUNT - 1) as u32;
+            assert!(longest > LONGEST.0 && state.cold.len() == COUNT);
+            assert!(state.cold.keys().all(|(due, _)| *due >= quiet.now + longest));
         }
 
         #[test]
