@@ -43,7 +43,8 @@ fn answered_of_sixty(mut serving: Serving, address: &str) -> usize {
     let mut clients: Vec<TcpStream> = (0..40).map(|_| connect(address)).collect();
     for kept in &mut clients[..20] {
         kept.write_all(REQUEST).unwrap();
-        assert!(response(kept).starts_with("HTTP/1.1 200 "));
+        let response = response(kept);
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     }
     send("-STOP", &serving);
     clients.extend((0..20).map(|_| connect(address)));

@@ -153,7 +153,6 @@ impl Engine {
         }
         acceptor.listener.close();
         acceptor.is_accepting.store(false, Ordering::SeqCst);
-        self.shared.monitor.wake();
     }
 
     /// Whether many connections have come in quick succession, and half of them have ended.

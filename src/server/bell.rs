@@ -2,7 +2,7 @@
 //!
 //! `Tcp: InSegs` of `/proc/net/snmp` counts every segment that reaches this network namespace, of IPv4 and IPv6, ends of connections
 //! included. To read it costs as much as to look at ten sockets, however many wait. It counts what others get as well: a ring only moves looks
-//! earlier, as far as the budget of [`Shard`](super::shard) goes.
+//! earlier, as far as the looks that a [shard](super::shard) has spared go.
 //!
 //! Where bytes have come and the counter stands (the sockets are of another namespace, or the system only pretends), it is no bell, and is
 //! never asked again. Where there is no such file there is none. It does not speak for Unix sockets.
@@ -31,25 +31,21 @@ impl Bell {
         self.counter.get_or_init(open).as_ref()
     }
 
-    /// What the counter said when it was last read. Remembered from before a look at a connection.
+    /// What the counter said when it was last read: never more than it says now.
     pub(super) fn heard(&self) -> usize {
         self.heard.load(Ordering::SeqCst)
     }
 
-    /// Whether anything has arrived since the last call.
-    pub(super) fn has_rung(&self) -> bool {
-        let now = self.read();
-        self.heard.swap(now, Ordering::SeqCst) != now
+    /// What the counter says; 0 when it cannot be read.
+    pub(super) fn listen(&self) -> usize {
+        let says = self.counter().and_then(segments).unwrap_or(0);
+        self.heard.store(says, Ordering::SeqCst);
+        says
     }
 
     /// Bytes have come for a connection that had none when the counter had said this. Whether that has found the bell wrong, just now.
     pub(super) fn has_missed(&self, heard: usize) -> bool {
-        self.heard() == heard && self.read() == heard && !self.is_wrong.swap(true, Ordering::Relaxed)
-    }
-
-    /// A counter that cannot be read any more stands still, which is soon found out.
-    fn read(&self) -> usize {
-        self.counter().and_then(segments).unwrap_or(0)
+        self.listen() == heard && !self.is_wrong.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -77,7 +73,7 @@ fn in_segments(table: &str) -> Option<usize> {
 
 #[cfg(test)]
 #[cfg(unix)]
-mod tests {
+pub(super) mod tests {
     use std::io::{self, Read, Write};
     use std::net::TcpStream;
     use std::os::unix::fs::FileExt;
@@ -101,15 +97,27 @@ mod tests {
         .replace("-1     ", "-1 ")
     }
 
-    /// A bell over a table of one's own.
-    fn bell(name: &str) -> (Bell, File) {
-        let path = std::env::temp_dir().join(format!("doorway-bell-{name}-{}", std::process::id()));
-        std::fs::write(&path, table(10_000)).unwrap();
-        let (counter, writer) = (File::open(&path).unwrap(), File::options().write(true).open(&path).unwrap());
-        std::fs::remove_file(path).unwrap();
-        let bell = Bell { counter: OnceLock::from(Some(counter)), ..Bell::default() };
-        assert!(bell.is_there() && bell.has_rung() && !bell.has_rung());
-        (bell, writer)
+    /// A table of one's own.
+    pub(in crate::server) struct Counter(File, File);
+
+    impl Counter {
+        pub(in crate::server) fn new(name: &str) -> Counter {
+            let path = std::env::temp_dir().join(format!("doorway-bell-{name}-{}", std::process::id()));
+            std::fs::write(&path, table(10_000)).unwrap();
+            let counter = Counter(File::open(&path).unwrap(), File::options().write(true).open(&path).unwrap());
+            std::fs::remove_file(path).unwrap();
+            counter
+        }
+
+        pub(in crate::server) fn says(&self, segments: usize) {
+            self.1.write_at(table(segments).as_bytes(), 0).unwrap();
+        }
+
+        pub(in crate::server) fn bell(&self) -> Bell {
+            let bell = Bell { counter: OnceLock::from(self.0.try_clone().ok()), ..Bell::default() };
+            assert!(bell.is_there() && bell.listen() == 10_000);
+            bell
+        }
     }
 
     #[test]
@@ -123,11 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn it_rings_once_for_whatever_has_come_and_is_wrong_only_if_it_stands() {
-        let (bell, writer) = bell("rings");
-        writer.write_at(table(10_001).as_bytes(), 0).unwrap();
+    fn it_is_wrong_only_if_it_stands() {
+        let counter = Counter::new("rings");
+        let bell = counter.bell();
+        counter.says(10_001);
+        assert_eq!(bell.heard(), 10_000);
         assert!(!bell.has_missed(10_000), "not read yet");
-        assert!(bell.has_rung() && !bell.has_rung() && !bell.has_missed(10_000));
+        assert_eq!(bell.heard(), 10_001);
         assert!(bell.has_missed(10_001) && !bell.has_missed(10_001), "said once");
         assert!(!bell.is_there());
     }
@@ -176,8 +186,8 @@ mod tests {
 
     #[test]
     fn a_counter_that_stands_while_requests_come_is_given_up_and_the_log_says_so_once() {
-        let (bell, _writer) = bell("stands");
-        with_engine(bell, |engine, mut client| {
+        let counter = Counter::new("stands");
+        with_engine(counter.bell(), |engine, mut client| {
             until("the bell is listened to", || engine.listens());
             ask(&mut client);
             until("it is found out", || wrong(engine) == 1);
@@ -192,12 +202,12 @@ mod tests {
 
     #[test]
     fn a_ring_has_every_connection_looked_at_and_the_bell_is_listened_to_again() {
-        let (bell, writer) = bell("every");
-        with_engine(bell, |engine, mut client| {
+        let counter = Counter::new("every");
+        with_engine(counter.bell(), |engine, mut client| {
             for segments in 10_001..10_005 {
                 until("the bell is listened to", || engine.listens());
                 client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n").unwrap();
-                writer.write_at(table(segments).as_bytes(), 0).unwrap();
+                counter.says(segments);
                 client.read_exact(&mut [0; 16]).unwrap();
                 client.write_all(b"\r\n").unwrap();
                 let (mut answers, mut byte) = (Vec::new(), [0]);
@@ -213,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_bell_that_nobody_needs_is_not_listened_to() {
-        let (bell, _writer) = bell("needs");
-        with_engine(bell, |engine, client| {
+        let counter = Counter::new("needs");
+        with_engine(counter.bell(), |engine, client| {
             until("the bell is listened to", || engine.listens());
             drop(client);
             until("nobody listens", || !engine.listens());

@@ -46,8 +46,6 @@ pub(super) struct Connection {
     pub(super) last_call: Duration,
     /// Since when a whole request has waited for a thread or a seat.
     pub(super) queued: Option<Instant>,
-    /// What the bell had said before it was looked at last, if it is left to the bell.
-    pub(super) heard: Option<usize>,
     progress: Progress,
     /// What goes out before anything else: gathered answers, and what the server itself says.
     pub(super) queue: SendQueue,
@@ -117,7 +115,6 @@ impl Connection {
             since: now,
             last_call: Duration::ZERO,
             queued: None,
-            heard: None,
             progress: Progress::default(),
             queue: SendQueue::default(),
             call: None,

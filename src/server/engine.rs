@@ -23,7 +23,7 @@ use super::failure::Failure;
 use super::listener::Listener;
 use super::monitor;
 use super::pool::{Unattended, Worker};
-use super::shard::Shard;
+use super::shard::{Shard, WORKS};
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
 use crate::door::Origin;
@@ -105,16 +105,17 @@ impl Engine {
         })
     }
 
-    /// Whether a shard has left connections to the bell.
+    /// Whether a shard rests on the bell.
     pub(super) fn listens(&self) -> bool {
-        self.shards.iter().any(|shard| shard.listens())
+        self.shards.iter().any(|shard| shard.rests_on() != 0)
     }
 
-    /// Whether a worker is in a call, a shard has none, or blocks are held back.
+    /// Whether a worker is in a call, a shard has none, blocks are held back, or it stops.
     pub(super) fn has_work_to_watch(&self) -> bool {
-        self.shards.iter().any(|shard| is_in_call(shard.absence()))
+        self.shards.iter().any(|shard| shard.word_of(WORKS).is_some())
             || !self.unattended.is_empty()
             || !lock(&self.shared.held).is_empty()
+            || self.shared.is_stopping()
     }
 
     /// What it does at the moment and has done so far.
@@ -139,8 +140,8 @@ impl Engine {
         *current = current.into_iter().chain(until).min();
         drop(current);
         self.shared.begin_to_stop();
-        self.acceptors.iter().for_each(|acceptor| acceptor.wake());
-        self.shared.monitor.wake();
+        // It wakes all the others.
+        self.shared.monitor.notice();
     }
 
     /// Whether the server has ended: nothing is accepted any more, and no connection is left. Otherwise, while it stops, everybody is
@@ -169,9 +170,4 @@ impl Engine {
         self.unattended.close();
         self.shards.iter().for_each(|shard| shard.wake());
     }
-}
-
-/// Whether the worker of a shard with this absence runs a job. One that blocks on its only connection is relieved by whoever brings another.
-pub(super) fn is_in_call(absence: usize) -> bool {
-    absence != 0 && absence % 2 == 0
 }

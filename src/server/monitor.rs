@@ -2,18 +2,18 @@
 //! long, and ends the server.
 //!
 //! It sleeps as long as no worker is in a call, so that an idle server uses no CPU. While calls are made it looks every 3 ms: a
-//! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 5 ms, while one of them
-//! has left connections to that.
+//! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 4 ms, while one of them
+//! rests on it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use super::engine::{Engine, is_in_call};
+use super::engine::Engine;
 use super::response::send_held;
 use super::settings::{LISTEN, LOOK};
-use super::shard::Found;
+use super::shard::{Found, WORKS};
 use crate::cause::Cause;
 use crate::log::{Full, Scoreboard};
 
@@ -34,21 +34,17 @@ impl Monitor {
     pub(super) fn notice(&self) {
         self.thread.get().filter(|_| self.is_asleep.load(Ordering::SeqCst)).map(Thread::unpark);
     }
-
-    pub(super) fn wake(&self) {
-        self.thread.get().map(Thread::unpark);
-    }
 }
 
 /// The life of the thread: returns when the server has ended.
 pub(super) fn watch(engine: &Engine) {
     let monitor = &engine.shared.monitor;
     monitor.thread.get_or_init(thread::current);
-    let mut seen = vec![0; engine.shards.len()];
+    let mut seen = vec![None; engine.shards.len()];
     let (mut quiet, mut full) = (0_u32, Full::default());
     while !engine.ends() {
         // Seen twice without anything to look after, nothing is going on; then whoever begins something calls.
-        let sleeps = quiet >= 2 && !engine.shared.is_stopping();
+        let sleeps = quiet >= 2;
         monitor.is_asleep.store(sleeps, Ordering::SeqCst);
         // Looked at again after `is_asleep` was set: who began before did not see it.
         let time = if !sleeps || engine.has_work_to_watch() { Some(LOOK) } else { engine.listens().then_some(LISTEN) };
@@ -57,13 +53,14 @@ pub(super) fn watch(engine: &Engine) {
 
         quiet = if engine.has_work_to_watch() { 0 } else { quiet.saturating_add(1) };
         for (shard, seen) in engine.shards.iter().zip(&mut seen) {
-            let last = std::mem::replace(seen, shard.absence());
-            if is_in_call(last) && last == *seen {
-                shard.take_over(last);
+            let last = std::mem::replace(seen, shard.word_of(WORKS));
+            if let Some(word) = last.filter(|_| last == *seen) {
+                shard.take_over(word);
             }
         }
-        if engine.listens() && engine.shared.bell.has_rung() {
-            engine.shards.iter().for_each(|shard| shard.ring());
+        if engine.listens() {
+            let says = engine.shared.bell.listen();
+            engine.shards.iter().for_each(|shard| shard.ring(says));
         }
         send_held(&engine.shared);
         sweep_unattended(engine);

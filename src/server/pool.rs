@@ -9,8 +9,8 @@
 //! # Why it is right
 //! - *No connection is lost or served twice*: it is owned by value, by a collection of a shard or by one thread's variable. A thread that has
 //!   lost its shard still owns the connection of its job and delivers it.
-//! - *At most one worker attends a shard*: one that is away has it again only if it ends its own absence, and each absence is ended once.
-//! - *No shard is left*: a shard is attended, or its worker is away and will try to end that absence, or it stands in the queue of
+//! - *At most one worker attends a shard*: one that is away has it again only if the word is still its own, and each word is changed once.
+//! - *No shard is left*: a shard is attended, or its worker is away and will try to come back, or it stands in the queue of
 //!   [`Unattended`]. While it stands there because no thread is free, the monitor sweeps it: deadlines, refusals and slow clients go on.
 //! - *None starves*: hot connections stand in a ring, a served one goes to its end; queued requests go before the ring; a worker leaves its shard
 //!   for one that has queued requests and no worker.
@@ -25,7 +25,7 @@ use super::answer::Calls;
 use super::connection::{Connection, Step};
 use super::engine::Engine;
 use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH_TURNS, SHORTEST, SLICES, SLOW_CALL, TURNS};
-use super::shard::{Found, Shard};
+use super::shard::{ATTENDS, BLOCKS, Found, Shard, WORKS};
 use super::shared::{lock, wait};
 use super::upgrade;
 use crate::gateway::discard_panic;
@@ -104,27 +104,21 @@ pub(super) struct Worker<'a> {
 /// A shard that a worker has. Whatever ends that hands it on, a panic of ours included, unless it is another's already.
 struct Attendance {
     shard: Arc<Shard>,
-    /// 0 while the worker is there, `None` once the shard is another's.
-    absence: Option<usize>,
+    /// Its word, `None` once the shard is another's.
+    word: Option<usize>,
 }
 
 impl Attendance {
-    /// Goes away, to run a job or to block on the only connection. Tells whether the shard is still its own.
-    fn go_away(&mut self, blocks: bool) -> bool {
-        self.turn(self.shard.next_absence(blocks))
-    }
-
-    /// Begins another absence, or with 0 comes back. Tells whether the shard is still its own.
-    fn turn(&mut self, next: usize) -> bool {
-        let still = self.absence.is_some_and(|absence| self.shard.turn(absence, next));
-        self.absence = still.then_some(next);
-        still
+    /// Goes away, to run a job or to block on the only connection, or comes back. Tells whether the shard is still its own.
+    fn turn(&mut self, does: usize) -> bool {
+        self.word = self.word.and_then(|word| self.shard.turn(word, does));
+        self.word.is_some()
     }
 }
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.absence.iter().for_each(|absence| self.shard.take_over(*absence));
+        self.word.iter().for_each(|word| self.shard.take_over(*word));
     }
 }
 
@@ -133,7 +127,7 @@ impl Worker<'_> {
     pub(super) fn run(engine: &Engine) {
         let mut worker = Worker { engine, calls: Calls::new(&engine.shared) };
         while let Some(shard) = engine.unattended.take() {
-            worker.attend(Attendance { shard, absence: Some(0) });
+            worker.attend(Attendance { word: Some(shard.word()), shard });
         }
     }
 
@@ -165,13 +159,13 @@ impl Worker<'_> {
                     back = self.run_job(&mut own, connection, now);
                 }
                 Found::Alone(connection, due) => {
-                    own.go_away(true);
+                    own.turn(BLOCKS);
                     back = self.block_on(&mut own, connection, due);
                 }
             }
             // Among the others no read and no write may wait.
             back = back.filter(|connection| connection.socket.set_waiting(false).is_ok());
-            if !own.turn(0) {
+            if !own.turn(ATTENDS) {
                 break;
             }
         }
@@ -206,9 +200,9 @@ impl Worker<'_> {
         let (shared, average) = (&self.engine.shared, own.shard.average_call());
         // Run even if the shard is another's by now: nobody else would find the job again. When the call is likely to last, the shard is given
         // away before it, whether or not a thread is free to take it at once, so that the first that becomes free does.
-        own.go_away(false);
-        if let Some(absence) = own.absence.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
-            own.shard.take_over(absence);
+        own.turn(WORKS);
+        if let Some(word) = own.word.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
+            own.shard.take_over(word);
             // The time of a hand-over is not the application's.
             now = Instant::now();
         }
@@ -261,7 +255,7 @@ impl Worker<'_> {
                 Step::Job => {
                     connection = self.run_job(own, connection, now)?;
                     slices = 0;
-                    if !own.go_away(true) {
+                    if !own.turn(BLOCKS) {
                         break;
                     }
                 }
@@ -328,7 +322,7 @@ mod tests {
                     client.read_exact(&mut byte).unwrap();
                     answer.extend(byte);
                 }
-                shard.absence() % 2 == 1
+                shard.word_of(BLOCKS).is_some()
             });
             let _other = TcpStream::connect(address).unwrap();
             until("both are in the shard", || {

@@ -1,25 +1,29 @@
 //! A set of connections: where they are while they wait, and how a thread finds the next that needs it.
 //!
-//! A worker attends a shard: it holds the lock while it sweeps, and lets go of it to run a job. One word says who has the shard: 0 while a
-//! worker attends it (or it waits for one), otherwise the number of the absence of its worker, odd while that blocks on the only connection.
-//! Whoever turns that number to 0 has the shard: its worker coming back, the monitor that has seen the same number twice, or whoever brings a
-//! connection to a worker that blocks. A worker that fails to has lost it.
+//! A worker attends a shard: it holds the lock while it sweeps, and lets go of it to run a job. One word says who has the shard: whether its
+//! worker attends it (or it waits for one), blocks on the only connection or runs a job, and how often that has changed. Whoever changes the word
+//! as it was known has the shard: its worker coming back, the monitor that has seen the same job twice, or whoever brings a connection to a worker
+//! that blocks. A worker that fails to has lost it.
 //!
 //! A connection is hot for a moment (1 to 10 ms) after it did something, and looked at in every sweep; then it is cold, and looked at after a
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
 //! that, and is not looked at. A cold connection gives its buffer back.
 //!
+//! A shard that has nothing hot *rests* on the [`bell`](super::bell): since the bell said something, it has looked at every cold connection, so as
+//! long as the bell says the same it need not look again. The monitor ends a rest when the bell says something else, and all are looked at at
+//! once, as far as so many looks were spared; otherwise when it is their turn. So it never looks more often than without a bell.
+//!
 //! Invariant: a connection is at every moment in exactly one place: in one of the collections of a shard, in its inbox, or owned by one
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Step};
 use super::pool::Unattended;
-use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SELDOM, SHORTEST, SLOW_CALL, TOGETHER};
+use super::settings::{COOL, COOL_EACH, LISTEN, LONGEST, LONGEST_EACH, LOOK, SELDOM, SHORTEST, SLOW_CALL, TOGETHER};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
 use crate::door::{NotReady, Room};
@@ -34,21 +38,22 @@ pub(super) struct Shard {
     signal: Condvar,
     /// Whether the worker is to look around: something was brought, or somebody calls.
     has_mail: AtomicBool,
-    /// The absence of its worker, or 0.
-    away: AtomicUsize,
-    absences: AtomicUsize,
+    /// What its worker does, and how often that has changed.
+    word: AtomicUsize,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicUsize,
     /// How many connections waited for their clients, and how many jobs for a thread, at the last sweep.
     pub(super) waiting: AtomicUsize,
     pub(super) queued: AtomicUsize,
-    ear: AtomicU8,
+    /// What the bell had said before the looks that led to a rest; 0 when the shard does not rest, or it has rung since.
+    rests_on: AtomicUsize,
     unattended: Weak<Unattended>,
 }
 
-/// Whether a shard listens for the bell, and whether it has rung since.
-const LISTENS: u8 = 1;
-const RUNG: u8 = 2;
+/// What the worker of a shard does.
+pub(super) const ATTENDS: usize = 0;
+pub(super) const BLOCKS: usize = 1;
+pub(super) const WORKS: usize = 2;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
 /// the numbers of those that are called.
@@ -72,7 +77,11 @@ pub(super) struct State {
     /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
     begun: VecDeque<Box<Connection>>,
-    /// A ring of the bell is not answered before this.
+    /// The bell had said this before any connection was looked at that was parked behind the number.
+    heard: (usize, usize),
+    /// A rest ends then, whatever the bell says.
+    rest_until: Option<Instant>,
+    /// So many looks are spared that a ring is not answered before this.
     next_ring: Option<Instant>,
     /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
@@ -97,24 +106,26 @@ impl Shard {
         lock(&self.state)
     }
 
-    /// The present absence, or 0.
-    pub(super) fn absence(&self) -> usize {
-        self.away.load(Ordering::SeqCst)
+    /// The present word.
+    pub(super) fn word(&self) -> usize {
+        self.word.load(Ordering::SeqCst)
     }
 
-    /// Turns an absence into another, or into none. Whoever succeeds has the shard.
-    pub(super) fn turn(&self, absence: usize, next: usize) -> bool {
-        self.away.compare_exchange(absence, next, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    /// The present word, if its worker does that.
+    pub(super) fn word_of(&self, does: usize) -> Option<usize> {
+        Some(self.word()).filter(|word| word & 3 == does)
     }
 
-    /// No number is used twice, so that none can be mistaken for another; or, with 32 bits, not before 2^31 others.
-    pub(super) fn next_absence(&self, blocks: bool) -> usize {
-        self.absences.fetch_add(2, Ordering::Relaxed).wrapping_add(2).max(2) + usize::from(blocks)
+    /// Has its worker do something else, if the word is still that. Whoever succeeds has the shard, and the new word: none is used twice, so that
+    /// it cannot be mistaken for another; or, with 32 bits, not before 2^30 others.
+    pub(super) fn turn(&self, word: usize, does: usize) -> Option<usize> {
+        let next = (word | 3).wrapping_add(1) | does;
+        self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::SeqCst).is_ok().then_some(next)
     }
 
-    /// Takes it from its worker, which is away since that, and calls for another.
-    pub(super) fn take_over(self: &Arc<Shard>, absence: usize) {
-        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(absence, 0)) {
+    /// Takes it from its worker, if the word is still that, and calls for another.
+    pub(super) fn take_over(self: &Arc<Shard>, word: usize) {
+        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(word, ATTENDS).is_some()) {
             unattended.push(self);
         }
     }
@@ -127,9 +138,9 @@ impl Shard {
 
     /// A worker that blocks on another connection would see what was brought up to 8 ms late: it is relieved if one is idle.
     fn relieve(self: &Arc<Shard>) {
-        let absence = self.absence();
-        if absence % 2 == 1 && self.unattended.upgrade().is_some_and(|unattended| unattended.has_idle()) {
-            self.take_over(absence);
+        let has_idle = || self.unattended.upgrade().is_some_and(|unattended| unattended.has_idle());
+        if let Some(word) = self.word_of(BLOCKS).filter(|_| has_idle()) {
+            self.take_over(word);
         }
     }
 
@@ -138,14 +149,15 @@ impl Shard {
         self.mail(|_| {});
     }
 
-    /// Whether the bell is to be listened to.
-    pub(super) fn listens(&self) -> bool {
-        self.ear.load(Ordering::SeqCst) == LISTENS
+    /// What the bell says as long as the shard rests, or 0.
+    pub(super) fn rests_on(&self) -> usize {
+        self.rests_on.load(Ordering::SeqCst)
     }
 
-    /// The bell has rung.
-    pub(super) fn ring(&self) {
-        if self.ear.compare_exchange(LISTENS, RUNG, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+    /// Ends a rest unless it is on what the bell says now.
+    pub(super) fn ring(&self, says: usize) {
+        let on = self.rests_on();
+        if on != says && on != 0 && self.rests_on.compare_exchange(on, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
             self.wake();
         }
     }
@@ -228,10 +240,13 @@ impl Wake for Shard {
 
 impl State {
     fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
+        let rested_on = self.end_rest(shard, shared, now);
         self.note_stop(shared);
         // Before any look, so that what comes after one makes the bell say something else.
         let heard = shared.bell.heard();
-        self.answer_ring(shard, now);
+        if heard != self.heard.0 {
+            self.heard = (heard, self.parked);
+        }
         self.keep_within_memory(shared);
         self.refuse_late(shared, now);
         if most.is_none() {
@@ -244,11 +259,10 @@ impl State {
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
         let mut hot = self.hot.len();
-        while let Some(mut connection) = self.take_next(&mut hot, now) {
-            let before = connection.heard.take();
+        while let Some((mut connection, was_cold)) = self.take_next(&mut hot, now) {
+            let relied = was_cold && rested_on != 0 && connection.is_worth_waiting_for();
             let step = connection.step(shared, now);
-            let has_come = before.filter(|_| matches!(step, Step::More | Step::Job));
-            if has_come.is_some_and(|before| shared.bell.has_missed(before)) {
+            if relied && matches!(step, Step::More | Step::Job) && shared.bell.has_missed(rested_on) {
                 shared.report(Cause::BellWrong, "");
             }
             match (step, most) {
@@ -258,7 +272,7 @@ impl State {
                 (Step::Wait, _)
                     if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() =>
                 {
-                    self.park(connection, shard, shared, now, heard);
+                    self.park(connection, shard, shared, now);
                 }
                 (step, _) => {
                     more |= step == Step::More;
@@ -270,11 +284,8 @@ impl State {
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
-        if self.cold.is_empty() {
-            shard.ear.store(0, Ordering::SeqCst);
-        }
-        let ring = self.next_ring.filter(|_| shard.ear.load(Ordering::SeqCst) == RUNG);
-        let due = self.cold.first_key_value().map(|((due, _), _)| *due).into_iter().chain(ring).min();
+        self.rest(shard, shared, now);
+        let due = self.rest_until.or(self.cold.first_key_value().map(|((due, _), _)| *due));
         let may_block = self.hot.len() == 1 && !shared.is_stopping();
         if may_block && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
             if let Some(connection) = self.hot.pop_front() {
@@ -286,14 +297,7 @@ impl State {
     }
 
     /// Puts a connection where it waits for its client or, without being looked at, for another thread.
-    fn park(
-        &mut self,
-        mut connection: Box<Connection>,
-        shard: &Arc<Shard>,
-        shared: &Shared,
-        now: Instant,
-        heard: usize,
-    ) {
+    fn park(&mut self, mut connection: Box<Connection>, shard: &Arc<Shard>, shared: &Shared, now: Instant) {
         connection.rest(shared);
         self.parked = self.parked.wrapping_add(1);
         match connection.receiver().map(|receiver| receiver.wait(shard, self.parked)) {
@@ -302,25 +306,11 @@ impl State {
             Some(false) => return self.hot.push_back(connection),
             None => {}
         }
-        let longest = self.longest();
-        let mut interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, longest);
-        // Neither is there for Unix sockets, which have no address.
-        let is_idle = connection.is_idle() && connection.peer.address.is_some();
-        if interval > LOOK && is_idle && !shared.is_stopping() {
-            if shared.sleepers.watch(&connection, now, (shard, self.parked)) {
-                return drop(self.called.insert(self.parked, connection));
-            }
-            if interval == longest && shared.bell.is_there() {
-                interval = SELDOM;
-                connection.heard = Some(heard);
-                if shard.ear.compare_exchange(0, LISTENS, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                    shared.monitor.notice();
-                    // What rang for another shard since the look will not ring again.
-                    if shared.bell.heard() != heard {
-                        shard.ring();
-                    }
-                }
-            }
+        let interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, self.longest());
+        // A Unix socket has no address, and cannot be slept on.
+        let may_be_slept_on = connection.is_idle() && connection.peer.address.is_some() && !shared.is_stopping();
+        if interval > LOOK && may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.parked)) {
+            return drop(self.called.insert(self.parked, connection));
         }
         let mut due = now + interval;
         if interval >= TOGETHER {
@@ -331,31 +321,57 @@ impl State {
         if connection.deadline > now {
             due = due.min(connection.deadline);
         }
+        self.rest_until = self.rest_until.map(|until| until.min(look_at_rest(&connection, due)));
         self.cold.insert((due, self.parked), connection);
     }
 
-    /// The longest time between two looks at a connection without a bell.
+    /// The longest time between two looks at a connection without a bell. After a ring those that were cold are hot until they are looked at.
     fn longest(&self) -> Duration {
-        proportional(LONGEST_EACH, self.cold.len(), LONGEST)
+        proportional(LONGEST_EACH, self.hot.len() + self.cold.len(), LONGEST)
     }
 
-    /// When the bell has rung, every connection is looked at now instead of later. So that whoever else is sent something costs nothing, it is
-    /// no more often than without a bell, but for the looks that were spared for [`SELDOM`].
-    fn answer_ring(&mut self, shard: &Shard, now: Instant) {
-        if shard.ear.load(Ordering::SeqCst) == RUNG && self.next_ring.is_none_or(|next| next <= now) {
-            shard.ear.store(0, Ordering::SeqCst);
+    /// Begins a rest, if nothing is to be done soon and every connection was looked at since the bell said what it said last. That was one round
+    /// of looks: of those that are spared from now on, as many as fit into [`SELDOM`] may be made up for when it rings.
+    fn rest(&mut self, shard: &Shard, shared: &Shared, now: Instant) {
+        let (heard, behind) = self.heard;
+        let is_soon = |((due, _), _): (&(Instant, usize), _)| *due <= now + LISTEN;
+        if self.hot.len() + self.ready.len() + self.begun.len() > 0 || self.cold.first_key_value().is_none_or(is_soon) {
+            return;
+        }
+        let is_free = self.rest_until.is_none() && !shared.is_stopping() && shared.bell.is_there();
+        if is_free && self.cold.keys().all(|(_, number)| *number > behind) {
+            let until = self.cold.iter().map(|((due, _), connection)| look_at_rest(connection, *due)).min();
+            self.rest_until = until.min(Some(now + SELDOM));
             self.next_ring = self.next_ring.max(now.checked_sub(SELDOM)).map(|next| next + self.longest());
+            // Nothing was ever heard: whatever it says is something else.
+            shard.rests_on.store(heard.max(1), Ordering::SeqCst);
+            shared.monitor.notice();
+        }
+    }
+
+    /// Ends a rest that is over. When the bell has rung, every connection is looked at now instead of later, if so many looks were spared. Gives
+    /// what the bell had said if it has said nothing else, or 0.
+    fn end_rest(&mut self, shard: &Shard, shared: &Shared, now: Instant) -> usize {
+        let Some(until) = self.rest_until else { return 0 };
+        let has_rung = shard.rests_on() == 0;
+        if !has_rung && now < until && !shared.is_stopping() {
+            return 0;
+        }
+        self.rest_until = None;
+        let rested_on = shard.rests_on.swap(0, Ordering::SeqCst);
+        if has_rung && self.next_ring.is_none_or(|next| next <= now) {
             self.hot.extend(std::mem::take(&mut self.cold).into_values());
         }
+        rested_on
     }
 
-    /// The next to look at: those that are due, then each of the hot ones once.
-    fn take_next(&mut self, hot: &mut usize, now: Instant) -> Option<Box<Connection>> {
-        if self.cold.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
-            return self.cold.pop_first().map(|(_, connection)| connection);
+    /// The next to look at, and whether it was cold: those that are due, then each of the hot ones once.
+    fn take_next(&mut self, hot: &mut usize, now: Instant) -> Option<(Box<Connection>, bool)> {
+        if self.rest_until.is_none() && self.cold.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
+            return self.cold.pop_first().map(|(_, connection)| (connection, true));
         }
         *hot = hot.checked_sub(1)?;
-        self.hot.pop_front()
+        self.hot.pop_front().map(|connection| (connection, false))
     }
 
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
@@ -445,6 +461,11 @@ impl State {
     }
 }
 
+/// When a connection must be looked at that is due at a time, though the bell says nothing new.
+fn look_at_rest(connection: &Connection, due: Instant) -> Instant {
+    if connection.waits_for_segment() { connection.deadline.max(due) } else { due }
+}
+
 /// Its socket waits no longer for whoever has slept on it.
 fn awake(connection: Box<Connection>) -> Option<Box<Connection>> {
     connection.socket.set_waiting(false).is_ok().then_some(connection)
@@ -495,14 +516,17 @@ mod tests {
     #[test]
     fn a_worker_that_has_lost_its_shard_cannot_take_it_from_the_next_that_is_away() {
         let shard = Shard::default();
-        let lost = shard.next_absence(false);
-        assert!(shard.turn(0, lost) && shard.turn(lost, 0), "it goes away, and the shard is taken over");
-        for blocks in [false, true, false] {
-            let next = shard.next_absence(blocks);
-            assert!(shard.turn(0, next), "another worker goes away");
-            assert!(!shard.turn(lost, 0), "{lost} is not {next}");
-            assert!(shard.turn(next, 0));
+        let lost = shard.turn(shard.word(), WORKS).unwrap();
+        assert!(shard.turn(lost, ATTENDS).is_some(), "it goes away, and the shard is taken over");
+        for does in [WORKS, BLOCKS, WORKS] {
+            let next = shard.turn(shard.word(), does).unwrap();
+            assert!(shard.turn(lost, ATTENDS).is_none(), "{lost} is not {next}");
+            assert_eq!(shard.word_of(does), Some(next));
+            assert!(shard.turn(next, ATTENDS).is_some());
         }
+        // The count begins anew, and changes nothing of what the worker does.
+        shard.word.store(usize::MAX - 1, Ordering::SeqCst);
+        assert_eq!(shard.turn(usize::MAX - 1, BLOCKS), Some(BLOCKS));
     }
 
     #[test]
@@ -532,47 +556,149 @@ mod tests {
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
         shard.lock().cold.insert((later, 1), connection);
         let sweep = |now| shard.sweep(None, &shared, now, None);
-        assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time > Duration::from_secs(3_000)));
-        shared.stop.fetch_max(1, Ordering::SeqCst);
+        assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time >= SELDOM));
+        shared.begin_to_stop();
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());
     }
 
-    #[test]
-    fn a_ring_that_another_shard_was_told_of_between_a_look_and_the_listening_is_not_lost() {
-        let settings = Settings { sleepers: 0, ..Settings::default() };
-        let shared = Arc::new(Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink()))));
-        let (shard, [(_client, connection)]) = (Arc::new(Shard::default()), clients::<1>(&shared, ""));
-        let now = connection.since + Duration::from_secs(5);
-        // What the bell says now, it did not say before the look.
-        let before = shared.bell.heard().wrapping_add(1);
-        shard.lock().park(connection, &shard, &shared, now, before);
-        assert!(!shared.bell.is_there() || shard.ear.load(Ordering::SeqCst) == RUNG);
-    }
+    /// With a bell of the test's, and a clock of the test's.
+    #[cfg(unix)]
+    mod rests {
+        use std::cell::Cell;
 
-    fn nothing(_: &Environ, _: &mut StartResponse) {}
+        use super::*;
+        use crate::server::bell::Bell;
+        use crate::server::bell::tests::Counter;
 
-    /// With a clock of the test's: whoever else is sent something in this system must not make a server look without end.
-    #[test]
-    fn rings_without_end_are_answered_as_often_as_without_a_bell_and_once_more_for_what_was_saved() {
-        let log = Arc::new(Lines::errors(io::sink()));
-        let shared = Shared::new(Settings::default(), Box::new(nothing), log);
-        let origin = Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default());
-        let (shard, mut state, mut now) = (Shard::default(), State::default(), Instant::now() + 2 * SELDOM);
-        let socket = Socket::over(io::Cursor::new(Vec::new()));
-        let connection = Connection::new(socket, Peer::default(), Arc::new(origin), &shared, None, now);
-        state.hot.push_back(Box::new(connection));
-        let mut answered = 0;
-        for _ in 0..10_000 {
-            state.cold.extend(state.hot.pop_front().map(|connection| ((now + SELDOM, 0), connection)));
-            shard.ear.store(RUNG, Ordering::SeqCst);
-            state.answer_ring(&shard, now);
-            answered += state.hot.len();
-            now += Duration::from_millis(1);
+        /// A shard with connections that have been quiet for long.
+        struct Quiet<const COUNT: usize> {
+            shared: Shared,
+            shard: Arc<Shard>,
+            now: Instant,
+            clients: [TcpStream; COUNT],
         }
-        let as_often = (Duration::from_secs(10).as_millis() / LONGEST.0.as_millis()) as usize;
-        let saved = (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
-        assert!((as_often + saved - 1..=as_often + saved + 1).contains(&answered), "{answered}");
+
+        impl<const COUNT: usize> Quiet<COUNT> {
+            fn new(bell: Bell) -> Quiet<COUNT> {
+                let first_byte_deadline = Duration::from_secs(3_600);
+                let settings = Settings { sleepers: 0, first_byte_deadline, ..Settings::default() };
+                let mut shared = Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink())));
+                shared.bell = bell;
+                let shard = Arc::new(Shard::default());
+                let clients = clients::<COUNT>(&shared, "").map(|(client, connection)| {
+                    shard.deliver(connection);
+                    client
+                });
+                Quiet { shared, shard, now: Instant::now() + Duration::from_secs(5), clients }
+            }
+
+            /// Lets so much time pass as the worker would sleep for at most, and sweeps.
+            fn sweep(&mut self, passes: Duration) -> Found {
+                self.now += passes;
+                self.shard.sweep(None, &self.shared, self.now, None)
+            }
+
+            /// The monitor listens.
+            fn listen(&self) {
+                self.shard.ring(self.shared.bell.listen());
+            }
+
+            /// How many looks ten seconds take, if this is done at every millisecond of them.
+            fn looks(&mut self, mut every: impl FnMut(&Self)) -> usize {
+                let before = self.shard.lock().parked;
+                for _ in 0..10_000 {
+                    every(self);
+                    assert!(matches!(self.sweep(Duration::from_millis(1)), Found::Nothing(_)));
+                }
+                self.shard.lock().parked - before
+            }
+        }
+
+        /// Whoever else is sent something in this system must not make a server look without end.
+        #[test]
+        fn rings_without_end_are_answered_as_often_as_without_a_bell_and_as_often_more_as_looks_were_spared() {
+            let (counter, segments) = (Counter::new("often"), Cell::new(10_000));
+            let bell = counter.bell();
+            assert!(bell.has_missed(10_000), "it is none");
+            let without = Quiet::<3>::new(bell).looks(|_| {});
+            let mut quiet = Quiet::<3>::new(counter.bell());
+            let mut others = |quiet: &Quiet<3>| {
+                segments.set(segments.get() + 1);
+                counter.says(segments.get());
+                quiet.listen();
+            };
+            let spared = 3 * (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
+            for spared in [spared, 0, 0] {
+                let with = quiet.looks(&mut others);
+                // A look that is put off to go with others is not made up for.
+                let most = without * 5 / 4 + spared + 9;
+                assert!(with > without / 2 && with <= most, "{with} with a bell, {without} without");
+            }
+            let silent = quiet.looks(|quiet| quiet.listen());
+            assert!(silent <= 3 * (10 / SELDOM.as_secs() as usize + 2), "{silent} in silence");
+        }
+
+        #[test]
+        fn after_a_ring_every_connection_has_the_time_to_its_next_look_that_is_due_to_so_many() {
+            const COUNT: usize = 220;
+            let counter = Counter::new("many");
+            let mut quiet = Quiet::<COUNT>::new(counter.bell());
+            quiet.looks(|quiet| quiet.listen());
+            counter.says(10_001);
+            quiet.listen();
+            quiet.sweep(Duration::from_millis(1));
+            let state = quiet.shard.lock();
+            // The one that is put back is in neither place.
+            let longest = LONGEST_EACH * (COUNT - 1) as u32;
+            assert!(longest > LONGEST.0 && state.cold.len() == COUNT);
+            assert!(state.cold.keys().all(|(due, _)| *due >= quiet.now + longest));
+        }
+
+        #[test]
+        fn a_segment_between_a_look_and_the_rest_ends_the_rest_though_the_monitor_has_heard_it_for_another_shard() {
+            let counter = Counter::new("between");
+            let mut quiet = Quiet::<1>::new(counter.bell());
+            quiet.listen();
+            quiet.sweep(Duration::ZERO);
+            quiet.listen();
+            quiet.sweep(SELDOM);
+            assert_eq!(quiet.shard.rests_on(), 10_000);
+            // The look of the sweep above came before both.
+            counter.says(10_001);
+            quiet.shared.bell.listen();
+            quiet.clients[0].write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(_)), "nobody has told it");
+            quiet.listen();
+            assert!(quiet.shard.rests_on() == 0 && quiet.shard.has_mail());
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
+        }
+
+        #[test]
+        fn whoever_does_not_wait_for_a_segment_is_looked_at_though_the_shard_rests_and_a_deadline_is_kept() {
+            let counter = Counter::new("others");
+            let mut quiet = Quiet::<2>::new(counter.bell());
+            quiet.listen();
+            quiet.looks(|quiet| quiet.listen());
+            assert_eq!(quiet.shard.rests_on(), 10_000);
+            let mut connection = quiet.shard.lock().cold.pop_first().unwrap().1;
+            connection.deadline = quiet.now + Duration::from_millis(500);
+            connection.place = Some(quiet.shared.places.take());
+            quiet.shard.deliver(connection);
+            for passed in 0..500 {
+                assert_eq!(quiet.shared.places.open(), 1, "{passed}");
+                quiet.sweep(Duration::from_millis(1));
+            }
+            assert_eq!(quiet.shared.places.open(), 0);
+            // As over a Unix socket.
+            let mut state = quiet.shard.lock();
+            let mut connection = state.cold.pop_first().unwrap().1;
+            connection.peer = Peer::default();
+            state.hot.push_back(connection);
+            drop(state);
+            let looks = quiet.looks(|quiet| quiet.listen());
+            assert!(looks > 10_000 / 2 / LONGEST.0.as_millis() as usize, "{looks}");
+        }
     }
 }
