@@ -93,7 +93,7 @@ pub struct Spans {
     pub(crate) places: Vec<Span>,
     /// Which name came behind which the last time: the next is likely to be the same, which is quicker to see than which one it is. Empty
     /// before the first head.
-    follows: Vec<Known>,
+    follows: Vec<(Known, &'static [u8])>,
 }
 
 impl Spans {
@@ -226,14 +226,14 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 
 /// The position behind the empty line that ends the fields, which begin at `line`.
 #[inline]
-pub(crate) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
+pub(crate) fn parse_fields(bytes: &[u8], line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
     spans.places.clear();
-    spans.follows.resize(COUNT + 1, Known::OTHER);
-    let mut last = Known::OTHER;
-    while bytes.get(line) != Some(&b'\r') {
-        line = parse_line(bytes, line, &mut last, limits, spans)?;
+    spans.follows.resize(COUNT + 1, (Known::OTHER, b""));
+    let (mut rest, mut last) = (bytes.split_at(line).1, Known::OTHER);
+    while rest.first() != Some(&b'\r') {
+        rest = parse_line(bytes, rest, &mut last, limits, spans)?;
     }
-    expect_crlf(bytes, line)
+    expect_crlf(bytes, bytes.len() - rest.len())
 }
 
 /// The position behind the CRLF that must stand at `at`, where a CR or the end of the bytes is already known to be.
@@ -288,7 +288,7 @@ fn expect_space(bytes: &[u8], part: Range<usize>, most: (usize, Cause), other: f
 // HTTP-version = HTTP-name "/" DIGIT "." DIGIT
 // HTTP-name    = %s"HTTP"
 fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
-    if let Some(b"HTTP/1.1\r\n") = bytes.get(start..start + 10) {
+    if bytes.get(start..start + 10) == Some(b"HTTP/1.1\r\n".as_slice()) {
         return Ok((Version::Http11, start + 10));
     }
     let version = bytes.iter().skip(start).zip(b"HTTP/0.0");
@@ -311,50 +311,50 @@ fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
     }
 }
 
+/// What stands behind the field line with which `rest` begins, the end of `bytes`.
 // field-line = field-name ":" OWS field-value OWS
 #[inline(always)]
-fn parse_line(bytes: &[u8], line: usize, last: &mut Known, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
-    let may_come = spans.places.len() < limits.fields;
+fn parse_line<'buf>(
+    bytes: &'buf [u8],
+    rest: &'buf [u8],
+    last: &mut Known,
+    limits: &Limits,
+    spans: &mut Spans,
+) -> Result<&'buf [u8], Stop> {
+    let (line, may_come) = (bytes.len() - rest.len(), spans.places.len() < limits.fields);
     #[expect(clippy::indexing_slicing, reason = "it has a place for every known name and for others")]
-    let (rest, guess) = (bytes.split_at(line).1, &mut spans.follows[last.index()]);
-    let name = guess.name();
-    let mut length = name.len();
-    if !matches!(rest.strip_prefix(name), Some([b':', ..])) {
-        length = scan::token_end(rest, 0);
-        *guess = Known::of(rest.split_at(length).0);
+    let guess = &mut spans.follows[last.index()];
+    let mut value = match rest.strip_prefix(guess.1) {
+        Some([b':', value @ ..]) if may_come && guess.0 != Known::OTHER => value,
+        _ => {
+            let (name, value) = rest.split_at(scan::token_end(rest, 0));
+            let known = Known::of(name);
+            *guess = (known, known.name());
+            match value {
+                [b':', value @ ..] if may_come && !name.is_empty() && name.len() <= limits.field_line => value,
+                _ => return Err(fault_of_name(bytes, line..line + name.len(), may_come, limits)),
+            }
+        }
+    };
+    *last = guess.0;
+    let name = (line, bytes.len() - value.len() - 1);
+    while let [b' ' | b'\t', behind @ ..] = value {
+        value = behind;
     }
-    let (known, colon) = (*guess, line + length);
-    *last = known;
-    if length == 0 || !may_come || length > limits.field_line || bytes.get(colon) != Some(&b':') {
-        return Err(fault_of_name(bytes, line..colon, may_come, limits));
-    }
-    let end = scan::field_value_end(bytes, colon + 1);
+    let (start, behind) = (bytes.len() - value.len(), scan::behind_field_value(value));
+    let end = bytes.len() - behind.len();
     if end - line > limits.field_line {
         return Err(Stop::Invalid(Cause::FieldLong));
     }
-    if bytes.get(end..end + 2) != Some(b"\r\n") {
+    let Some(next) = behind.strip_prefix(b"\r\n") else {
         return Err(fault(bytes, end, Cause::BareCr, |_| Cause::FieldValue));
+    };
+    let mut value = value.split_at(end - start).0;
+    while let [text @ .., b' ' | b'\t'] = value {
+        value = text;
     }
-    // No byte of a value is below SP but HTAB, and an empty value is rare.
-    let may_be_ows = |at: usize| bytes.get(at).is_some_and(|byte| *byte <= b' ');
-    let mut value = (colon + 1 + usize::from(bytes.get(colon + 1) == Some(&b' ')), end);
-    if may_be_ows(value.0) || may_be_ows(end - 1) {
-        value = without_ows(bytes, value);
-    }
-    spans.places.push(Span { known, name: (line, colon), value });
-    Ok(end + 2)
-}
-
-/// The bounds of a value without the white space around it.
-#[cold]
-fn without_ows(bytes: &[u8], (mut start, mut end): (usize, usize)) -> (usize, usize) {
-    while start < end && matches!(bytes.get(start), Some(b' ' | b'\t')) {
-        start += 1;
-    }
-    while start < end && matches!(bytes.get(end - 1), Some(b' ' | b'\t')) {
-        end -= 1;
-    }
-    (start, end)
+    spans.places.push(Span { known: *last, name, value: (start, start + value.len()) });
+    Ok(next)
 }
 
 /// Why the bytes of a name are none that a colon may follow.
