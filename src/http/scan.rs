@@ -2,7 +2,8 @@
 //!
 //! RFC 9110 sections 5.5 and 5.6.2, RFC 9112 section 3.2. Invariant: each search answers exactly what a walk over its
 //! predicate, byte by byte, would answer; the tests hold the two together. Eight bytes are judged at once in an
-//! ordinary `u64`, which needs neither `unsafe` nor a processor feature. The room does not decode characters.
+//! ordinary `u64`, and sixteen of a value in an array, which needs neither `unsafe` nor a processor feature. The room
+//! does not decode characters.
 
 const TCHAR: u8 = 1;
 const FIELD_VALUE: u8 = 2;
@@ -171,7 +172,8 @@ pub fn field_value_end(bytes: &[u8], from: usize) -> usize {
 /// The first byte that may not stand in a field value, and what follows it.
 #[inline(always)]
 pub(super) fn behind_field_value(mut rest: &[u8]) -> &[u8] {
-    // Sixteen bytes at once without a branch, which the compiler turns into vector instructions.
+    // Cookies and user agents: sixteen bytes at once without a branch, which the compiler turns into vector instructions where the processor
+    // has them. What ends a value is mostly in the last of them, and found there.
     let is_outside = |byte: u8| (byte < b' ') | (byte == 0x7F);
     while let Some((sixteen, behind)) = rest.split_first_chunk::<16>() {
         if !sixteen.iter().fold(false, |outside, &byte| outside | is_outside(byte)) {
