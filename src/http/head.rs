@@ -216,7 +216,7 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
     Ok(Head { bytes, spans: &spans.places, method, target, version })
 }
 
-/// What stands behind the empty line that ends the fields, with which `rest` begins, the end of `bytes`.
+/// Parses the fields, with which `rest` begins, the end of `bytes`. Gives what stands behind the empty line that ends them.
 #[inline]
 pub(crate) fn parse_fields<'buf>(
     bytes: &[u8],
@@ -263,7 +263,7 @@ pub(crate) fn parse_fields<'buf>(
     expect_crlf(rest)
 }
 
-/// What stands behind the CRLF that must come, where a CR or nothing more is already known to.
+/// What stands behind the CRLF that must come: there is a CR, or no byte more.
 pub(crate) fn expect_crlf(rest: &[u8]) -> Result<&[u8], Stop> {
     match rest {
         [b'\r', b'\n', behind @ ..] => Ok(behind),
@@ -298,7 +298,7 @@ fn skip_empty_lines(bytes: &[u8]) -> Result<&[u8], Stop> {
     Ok(rest)
 }
 
-/// The method or target, so long, and what stands behind the space that must follow. It has a byte, and no more than the limit.
+/// The method or target, which is so long, and what stands behind the space that must follow it. It is neither empty nor past the limit.
 #[inline]
 fn split_at_space(
     rest: &[u8],
