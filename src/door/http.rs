@@ -16,7 +16,7 @@ use crate::cause::Cause;
 use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{COUNT, Known, NAMES};
 use crate::http::framing;
-use crate::http::head::{self, Parsed, Version};
+use crate::http::head::{self, Parsed};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -62,7 +62,8 @@ impl Protocol for Http {
                 policy.gather(head.len(), length, bytes.len())?;
             }
         }
-        Ok((super::Request::Http(request), facts(&request)))
+        let facts = facts(&request);
+        Ok((super::Request::Http(request), facts))
     }
 
     /// Whatever is wrong with it, a client of HTTP reads a status.
@@ -142,7 +143,6 @@ fn facts(request: &Request<'_>) -> Facts {
         },
         expects_continue: request.expects_continue,
         keep_alive: request.keep_alive,
-        keep_alive_named: request.keep_alive && request.head.version() == Version::Http10,
         is_options_asterisk: matches!(request.target, Target::Asterisk),
         offers_upgrade: request.upgrade.is_some(),
         ..Facts::default()
@@ -176,9 +176,9 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     variables.push_part(bytes, b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
     variables.push_part(bytes, b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
     if peer.address.is_some() {
-        let (address, port) = peer.text.split_at(peer.port);
-        variables.push_part(bytes, b"REMOTE_ADDR", address.as_bytes());
-        variables.push_part(bytes, b"REMOTE_PORT", port.as_bytes());
+        let (start, end) = variables.append(|text| text.extend_from_slice(peer.text.as_bytes()));
+        variables.push(b"REMOTE_ADDR", (start, start + peer.port));
+        variables.push(b"REMOTE_PORT", (start + peer.port, end));
     }
     let dropped = fill_fields(request, variables);
     if let Some(offered) = request.upgrade {
@@ -199,17 +199,16 @@ fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
     }
     let known_variables = &*VARIABLES;
     for span in spans {
-        let is_again = seen & 1 << span.known.index() != 0;
-        seen |= 1 << span.known.index();
         let name = match known_variables.get(span.known.index()) {
-            Some(variable) if !is_again => {
-                if !variable.is_empty() {
-                    variables.push(variable, span.value);
-                }
+            Some(variable) if variable.is_empty() => continue,
+            Some(variable) if seen & 1 << span.known.index() == 0 => {
+                seen |= 1 << span.known.index();
+                variables.push(variable, span.value);
                 continue;
             }
-            Some(variable) if span.known != Known::HOST && !variable.is_empty() => Name::Fixed(variable),
-            Some(_) => continue,
+            // It stands once, unless the target has replaced it.
+            Some(_) if span.known == Known::HOST => continue,
+            Some(variable) => Name::Fixed(variable),
             // P-ENV-30: a variable with a point in it is the gateway's own.
             None if span.name(bytes).iter().any(|byte| matches!(byte, b'.' | b'_')) => {
                 dropped += u64::from(span.name(bytes).contains(&b'_'));

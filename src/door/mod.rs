@@ -279,7 +279,6 @@ pub(crate) struct Facts {
     pub(crate) content: Content,
     pub(crate) expects_continue: bool,
     pub(crate) keep_alive: bool,
-    pub(crate) keep_alive_named: bool,
     /// `OPTIONS *`, which the server answers by itself.
     pub(crate) is_options_asterisk: bool,
     /// The client offers to go on in another protocol.

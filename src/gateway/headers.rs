@@ -101,8 +101,8 @@ impl Headers {
 
     /// Every field's name, and the line in which it is sent.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let line = |&(line, _, end)| part(&self.text, line, end + 2);
-        self.iter().zip(self.fields.iter().map(line)).map(|((name, _), line)| (name, line))
+        let name_and_line = |&(line, value, end)| (part(&self.text, line, value - 2), part(&self.text, line, end + 2));
+        self.fields.iter().map(name_and_line)
     }
 
     /// How many fields there are.

@@ -15,19 +15,16 @@ pub fn percent_decode(text: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         let (plain, escape) = rest.split_at(at);
         out.extend_from_slice(plain);
-        let digits = (escape.get(1).and_then(hex_digit), escape.get(2).and_then(hex_digit));
-        let (byte, used) = match digits {
-            (Some(high), Some(low)) => (high << 4 | low, 3),
+        let digit = |place: usize| char::from(*escape.get(place)?).to_digit(16);
+        let (byte, used) = match (digit(1), digit(2)) {
+            // Two digits of four bits are a byte.
+            (Some(high), Some(low)) => ((high << 4 | low) as u8, 3),
             _ => (b'%', 1),
         };
         out.push(byte);
         rest = escape.split_at(used).1;
     }
     out.extend_from_slice(rest);
-}
-
-fn hex_digit(byte: &u8) -> Option<u8> {
-    char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]

@@ -54,8 +54,9 @@ impl Variables {
     }
 
     /// The value of the variable with such a name.
-    pub(crate) fn find(&self, mut is: impl FnMut(&[u8]) -> bool) -> Option<&[u8]> {
-        self.iter().find(|(name, _)| is(name)).map(|(_, value)| value)
+    pub(crate) fn find(&self, is: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
+        let own = self.own.iter().find(|(name, _)| is(self.name(name)));
+        own.map(|(_, value)| self.at(value)).or_else(|| self.shared.as_ref()?.find(is))
     }
 
     /// Where something stands in the text, to which it is appended unless it is a part of the head that was copied.

@@ -6,8 +6,6 @@
 //! [`Limits::head`] alone comes before everything. Nothing is repaired: bare LF, bare CR, folding and white space before
 //! a colon are refused. It does not say what a field or a target means; [`request`](super::request) does.
 
-use std::ops::Range;
-
 use super::field::{COUNT, Known};
 use super::scan;
 use crate::cause::Cause;
@@ -93,7 +91,7 @@ pub struct Spans {
     pub(crate) places: Vec<Span>,
     /// Which name came behind which the last time: the next is likely to be the same, which is quicker to see than which one it is. Empty
     /// before the first head.
-    follows: Vec<Known>,
+    follows: Vec<(Known, &'static [u8])>,
 }
 
 impl Spans {
@@ -201,172 +199,157 @@ pub(crate) fn parse_within<'buf, H>(
 
 // HTTP-message = start-line CRLF *( field-line CRLF ) CRLF [ message-body ]
 fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Spans) -> Result<Head<'buf>, Stop> {
-    let start = skip_empty_lines(bytes)?;
+    let rest = skip_empty_lines(bytes)?;
     // request-line   = method SP request-target SP HTTP-version
     // method         = token
     // request-target = origin-form / absolute-form / authority-form / asterisk-form
-    let method_end = scan::token_end(bytes, start);
-    expect_space(bytes, start..method_end, (MAX_METHOD, Cause::MethodLong), |byte| match byte {
+    let most = (MAX_METHOD, Cause::MethodLong);
+    let (method, rest) = split_at_space(rest, scan::token_end(rest, 0), most, |byte| match byte {
         b' ' | b'\t' => Cause::RequestLine,
         _ => Cause::Method,
     })?;
-    let target = method_end + 1;
-    let target_end = scan::target_end(bytes, target);
-    expect_space(bytes, target..target_end, (limits.target, Cause::TargetLong), |_| Cause::TargetByte)?;
-    let (version, line) = parse_version(bytes, target_end + 1)?;
-    let end = parse_fields(bytes, line, limits, spans)?;
-    Ok(Head {
-        bytes: part(bytes, (0, end)),
-        spans: &spans.places,
-        method: part(bytes, (start, method_end)),
-        target: part(bytes, (target, target_end)),
-        version,
-    })
+    let most = (limits.target, Cause::TargetLong);
+    let (target, rest) = split_at_space(rest, scan::target_end(rest, 0), most, |_| Cause::TargetByte)?;
+    let (version, rest) = parse_version(rest)?;
+    let behind = parse_fields(bytes, rest, limits, spans)?;
+    let bytes = bytes.split_at(bytes.len() - behind.len()).0;
+    Ok(Head { bytes, spans: &spans.places, method, target, version })
 }
 
-/// The position behind the empty line that ends the fields, which begin at `line`.
+/// Parses the fields, with which `rest` begins, the end of `bytes`. Gives what stands behind the empty line that ends them.
 #[inline]
-pub(crate) fn parse_fields(bytes: &[u8], mut line: usize, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
+pub(crate) fn parse_fields<'buf>(
+    bytes: &[u8],
+    mut rest: &'buf [u8],
+    limits: &Limits,
+    spans: &mut Spans,
+) -> Result<&'buf [u8], Stop> {
     spans.places.clear();
-    spans.follows.resize(COUNT + 1, Known::OTHER);
+    spans.follows.resize(COUNT + 1, (Known::OTHER, b""));
     let mut last = Known::OTHER;
-    while bytes.get(line) != Some(&b'\r') {
-        line = parse_line(bytes, line, &mut last, limits, spans)?;
+    // field-line = field-name ":" OWS field-value OWS
+    while rest.first() != Some(&b'\r') {
+        let may_come = spans.places.len() < limits.fields;
+        #[expect(clippy::indexing_slicing, reason = "it has a place for every known name and for others")]
+        let guess = &mut spans.follows[last.index()];
+        let mut value = match rest.strip_prefix(guess.1) {
+            Some([b':', value @ ..]) if may_come && guess.0 != Known::OTHER => value,
+            _ => {
+                let (name, behind) = rest.split_at(scan::token_end(rest, 0));
+                let known = Known::of(name);
+                *guess = (known, known.name());
+                match behind {
+                    [b':', value @ ..] if may_come && !name.is_empty() && name.len() <= limits.field_line => value,
+                    _ => return Err(fault_of_name(name, behind, may_come, limits)),
+                }
+            }
+        };
+        last = guess.0;
+        let name = (bytes.len() - rest.len(), bytes.len() - value.len() - 1);
+        while let [b' ' | b'\t', behind @ ..] = value {
+            value = behind;
+        }
+        let (start, behind) = (bytes.len() - value.len(), scan::behind_field_value(value));
+        if rest.len() - behind.len() > limits.field_line {
+            return Err(Stop::Invalid(Cause::FieldLong));
+        }
+        rest = behind.strip_prefix(b"\r\n").ok_or_else(|| fault(behind, Cause::BareCr, |_| Cause::FieldValue))?;
+        let mut value = value.split_at(value.len() - behind.len()).0;
+        while let [text @ .., b' ' | b'\t'] = value {
+            value = text;
+        }
+        spans.places.push(Span { known: last, name, value: (start, start + value.len()) });
     }
-    expect_crlf(bytes, line)
+    expect_crlf(rest)
 }
 
-/// The position behind the CRLF that must stand at `at`, where a CR or the end of the bytes is already known to be.
-pub(crate) fn expect_crlf(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    match (bytes.get(at), bytes.get(at + 1)) {
-        (Some(b'\r'), Some(b'\n')) => Ok(at + 2),
-        (None, _) | (Some(b'\r'), None) => Err(Stop::Incomplete),
+/// What stands behind the CRLF that must come: there is a CR, or no byte more.
+pub(crate) fn expect_crlf(rest: &[u8]) -> Result<&[u8], Stop> {
+    match rest {
+        [b'\r', b'\n', behind @ ..] => Ok(behind),
+        [] | [b'\r'] => Err(Stop::Incomplete),
         // Smuggling: some recipients take a lone CR for a line end, some for a space.
         _ => Err(Stop::Invalid(Cause::BareCr)),
     }
 }
 
-/// The fault at `at`, whose byte may not stand there: a bare LF or CR is named as such, a proper line end is too `early`,
+/// The fault of the first byte of `rest`, which may not stand there: a bare LF or CR is named as such, a proper line end is too `early`,
 /// and `otherwise` names the fault of any other byte.
 #[cold]
-fn fault(bytes: &[u8], at: usize, early: Cause, otherwise: impl Fn(u8) -> Cause) -> Stop {
-    match bytes.get(at) {
-        None => Stop::Incomplete,
-        Some(b'\n') => Stop::Invalid(Cause::BareLf),
-        Some(b'\r') => match expect_crlf(bytes, at) {
-            Ok(_) => Stop::Invalid(early),
-            Err(stop) => stop,
-        },
-        Some(&byte) => Stop::Invalid(otherwise(byte)),
+fn fault(rest: &[u8], early: Cause, otherwise: impl Fn(u8) -> Cause) -> Stop {
+    match rest {
+        [] => Stop::Incomplete,
+        [b'\n', ..] => Stop::Invalid(Cause::BareLf),
+        [b'\r', ..] => expect_crlf(rest).err().unwrap_or(Stop::Invalid(early)),
+        [byte, ..] => Stop::Invalid(otherwise(*byte)),
     }
 }
 
 // RFC 9112 section 2.2: a server SHOULD ignore at least one empty line (CRLF) before the request line.
-fn skip_empty_lines(bytes: &[u8]) -> Result<usize, Stop> {
-    let mut at = 0;
-    while bytes.get(at) == Some(&b'\r') {
-        let behind = expect_crlf(bytes, at)?;
-        if at == 2 * MAX_EMPTY_LINES {
+fn skip_empty_lines(bytes: &[u8]) -> Result<&[u8], Stop> {
+    let mut rest = bytes;
+    while rest.first() == Some(&b'\r') {
+        let behind = expect_crlf(rest)?;
+        if bytes.len() - rest.len() == 2 * MAX_EMPTY_LINES {
             return Err(Stop::Invalid(Cause::EmptyLines));
         }
-        at = behind;
+        rest = behind;
     }
-    Ok(at)
+    Ok(rest)
 }
 
-/// The method or target must have a byte, no more than the limit, and a space behind it.
+/// The method or target, which is so long, and what stands behind the space that must follow it. It is neither empty nor past the limit.
 #[inline]
-fn expect_space(bytes: &[u8], part: Range<usize>, most: (usize, Cause), other: fn(u8) -> Cause) -> Result<(), Stop> {
-    match bytes.get(part.end) {
-        _ if part.len() > most.0 => Err(Stop::Invalid(most.1)),
-        Some(b' ') if !part.is_empty() => Ok(()),
+fn split_at_space(
+    rest: &[u8],
+    length: usize,
+    most: (usize, Cause),
+    other: fn(u8) -> Cause,
+) -> Result<(&[u8], &[u8]), Stop> {
+    match rest.split_at(length) {
+        _ if length > most.0 => Err(Stop::Invalid(most.1)),
+        (part, [b' ', behind @ ..]) if length > 0 => Ok((part, behind)),
         // A CRLF behind the target is the simple request of HTTP/0.9, which has no version.
-        _ => Err(fault(bytes, part.end, Cause::RequestLine, other)),
+        (_, behind) => Err(fault(behind, Cause::RequestLine, other)),
     }
 }
 
 // HTTP-version = HTTP-name "/" DIGIT "." DIGIT
 // HTTP-name    = %s"HTTP"
-fn parse_version(bytes: &[u8], start: usize) -> Result<(Version, usize), Stop> {
-    if let Some(b"HTTP/1.1\r\n") = bytes.get(start..start + 10) {
-        return Ok((Version::Http11, start + 10));
+fn parse_version(rest: &[u8]) -> Result<(Version, &[u8]), Stop> {
+    if let Some(behind) = rest.strip_prefix(b"HTTP/1.1\r\n") {
+        return Ok((Version::Http11, behind));
     }
-    let version = bytes.iter().skip(start).zip(b"HTTP/0.0");
-    let fits = version.take_while(|&(byte, pattern)| byte == pattern || (*pattern == b'0' && byte.is_ascii_digit()));
-    let end = start + fits.count();
-    if end < start + 8 || bytes.get(end) != Some(&b'\r') {
-        let early = if end == start { Cause::RequestLine } else { Cause::Version };
-        return Err(fault(bytes, end, early, |byte| match byte {
+    let fits = |&(byte, pattern): &(&u8, &u8)| byte == pattern || (*pattern == b'0' && byte.is_ascii_digit());
+    let length = rest.iter().zip(b"HTTP/0.0").take_while(fits).count();
+    let (version, behind) = rest.split_at(length);
+    if length < 8 || behind.first() != Some(&b'\r') {
+        let early = if length == 0 { Cause::RequestLine } else { Cause::Version };
+        return Err(fault(behind, early, |byte| match byte {
             // A space too many before or behind the version.
-            b' ' | b'\t' if end == start || end == start + 8 => Cause::RequestLine,
+            b' ' | b'\t' if length == 0 || length == 8 => Cause::RequestLine,
             _ => Cause::Version,
         }));
     }
-    let line = expect_crlf(bytes, end)?;
-    match bytes.get(start + 5..end) {
-        Some(b"1.0") => Ok((Version::Http10, line)),
-        Some([b'1', ..]) => Ok((Version::Http11, line)),
+    let behind = expect_crlf(behind)?;
+    match version {
+        b"HTTP/1.0" => Ok((Version::Http10, behind)),
+        [.., b'1', b'.', _] => Ok((Version::Http11, behind)),
         // HTTP/0.9, HTTP/2.0 with its preface (PRI * HTTP/2.0), HTTP/3.0.
         _ => Err(Stop::Invalid(Cause::VersionUnsupported)),
     }
 }
 
-// field-line = field-name ":" OWS field-value OWS
-#[inline(always)]
-fn parse_line(bytes: &[u8], line: usize, last: &mut Known, limits: &Limits, spans: &mut Spans) -> Result<usize, Stop> {
-    let may_come = spans.places.len() < limits.fields;
-    #[expect(clippy::indexing_slicing, reason = "it has a place for every known name and for others")]
-    let (rest, guess) = (bytes.split_at(line).1, &mut spans.follows[last.index()]);
-    let name = guess.name();
-    let mut length = name.len();
-    if !matches!(rest.strip_prefix(name), Some([b':', ..])) {
-        length = scan::token_end(rest, 0);
-        *guess = Known::of(rest.split_at(length).0);
-    }
-    let (known, colon) = (*guess, line + length);
-    *last = known;
-    if length == 0 || !may_come || length > limits.field_line || bytes.get(colon) != Some(&b':') {
-        return Err(fault_of_name(bytes, line..colon, may_come, limits));
-    }
-    let end = scan::field_value_end(bytes, colon + 1);
-    if end - line > limits.field_line {
-        return Err(Stop::Invalid(Cause::FieldLong));
-    }
-    if bytes.get(end..end + 2) != Some(b"\r\n") {
-        return Err(fault(bytes, end, Cause::BareCr, |_| Cause::FieldValue));
-    }
-    // No byte of a value is below SP but HTAB, and an empty value is rare.
-    let may_be_ows = |at: usize| bytes.get(at).is_some_and(|byte| *byte <= b' ');
-    let mut value = (colon + 1 + usize::from(bytes.get(colon + 1) == Some(&b' ')), end);
-    if may_be_ows(value.0) || may_be_ows(end - 1) {
-        value = without_ows(bytes, value);
-    }
-    spans.places.push(Span { known, name: (line, colon), value });
-    Ok(end + 2)
-}
-
-/// The bounds of a value without the white space around it.
-#[cold]
-fn without_ows(bytes: &[u8], (mut start, mut end): (usize, usize)) -> (usize, usize) {
-    while start < end && matches!(bytes.get(start), Some(b' ' | b'\t')) {
-        start += 1;
-    }
-    while start < end && matches!(bytes.get(end - 1), Some(b' ' | b'\t')) {
-        end -= 1;
-    }
-    (start, end)
-}
-
 /// Why the bytes of a name are none that a colon may follow.
 #[cold]
-fn fault_of_name(bytes: &[u8], name: Range<usize>, may_come: bool, limits: &Limits) -> Stop {
+fn fault_of_name(name: &[u8], behind: &[u8], may_come: bool, limits: &Limits) -> Stop {
     if !name.is_empty() && !may_come {
         return Stop::Invalid(Cause::FieldCount);
     }
     if name.len() > limits.field_line {
         return Stop::Invalid(Cause::FieldLong);
     }
-    fault(bytes, name.end, Cause::FieldColon, |byte| match byte {
+    fault(behind, Cause::FieldColon, |byte| match byte {
         // RFC 9112 section 5.2 (obs-fold) and, at the first field line, section 2.2: white space there is an old way
         // to smuggle a field past a filter.
         b' ' | b'\t' if name.is_empty() => Cause::FieldFold,

@@ -102,10 +102,11 @@ fn read_host<'buf>(
     valid: &mut Vec<u8>,
 ) -> Result<Field<'buf>, Cause> {
     let mut is_valid = |host: &[u8]| {
-        if *host != **valid && target::is_host(host) {
-            host.clone_into(valid);
-        }
         *host == **valid
+            || target::is_host(host) && {
+                host.clone_into(valid);
+                true
+            }
     };
     match (target, field) {
         (_, None) if version == Version::Http11 => Err(Cause::HostMissing),

@@ -2,7 +2,8 @@
 //!
 //! RFC 9110 sections 5.5 and 5.6.2, RFC 9112 section 3.2. Invariant: each search answers exactly what a walk over its
 //! predicate, byte by byte, would answer; the tests hold the two together. Eight bytes are judged at once in an
-//! ordinary `u64`, which needs neither `unsafe` nor a processor feature. The room does not decode characters.
+//! ordinary `u64`, and sixteen of a value in an array, which needs neither `unsafe` nor a processor feature. The room
+//! does not decode characters.
 
 const TCHAR: u8 = 1;
 const FIELD_VALUE: u8 = 2;
@@ -164,18 +165,28 @@ pub fn token_end(bytes: &[u8], from: usize) -> usize {
 /// ```
 /// assert_eq!(doorway::http::scan::field_value_end(b"Host: a\r\n", 5), 7);
 /// ```
-#[inline]
 pub fn field_value_end(bytes: &[u8], from: usize) -> usize {
-    // Cookies and user agents: 32 bytes at once without a branch, which the compiler turns into vector instructions
-    // (2.5 times as fast as eights on a 3 KiB cookie).
-    let mut rest = bytes.get(from..).unwrap_or(&[]);
-    while let Some((wide, behind)) = rest.split_first_chunk::<32>() {
-        if wide.iter().fold(false, |outside, &byte| outside | (byte < b' ') | (byte == 0x7F)) {
-            break;
+    bytes.len() - behind_field_value(bytes.get(from..).unwrap_or(&[])).len()
+}
+
+/// The first byte that may not stand in a field value, and what follows it.
+#[inline(always)]
+pub(super) fn behind_field_value(mut rest: &[u8]) -> &[u8] {
+    // Cookies and user agents: sixteen bytes at once without a branch, which the compiler turns into vector instructions where the processor
+    // has them. What ends a value is mostly in the last of them, and found there.
+    let is_outside = |byte: u8| (byte < b' ') | (byte == 0x7F);
+    while let Some((sixteen, behind)) = rest.split_first_chunk::<16>() {
+        if !sixteen.iter().fold(false, |outside, &byte| outside | is_outside(byte)) {
+            rest = behind;
+            continue;
         }
-        rest = behind;
+        let marked = u128::from_le_bytes(sixteen.map(|byte| u8::from(is_outside(byte)) * 0xFF));
+        match rest.split_at((marked.trailing_zeros() / 8) as usize).1 {
+            [b'\t', behind @ ..] => rest = behind,
+            end => return end,
+        }
     }
-    bytes.len() - behind(rest, FIELD_VALUE, not_field_value).len()
+    behind(rest, FIELD_VALUE, not_field_value)
 }
 
 /// The position of the first byte at or behind `from` that may not stand in a request target, or the length.

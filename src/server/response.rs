@@ -24,6 +24,7 @@ use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
 use crate::http::framing::{self, Delimiter};
+use crate::http::head::Version;
 
 /// The writing side of a call; its memory is used for the next.
 #[derive(Default)]
@@ -134,11 +135,11 @@ impl Response {
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
         let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection());
         self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
-        let persistence = match (&self.upgrade, self.keep_alive, request.keep_alive_named) {
+        let persistence = match (&self.upgrade, self.keep_alive, request.version) {
             (Some(protocol), ..) => Persistence::Upgrade(protocol),
             (None, false, _) => Persistence::Close,
-            (None, true, true) => Persistence::KeepAlive,
-            (None, true, false) => Persistence::Silent,
+            (None, true, Version::Http10) => Persistence::KeepAlive,
+            (None, true, Version::Http11) => Persistence::Silent,
         };
         let end = self.end.at(SystemTime::now(), &shared.settings);
         let reply = Reply { status: status.1, headers, framing, persistence, end };

@@ -82,9 +82,9 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
         None if reason > STATUS_END || reason_end == reason => return Err(Stop::Incomplete),
         _ => return Err(Stop::Invalid(Cause::StatusLine)),
     }
-    let line = expect_crlf(bytes, reason_end)?;
-    let end = parse_fields(bytes, line, limits, spans)?;
-    let bytes = bytes.get(..end).ok_or(Stop::Incomplete)?;
+    let fields = expect_crlf(bytes.split_at(reason_end).1)?;
+    let behind = parse_fields(bytes, fields, limits, spans)?;
+    let bytes = bytes.split_at(bytes.len() - behind.len()).0;
     let reason = bytes.get(reason..reason_end).ok_or(Stop::Incomplete)?;
     Ok(ResponseHead { bytes, spans, version, status, reason })
 }

@@ -233,7 +233,7 @@ impl<R: Read> Parts<R> {
     fn parse_head(&mut self) -> Option<PartFields> {
         let Limits { head, fields, .. } = self.limits;
         let limits = head::Limits { target: 0, field_line: head, fields, head };
-        head::parse_fields(&self.head, 0, &limits, &mut self.spans).ok()?;
+        head::parse_fields(&self.head, &self.head, &limits, &mut self.spans).ok()?;
         let own = || head::fields(&self.head, &self.spans.places);
         let mut dispositions = own().filter(|(name, _)| name.eq_ignore_ascii_case(b"Content-Disposition"));
         let (_, disposition) = dispositions.next().filter(|_| dispositions.next().is_none())?;
