@@ -81,8 +81,9 @@ pub(super) struct State {
     heard: (usize, usize),
     /// A rest ends then, whatever the bell says.
     rest_until: Option<Instant>,
-    /// So many looks are spared that a ring is not answered before this.
-    next_ring: Option<Instant>,
+    /// When it began, and how long rests have lasted of which the looks were not made up for.
+    rest_since: Option<Instant>,
+    spared: Duration,
     /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
 }
@@ -330,8 +331,7 @@ impl State {
         proportional(LONGEST_EACH, self.hot.len() + self.cold.len(), LONGEST)
     }
 
-    /// Begins a rest, if nothing is to be done soon and every connection was looked at since the bell said what it said last. That was one round
-    /// of looks: of those that are spared from now on, as many as fit into [`SELDOM`] may be made up for when it rings.
+    /// Begins a rest, if nothing is to be done soon and every connection was looked at since the bell said what it said last.
     fn rest(&mut self, shard: &Shard, shared: &Shared, now: Instant) {
         let (heard, behind) = self.heard;
         let is_soon = |((due, _), _): (&(Instant, usize), _)| *due <= now + LISTEN;
@@ -342,14 +342,14 @@ impl State {
         if is_free && self.cold.keys().all(|(_, number)| *number > behind) {
             let until = self.cold.iter().map(|((due, _), connection)| look_at_rest(connection, *due)).min();
             self.rest_until = until.min(Some(now + SELDOM));
-            self.next_ring = self.next_ring.max(now.checked_sub(SELDOM)).map(|next| next + self.longest());
+            self.rest_since = Some(now);
             // Nothing was ever heard: whatever it says is something else.
             shard.rests_on.store(heard.max(1), Ordering::SeqCst);
             shared.monitor.notice();
         }
     }
 
-    /// Ends a rest that is over. When the bell has rung, every connection is looked at now instead of later, if so many looks were spared. Gives
+    /// Ends a rest that is over. When the bell has rung, every connection is looked at now instead of later, if a round of looks was spared. Gives
     /// what the bell had said if it has said nothing else, or 0.
     fn end_rest(&mut self, shard: &Shard, shared: &Shared, now: Instant) -> usize {
         let Some(until) = self.rest_until else { return 0 };
@@ -359,7 +359,10 @@ impl State {
         }
         self.rest_until = None;
         let rested_on = shard.rests_on.swap(0, Ordering::SeqCst);
-        if has_rung && self.next_ring.is_none_or(|next| next <= now) {
+        let lasted = self.rest_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.spared = (self.spared + lasted).min(SELDOM);
+        if let Some(left) = self.spared.checked_sub(self.longest()).filter(|_| has_rung) {
+            self.spared = left;
             self.hot.extend(std::mem::take(&mut self.cold).into_values());
         }
         rested_on
