@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -112,14 +112,14 @@ impl Leave {
                 shared: Arc::clone(shared),
                 socket: Arc::clone(socket),
                 before: Mutex::new(std::mem::take(&mut connection.buffer)),
-                sent: AtomicU64::new(0),
+                sent: AtomicUsize::new(0),
             }));
             let own = Box::new(stream.clone());
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(own))) {
                 let failure = Failure::of_panic(panic);
                 call.report(failure.cause, Answer::Cut, &failure.detail, connection);
             }
-            call.response().content = stream.0.sent.load(Ordering::Relaxed);
+            call.response().content = stream.0.sent.load(Ordering::Relaxed) as u64;
         }
         call.finish(connection);
         // What the engine does at its end, with a thread of its own.
@@ -140,7 +140,7 @@ struct Taken {
     shared: Arc<Shared>,
     socket: Arc<Socket>,
     before: Mutex<Buffer>,
-    sent: AtomicU64,
+    sent: AtomicUsize,
 }
 
 /// One handle of it.
@@ -166,7 +166,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.0.socket.write(&[IoSlice::new(bytes)])?;
-        self.0.sent.fetch_add(length as u64, Ordering::Relaxed);
+        self.0.sent.fetch_add(length, Ordering::Relaxed);
         Ok(length)
     }
 
