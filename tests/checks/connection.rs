@@ -127,6 +127,8 @@ fn answer(does: u8, environ: &Environ, start_response: &mut StartResponse, seen:
         read?;
     }
     let plain = [("Content-Type", "text/plain")];
+    // In small letters: nothing in an echo looks like a 100 of the server's.
+    content.make_ascii_lowercase();
     Ok(match does / 3 % 16 {
         0..=2 => {
             start_response.start("200 OK", &plain);
