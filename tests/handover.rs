@@ -162,15 +162,20 @@ fn sockets_of_systemd_and_an_address_contradict_each_other() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
-#[test]
-fn a_service_manager_hears_when_it_is_ready_how_it_is_and_when_it_stops() {
-    let folder = Folder::new(&[]);
+/// A service manager with a watchdog, and a server of its.
+fn managed(folder: &Folder) -> (UnixDatagram, Serving) {
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
     command.args(["--demo", "--port=0", "--quiet"]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
-    let serving = Serving::with(command.stdin(Stdio::null()));
+    (manager, Serving::with(command.stdin(Stdio::null())))
+}
+
+#[test]
+fn a_service_manager_hears_when_it_is_ready_how_it_is_and_when_it_stops() {
+    let folder = Folder::new(&[]);
+    let (manager, serving) = managed(&folder);
     let number = serving.child.id().to_string();
     let hear = |what: &str| {
         let mut room = [0; 1024];
@@ -212,12 +217,7 @@ ptrace(DETACH, int(tasks[0]), None, None)
 #[test]
 fn a_watchdog_hears_nothing_of_a_server_whose_monitor_is_stuck() {
     let folder = Folder::new(&[]);
-    let path = folder.path().join("notify");
-    let manager = UnixDatagram::bind(&path).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
-    command.args(["--demo", "--port=0", "--quiet"]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
-    let serving = Serving::with(command.stdin(Stdio::null()));
+    let (manager, serving) = managed(&folder);
     let hear = || {
         let mut room = [0; 1024];
         let length = manager.recv(&mut room).unwrap();

@@ -242,12 +242,16 @@ fn summary(entries: &Entries) -> String {
 
 /// Bytes in the unit in which they have up to three digits.
 fn size(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    let step = bytes.checked_ilog10().unwrap_or(0) / 3;
-    let unit = UNITS.get(step as usize).copied().unwrap_or_default();
+    let (mut unit, mut one) = ("B", 1_u64);
+    for larger in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+        if bytes / one < 1000 {
+            break;
+        }
+        (unit, one) = (larger, one * 1000);
+    }
     // Rounded down, so that no size looks larger than it is.
-    match (bytes / 1000_u64.pow(step), bytes / 1000_u64.pow(step).div_ceil(10) % 10) {
-        (whole @ ..10, tenths) if step > 0 => format!("{whole}.{tenths} {unit}"),
+    match (bytes / one, bytes / one.div_ceil(10) % 10) {
+        (whole @ ..10, tenths) if one > 1 => format!("{whole}.{tenths} {unit}"),
         (whole, _) => format!("{whole} {unit}"),
     }
 }
