@@ -387,6 +387,75 @@ fn a_body_of_nothing_but_empty_blocks_spins_no_thread_and_is_cut() {
     assert!(asked.load(Ordering::Relaxed) < 200_000, "{asked:?}");
 }
 
+/// How often this thread has given up the processor by itself.
+#[cfg(target_os = "linux")]
+fn times_asleep() -> usize {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    line.trim().parse().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_body_of_nothing_but_empty_blocks_lets_the_thread_sleep_that_serves_a_stream_alone() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let request = io::Cursor::new(b"GET / HTTP/1.0\r\n\r\n".to_vec());
+    let begin = times_asleep();
+    let server = Server::unbound().configure(|settings| settings.response_stall = Duration::from_millis(200));
+    server.log(support::Collected::default()).serve_connection(
+        request,
+        move |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            let count = Arc::clone(&count);
+            Body::blocks(std::iter::repeat_with(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                ""
+            }))
+        },
+    );
+    // It is asked so often before it gets a pause.
+    let pauses = asked.load(Ordering::Relaxed) / 64;
+    assert!(pauses > 1 && times_asleep() - begin >= pauses - 1, "{pauses}");
+}
+
+#[test]
+fn content_that_the_end_of_a_grace_cuts_off_is_said_to_be_so_and_is_nobodys_mistake() {
+    let house = serve_with(
+        |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut content = Vec::new();
+            environ.input().read_to_end(&mut content)?;
+            start_response.start("200 OK", &[]);
+            Ok(Body::from("read"))
+        },
+        |_| {},
+    );
+    let mut client = house.client();
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\nx");
+    house.until("it is read", |stats| stats.busy == 1);
+    ends(house.handle, Duration::from_millis(50));
+    assert_eq!(client.response().status, 503);
+    assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Status(503));
+}
+
+#[test]
+fn a_writer_whom_the_end_of_a_grace_cuts_off_is_not_called_slow() {
+    let house = serve_with(
+        |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[]);
+            loop {
+                writer.write_all(&[b'x'; 65_536])?;
+            }
+        },
+        |_| {},
+    );
+    let mut client = house.client();
+    client.send(GET);
+    client.until(b"x");
+    ends(house.handle, Duration::from_millis(50));
+    assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut);
+}
+
 #[test]
 fn a_request_waits_for_a_thread_and_a_seat_together_no_longer_than_it_may() {
     let told = Told::default();

@@ -47,6 +47,7 @@ use crate::log::{Lines, Log, Stats};
 use answer::Calls;
 use connection::{Connection, Step};
 use engine::Engine;
+use settings::SHORTEST;
 use shared::Shared;
 use socket::Socket;
 
@@ -341,10 +342,13 @@ impl Server {
                         return upgrade::converse(&mut connection);
                     }
                 }
-                // A socket that waits has waited: its deadlines are looked at again. A sender of blocks is waited for here.
+                // A socket that waits has waited: its deadlines are looked at again. The next block is waited for here.
                 Step::Wait | Step::More => {
-                    if let Some(receiver) = connection.receiver() {
-                        receiver.wait_here();
+                    let has_call = connection.call.is_some();
+                    match connection.receiver() {
+                        Some(receiver) => receiver.wait_here(),
+                        None if has_call => std::thread::sleep(SHORTEST),
+                        None => {}
                     }
                 }
                 Step::End => return,

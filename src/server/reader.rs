@@ -115,9 +115,22 @@ impl Pace {
         self.moved += moved as u64;
     }
 
-    /// Whether a client that is waited for so must go for another.
-    pub(super) fn must_go(&self, seat: &Seat) -> bool {
-        seat.must_go(self.waited, self.moved)
+    /// Why a client that has moved nothing for so long is waited for no longer, if so: its time is over, or that of the server, or its seat is
+    /// another's.
+    pub(super) fn verdict(
+        &self,
+        since: Duration,
+        (allowance, too_slow): (Duration, Cause),
+        seat: Option<&Seat>,
+        shared: &Shared,
+    ) -> Option<Cause> {
+        if since >= allowance {
+            Some(too_slow)
+        } else if shared.is_over() {
+            Some(Cause::Stopping)
+        } else {
+            seat.is_some_and(|seat| seat.must_go(self.waited, self.moved)).then_some(Cause::CrowdedOut)
+        }
     }
 }
 
@@ -267,16 +280,9 @@ impl Reader {
     }
 
     fn is_too_slow(&self, waited: Duration, state: &ContentState) -> Option<Cause> {
-        let (allowance, too_slow) = self.pace.allowance(&self.shared.settings);
         let mut pace = self.pace;
         pace.note(waited, 0);
-        if waited >= allowance {
-            Some(too_slow)
-        } else if self.shared.is_over() {
-            Some(Cause::ContentTruncated)
-        } else {
-            state.seat.as_ref().is_some_and(|seat| pace.must_go(seat)).then_some(Cause::CrowdedOut)
-        }
+        pace.verdict(waited, self.pace.allowance(&self.shared.settings), state.seat.as_ref(), &self.shared)
     }
 
     fn fail(&mut self, cause: Cause) -> io::Error {
@@ -295,6 +301,7 @@ fn failed(cause: Cause) -> io::Error {
     let kind = match cause {
         Cause::ContentTruncated | Cause::RequestAborted => io::ErrorKind::UnexpectedEof,
         Cause::ContentStalled | Cause::ContentSlow | Cause::CrowdedOut => io::ErrorKind::TimedOut,
+        Cause::Stopping => io::ErrorKind::ConnectionAborted,
         Cause::ContentLong => io::ErrorKind::FileTooLarge,
         _ => io::ErrorKind::InvalidData,
     };
