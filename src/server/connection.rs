@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`Connection::step`] does what can be done without waiting and says what comes next. Each phase has one total deadline, from the settings;
-//! what a phase may store is bounded there too. It calls no application, reads no file and holds no lock: what needs a thread is a job.
+//! what a phase may store is bounded there too. It runs under the lock of its shard, so it calls no application and reads no file: what needs a
+//! thread is a job.
 
 mod counted;
 
@@ -44,7 +45,7 @@ pub(super) struct Connection {
     pub(super) since: Instant,
     /// How long the application took for it the last time: the next time is likely to be of the same kind.
     pub(super) last_call: Duration,
-    /// Since when a whole request has waited for a thread or a seat.
+    /// Since when a request has waited for a thread or a seat.
     pub(super) queued: Option<Instant>,
     progress: Progress,
     /// What goes out before anything else: gathered answers, and what the server itself says.
@@ -75,7 +76,7 @@ enum Phase {
     Gathering { whole: usize, pace: Pace },
     /// The head is here, and its long content waits for a seat.
     Seat,
-    /// What there is of a response is being taken by the client.
+    /// What there is of a response is being taken by the client, or has been, and there is more to come.
     Sending,
     /// Content nobody read is skipped, so that the next request can be found: at most so much more.
     Draining { most: u64 },
@@ -86,7 +87,7 @@ enum Phase {
 /// What comes next for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It waits for its client.
+    /// It waits: for its client, for a block of another thread, or for a seat.
     Wait,
     /// It could go on at once, and has had its turn for now.
     More,

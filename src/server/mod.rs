@@ -1,7 +1,7 @@
 //! A server for an application: sockets, threads and time, from std alone.
 //!
-//! The way of a request: [`listener`] → `connection` (a state machine that no thread owns while it waits) → `answer` and `call` (one
-//! request and its response, in a thread of the pool) → `connection` again. While a connection waits for its client it is in
+//! The way of a request: [`listener`] → `accept` → `connection` (a state machine that no thread owns while it waits) → `answer` and `call` (one
+//! request and its response, in a thread of the pool, with `reader` and `response`) → `send` → `connection` again. While a connection waits for its client it is in
 //! a `shard`, which a thread of the `pool` sweeps and the `monitor` looks after. `engine` starts and ends it all; every limit stands in [`settings`].
 
 mod accept;

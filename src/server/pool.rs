@@ -4,7 +4,7 @@
 //! between threads, and a sweep under load no sleep, which makes the design as cheap as an event loop. When a call lasts longer than a look of
 //! the monitor, the shard is taken over by an idle worker; the slow one finds that when it comes back, brings its connection to the inbox and
 //! becomes idle. Where calls are slow as a rule (a moving average says so, or the last call for the same connection), the shard is given
-//! away before the call. `docs/performance.md` says what other designs cost.
+//! away before the call.
 //!
 //! # Why it is right
 //! - *No connection is lost or served twice*: it is owned by value, by a collection of a shard or by one thread's variable. A thread that has

@@ -21,8 +21,7 @@ use crate::http::chunked::{Decoder, Step};
 /// How much is received at once where it cannot go straight to the application.
 const RECEIVED: usize = 16 * 1024;
 
-/// Reads of at least this much go straight to the application's memory: std's `read_to_end` asks for 8 KiB at first
-/// (`docs/performance.md`, "Content").
+/// Reads of at least this much go straight to the application's memory: std's `read_to_end` asks for 8 KiB at first.
 const DIRECT: usize = 4 * 1024;
 
 /// How much memory is laid out at once for content that is announced: a client that promises much and sends nothing costs no more.

@@ -1,6 +1,6 @@
 //! What every part of a running server shares: settings, application, log, counters, bounds, and whether it is stopping.
 //!
-//! Nothing here takes a lock on the way of a request, but for the log's own.
+//! Beside the log's own lock, what is taken on the way of a request is that of the reserve, by a connection whose buffer was given back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
