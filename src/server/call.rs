@@ -254,9 +254,16 @@ impl Call {
             Kind::Empty => return Ok(Poll::Ready(None)),
             Kind::Range(range) if range.left == 0 => return Ok(Poll::Ready(None)),
             Kind::Channel(receiver) => {
-                // Middleware may change its blocks, and panic.
-                let took = catch_unwind(AssertUnwindSafe(|| receiver.take())).map_err(Failure::of_panic)?;
-                return Ok(took.map_err(Failure::of_body)?);
+                for _ in 0..EMPTY_BLOCKS {
+                    // Middleware may change its blocks, and panic.
+                    let took = catch_unwind(AssertUnwindSafe(|| receiver.take())).map_err(Failure::of_panic)?;
+                    match took.map_err(Failure::of_body)? {
+                        Poll::Ready(Some(block)) if block.is_empty() => {}
+                        took => return Ok(took),
+                    }
+                }
+                // The others have their turn; what is behind the empty ones makes it ready at once.
+                return Ok(Poll::Pending);
             }
             _ => {}
         }
