@@ -505,6 +505,28 @@ fn rfc9110_9_2_2_what_may_have_had_an_effect_is_not_asked_twice() {
 }
 
 #[test]
+fn p_in_01_content_that_reached_no_server_is_there_for_the_next_one_that_is_asked() {
+    fn content(environ: &Environ, start_response: &mut StartResponse) -> std::io::Result<Body> {
+        let mut content = Vec::new();
+        environ.input().read_to_end(&mut content)?;
+        start_response.start("200 OK", &[]);
+        Ok(Body::from(content))
+    }
+    for door in DOORS {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let behind = serve_over(Server::bind("127.0.0.1:0").unwrap().door(door), content, |_| {});
+        let servers = [pass(door, &nobody.to_string()), pass(door, &behind.tcp().to_string())];
+        let house = serve(move |environ: &Environ, start_response: &mut StartResponse| {
+            servers.iter().find_map(|server| server.try_call(environ, start_response).ok()).unwrap()
+        });
+        for fields in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
+            let request = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}");
+            assert_eq!(house.ask_one(request.as_bytes()).text(), "hello", "{door:?} {fields:?}");
+        }
+    }
+}
+
+#[test]
 fn fastcgi_5_4_a_client_that_leaves_aborts_its_request() {
     let (sender, seen) = channel();
     let address = scripted(whole_of(Door::FastCgi), move |mut stream, _| {
