@@ -504,6 +504,64 @@ fn rfc9110_9_2_2_what_may_have_had_an_effect_is_not_asked_twice() {
     assert_eq!(calls, [false, true, false, true, false]);
 }
 
+#[cfg(unix)]
+#[test]
+fn fastcgi_3_5_a_connection_on_which_half_a_request_lies_is_not_kept() {
+    let path = std::env::temp_dir().join(format!("doorway-pass-half-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let (sender, seen) = channel();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let (mut stream, sender) = (stream.unwrap(), sender.clone());
+            std::thread::spawn(move || {
+                let (mut bytes, mut byte) = (Vec::new(), [0]);
+                while stream.read(&mut byte).is_ok_and(|length| length > 0) {
+                    bytes.push(byte[0]);
+                    if bytes.ends_with(&record(4, 1, b"", 0)) {
+                        sender.send(number).unwrap();
+                        let head = b"Content-Length: 4\r\n\r\nfine";
+                        stream.write_all(&[record(6, 1, head, 0), record(3, 1, &[0; 8], 0)].concat()).unwrap();
+                        if bytes.windows(4).any(|part| part == b"POST") {
+                            // It answers by the head alone, reads nothing of the content and does not close either.
+                            return std::thread::sleep(PATIENCE);
+                        }
+                        bytes.clear();
+                    }
+                }
+            });
+        }
+    });
+    let pass = pass(Door::FastCgi, &format!("unix:{}", path.display())).progress_deadline(Duration::from_secs(2));
+    let house = serve(pass);
+    let long = "x".repeat(1_000_000);
+    let post = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n{long}");
+    assert_eq!(house.ask_one(post.as_bytes()).text(), "fine");
+    let next = house.get("/next");
+    std::fs::remove_file(path).unwrap();
+    assert_eq!((next.status, next.text()), (200, "fine"));
+    assert_eq!(seen.iter().take(2).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn fastcgi_3_5_whoever_goes_on_behind_a_whole_answer_without_end_is_left() {
+    const MOST: usize = 100 * 1000 * 1000;
+    let (sender, written) = channel();
+    let address = scripted(whole_of(Door::FastCgi), move |mut stream, _| {
+        stream.write_all(&record(6, 1, b"Content-Length: 4\r\n\r\nfine", 0)).unwrap();
+        let more = record(6, 1, &[b'x'; 60_000], 0);
+        let blocks = (0..MOST / more.len()).take_while(|_| stream.write_all(&more).is_ok()).count();
+        sender.send(blocks * more.len()).unwrap();
+    });
+    let house = serve(pass(Door::FastCgi, &address.to_string()));
+    for _ in 0..3 {
+        assert_eq!(house.get("/").text(), "fine");
+        // What the system had room for on the way.
+        let written = written.recv_timeout(PATIENCE).unwrap();
+        assert!(written < MOST / 4, "{written} bytes");
+    }
+}
+
 #[test]
 fn p_in_01_content_that_reached_no_server_is_there_for_the_next_one_that_is_asked() {
     fn content(environ: &Environ, start_response: &mut StartResponse) -> std::io::Result<Body> {

@@ -20,6 +20,9 @@ use crate::http::chunked;
 /// client as it comes.
 const SHORT_WHILE: Duration = Duration::from_millis(100);
 
+/// How often it is looked, behind a whole answer, whether an envelope ends.
+const LAST_LOOKS: usize = 16;
+
 /// What is sent.
 pub(crate) struct Outgoing {
     /// Everything before the content.
@@ -69,6 +72,8 @@ struct Line {
     envelope: Option<Box<dyn Envelope>>,
     /// Where it goes behind an answer without an envelope, as long as nothing speaks against that.
     kept: Option<Arc<Kept>>,
+    /// The other side has not taken all of the request: what comes next on the connection would be the rest of it.
+    has_half: bool,
     has_ended: bool,
 }
 
@@ -120,15 +125,19 @@ impl Line {
 
     /// The answer is whole: the connection may be used again, if the protocol allows that and says so at once.
     fn finish(mut self) {
+        let is_taken = !self.has_half;
         let Some(mut envelope) = self.envelope.take() else {
             // What stands behind an answer would be taken for the next one.
-            let kept = self.kept.take().filter(|_| !self.has_ended && self.received.is_empty());
+            let kept = self.kept.take().filter(|_| is_taken && !self.has_ended && self.received.is_empty());
             if let (Some(kept), Ok(link)) = (kept, self.link.hand_over()) {
                 kept.put(link);
             }
             return;
         };
-        while !self.has_ended {
+        for _ in 0..LAST_LOOKS {
+            if self.has_ended {
+                break;
+            }
             self.received.clear();
             if !self.link.read(Duration::ZERO, &mut self.raw).is_ok_and(|length| length > 0) {
                 return;
@@ -138,7 +147,7 @@ impl Line {
                 Err(_) => return,
             }
         }
-        if let Ok(link) = self.link.hand_over() {
+        if let Some(link) = (is_taken && self.has_ended).then(|| self.link.hand_over().ok()).flatten() {
             envelope.keep(link);
         }
     }
@@ -166,7 +175,7 @@ struct Client<'call> {
 impl<'call, H: TakeHead> Exchange<H> {
     pub(crate) fn new(link: Link, deadlines: Deadlines, head: H) -> Exchange<H> {
         let (raw, received) = (Vec::new(), Vec::new());
-        let line = Line { link, raw, received, envelope: None, kept: None, has_ended: false };
+        let line = Line { link, raw, received, envelope: None, kept: None, has_half: false, has_ended: false };
         Exchange { line, deadlines, gathered: BLOCK, head }
     }
 
@@ -197,8 +206,7 @@ impl<'call, H: TakeHead> Exchange<H> {
     ) -> Result<Body, Failure> {
         let mut client = Client { waits: Some(start_response), gets: None };
         if !self.send(&outgoing.head, &mut client)? || !self.send_content(outgoing.content, environ, &mut client)? {
-            // Half a request lies there.
-            self.line.kept = None;
+            self.line.has_half = true;
         }
         match (client.gets, client.waits) {
             (None, Some(start_response)) => self.answer(start_response, environ.errors().clone()),
