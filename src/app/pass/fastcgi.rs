@@ -88,47 +88,63 @@ pub(super) fn stdin(content: &[u8], out: &mut Vec<u8>) {
 /// The connections that wait for their next request.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    pub(super) kept: Kept,
+    kept: Kept,
     /// Requests that wait for their first byte.
     unanswered: AtomicUsize,
 }
 
 impl Pool {
+    /// One more request, and a connection for it where one is kept. It counts before it looks, so that whoever puts one back meanwhile knows
+    /// of it, or it finds that one.
+    pub(super) fn ask(self: &Arc<Pool>) -> (Arc<Asked>, Option<Link>) {
+        self.unanswered.fetch_add(1, Ordering::SeqCst);
+        (Arc::new(Asked { pool: Arc::clone(self), is_heard: AtomicBool::new(false) }), self.kept.take())
+    }
+
     fn put(&self, link: Link) {
-        if self.unanswered.load(Ordering::SeqCst) == 0 {
-            self.kept.put(link);
-        } else {
-            // Whoever waits at the server's door for a free process may need that of an idle one.
-            self.kept.close_all();
+        // Whoever waits at the server's door for a free process may need that of an idle one.
+        self.kept.put_unless(link, || self.unanswered.load(Ordering::SeqCst) > 0);
+    }
+}
+
+/// A request, on whichever connection it is made. Until the first byte of its answer it counts among those that wait for that.
+pub(super) struct Asked {
+    pool: Arc<Pool>,
+    is_heard: AtomicBool,
+}
+
+impl Asked {
+    pub(super) fn is_heard(&self) -> bool {
+        self.is_heard.load(Ordering::SeqCst)
+    }
+
+    fn hear(&self) {
+        if !self.is_heard.swap(true, Ordering::SeqCst) {
+            self.pool.unanswered.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.hear();
     }
 }
 
 /// The answer to one request, in records.
 pub(super) struct Records {
-    pool: Arc<Pool>,
+    asked: Arc<Asked>,
     errors: Errors,
     /// Who says what stands in STDERR.
     name: String,
     line: Vec<u8>,
     silent: usize,
     has_ended: bool,
-    heard: Arc<AtomicBool>,
-    /// Whether it counts among those that wait for their first byte.
-    waits: bool,
 }
 
 impl Records {
-    /// `heard` becomes true with the first byte of the answer.
-    pub(super) fn new(pool: Arc<Pool>, errors: Errors, name: String, heard: Arc<AtomicBool>) -> Records {
-        pool.unanswered.fetch_add(1, Ordering::SeqCst);
-        Records { pool, errors, name, line: Vec::new(), silent: 0, has_ended: false, heard, waits: true }
-    }
-
-    fn wait_no_more(&mut self) {
-        if std::mem::take(&mut self.waits) {
-            self.pool.unanswered.fetch_sub(1, Ordering::SeqCst);
-        }
+    pub(super) fn new(asked: Arc<Asked>, errors: Errors, name: String) -> Records {
+        Records { asked, errors, name, line: Vec::new(), silent: 0, has_ended: false }
     }
 
     fn log(&mut self, text: &[u8]) {
@@ -158,8 +174,7 @@ impl Records {
 
 impl Envelope for Records {
     fn open(&mut self, raw: &mut Vec<u8>, received: &mut Vec<u8>) -> Result<bool, Fault> {
-        self.heard.store(true, Ordering::SeqCst);
-        self.wait_no_more();
+        self.asked.hear();
         let all = std::mem::take(raw);
         let mut rest = all.as_slice();
         while let Some((header, behind)) = rest.split_first_chunk::<HEADER>().filter(|_| !self.has_ended) {
@@ -207,18 +222,12 @@ impl Envelope for Records {
     }
 
     fn keep(self: Box<Self>, link: Link) {
-        self.pool.put(link);
+        self.asked.pool.put(link);
     }
 
     fn abort(&mut self, stream: &mut Stream) {
         // Section 5.4. Whoever does not take it sees the connection end.
         let _ = std::io::Write::write(stream, &header(ABORT_REQUEST, 0));
-    }
-}
-
-impl Drop for Records {
-    fn drop(&mut self) {
-        self.wait_no_more();
     }
 }
 
@@ -228,7 +237,7 @@ mod tests {
 
     fn records() -> Records {
         let errors = crate::testing::Request::get("/").environ().errors().clone();
-        Records::new(Arc::default(), errors, "test".into(), Arc::default())
+        Records::new(Arc::<Pool>::default().ask().0, errors, "test".into())
     }
 
     fn record(kind: u8, content: &[u8], padding: u8) -> Vec<u8> {
@@ -237,6 +246,25 @@ mod tests {
         bytes.extend_from_slice(content);
         bytes.resize(bytes.len() + usize::from(padding), 0xff);
         bytes
+    }
+
+    #[test]
+    fn fastcgi_3_5_a_connection_that_comes_back_is_closed_if_a_request_has_looked_for_one_and_waits() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = || {
+            let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (Link::new(Stream::Tcp(stream)).unwrap(), listener.accept().unwrap())
+        };
+        let (pool, (first, _first), (second, _second)) = (Arc::<Pool>::default(), link(), link());
+        let (asked, none) = pool.ask();
+        assert!(none.is_none());
+        pool.put(first);
+        assert!(pool.ask().1.is_none(), "it waits, and may do so for the process of that one");
+        asked.hear();
+        pool.put(second);
+        drop(asked);
+        assert!(pool.ask().1.is_some());
+        assert_eq!(pool.unanswered.load(Ordering::SeqCst), 0);
     }
 
     #[test]

@@ -19,7 +19,6 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::proxy::UpstreamError;
@@ -262,23 +261,23 @@ impl Pass {
         };
         let outgoing = Outgoing { head, content };
         let may_repeat = length == 0 && is_idempotent(environ.method());
-        let mut ask = |link: Link, heard: &Arc<AtomicBool>| {
+        let (asked, kept) = pool.ask();
+        let mut ask = |link: Link| {
             let name = format!("fastcgi {}", self.place);
-            let records = Records::new(Arc::clone(pool), environ.errors().clone(), name, Arc::clone(heard));
+            let records = Records::new(Arc::clone(&asked), environ.errors().clone(), name);
             let head = CgiHead::new(environ.method() == "HEAD", Form::Cgi);
             let exchange = Exchange::new(link, self.deadlines, head).in_envelope(records);
             exchange.gathering(self.gather_answer).run(&outgoing, environ, start_response)
         };
-        if let Some(kept) = pool.kept.take() {
-            let heard = Arc::default();
-            match ask(kept, &heard) {
+        if let Some(kept) = kept {
+            match ask(kept) {
                 // It was closed while it was idle; nobody has seen the request.
                 Err(Failure::Upstream(fault))
-                    if may_repeat && fault.cause == Cause::UpstreamTruncated && !heard.load(Ordering::SeqCst) => {}
+                    if may_repeat && fault.cause == Cause::UpstreamTruncated && !asked.is_heard() => {}
                 answered => return answered,
             }
         }
-        ask(self.connect()?, &Arc::default())
+        ask(self.connect()?)
     }
 }
 

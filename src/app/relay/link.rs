@@ -91,13 +91,16 @@ impl Kept {
     }
 
     pub(crate) fn put(&self, link: Link) {
-        let mut idle = self.idle();
-        if idle.len() < KEPT {
-            idle.push_back(link);
-        }
+        self.put_unless(link, || false);
     }
 
-    pub(crate) fn close_all(&self) {
-        self.idle().clear();
+    /// Puts one back, or closes all. Nobody takes one while that is decided.
+    pub(crate) fn put_unless(&self, link: Link, are_to_close: impl FnOnce() -> bool) {
+        let mut idle = self.idle();
+        if are_to_close() {
+            idle.clear();
+        } else if idle.len() < KEPT {
+            idle.push_back(link);
+        }
     }
 }
