@@ -258,6 +258,33 @@ fn when_the_grace_is_over_they_are_cut() {
 }
 
 #[test]
+fn a_server_may_be_ended_in_a_connection_that_was_taken_over_as_in_a_call() {
+    for is_upgrade in [true, false] {
+        let slot = Arc::new(Mutex::new(None::<House>));
+        let own = Arc::clone(&slot);
+        let (sender, ended) = channel();
+        let house = serve(move |_: &Environ, start_response: &mut StartResponse| {
+            let (own, sender) = (Arc::clone(&own), sender.clone());
+            let end = move || {
+                let house = locked(&own).take().unwrap();
+                sender.send(house.handle.shutdown(Duration::from_millis(10)).stopping).unwrap();
+            };
+            if !is_upgrade {
+                end();
+                start_response.start("200 OK", &[]);
+                return Body::empty();
+            }
+            start_response.start("101 Switching Protocols", &[]);
+            Body::upgrade("echo", move |_| end())
+        });
+        let mut client = house.client();
+        *locked(&slot) = Some(house);
+        client.send(OFFER.as_bytes());
+        assert_eq!(ended.recv_timeout(PATIENCE), Ok(true), "{is_upgrade}");
+    }
+}
+
+#[test]
 fn a_client_that_falls_silent_or_takes_nothing_is_an_error_of_the_stream() {
     let (sender, ended) = channel();
     let told = Mutex::new(sender);

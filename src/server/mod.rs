@@ -412,7 +412,9 @@ impl Handle {
     fn join_threads(&mut self) {
         let (own, threads) = (std::thread::current().id(), std::mem::take(&mut self.threads));
         // An application that drops the handle of its own server must not wait for itself, nor for those who wait for its call.
-        if threads.iter().all(|thread| thread.thread().id() != own) {
+        let is_own =
+            threads.iter().any(|thread| thread.thread().id() == own) || self.engine.shared.upgrades.are_in(own);
+        if !is_own {
             // No thread of the server panics; if one did, there is nobody left to tell.
             threads.into_iter().for_each(|thread| drop(thread.join()));
         }

@@ -10,6 +10,7 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
@@ -24,16 +25,21 @@ use crate::cause::Cause;
 use crate::gateway::{Upgrade, Upgraded};
 use crate::log::{Answer, Phase, Report};
 
-/// The sockets that have left, or are about to.
+/// The sockets that have left, or are about to, each with the thread that it is the application's in.
 #[derive(Default)]
-pub(super) struct Upgrades(Mutex<Vec<Arc<Socket>>>);
+pub(super) struct Upgrades(Mutex<Vec<(Arc<Socket>, Option<ThreadId>)>>);
 
 impl Upgrades {
     /// Ends them all: the grace of a stop is over.
     pub(super) fn cut(&self) {
-        for socket in &*lock(&self.0) {
+        for (socket, _) in &*lock(&self.0) {
             socket.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Whether one of them is the application's in this thread.
+    pub(super) fn are_in(&self, thread: ThreadId) -> bool {
+        lock(&self.0).iter().any(|(_, other)| *other == Some(thread))
     }
 }
 
@@ -45,7 +51,7 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        lock(&self.shared.upgrades.0).retain(|other| !Arc::ptr_eq(other, &self.socket));
+        lock(&self.shared.upgrades.0).retain(|(other, _)| !Arc::ptr_eq(other, &self.socket));
     }
 }
 
@@ -66,7 +72,7 @@ impl Leave {
         if left.len() >= shared.settings.upgrades.min(most - most / 4) {
             return Err(Failure::new(Cause::UpgradeLimit, ""));
         }
-        left.push(Arc::clone(&socket));
+        left.push((Arc::clone(&socket), None));
         (response.upgrade, response.keep_alive) = (Some(upgrade.protocol), false);
         Ok(Leave { run: upgrade.run, entry: Entry { shared: Arc::clone(shared), socket } })
     }
@@ -102,6 +108,9 @@ pub(super) fn converse(connection: &mut Connection) {
 impl Leave {
     fn converse(self, call: &mut Call, connection: &mut Connection) {
         let Entry { shared, socket } = &self.entry;
+        for (_, thread) in lock(&shared.upgrades.0).iter_mut().filter(|(other, _)| Arc::ptr_eq(other, socket)) {
+            *thread = Some(thread::current().id());
+        }
         let waits = socket.set_waiting(true).is_ok();
         if waits {
             if let Ok(system) = socket.system() {
