@@ -294,6 +294,71 @@ fn content_that_is_not_read_to_its_end_holds_no_seat_while_the_response_waits_fo
     assert_eq!(client.response().text(), "read");
 }
 
+/// `/echo` gives a large block if it is told to, and then each byte of its content as it comes; everything else reads its content first.
+fn echoes(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
+    start_response.start("200 OK", &[]);
+    if environ.path() != "/echo" {
+        io::copy(&mut environ.input(), &mut io::sink())?;
+        return Ok(Body::from("read"));
+    }
+    let own = environ.clone();
+    let mut large = environ.query_string().parse::<usize>().ok();
+    Ok(Body::blocks(std::iter::from_fn(move || {
+        if let Some(length) = large.take() {
+            return Some(Ok(vec![b'y'; length]));
+        }
+        let mut byte = [0];
+        Some(own.input().read_exact(&mut byte).map(|()| byte.to_vec()))
+    })))
+}
+
+const SOME: usize = 20_000;
+
+fn post_to(house: &House, path: &str) -> Client<TcpStream> {
+    let mut client = house.client();
+    client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {SOME}\r\n\r\n").as_bytes());
+    client
+}
+
+#[test]
+fn a_body_that_reads_content_as_it_goes_has_one_seat_and_nobody_is_cut_for_a_second_one() {
+    let house = serve_with(echoes, |settings| settings.threads = 4);
+    let mut waited_for: Vec<_> = (0..2).map(|_| post_to(&house, "/")).collect();
+    house.until("the content of two is waited for", |stats| stats.busy == 2);
+    // These clients are slow: this is no wait for something to happen.
+    std::thread::sleep(Duration::from_secs(1));
+    let mut echo = post_to(&house, "/echo");
+    for byte in [b"a", b"b", b"c"] {
+        echo.send(byte);
+        echo.until(byte);
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    for client in &mut waited_for {
+        client.send(&[b'x'; SOME]);
+        assert_eq!(client.response().status, 200);
+    }
+}
+
+#[test]
+fn whoever_stalls_a_body_that_reads_content_as_it_goes_is_cut_for_one_who_wants_in() {
+    let house = serve_with(echoes, |settings| {
+        settings.threads = 4;
+        settings.queue_timeout = Duration::from_secs(5);
+    });
+    let stalled: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = post_to(&house, "/echo?600000");
+            client.stream.read_exact(&mut vec![0; 600_000]).unwrap();
+            client
+        })
+        .collect();
+    house.until("the content of three is waited for", |stats| stats.busy == 3);
+    let mut client = post_to(&house, "/");
+    client.send(&[b'x'; SOME]);
+    assert_eq!(client.response().status, 200);
+    drop(stalled);
+}
+
 /// `/stall` yields for ever; `/sleep` gives a block and then waits until it is told; everything else is answered at once.
 fn streams(told: &Told) -> impl doorway::Application {
     let told = told.clone();

@@ -40,7 +40,7 @@ pub(super) struct Call {
     pub(super) answered: Instant,
     /// Where the body gives nothing but empty blocks, it is not asked again before this.
     rests_until: Option<Instant>,
-    /// While the body is asked for more than its first block.
+    /// While the body is asked for more than its first block, and no reader of content is alive, which has it otherwise.
     seat: Option<Seat>,
     /// Whether the request has content, to which the access ends with the call.
     has_content: bool,
@@ -293,9 +293,21 @@ impl Call {
         Ok(Poll::Pending)
     }
 
+    /// Whether it has a seat, or gets one. A call has one only: while content is read, the reader has it, who can be cut for another.
     fn take_seat(&mut self) -> bool {
-        self.seat = self.seat.take().or_else(|| self.shared.seats.try_take());
-        self.seat.is_some()
+        let response = lock(&self.response);
+        let state = response.content_state.as_ref().map(|state| lock(state)).filter(|state| state.left.is_none());
+        let own = self.seat.take();
+        match state {
+            Some(mut state) => {
+                state.seat = state.seat.take().or(own).or_else(|| self.shared.seats.try_take());
+                state.seat.is_some()
+            }
+            None => {
+                self.seat = own.or_else(|| self.shared.seats.try_take());
+                self.seat.is_some()
+            }
+        }
     }
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.

@@ -127,7 +127,7 @@ pub(super) struct ContentState {
     /// Whether the client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     pub(super) failure: Option<Cause>,
-    /// None where all of the content had arrived before the call, or has arrived since.
+    /// None where all of the content had arrived before the call, or has arrived since and the body is not asked for more.
     pub(super) seat: Option<Seat>,
     /// What the reader has left, once it is gone.
     pub(super) left: Option<(Buffer, Coding)>,
