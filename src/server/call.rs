@@ -137,7 +137,7 @@ impl Call {
     /// Goes on where the client, a sender or the others came first. Ready, when everything was sent, or is gathered to be sent with the next
     /// response.
     pub(super) fn go_on(&mut self, connection: &Connection) -> Poll<()> {
-        self.response().waits_in_connection = false;
+        self.set_among_others(false);
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
@@ -432,6 +432,16 @@ impl Call {
             lock(state).seat = None;
         }
         response
+    }
+
+    /// Says whether it waits in its connection, which sends what is unsent then.
+    pub(super) fn set_among_others(&mut self, waits: bool) {
+        let mut response = self.response();
+        response.waits_in_connection = waits;
+        if let Some(state) = &response.content_state {
+            // One that waits for a sender of blocks is not looked at.
+            lock(state).is_among_others = waits && !response.queue.is_empty();
+        }
     }
 
     /// Gives memory back while the client takes nothing: a piece of a file can be read again.

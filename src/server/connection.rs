@@ -352,7 +352,8 @@ impl Connection {
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        call.leave_seats().waits_in_connection = true;
+        drop(call.leave_seats());
+        call.set_among_others(true);
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);

@@ -271,7 +271,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
-    use crate::gateway::{Environ, StartResponse, Variables};
+    use crate::gateway::{Body, Environ, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::listener::Listener;
     use crate::server::settings::Settings;
@@ -290,6 +290,15 @@ mod tests {
 
     /// Runs with a server and its address, and ends it.
     fn with_engine(threads: usize, shards: usize, run: impl FnOnce(&Engine, &str)) {
+        with_application(application, threads, shards, run);
+    }
+
+    fn with_application(
+        application: impl crate::gateway::Application,
+        threads: usize,
+        shards: usize,
+        run: impl FnOnce(&Engine, &str),
+    ) {
         let listener = Listener::open_tcp("127.0.0.1:0").unwrap().remove(0);
         let address = listener.address.to_string();
         let settings = Settings { threads, shards, ..Settings::default() };
@@ -330,6 +339,33 @@ mod tests {
                 assert!(state.all().all(|connection| !connection.socket.waits()));
                 state.all().count() == 2
             });
+        });
+    }
+
+    #[test]
+    fn a_socket_is_not_waited_for_among_others_though_another_thread_reads_content_from_it() {
+        let application = |environ: &Environ, start_response: &mut StartResponse| {
+            let (own, (sender, body)) = (environ.clone(), Body::channel(2));
+            std::thread::spawn(move || {
+                sender.send(vec![b'y'; 16 << 20]).unwrap();
+                // Until the client leaves.
+                let _ = own.input().read(&mut [0]);
+            });
+            start_response.start("200 OK", &[]);
+            body
+        };
+        with_application(application, 2, 1, |engine, address| {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            let shard = &engine.shards[0];
+            let waits = || shard.lock().all().next().map(|connection| connection.socket.waits());
+            until("the client takes nothing more", || waits().is_some() && engine.stats().parked == 1);
+            // The reader begins to wait again and again.
+            for _ in 0..100 {
+                std::thread::sleep(Duration::from_millis(1));
+                assert_ne!(waits(), Some(true));
+            }
         });
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::buffer::Buffer;
-use super::settings::Settings;
+use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
 use super::socket::{Socket, is_not_yet};
 use crate::cause::Cause;
@@ -127,6 +127,8 @@ pub(super) struct ContentState {
     /// Whether the client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     pub(super) failure: Option<Cause>,
+    /// The response waits for its client among others, who look at the socket: nobody may wait for it.
+    pub(super) is_among_others: bool,
     /// None where all of the content had arrived before the call, or has arrived since and the body is not asked for more.
     pub(super) seat: Option<Seat>,
     /// What the reader has left, once it is gone.
@@ -228,7 +230,7 @@ impl Reader {
                 }
                 Err(error) if is_not_yet(&error) => {
                     self.go_on_waiting(begin.get_or_insert_with(Instant::now).elapsed())?;
-                    self.socket.set_waiting(true)?;
+                    self.wait()?;
                 }
                 // P-IN-07: never a quiet end.
                 Ok(_) | Err(_) => return Err(self.fail(Cause::ContentTruncated)),
@@ -257,6 +259,18 @@ impl Reader {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Has the next read wait, or waits here.
+    fn wait(&self) -> io::Result<()> {
+        // Under the lock: who puts the connection among others has it return at once behind that.
+        let state = lock(&self.state);
+        if !state.is_among_others {
+            return self.socket.set_waiting(true);
+        }
+        drop(state);
+        std::thread::sleep(SLICE);
         Ok(())
     }
 
