@@ -365,6 +365,26 @@ fn clones_read_and_write_at_once_and_none_outlives_the_function() {
 }
 
 #[test]
+fn a_clone_that_is_left_does_not_have_the_server_wait_for_its_client() {
+    let (sender, kept) = channel();
+    let told = Mutex::new(sender);
+    let application = move |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("101 Switching Protocols", &[]);
+        let sender = locked(&told).clone();
+        Body::upgrade("echo", move |connection| sender.send(connection.try_clone().unwrap()).unwrap())
+    };
+    let house = serve_with(application, |settings| settings.linger_deadline = Duration::from_millis(200));
+    let mut client = house.client();
+    client.send(OFFER.as_bytes());
+    assert_eq!(client.response().status, 101);
+    let clone = kept.recv_timeout(PATIENCE).unwrap();
+    house.until("it has ended", |stats| {
+        let _ = clone.set_read_timeout(None);
+        stats.open == 0
+    });
+}
+
+#[test]
 fn p_conn_03_what_was_said_last_arrives_though_the_client_goes_on_sending() {
     let application = |_: &Environ, start_response: &mut StartResponse| {
         start_response.start("101 Switching Protocols", &[]);

@@ -25,10 +25,10 @@ use super::response::Response;
 use super::send::{Flushed, SendQueue};
 use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
-use super::socket::{Socket, is_not_yet};
+use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
-use crate::gateway::Receiver;
+use crate::gateway::{Receiver, is_not_yet};
 use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
 

@@ -13,9 +13,10 @@ use super::bounds::Seat;
 use super::buffer::Buffer;
 use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
-use super::socket::{Socket, is_not_yet};
+use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::{Content, ContentReader, Policy};
+use crate::gateway::is_not_yet;
 use crate::http::chunked::{Decoder, Step};
 
 /// How much is received at once where it cannot go straight to the application.

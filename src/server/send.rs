@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
-use super::socket::{Socket, is_not_yet};
-use crate::gateway::Block;
+use super::socket::Socket;
+use crate::gateway::{Block, is_not_yet};
 
 /// Blocks up to this size are copied behind their head: one plain write is cheaper than a gathering one.
 pub(super) const COPIED: usize = 16 * 1024;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::settings::SLICE;
 use super::shared::lock;
-use crate::gateway::uninterrupted;
+use crate::gateway::{is_not_yet, uninterrupted};
 
 /// What a connection reads from and writes to. Both sides of a call share it, so everything takes `&self`.
 pub(crate) struct Socket {
@@ -123,11 +123,6 @@ impl Socket {
     pub(super) fn shutdown(&self, how: Shutdown) -> bool {
         self.system().map(|socket| socket.shutdown(how)).is_ok()
     }
-}
-
-/// Whether an error only says that the time was too short. A socket with a timeout says either, depending on the system.
-pub(super) fn is_not_yet(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// A stream with a deadline of its own, which has passed, is not asked again.

@@ -22,7 +22,7 @@ use super::settings::SLICE;
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::gateway::{Upgrade, Upgraded};
+use crate::gateway::{Upgrade, Upgraded, bounded};
 use crate::log::{Answer, Phase, Report};
 
 /// The sockets that have left, or are about to, each with the thread that it is the application's in.
@@ -111,11 +111,10 @@ impl Leave {
         for (_, thread) in lock(&shared.upgrades.0).iter_mut().filter(|(other, _)| Arc::ptr_eq(other, socket)) {
             *thread = Some(thread::current().id());
         }
-        let waits = socket.set_waiting(true).is_ok();
-        if waits {
+        if socket.set_waiting(true).is_ok() {
             if let Ok(system) = socket.system() {
-                let _ = system.set_read_timeout(bounded(shared.settings.idle_deadline));
-                let _ = system.set_write_timeout(bounded(shared.settings.response_stall));
+                let _ = system.set_read_timeout(Some(bounded(shared.settings.idle_deadline)));
+                let _ = system.set_write_timeout(Some(bounded(shared.settings.response_stall)));
             }
             let stream = Stream(Arc::new(Taken {
                 shared: Arc::clone(shared),
@@ -123,8 +122,7 @@ impl Leave {
                 before: Mutex::new(std::mem::take(&mut connection.buffer)),
                 sent: AtomicUsize::new(0),
             }));
-            let own = Box::new(stream.clone());
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(own))) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(Box::new(stream.clone())))) {
                 let failure = Failure::of_panic(panic);
                 call.report(failure.cause, Answer::Cut, &failure.detail, connection);
             }
@@ -132,16 +130,12 @@ impl Leave {
         }
         call.finish(connection);
         // What the engine does at its end, with a thread of its own.
-        let _ = socket.system().map(|system| system.set_read_timeout(Some(SLICE)));
         connection.enter_lingering(shared, Instant::now());
-        while waits && connection.step(shared, Instant::now()) != Step::End {}
+        // A clone that is left may still set timeouts, which hold for whoever waits.
+        while socket.set_waiting(false).is_ok() && connection.step(shared, Instant::now()) != Step::End {
+            thread::sleep(SLICE);
+        }
     }
-}
-
-/// A timeout that every system takes.
-fn bounded(time: Duration) -> Option<Duration> {
-    const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    Some(time.clamp(Duration::from_millis(1), A_YEAR))
 }
 
 /// A connection that was taken over: what had been read from it before, and how much was sent.

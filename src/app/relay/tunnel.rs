@@ -11,7 +11,7 @@ use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
 use super::link::BLOCK;
-use crate::gateway::Upgraded;
+use crate::gateway::{Upgraded, is_not_yet};
 
 /// How long a side may be silent when the other has stopped sending.
 const HALF: Duration = Duration::from_secs(30);
@@ -68,10 +68,8 @@ impl Tunnel {
                     to.write_all(room.split_at(length).0)?;
                     self.locked().0 = Instant::now();
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {}
-                    _ => return Err(error),
-                },
+                Err(error) if is_not_yet(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }
