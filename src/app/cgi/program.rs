@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 use super::places::Place;
 use crate::app::pass::variables;
 use crate::app::relay::exchange::Envelope;
-use crate::app::relay::link::Link;
 use crate::app::relay::stream::Stream;
 use crate::app::relay::{Failure, Fault, log_line};
 use crate::cause::Cause;
@@ -251,8 +250,6 @@ impl Envelope for Program {
             _ => Ok(()),
         }
     }
-
-    fn keep(self: Box<Self>, _link: Link) {}
 
     fn abort(&mut self, _stream: &mut Stream) {
         self.process.kill();
