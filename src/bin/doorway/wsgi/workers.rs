@@ -19,13 +19,11 @@ use doorway::{Application, Body, Environ, StartResponse, escape_html};
 
 use super::Plan;
 use super::process::{Process, Started};
+use crate::behind::GATHERED;
 use crate::console;
 
 /// How long a request waits for a worker.
 const QUEUE: Duration = Duration::from_secs(30);
-
-/// Up to here an answer is taken off a worker's hands.
-const GATHERED: usize = 1024 * 1024;
 
 /// A worker that ended sooner than that is started again only after a pause, which doubles up to [`MAX_PAUSE`].
 const SOON: Duration = Duration::from_secs(1);
