@@ -108,7 +108,7 @@ impl Queue {
 
     /// Says the line of an answered request, as [`Access`] displays it.
     pub fn access(&self, access: &Access<'_>) {
-        self.with(|state| {
+        self.with(&mut |state| {
             state.add(1, |lines, stamp| {
                 push_access(lines, access, stamp, SystemTime::now());
                 lines.push(b'\n');
@@ -118,12 +118,12 @@ impl Queue {
 
     /// Says a line.
     pub fn line(&self, line: &dyn fmt::Display) {
-        self.with(|state| state.push(line));
+        self.with(&mut |state| state.push(line));
     }
 
     /// Says a line about a report, unless too many like it were said within a second.
     pub fn report(&self, report: &Report<'_>, line: &dyn fmt::Display) {
-        self.with(|state| {
+        self.with(&mut |state| {
             if state.admits(report, Instant::now()) {
                 state.push(line);
             }
@@ -135,15 +135,16 @@ impl Queue {
         self.0.finish(within)
     }
 
-    fn with(&self, change: impl FnOnce(&mut State)) {
+    fn with(&self, change: &mut dyn FnMut(&mut State)) {
         let shared = &self.0.0;
         let mut state = shared.lock();
         change(&mut state);
         if let Some(writer) = state.writer.take() {
             state.lines.reserve(ROOM);
             let shared = Arc::clone(shared);
+            let work: Box<dyn FnOnce() + Send> = Box::new(move || shared.write_to(writer));
             // Without a thread there is no log: whoever wrote here would have to wait.
-            let _ = std::thread::Builder::new().name("doorway-log".into()).spawn(move || shared.write_to(writer));
+            let _ = std::thread::Builder::new().name("doorway-log".into()).spawn(work);
         }
         shared.call(&mut state);
     }
@@ -151,7 +152,7 @@ impl Queue {
 
 impl Write for Queue {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|state| state.add(count_lines(bytes), |lines, _| lines.extend_from_slice(bytes)));
+        self.with(&mut |state| state.add(count_lines(bytes), |lines, _| lines.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
