@@ -60,7 +60,7 @@
 //! | [`log`] | what a server says about its work: counts of it, and lines | `gateway`, and `http` for the date |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway`, `log` |
 //! | [`web`] | what most applications need on top of the contract | `gateway`, and `http` as the parser that is public |
-//! | [`middleware`] | applications around applications | `web`, `gateway` |
+//! | [`middleware`] | applications around applications | `web`, `gateway`, and `http` for the date |
 //! | [`app`] | applications worth shipping | `web`, `gateway`, `http`, `log` |
 //! | `process` | a server in a process that somebody else starts: CGI, an inherited socket | `server`, `door`, `gateway` |
 //! | [`testing`] | applications without a socket | `gateway` |
