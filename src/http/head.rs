@@ -217,7 +217,6 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 }
 
 /// Parses the fields, with which `rest` begins, the end of `bytes`. Gives what stands behind the empty line that ends them.
-#[inline]
 pub(crate) fn parse_fields<'buf>(
     bytes: &[u8],
     mut rest: &'buf [u8],

@@ -101,14 +101,8 @@ const fn all(byte: u8) -> u64 {
 
 const HIGH: u64 = all(0x80);
 
-// Each of the three functions below sets the high bit of bytes outside a class. A carry or a borrow can set wrong bits
+// Each of the two functions below sets the high bit of bytes outside a class. A carry or a borrow can set wrong bits
 // too, but only above a right one; the lowest set bit is always right, and nothing else of the answer is used.
-
-/// Marks control bytes (HTAB too, which is rare enough for the slow path) and DEL.
-const fn not_field_value(eight: u64) -> u64 {
-    let delete = eight ^ all(0x7F);
-    ((eight.wrapping_sub(all(0x20)) & !eight) | (delete.wrapping_sub(all(1)) & !delete)) & HIGH
-}
 
 /// Marks control bytes, SP, `#`, DEL and everything above.
 const fn not_target_byte(eight: u64) -> u64 {
@@ -186,7 +180,9 @@ pub(super) fn behind_field_value(mut rest: &[u8]) -> &[u8] {
             end => return end,
         }
     }
-    behind(rest, FIELD_VALUE, not_field_value)
+    // So few are left only where the received bytes end.
+    let end = rest.iter().position(|&byte| !is_field_value(byte)).unwrap_or(rest.len());
+    rest.split_at(end).1
 }
 
 /// The position of the first byte at or behind `from` that may not stand in a request target, or the length.
