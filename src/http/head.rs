@@ -204,10 +204,14 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
     // method         = token
     // request-target = origin-form / absolute-form / authority-form / asterisk-form
     let most = (MAX_METHOD, Cause::MethodLong);
-    let (method, rest) = split_at_space(rest, scan::token_end(rest, 0), most, |byte| match byte {
-        b' ' | b'\t' => Cause::RequestLine,
-        _ => Cause::Method,
-    })?;
+    let (method, rest) = match rest.split_at_checked(4) {
+        // Most requests have it.
+        Some((b"GET ", behind)) => (rest.split_at(3).0, behind),
+        _ => split_at_space(rest, scan::token_end(rest, 0), most, |byte| match byte {
+            b' ' | b'\t' => Cause::RequestLine,
+            _ => Cause::Method,
+        })?,
+    };
     let most = (limits.target, Cause::TargetLong);
     let (target, rest) = split_at_space(rest, scan::target_end(rest, 0), most, |_| Cause::TargetByte)?;
     let (version, rest) = parse_version(rest)?;
