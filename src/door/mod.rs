@@ -383,11 +383,14 @@ impl Peer {
 }
 
 /// Appends a number in decimal digits without going through the formatter.
-pub(crate) fn push_decimal(out: &mut Vec<u8>, number: u64) {
-    if number > 9 {
-        push_decimal(out, number / 10);
+pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let start = out.len();
+    while number > 9 {
+        out.push(b'0' + (number % 10) as u8);
+        number /= 10;
     }
-    out.push(b'0' + (number % 10) as u8);
+    out.push(b'0' + number as u8);
+    out.split_at_mut(start).1.reverse();
 }
 
 #[cfg(test)]
