@@ -221,6 +221,8 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 }
 
 /// Parses the fields, with which `rest` begins, the end of `bytes`. Gives what stands behind the empty line that ends them.
+/// Not a part of what calls it: the loop needs the registers.
+#[inline(never)]
 pub(crate) fn parse_fields<'buf>(
     bytes: &[u8],
     mut rest: &'buf [u8],
