@@ -189,8 +189,8 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     dropped
 }
 
-/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Where a name of the table stands for the first time, which is nearly always, the loop does all: it is apart from both
-/// its neighbours because it needs the registers.
+/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; it is a function of its own,
+/// and so is the rest, because it needs the registers.
 #[inline(never)]
 fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
     let (mut seen, mut dropped) = (0_u64, 0);
