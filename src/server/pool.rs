@@ -176,18 +176,22 @@ impl Worker<'_> {
 
     /// Nothing is to be done in the shard: accepts what comes in a rush, yields, and sleeps when that has led to nothing for long.
     fn pause(&self, shard: &Shard, time: Option<Duration>, fruitless: &mut u32) {
-        *fruitless = fruitless.saturating_add(1);
-        if self.engine.accept_in_rush() {
-            *fruitless = 0;
-        } else if *fruitless <= IDLE_PASSES {
+        // A hot connection is looked at after each yield. Without one there is nothing to find but what is brought.
+        let is_hot = time.is_some_and(|time| time <= SHORTEST);
+        while !self.engine.accept_in_rush() {
+            if *fruitless == IDLE_PASSES {
+                // Nobody wakes a worker for a connection that it is to accept itself.
+                let look = self.engine.is_rush().then_some(SHORTEST);
+                return shard.sleep(time.into_iter().chain(look).min());
+            }
+            *fruitless += 1;
             // Under load the next request or connection is a moment away, and a sleep would cost more than it.
             std::thread::yield_now();
-        } else if self.engine.is_rush() {
-            // Nobody wakes a worker for a connection that it is to accept itself.
-            shard.sleep(Some(time.map_or(SHORTEST, |time| time.min(SHORTEST))));
-        } else {
-            shard.sleep(time);
+            if is_hot || shard.has_mail() {
+                return;
+            }
         }
+        *fruitless = 0;
     }
 
     /// Runs what a connection has for a thread. Gives it back unless it has ended.

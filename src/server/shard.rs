@@ -214,7 +214,7 @@ impl Shard {
         most: Option<usize>,
     ) -> Found {
         let mut state = self.lock();
-        state.hot.extend(back);
+        back.into_iter().for_each(|back| state.hot.push_back(back));
         if self.has_mail() {
             let mut inbox = lock(&self.inbox);
             self.has_mail.store(false, Ordering::SeqCst);
