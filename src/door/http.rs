@@ -176,7 +176,7 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     variables.push_part(bytes, b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
     variables.push_part(bytes, b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
     if peer.address.is_some() {
-        let (start, end) = variables.append(|text| text.extend_from_slice(peer.text.as_bytes()));
+        let (start, end) = variables.append(|text| text.extend_from_slice(&peer.text));
         variables.push(b"REMOTE_ADDR", (start, start + peer.port));
         variables.push(b"REMOTE_PORT", (start + peer.port, end));
     }
