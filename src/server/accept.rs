@@ -213,7 +213,7 @@ impl Engine {
         let connection = Connection::new(socket, peer, origin, &self.shared, Some(place), now);
         // The shards have their turns.
         if let Some(shard) = self.shards.get(self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()) {
-            shard.deliver(Box::new(connection));
+            shard.deliver(connection);
         }
     }
 

@@ -104,8 +104,8 @@ impl Connection {
         shared: &Shared,
         place: Option<Place>,
         now: Instant,
-    ) -> Connection {
-        Connection {
+    ) -> Box<Connection> {
+        Box::new(Connection {
             socket: Arc::new(socket),
             peer,
             origin,
@@ -124,7 +124,7 @@ impl Connection {
             peer_closed: false,
             memory: Memory::new(&shared.memory),
             place,
-        }
+        })
     }
 
     /// Goes on as far as it can without waiting.

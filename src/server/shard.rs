@@ -512,7 +512,7 @@ mod tests {
             let socket = Socket::accepted(stream).unwrap();
             let connection =
                 Connection::new(socket, Peer::new(peer), Arc::clone(&origin), shared, None, Instant::now());
-            (client, Box::new(connection))
+            (client, connection)
         })
     }
 

@@ -287,7 +287,7 @@ mod tests {
             (Connection::new(socket, Peer::default(), Arc::clone(&origin), &shared, None, since), client)
         };
         let (sleepers, shard) = (Sleepers::new(2, SLEEPER_STACK), Arc::new(Shard::default()));
-        let watch = |one: &(Connection, _), now| sleepers.watch(&one.0, now, (&shard, 1));
+        let watch = |one: &(Box<Connection>, _), now| sleepers.watch(&one.0, now, (&shard, 1));
         let taken = |count| until(&format!("{count} taken"), || lock(&sleepers.beds).taken == count);
         let mut all: Vec<_> = (0..3).map(|_| connection(began)).collect();
         assert_eq!(all.iter().map(|one| watch(one, began)).collect::<Vec<_>>(), [true, true, false]);

@@ -223,7 +223,7 @@ mod tests {
         let socket = Socket::accepted(listener.accept().unwrap().0).unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default()));
         let (place, now) = (Some(shared.places.take()), Instant::now());
-        let mut connection = Box::new(Connection::new(socket, Peer::default(), origin, &shared, place, now));
+        let mut connection = Connection::new(socket, Peer::default(), origin, &shared, place, now);
         while connection.step(&shared, now) != Step::Job {}
         connection.memory.count(1_000);
         Calls::new(&shared).run(&mut connection, now, false);
