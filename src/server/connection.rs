@@ -155,7 +155,7 @@ impl Connection {
 
     fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
         // It may have come with the request before it.
-        if self.may_be_decided(shared, now) {
+        if !self.buffer.is_empty() && self.may_be_decided(shared, now) {
             return Some(Step::Job);
         }
         if now >= self.deadline {
