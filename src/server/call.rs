@@ -418,7 +418,8 @@ impl Call {
     /// Gives memory back while the client takes nothing: a piece of a file can be read again.
     pub(super) fn rest(&mut self) {
         const KEPT: usize = 4 * 1024;
-        if let Kind::Range(range) = self.body.kind() {
+        // Nobody reads on in one that is longer than was promised.
+        if let (false, Kind::Range(range)) = (self.is_finished, self.body.kind()) {
             range.rewind(lock(&self.response).take_back(KEPT));
         }
     }
@@ -434,5 +435,66 @@ impl Call {
         let mut request = [self.environ.method().as_bytes(), target].join(&b' ');
         request.truncate(200);
         self.shared.error(&Report { cause, peer: connection.peer.address, request: &request, answer, detail });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(unix)]
+    fn p_len_02_a_slow_client_of_a_file_that_is_longer_than_was_promised_gets_what_was() {
+        use std::fs::File;
+        use std::io::{self, Read, Write};
+        use std::os::fd::OwnedFd;
+        use std::os::unix::net::UnixStream;
+
+        use super::*;
+        use crate::door::{Door, Origin, Peer};
+        use crate::gateway::Variables;
+        use crate::log::Lines;
+        use crate::server::answer::Calls;
+        use crate::server::connection::Step;
+        use crate::server::settings::Settings;
+        use crate::server::socket::Socket;
+
+        // Little more than a Unix socket takes: the end of the last piece stays behind.
+        const PROMISED: usize = 260_000;
+        let path = std::env::temp_dir().join(format!("doorway-call-{}", std::process::id()));
+        std::fs::write(&path, vec![b'x'; 2 * PROMISED]).unwrap();
+        let place = path.clone();
+        let application = move |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            start_response.start("200 OK", &[("Content-Length", &PROMISED.to_string())]);
+            Ok(File::open(&place)?.into())
+        };
+        let log = Arc::new(Lines::errors(io::sink()));
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
+        let (own, mut client) = UnixStream::pair().unwrap();
+        let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
+        let origin = Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default());
+        let now = Instant::now();
+        let mut connection = Connection::new(socket, Peer::default(), Arc::new(origin), &shared, None, now);
+        let (mut calls, mut answer, mut part) = (Calls::new(&shared), Vec::new(), vec![0; 50_000]);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut has_begun = false;
+        while !(has_begun && connection.is_idle()) {
+            match connection.step(&shared, now) {
+                Step::Job => {
+                    calls.run(&mut connection, now, false);
+                    has_begun = true;
+                }
+                step => {
+                    assert_ne!(step, Step::End);
+                    connection.rest(&shared);
+                    let received = client.read(&mut part).unwrap();
+                    answer.extend_from_slice(&part[..received]);
+                }
+            }
+        }
+        while let Ok(received) = client.read(&mut part) {
+            answer.extend_from_slice(&part[..received]);
+        }
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(answer.iter().filter(|byte| **byte == b'x').count(), PROMISED);
     }
 }
