@@ -21,9 +21,9 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
+use crate::door::http::ALLOW;
 use crate::door::{Content, Facts, Request};
 use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse};
-use crate::http::framing::Delimiter;
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -42,7 +42,7 @@ pub(super) struct Call {
     rests_until: Option<Instant>,
     /// While the body is asked for more than its first block.
     seat: Option<Seat>,
-    /// Whether the request has content, to which the access ends with the call.
+    /// Whether the application may have access to content, which ends with the call.
     has_content: bool,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
@@ -124,14 +124,10 @@ impl Call {
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
             hold(&mut response, own, shared);
         }
-        (self.begin, self.answered, self.rests_until) = (now, now, None);
-        self.is_finished = response.request.is_options_asterisk;
-        if self.is_finished {
-            response.answer_asterisk(shared);
-        }
+        (self.begin, self.answered, self.rests_until, self.is_finished) = (now, now, None, false);
+        let asks_server = response.request.is_options_asterisk;
         drop(response);
-        let called = if self.is_finished { Ok(()) } else { self.call() };
-        called.and_then(|()| self.produce()).unwrap_or_else(|failure| self.fail(failure, connection))
+        self.call(asks_server).and_then(|()| self.produce()).unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
     /// Goes on where the client, a sender or the others came first. Ready, when everything was sent, or is gathered to be sent with the next
@@ -141,12 +137,18 @@ impl Call {
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
-    fn call(&mut self) -> Result<(), Failure> {
+    fn call(&mut self, asks_server: bool) -> Result<(), Failure> {
         self.start_response.reset();
         let Call { shared, environ, start_response, body, .. } = self;
         let called = catch_unwind(AssertUnwindSafe(|| {
-            // A deferred body runs the application once more, to start late (P-SR-10).
-            *body = shared.application.call(environ, start_response).resolve(start_response);
+            *body = if asks_server {
+                // Of the server and not of anything in it (RFC 9110 section 9.3.7).
+                start_response.start("204 No Content", &[("Allow", ALLOW)]);
+                Body::empty()
+            } else {
+                // A deferred body runs the application once more, to start late (P-SR-10).
+                shared.application.call(environ, start_response).resolve(start_response)
+            };
         }));
         self.answered = Instant::now();
         // What the hooks of middleware hold ends with the call, however that ends, and so does a panic in it.
@@ -177,10 +179,10 @@ impl Call {
     fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
         // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
         let drain = self.shared.settings.drain;
-        let is_closed = !self.has_content || self.environ.close_input();
+        self.has_content = self.has_content && !self.environ.close_input();
         let mut response = lock(&self.response);
         let is_over = response.content_state.as_ref().is_none_or(|state| lock(state).is_soon_over(drain));
-        response.keep_alive &= is_closed && is_over;
+        response.keep_alive &= !self.has_content && is_over;
         self.make_head(&mut response, Some(known))?;
         let body = self.body.kind();
         match std::mem::take(body) {
@@ -189,11 +191,9 @@ impl Call {
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
             kind => *body = kind,
         }
-        if let (Kind::Range(range), Some(Delimiter::Length(declared))) = (body, response.delimiter) {
-            if range.left > declared {
-                response.failure = Some(Cause::BodyLong);
-                range.left = declared;
-            }
+        if matches!(body, Kind::Empty) {
+            self.is_finished = true;
+            response.finish(false);
         }
         Ok(())
     }
@@ -332,35 +332,24 @@ impl Call {
     pub(super) fn finish(&mut self, connection: &mut Connection) {
         // Where the client did not take the head of it.
         self.leave = None;
-        // Also that of a reader which outlives this: none of the pool's threads waits for it.
-        let response = self.leave_seats();
-        let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
-        let is_cut = failure == Some(Cause::BodyShort) || !response.is_sound() && !response.keep_alive;
-        drop(response);
-        if let Some(cause) = failure {
-            self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
-        }
-        if is_large {
-            self.report(Cause::HeadLarge, Answer::Sent, "", connection);
-        }
-        if let Some(error) = self.start_response.take_replaced() {
-            self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
-        }
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let closes_late = self.body.closes_late();
-        for _ in 0..self.body.close() {
-            self.report(Cause::ClosePanic, Answer::Sent, "", connection);
-        }
+        let panics = self.body.close();
         if closes_late {
             self.answered = Instant::now();
         }
         // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
-        let is_closed = !self.has_content || self.environ.close_input();
+        self.has_content = self.has_content && !self.environ.close_input();
+        // Its seat goes as well: none of the pool's threads waits for it.
+        self.seat = None;
         let mut response = lock(&self.response);
-        response.keep_alive &= is_closed;
+        let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
+        let is_cut = failure == Some(Cause::BodyShort) || !response.is_sound() && !response.keep_alive;
+        response.keep_alive &= !self.has_content;
         let unread = response.content_state.take().and_then(|state| {
             let mut state = lock(&state);
             response.keep_alive &= state.failure.is_none();
+            state.seat = None;
             let (buffer, coding) = state.left.take()?;
             connection.buffer = buffer;
             Some(coding)
@@ -371,6 +360,16 @@ impl Call {
         }
         let bytes = response.end();
         drop(response);
+        if let Some(cause) = failure {
+            self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
+        }
+        if is_large {
+            self.report(Cause::HeadLarge, Answer::Sent, "", connection);
+        }
+        if let Some(error) = self.start_response.take_replaced() {
+            self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
+        }
+        (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
         let lasted = self.answered.saturating_duration_since(self.begin);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
         connection.finish_call(unread, keep_alive, &self.shared, self.answered);

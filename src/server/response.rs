@@ -209,12 +209,6 @@ impl Response {
         }
     }
 
-    /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
-    pub(super) fn answer_asterisk(&mut self, shared: &Shared) {
-        self.make_head((204, "204 No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), shared);
-        self.finish(false);
-    }
-
     /// What the server answers by itself: a status, its reason, and nothing of the request, of the application or of the machine.
     pub(super) fn answer(&mut self, status: u16, shared: &Shared) {
         let mut headers = Headers::from(&[("Content-Type", "text/plain")]);
@@ -298,12 +292,11 @@ pub(super) struct WriteEnd {
 
 impl Transmit for WriteEnd {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
-        {
-            let mut response = lock(&self.response);
-            if response.socket.is_some() {
-                response.make_head((status.code(), status.text()), headers, None, &self.shared);
-            }
+        let mut response = lock(&self.response);
+        if response.socket.is_some() {
+            response.make_head((status.code(), status.text()), headers, None, &self.shared);
         }
+        drop(response);
         self.block(block)
     }
 
