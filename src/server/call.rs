@@ -21,8 +21,7 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
-use crate::door::http::ALLOW;
-use crate::door::{Content, Facts, Request};
+use crate::door::{Content, Facts, Request, http::ALLOW};
 use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse};
 use crate::log::{Access, Answer, Report};
 
@@ -346,14 +345,14 @@ impl Call {
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
         let is_cut = failure == Some(Cause::BodyShort) || !response.is_sound() && !response.keep_alive;
         response.keep_alive &= !self.has_content;
-        let unread = response.content_state.take().and_then(|state| {
+        if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
             response.keep_alive &= state.failure.is_none();
             state.seat = None;
-            let (buffer, coding) = state.left.take()?;
-            connection.buffer = buffer;
-            Some(coding)
-        });
+            if let Some((buffer, coding)) = state.left.take() {
+                (connection.buffer, connection.unread) = (buffer, Some(coding));
+            }
+        }
         let keep_alive = response.keep_alive;
         if self.is_finished && response.is_gathering() {
             std::mem::swap(&mut response.queue, &mut connection.queue);
@@ -372,7 +371,7 @@ impl Call {
         (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
         let lasted = self.answered.saturating_duration_since(self.begin);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
-        connection.finish_call(unread, keep_alive, &self.shared, self.answered);
+        connection.finish_call(keep_alive, &self.shared, self.answered);
     }
 
     /// Whether the application has kept the `start_response`: this call is not used again then.

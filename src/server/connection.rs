@@ -52,7 +52,7 @@ pub(super) struct Connection {
     /// The call that waits until what it has sent is taken, or for a block to send.
     pub(super) call: Option<Box<Call>>,
     /// Content of the answered request that has not been read.
-    unread: Option<Coding>,
+    pub(super) unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
     /// Nothing of what arrived has been used yet.
@@ -362,15 +362,15 @@ impl Connection {
     }
 
     /// A response is out, or gathered: what is left of the request, and of the connection.
-    pub(super) fn finish_call(&mut self, mut unread: Option<Coding>, keep_alive: bool, shared: &Shared, now: Instant) {
+    pub(super) fn finish_call(&mut self, keep_alive: bool, shared: &Shared, now: Instant) {
         let mut replies = Vec::new();
-        if let Some(Coding::Door(reader)) = &mut unread {
+        if let Some(Coding::Door(reader)) = &mut self.unread {
             replies = reader.replies();
             if keep_alive {
                 reader.finish();
             }
         }
-        self.unread = unread.filter(|coding| !coding.is_end());
+        self.unread.take_if(|coding| coding.is_end());
         (self.close_after, self.is_first) = (!keep_alive, false);
         self.enter_after_response(&replies, shared, now);
     }
