@@ -408,7 +408,7 @@ mod tests {
     use super::{Peer, push_decimal};
 
     #[test]
-    fn p_env_12_a_peer_is_its_address_and_port_as_text() {
+    fn p_env_17_a_client_is_its_address_and_its_port_as_text() {
         for (address, shown) in [
             ("127.0.0.1:80", ("127.0.0.1", "80")),
             ("[::ffff:10.0.100.255]:65535", ("10.0.100.255", "65535")),
