@@ -99,12 +99,12 @@ impl Queue {
 
     /// Says a line.
     pub fn line(&self, line: &dyn fmt::Display) {
-        self.with(|state| state.push(line));
+        self.with(&mut |state| state.push(line));
     }
 
     /// Says a line about a report, unless too many like it were said within a second.
     pub fn report(&self, report: &Report<'_>, line: &dyn fmt::Display) {
-        self.with(|state| {
+        self.with(&mut |state| {
             if state.admits(report, Instant::now()) {
                 state.push(line);
             }
@@ -116,15 +116,16 @@ impl Queue {
         self.0.finish(within)
     }
 
-    fn with(&self, change: impl FnOnce(&mut State)) {
+    fn with(&self, change: &mut dyn FnMut(&mut State)) {
         let shared = &self.0.0;
         let mut state = shared.lock();
         change(&mut state);
         if let Some(writer) = state.writer.take() {
             state.lines.reserve(ROOM);
             let shared = Arc::clone(shared);
+            let work: Box<dyn FnOnce() + Send> = Box::new(move || shared.write_to(writer));
             // Without a thread there is no log: whoever wrote here would have to wait.
-            let _ = std::thread::Builder::new().name("doorway-log".into()).spawn(move || shared.write_to(writer));
+            let _ = std::thread::Builder::new().name("doorway-log".into()).spawn(work);
         }
         shared.call(&mut state);
     }
@@ -132,7 +133,7 @@ impl Queue {
 
 impl Write for Queue {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|state| match state.lines.len() + bytes.len() {
+        self.with(&mut |state| match state.lines.len() + bytes.len() {
             ..=MOST => state.lines.extend_from_slice(bytes),
             _ => state.dropped += count_lines(bytes),
         });

@@ -93,7 +93,7 @@ impl Sleepers {
     fn start(self: &Arc<Sleepers>, beds: &mut Beds) -> bool {
         let (own, started) = (Arc::clone(self), beds.threads.len());
         let thread = Builder::new().name(format!("doorway-sleeper-{started}")).stack_size(self.stack);
-        beds.threads.extend(thread.spawn(move || own.sleep()));
+        beds.threads.extend(thread.spawn(Box::new(move || own.sleep()) as Box<dyn FnOnce() + Send>));
         beds.most = if beds.threads.len() > started { beds.most } else { started };
         started < beds.most
     }

@@ -84,7 +84,7 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) ->
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
     connection.memory.count(0);
-    if let Err(error) = shared.thread("doorway-upgrade".into()).spawn(move || converse(&mut connection)) {
+    if let Err(error) = shared.start("doorway-upgrade".into(), Box::new(move || converse(&mut connection))) {
         let detail = &error.to_string();
         shared.error(&Report { cause: Cause::ServerFault, peer: None, request: b"", answer: Answer::Cut, detail });
     }

@@ -41,6 +41,7 @@ mod signals;
 mod site;
 #[cfg(unix)]
 mod sockets;
+mod threads;
 mod users;
 mod values;
 mod wsgi;
