@@ -53,11 +53,11 @@ pub(crate) trait Envelope: Send {
 }
 
 /// One request on its way.
-pub(crate) struct Exchange<H> {
+pub(crate) struct Exchange<'head> {
     line: Line,
     deadlines: Deadlines,
     gathered: usize,
-    head: H,
+    head: Box<dyn TakeHead + 'head>,
 }
 
 /// The connection, and what it has brought that nobody has taken.
@@ -163,27 +163,27 @@ struct Client<'call> {
     gets: Option<(Writer<'call>, Reading)>,
 }
 
-impl<'call, H: TakeHead> Exchange<H> {
-    pub(crate) fn new(link: Link, deadlines: Deadlines, head: H) -> Exchange<H> {
+impl<'call, 'head> Exchange<'head> {
+    pub(crate) fn new(link: Link, deadlines: Deadlines, head: impl TakeHead + 'head) -> Exchange<'head> {
         let (raw, received) = (Vec::new(), Vec::new());
         let line = Line { link, raw, received, envelope: None, kept: None, has_ended: false };
-        Exchange { line, deadlines, gathered: BLOCK, head }
+        Exchange { line, deadlines, gathered: BLOCK, head: Box::new(head) }
     }
 
     /// The other side takes another request behind the answer, unless that says otherwise.
-    pub(crate) fn kept_in(mut self, kept: Option<&Arc<Kept>>) -> Exchange<H> {
+    pub(crate) fn kept_in(mut self, kept: Option<&Arc<Kept>>) -> Exchange<'head> {
         self.line.kept = kept.cloned();
         self
     }
 
     /// The answer comes in an envelope.
-    pub(crate) fn in_envelope(mut self, envelope: impl Envelope + 'static) -> Exchange<H> {
+    pub(crate) fn in_envelope(mut self, envelope: impl Envelope + 'static) -> Exchange<'head> {
         self.line.envelope = Some(Box::new(envelope));
         self
     }
 
     /// Content up to this length waits for a slow client in memory.
-    pub(crate) fn gathering(mut self, bytes: usize) -> Exchange<H> {
+    pub(crate) fn gathering(mut self, bytes: usize) -> Exchange<'head> {
         self.gathered = bytes;
         self
     }
