@@ -95,9 +95,9 @@ fn successor(sockets: Vec<(Door, OwnedFd)>, ready: Option<OwnedFd>) -> io::Resul
     }
     let mut arguments = std::env::args_os();
     let mut command = Command::new(arguments.next().ok_or(io::ErrorKind::NotFound)?);
-    command.args(arguments).env(VARIABLE, text);
     // They name this process.
-    command.env_remove("LISTEN_PID").env_remove("WATCHDOG_PID");
+    let kept = std::env::vars_os().filter(|(name, _)| name != "LISTEN_PID" && name != "WATCHDOG_PID");
+    command.args(arguments).env_clear().envs(kept).env(VARIABLE, text);
     Ok((command, open))
 }
 
