@@ -75,7 +75,9 @@ impl Behind {
             return Err(format!("that is a file; write the module it is: {example}"));
         }
         let is_name = |name: &str| !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit());
-        let is_word = |name: &str| name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        let is_word = |name: &str| {
+            name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || !letter.is_ascii())
+        };
         if !module.split('.').all(|name| is_name(name) && is_word(name)) {
             return Err(format!("an application is {example}, or a call that makes it: module:create_app()"));
         }
