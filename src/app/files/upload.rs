@@ -132,7 +132,7 @@ impl Uploads {
             let name = part.safe_file_name().unwrap_or_else(|| "file".into());
             let mut unfinished = Unfinished::new(&directory)?;
             self.copy(&mut part, &mut unfinished)?;
-            let mut names = std::iter::once(name.clone()).chain((1..NUMBERS).map(|number| numbered(&name, number)));
+            let mut names = (0..NUMBERS).map(|number| if number == 0 { name.clone() } else { numbered(&name, number) });
             let name = loop {
                 let name = names.next().ok_or(TAKEN)?;
                 if unfinished.finish(&name)? {

@@ -79,8 +79,8 @@ fn ours() -> Vec<(String, i32)> {
         return Vec::new();
     }
     let names = variable("LISTEN_FDNAMES");
-    let names = names.split(':').map(str::to_owned).chain(std::iter::repeat(String::new()));
-    names.zip(3..).take(variable("LISTEN_FDS").parse().unwrap_or(0)).collect()
+    let name = |at: i32| names.split(':').nth(at as usize).unwrap_or_default().to_owned();
+    (0..variable("LISTEN_FDS").parse().unwrap_or(0)).map(|at| (name(at), 3 + at)).collect()
 }
 
 /// The program as this one was called, which may be another by now, with these sockets; and what must stay open until it has begun.
