@@ -76,8 +76,8 @@ impl Log for Console {
     }
 
     fn application(&self, text: &str) {
-        let lines = text.trim_end_matches('\n').split('\n').map(|line| escaped(line.as_bytes()));
-        self.queue.line(&lines.collect::<Vec<_>>().join("\n"));
+        let text = text.trim_end_matches('\n').as_bytes();
+        self.queue.line(&shown(text, |letter| letter != '\n' && is_unsafe(letter)));
     }
 }
 
@@ -106,7 +106,11 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// Text for a terminal: controls (C1 too), quotes, backslashes and what is no text as `\xHH`.
 fn escaped(bytes: &[u8]) -> String {
-    shown(bytes, |letter| letter.is_control() || letter == '"' || letter == '\\')
+    shown(bytes, is_unsafe)
+}
+
+fn is_unsafe(letter: char) -> bool {
+    letter.is_control() || letter == '"' || letter == '\\'
 }
 
 fn shown(bytes: &[u8], is_escaped: fn(char) -> bool) -> String {

@@ -208,7 +208,8 @@ impl Sums {
         while let Some(folder) = folders.pop() {
             // A folder that cannot be read has nothing to serve either.
             let Ok(entries) = fs::read_dir(&folder) else { continue };
-            for entry in entries.flatten() {
+            for entry in entries {
+                let Ok(entry) = entry else { continue };
                 if self.files >= MAX_FILES {
                     return;
                 }
