@@ -23,84 +23,32 @@ const SHOWN: &str = "adoc asc asm bash bat bib c cc cfg clj cmake conf cpp cs cs
     sql srt svelte swift tex text toml ts tsv tsx txt vcf vim vue yaml yml zig zsh";
 
 /// Other types, each with the ends of names that have it. One text: as a table of pairs it would be five times as large.
-const TYPES: &str = "\
-application/atom+xml; charset=utf-8|atom
-application/dash+xml|mpd
-application/epub+zip|epub
-application/geo+json; charset=utf-8|geojson
-application/gzip|gz
-application/java-archive|jar
-application/json; charset=utf-8|json map
-application/ld+json; charset=utf-8|jsonld
-application/manifest+json; charset=utf-8|webmanifest
-application/msword|doc
-application/pdf|pdf
-application/rss+xml; charset=utf-8|rss
-application/rtf|rtf
-application/vnd.android.package-archive|apk
-application/vnd.apache.parquet|parquet
-application/vnd.apple.mpegurl|m3u8
-application/vnd.ms-excel|xls
-application/vnd.ms-fontobject|eot
-application/vnd.ms-powerpoint|ppt
-application/vnd.oasis.opendocument.presentation|odp
-application/vnd.oasis.opendocument.spreadsheet|ods
-application/vnd.oasis.opendocument.text|odt
-application/vnd.openxmlformats-officedocument.presentationml.presentation|pptx
-application/vnd.openxmlformats-officedocument.spreadsheetml.sheet|xlsx
-application/vnd.openxmlformats-officedocument.wordprocessingml.document|docx
-application/wasm|wasm
-application/x-7z-compressed|7z
-application/x-brotli|br
-application/x-bzip2|bz2
-application/x-tar|tar
-application/x-xz|xz
-application/xhtml+xml; charset=utf-8|xhtml
-application/xml; charset=utf-8|xml
-application/zip|zip
-application/zstd|zst
-audio/aac|aac
-audio/flac|flac
-audio/matroska|mka
-audio/midi|mid midi
-audio/mp4|m4a
-audio/mpeg|mp3
-audio/ogg|oga ogg opus
-audio/wav|wav
-audio/webm|weba
-font/otf|otf
-font/ttf|ttf
-font/woff|woff
-font/woff2|woff2
-image/apng|apng
-image/avif|avif
-image/bmp|bmp
-image/gif|gif
-image/heic|heic
-image/heif|heif
-image/jpeg|jpeg jpg
-image/jxl|jxl
-image/ktx2|ktx2
-image/png|png
-image/svg+xml|svgz
-image/svg+xml; charset=utf-8|svg
-image/tiff|tif tiff
-image/webp|webp
-image/x-icon|ico
-model/gltf+json; charset=utf-8|gltf
-model/gltf-binary|glb
-text/css; charset=utf-8|css
-text/html; charset=utf-8|htm html
-text/javascript; charset=utf-8|cjs js mjs
-text/markdown; charset=utf-8|markdown md
-text/vtt; charset=utf-8|vtt
-video/3gpp|3gp
-video/matroska|mkv
-video/mp4|m4v mp4
-video/mpeg|mpeg
-video/ogg|ogv
-video/quicktime|mov
-video/webm|webm";
+const TYPES: &str = "application/atom+xml; charset=utf-8|atom, application/dash+xml|mpd, application/epub+zip|epub, \
+    application/geo+json; charset=utf-8|geojson, application/gzip|gz, application/java-archive|jar, \
+    application/json; charset=utf-8|json map, application/ld+json; charset=utf-8|jsonld, \
+    application/manifest+json; charset=utf-8|webmanifest, application/msword|doc, application/pdf|pdf, \
+    application/rss+xml; charset=utf-8|rss, application/rtf|rtf, application/vnd.android.package-archive|apk, \
+    application/vnd.apache.parquet|parquet, application/vnd.apple.mpegurl|m3u8, application/vnd.ms-excel|xls, \
+    application/vnd.ms-fontobject|eot, application/vnd.ms-powerpoint|ppt, \
+    application/vnd.oasis.opendocument.presentation|odp, application/vnd.oasis.opendocument.spreadsheet|ods, \
+    application/vnd.oasis.opendocument.text|odt, \
+    application/vnd.openxmlformats-officedocument.presentationml.presentation|pptx, \
+    application/vnd.openxmlformats-officedocument.spreadsheetml.sheet|xlsx, \
+    application/vnd.openxmlformats-officedocument.wordprocessingml.document|docx, application/wasm|wasm, \
+    application/x-7z-compressed|7z, application/x-brotli|br, application/x-bzip2|bz2, application/x-tar|tar, \
+    application/x-xz|xz, application/xhtml+xml; charset=utf-8|xhtml, application/xml; charset=utf-8|xml, \
+    application/zip|zip, application/zstd|zst, \
+    audio/aac|aac, audio/flac|flac, audio/matroska|mka, audio/midi|mid midi, audio/mp4|m4a, audio/mpeg|mp3, \
+    audio/ogg|oga ogg opus, audio/wav|wav, audio/webm|weba, \
+    font/otf|otf, font/ttf|ttf, font/woff|woff, font/woff2|woff2, \
+    image/apng|apng, image/avif|avif, image/bmp|bmp, image/gif|gif, image/heic|heic, image/heif|heif, \
+    image/jpeg|jpeg jpg, image/jxl|jxl, image/ktx2|ktx2, image/png|png, image/svg+xml|svgz, \
+    image/svg+xml; charset=utf-8|svg, image/tiff|tif tiff, image/webp|webp, image/x-icon|ico, \
+    model/gltf+json; charset=utf-8|gltf, model/gltf-binary|glb, \
+    text/css; charset=utf-8|css, text/html; charset=utf-8|htm html, text/javascript; charset=utf-8|cjs js mjs, \
+    text/markdown; charset=utf-8|markdown md, text/vtt; charset=utf-8|vtt, \
+    video/3gpp|3gp, video/matroska|mkv, video/mp4|m4v mp4, video/mpeg|mpeg, video/ogg|ogv, video/quicktime|mov, \
+    video/webm|webm";
 
 /// The types of files: the table, and before it what the deployer says.
 #[derive(Debug, Default)]
@@ -163,7 +111,7 @@ fn found(extension: &[u8]) -> Option<&'static str> {
 }
 
 fn types() -> impl Iterator<Item = (&'static str, &'static str)> {
-    TYPES.split('\n').filter_map(|line| line.split_once('|'))
+    TYPES.split(',').filter_map(|one| one.trim_start().split_once('|'))
 }
 
 /// UTF-8 without controls other than those of text; the last character may be cut.
