@@ -39,7 +39,7 @@ impl fmt::Display for Line<'_> {
         write_escaped(f, environ.bytes("REQUEST_URI").unwrap_or_default())?;
         f.write_str(" ")?;
         write_escaped(f, environ.server_protocol().as_bytes())?;
-        write!(f, "\" {status} {bytes} {}us", self.duration.as_micros())
+        write!(f, "\" {status} {bytes} {}us", self.duration.as_micros() as u64)
     }
 }
 

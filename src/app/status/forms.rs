@@ -31,7 +31,7 @@ pub(super) fn text(stats: &Stats, uptime: Duration) -> String {
     for (share, words) in [(2, "half"), (10, "9 of 10"), (100, "99 of 100")] {
         let _ = match bound(stats, share) {
             Some(Duration::MAX) => writeln!(text, "duration     {words} not within the longest bound"),
-            Some(bound) => writeln!(text, "duration     {words} in less than {bound:?}"),
+            Some(bound) => writeln!(text, "duration     {words} in less than {} s", seconds(bound)),
             None => Ok(()),
         };
     }

@@ -150,7 +150,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     }
     let handle = server.spawn(site)?;
     let urls = listen::urls(web.iter());
-    print_lines(&[urls.as_slice(), &lines].concat());
+    say(&([urls.as_slice(), &lines].concat().join("\n") + "\n"));
     if !options.quiet {
         introduce(options, &web, &served, taken, &urls);
     }
@@ -186,11 +186,6 @@ fn with_status(options: &Options, site: Box<dyn Application>, observer: Observer
         Askers::These(addresses) => environ.remote_addr().is_some_and(|address| addresses.contains(&address)),
     });
     Box::new(Mount::new().at(&place, status).at("/", site))
-}
-
-fn print_lines(lines: &[String]) {
-    // Whoever reads this may want the first line only.
-    let _ = io::stdout().write_all((lines.join("\n") + "\n").as_bytes()).and_then(|()| io::stdout().flush());
 }
 
 fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16>, urls: &[String]) {
@@ -238,8 +233,8 @@ fn open_browser(url: &str) {
 }
 
 fn say(text: &str) -> ExitCode {
-    // Whoever reads this may have closed its end (`doorway --help | head`): that is no failure.
-    let _ = io::stdout().write_all(text.as_bytes());
+    // Whoever reads this may have closed its end (`doorway --help | head`), or want the first line only: that is no failure.
+    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     ExitCode::SUCCESS
 }
 

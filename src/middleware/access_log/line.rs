@@ -14,14 +14,14 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 
 /// `192.0.2.7 - ada [01/Jan/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 14 85us`.
 pub(super) fn common(served: &Served<'_>) -> String {
-    format!("{} {}us\n", beginning(served), served.duration.as_micros())
+    format!("{} {}us\n", beginning(served), served.duration.as_micros() as u64)
 }
 
 /// The same with Referer and User-Agent.
 pub(super) fn combined(served: &Served<'_>) -> String {
     let field = |name| Text(served.environ.header_bytes(name).unwrap_or(b"-"));
     let (referer, agent) = (field("Referer"), field("User-Agent"));
-    format!("{} \"{referer}\" \"{agent}\" {}us\n", beginning(served), served.duration.as_micros())
+    format!("{} \"{referer}\" \"{agent}\" {}us\n", beginning(served), served.duration.as_micros() as u64)
 }
 
 /// One object; the keys are always the same.
@@ -45,7 +45,7 @@ pub(super) fn json(served: &Served<'_>) -> String {
         // Writing to a String cannot fail.
         let _ = write!(line, ",\"{name}\":{}", Json(value));
     }
-    let duration = served.duration.as_micros();
+    let duration = served.duration.as_micros() as u64;
     let _ = writeln!(line, ",\"status\":{},\"bytes\":{},\"duration_us\":{duration}}}", served.status, served.bytes);
     line
 }
