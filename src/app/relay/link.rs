@@ -44,8 +44,8 @@ impl Link {
     pub(crate) fn read(&mut self, limit: Duration, place: &mut Vec<u8>) -> io::Result<usize> {
         // A limit of 0 would be none, and not every system takes one that its clock cannot hold. In whole milliseconds it is the same for each
         // request, a moment after whose begin it is told.
-        let millis = limit.clamp(Duration::from_millis(1), A_YEAR).as_micros().div_ceil(1000);
-        let limit = Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)));
+        let micros = limit.clamp(Duration::from_millis(1), A_YEAR).as_micros() as u64;
+        let limit = Some(Duration::from_millis(micros.div_ceil(1000)));
         if self.limit != limit {
             self.stream.set_read_timeout(limit)?;
             self.limit = limit;
