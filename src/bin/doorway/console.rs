@@ -77,7 +77,7 @@ impl Log for Console {
 
     fn application(&self, text: &str) {
         let text = text.trim_end_matches('\n').as_bytes();
-        self.queue.line(&shown(text, |letter| letter != '\n' && is_unsafe(letter)));
+        self.queue.line(&shown(text, |letter| letter != '\n' && must_be_escaped(letter)));
     }
 }
 
@@ -106,10 +106,10 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// Text for a terminal: controls (C1 too), quotes, backslashes and what is no text as `\xHH`.
 fn escaped(bytes: &[u8]) -> String {
-    shown(bytes, is_unsafe)
+    shown(bytes, must_be_escaped)
 }
 
-fn is_unsafe(letter: char) -> bool {
+fn must_be_escaped(letter: char) -> bool {
     letter.is_control() || letter == '"' || letter == '\\'
 }
 

@@ -54,7 +54,7 @@ impl Running {
                     Some(USER_1) => self.reopen(),
                     Some(USER_2) if upgrade.as_ref().is_none_or(JoinHandle::is_finished) => {
                         let running = self.clone();
-                        upgrade = threads::start("upgrade", move || running.upgrade()).ok();
+                        upgrade = threads::start("upgrade", move || running.upgrade()).map_err(no_successor).ok();
                     }
                     Some(USER_2) => self.say("SIGUSR2: the new process is not ready yet"),
                     Some(_) => break,
@@ -101,7 +101,7 @@ impl Running {
                 self.say(&format!("SIGUSR2: process {number} serves now, and this one ends"));
                 self.stop()
             }
-            Err(error) => console::say(&format!("doorway: SIGUSR2: {error}; this process goes on\n")),
+            Err(error) => no_successor(error),
         }
     }
 
@@ -143,6 +143,10 @@ impl Running {
         console::queue().finish(LAST);
         std::process::exit(code)
     }
+}
+
+fn no_successor(error: io::Error) {
+    console::say(&format!("doorway: SIGUSR2: {error}; this process goes on\n"));
 }
 
 /// What remains to be done when the server has ended by itself.
