@@ -191,9 +191,10 @@ impl Counters {
         let now = |count: &AtomicUsize| count.load(Ordering::Relaxed) as u64;
         let durations = self.durations.each_ref().map(now);
         let phases = phases.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let is_parked = |phase: &Phase| !matches!(phase, Phase::Queued | Phase::Call | Phase::Upgraded);
         Stats {
             open: 0,
-            parked: 0,
+            parked: Phase::ALL.iter().zip(phases).filter(|(phase, _)| is_parked(phase)).map(|(_, count)| count).sum(),
             queued: 0,
             threads: 0,
             busy: phases.get(Phase::Call as usize).copied().unwrap_or_default(),

@@ -123,10 +123,7 @@ impl Engine {
         let shared = &self.shared;
         let mut stats = shared.counters.read(&shared.places.phases);
         stats.open = shared.places.open();
-        for shard in &self.shards {
-            stats.parked += shard.waiting.load(Ordering::Relaxed);
-            stats.queued += shard.queued.load(Ordering::Relaxed);
-        }
+        stats.queued = self.shards.iter().map(|shard| shard.queued.load(Ordering::Relaxed)).sum();
         stats.threads = shared.settings.threads.max(1);
         stats.stopping = shared.is_stopping();
         stats.looks = shared.monitor.looks.load(Ordering::SeqCst) as u64;

@@ -42,8 +42,7 @@ pub(super) struct Shard {
     word: AtomicUsize,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicUsize,
-    /// How many connections waited for their clients, and how many jobs for a thread, at the last sweep.
-    pub(super) waiting: AtomicUsize,
+    /// How many jobs waited for a thread at the last sweep.
     pub(super) queued: AtomicUsize,
     /// What the bell had said before the looks that led to a rest; 0 when the shard does not rest, or it has rung since.
     rests_on: AtomicUsize,
@@ -225,7 +224,6 @@ impl Shard {
             }
         }
         let found = state.sweep(self, shared, now, most);
-        self.waiting.store(state.hot.len() + state.cold.len() + state.called.len(), Ordering::Relaxed);
         self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
         found
     }
