@@ -109,9 +109,11 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits until something can be read or that time is over. What it was is seen by whoever reads.
-    pub(super) fn wait_to_read(&self) {
-        let _ = self.system().and_then(|socket| uninterrupted(|| socket.peek(&mut [0])));
+    /// Whether something can be read, the end or an error among it; waits for that until the time is over if it may wait. What it is is seen by
+    /// whoever reads.
+    pub(super) fn wait_to_read(&self) -> bool {
+        let peeked = self.system().and_then(|socket| uninterrupted(|| socket.peek(&mut [0])));
+        !peeked.is_err_and(|error| is_not_yet(&error))
     }
 
     /// Whether reads and writes may wait.
