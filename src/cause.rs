@@ -196,7 +196,7 @@ causes! {
     /// closed to make room: waiting connections held too much memory.
     HeldLimit = 3010, "held-limit", 0;
     /// the server is stopping.
-    Stopping = 3011, "stopping", 0;
+    Stopping = 3011, "stopping", 503;
     /// the client went away before the response was whole.
     ClientGone = 3012, "client-gone", 0;
     /// the system refused a new connection (descriptors or memory).

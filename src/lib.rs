@@ -60,7 +60,7 @@
 //! | [`log`] | what a server says about its work: counts of it, and lines | `gateway`, and `http` for the date |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway`, `log` |
 //! | [`web`] | what most applications need on top of the contract | `gateway`, and `http` as the parser that is public |
-//! | [`middleware`] | applications around applications | `web`, `gateway` |
+//! | [`middleware`] | applications around applications | `web`, `gateway`, and `http` for the date |
 //! | [`app`] | applications worth shipping | `web`, `gateway`, `http`, `log` |
 //! | `process` | a server in a process that somebody else starts: CGI, an inherited socket | `server`, `door`, `gateway` |
 //! | [`testing`] | applications without a socket | `gateway` |
@@ -90,8 +90,8 @@
 //! # How a connection lives
 //! A connection is one state machine that no thread owns while it waits. It belongs to a shard, one a core. A worker attends the shard: it holds
 //! its lock and looks at the connections in turn, at hot ones in every sweep and at cold ones after a time proportional to how long they have
-//! been quiet. A few of the cold ones have a sleeper instead, a thread that blocks on one until its client says something; for the others
-//! a counter of the system tells, where there is one, whether anything has arrived at all. A sweep calls no application and reads no file. What needs a thread is a job: a request that is whole (head, and content up to
+//! been quiet. A few of the cold ones have a sleeper instead, a thread that blocks on one until its client says something; the others are
+//! looked at in rounds, as soon as a counter of the system tells, where there is one, that anything has arrived at all. A sweep calls no application and reads no file. What needs a thread is a job: a request that is whole (head, and content up to
 //! 16 KiB), or a response of which everything so far was taken and more is to be made. The worker lets go of the lock, runs the job itself, so
 //! that a fast application costs no hand-over between threads, and comes back by one compare-and-swap of the shard's one word. When a call lasts
 //! longer than 3 ms, the monitor takes the shard over by the same compare-and-swap and an idle worker goes on with it; where calls are slow as

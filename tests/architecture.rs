@@ -22,8 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("process", &["server", "door", "gateway"]),
     // Cookies, and heads and dates that were received, follow the rules of the public parser.
     ("web", &["http", "gateway", "cause"]),
-    // Credentials are in base64, and middleware that answers builds whole responses.
-    ("middleware", &["web", "gateway", "cause"]),
+    // Credentials are in base64, middleware that answers builds whole responses, and lines of the access log have a date.
+    ("middleware", &["web", "http", "gateway", "cause"]),
     // app::Proxy asks another server, and the rules of the wire are those of the public parser. app::Status writes the counts.
     ("app", &["web", "http", "gateway", "log", "cause"]),
     ("testing", &["gateway", "cause"]),

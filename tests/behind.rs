@@ -4,9 +4,10 @@
 mod serving;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -99,6 +100,51 @@ fn what_is_not_there_is_an_error_before_a_port_is_opened() {
     }
 }
 
+/// Uploads that drip.
+fn drips(serving: &Serving, path: &str) -> Vec<TcpStream> {
+    let open = |_| {
+        let mut client = TcpStream::connect(serving.address()).unwrap();
+        write!(client, "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nhello").unwrap();
+        client
+    };
+    (0..6).map(open).collect()
+}
+
+/// Whether nobody has answered them: they were not in the way of others, who did not have to wait until they were cut.
+fn still_drip(clients: &[TcpStream]) -> bool {
+    clients.iter().all(|client| {
+        client.set_nonblocking(true).unwrap();
+        matches!(client.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    })
+}
+
+#[test]
+fn slow_clients_hold_nobody_who_answers_behind_pass() {
+    let folder = Folder::new(&[]);
+    let socket = folder.path().join("scgi.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        // One request at a time, until it is whole or has ended.
+        for stream in listener.incoming() {
+            let (mut stream, mut bytes, mut byte) = (stream.unwrap(), Vec::new(), [0]);
+            while stream.read(&mut byte).is_ok_and(|length| length > 0) {
+                bytes.push(byte[0]);
+                if bytes.ends_with(b"\0,") && bytes.windows(17).any(|part| part == b"CONTENT_LENGTH\x000\0") {
+                    stream.write_all(b"Status: 200 OK\r\n\r\nfine").unwrap();
+                    break;
+                }
+            }
+        }
+    });
+    let pass = format!("/=scgi:unix:{}", socket.display());
+    let serving = Serving::start(&["--port", "0", "--log", "off", "--pass", &pass]);
+    let drips = drips(&serving, "/");
+    for _ in 0..20 {
+        assert!(get(&serving, "/").ends_with("\r\n\r\nfine"));
+    }
+    assert!(still_drip(&drips));
+}
+
 #[test]
 fn php_fpm_runs_a_folder_of_php() {
     let names = ["php-fpm", "php-fpm8.4", "php-fpm8.3", "php-fpm8.2", "php-fpm8.1"];
@@ -186,6 +232,12 @@ fn php_fpm_runs_a_folder_of_php() {
     fs::write(root.join("go"), "").unwrap();
     client.read_to_end(&mut seen).unwrap();
     assert!(seen.ends_with(b"3\r\ntwo\r\n0\r\n\r\n"), "{}", String::from_utf8_lossy(&seen));
+    // More slow clients than there are processes.
+    let drips = drips(&serving, "/form.php");
+    for _ in 0..20 {
+        assert!(get(&serving, "/").ends_with("script=/index.php "));
+    }
+    assert!(still_drip(&drips));
     // More clients at once than there are processes, again and again: no kept connection holds the one that another waits for.
     let address = serving.address().to_owned();
     let clients: Vec<_> = (0..6)

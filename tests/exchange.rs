@@ -461,6 +461,20 @@ fn p_body_02_03_blocks_are_not_merged_and_empty_ones_send_nothing() {
         Body::list(vec!["", "a", "", "bc", ""].into_iter().map(str::as_bytes).collect())
     }));
     assert_eq!((response.delimiter, response.text()), (Delimiter::Length(3), "abc"));
+    let response = answer(app(|_, start_response| {
+        start_response.start("200 OK", &[]);
+        let (sender, body) = Body::channel(8);
+        ["", "a", "", "", "bc", "def", ""].iter().for_each(|block| sender.send(block.as_bytes()).unwrap());
+        body
+    }));
+    assert_eq!(response.chunks, [&b"a"[..], b"bc", b"def"]);
+    let response = answer(app(|_, start_response| {
+        start_response.start("200 OK", &[]);
+        let (sender, body) = Body::channel(2);
+        ["", ""].iter().for_each(|block| sender.send(block.as_bytes()).unwrap());
+        body
+    }));
+    assert_eq!((response.delimiter, response.text()), (Delimiter::Length(0), ""));
 }
 
 /// Counts the ends of bodies.

@@ -11,16 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use support::PATIENCE;
+use support::pages::{fences, read};
 use support::rustc::{Compiled, compile, library};
-
-/// Language and text of every fenced block.
-fn blocks(page: &str) -> Vec<(String, String)> {
-    let fences = page.split("\n```").collect::<Vec<_>>();
-    let inside = fences.iter().skip(1).step_by(2);
-    inside
-        .map(|block| block.split_once('\n').map(|(language, text)| (language.into(), format!("{text}\n"))).unwrap())
-        .collect()
-}
 
 /// A running program, killed with the test.
 struct Running(Child);
@@ -91,10 +83,9 @@ fn done(name: &str) -> Option<(usize, usize)> {
     if !has_curl {
         println!("skipped: curl is not installed, so the programs are compiled and not asked");
     }
-    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(name).with_extension("md");
-    let page = fs::read_to_string(page).unwrap();
+    let page = read(&format!("docs/{name}.md"));
     let folder = std::env::temp_dir().join(format!("doorway-{name}-{}", std::process::id()));
-    let blocks = blocks(&page);
+    let blocks = fences(&page);
     let mut rest = &blocks[..];
     let (mut programs, mut mistakes) = (0, 0);
     while let [(language, text), behind @ ..] = rest {

@@ -294,6 +294,71 @@ fn content_that_is_not_read_to_its_end_holds_no_seat_while_the_response_waits_fo
     assert_eq!(client.response().text(), "read");
 }
 
+/// `/echo` gives a large block if it is told to, and then each byte of its content as it comes; everything else reads its content first.
+fn echoes(environ: &Environ, start_response: &mut StartResponse) -> io::Result<Body> {
+    start_response.start("200 OK", &[]);
+    if environ.path() != "/echo" {
+        io::copy(&mut environ.input(), &mut io::sink())?;
+        return Ok(Body::from("read"));
+    }
+    let own = environ.clone();
+    let mut large = environ.query_string().parse::<usize>().ok();
+    Ok(Body::blocks(std::iter::from_fn(move || {
+        if let Some(length) = large.take() {
+            return Some(Ok(vec![b'y'; length]));
+        }
+        let mut byte = [0];
+        Some(own.input().read_exact(&mut byte).map(|()| byte.to_vec()))
+    })))
+}
+
+const SOME: usize = 20_000;
+
+fn post_to(house: &House, path: &str) -> Client<TcpStream> {
+    let mut client = house.client();
+    client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {SOME}\r\n\r\n").as_bytes());
+    client
+}
+
+#[test]
+fn a_body_that_reads_content_as_it_goes_has_one_seat_and_nobody_is_cut_for_a_second_one() {
+    let house = serve_with(echoes, |settings| settings.threads = 4);
+    let mut waited_for: Vec<_> = (0..2).map(|_| post_to(&house, "/")).collect();
+    house.until("the content of two is waited for", |stats| stats.busy == 2);
+    // These clients are slow: this is no wait for something to happen.
+    std::thread::sleep(Duration::from_secs(1));
+    let mut echo = post_to(&house, "/echo");
+    for byte in [b"a", b"b", b"c"] {
+        echo.send(byte);
+        echo.until(byte);
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    for client in &mut waited_for {
+        client.send(&[b'x'; SOME]);
+        assert_eq!(client.response().status, 200);
+    }
+}
+
+#[test]
+fn whoever_stalls_a_body_that_reads_content_as_it_goes_is_cut_for_one_who_wants_in() {
+    let house = serve_with(echoes, |settings| {
+        settings.threads = 4;
+        settings.queue_timeout = Duration::from_secs(5);
+    });
+    let stalled: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = post_to(&house, "/echo?600000");
+            client.stream.read_exact(&mut vec![0; 600_000]).unwrap();
+            client
+        })
+        .collect();
+    house.until("the content of three is waited for", |stats| stats.busy == 3);
+    let mut client = post_to(&house, "/");
+    client.send(&[b'x'; SOME]);
+    assert_eq!(client.response().status, 200);
+    drop(stalled);
+}
+
 /// `/stall` yields for ever; `/sleep` gives a block and then waits until it is told; everything else is answered at once.
 fn streams(told: &Told) -> impl doorway::Application {
     let told = told.clone();
@@ -385,6 +450,75 @@ fn a_body_of_nothing_but_empty_blocks_spins_no_thread_and_is_cut() {
     assert_eq!(client.response().status, 500);
     assert_eq!(house.log.take(Cause::BodyFailed).answer, Answer::Status(500));
     assert!(asked.load(Ordering::Relaxed) < 200_000, "{asked:?}");
+}
+
+/// How often this thread has given up the processor by itself.
+#[cfg(target_os = "linux")]
+fn times_asleep() -> usize {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+    line.trim().parse().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_body_of_nothing_but_empty_blocks_lets_the_thread_sleep_that_serves_a_stream_alone() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let request = io::Cursor::new(b"GET / HTTP/1.0\r\n\r\n".to_vec());
+    let begin = times_asleep();
+    let server = Server::unbound().configure(|settings| settings.response_stall = Duration::from_millis(200));
+    server.log(support::Collected::default()).serve_connection(
+        request,
+        move |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            let count = Arc::clone(&count);
+            Body::blocks(std::iter::repeat_with(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                ""
+            }))
+        },
+    );
+    // It is asked so often before it gets a pause.
+    let pauses = asked.load(Ordering::Relaxed) / 64;
+    assert!(pauses > 1 && times_asleep() - begin >= pauses - 1, "{pauses}");
+}
+
+#[test]
+fn content_that_the_end_of_a_grace_cuts_off_is_said_to_be_so_and_is_nobodys_mistake() {
+    let house = serve_with(
+        |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut content = Vec::new();
+            environ.input().read_to_end(&mut content)?;
+            start_response.start("200 OK", &[]);
+            Ok(Body::from("read"))
+        },
+        |_| {},
+    );
+    let mut client = house.client();
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\nx");
+    house.until("it is read", |stats| stats.busy == 1);
+    ends(house.handle, Duration::from_millis(50));
+    assert_eq!(client.response().status, 503);
+    assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Status(503));
+}
+
+#[test]
+fn a_writer_whom_the_end_of_a_grace_cuts_off_is_not_called_slow() {
+    let house = serve_with(
+        |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[]);
+            loop {
+                writer.write_all(&[b'x'; 65_536])?;
+            }
+        },
+        |_| {},
+    );
+    let mut client = house.client();
+    client.send(GET);
+    client.until(b"x");
+    ends(house.handle, Duration::from_millis(50));
+    assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! installed, it says so.
 #![cfg(unix)]
 
+#[path = "support/pages.rs"]
+mod pages;
 mod serving;
 
 use std::io::Read;
@@ -9,18 +11,12 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use pages::block;
 use serving::{Folder, PATIENCE, Serving};
 
 /// The lines of the recipe that names a program.
 fn recipe(program: &str) -> [String; 2] {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/command.md")).unwrap();
-    let section = text.split("\n## HTTPS\n").nth(1).unwrap().split("\n## ").next().unwrap().to_owned();
-    let block = section
-        .split("```sh\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .find(|block| block.contains(program));
-    let lines: Vec<String> = block.unwrap().lines().map(str::to_owned).collect();
+    let lines: Vec<String> = block("docs/command.md", program).lines().map(str::to_owned).collect();
     lines.try_into().expect("a recipe of two lines")
 }
 

@@ -55,7 +55,8 @@ fn whole_of(door: Door) -> fn(&[u8]) -> bool {
     match door.name() {
         "scgi" => |bytes| bytes.ends_with(b"\0,"),
         "uwsgi" => |bytes| bytes.len() > 4 && bytes.len() >= 4 + usize::from(u16::from_le_bytes([bytes[1], bytes[2]])),
-        _ => |bytes| bytes.ends_with(&record(5, 1, b"", 0)),
+        // The end of STDIN, of whichever request.
+        _ => |bytes| matches!(*bytes, [.., 1, 5, _, _, 0, 0, 0, 0]),
     }
 }
 
@@ -153,6 +154,12 @@ fn whatever_goes_through_a_door_and_back_is_what_it_would_be_without() {
             let mut found = comparable(looped.ask(request.as_bytes()));
             if door == Door::Http {
                 (expected, found) = (through_http(expected), through_http(found));
+            } else if expected[0].delimiter == support::Delimiter::Chunked {
+                // What is there within a moment has a length on the way back.
+                for response in expected.iter_mut().chain(&mut found) {
+                    response.delimiter = support::Delimiter::None;
+                    response.fields.retain(|(name, _)| name != "Content-Length" && name != "Transfer-Encoding");
+                }
             }
             assert_eq!(found, expected, "{door:?}: {begin}");
         }
@@ -164,7 +171,8 @@ fn whatever_goes_through_a_door_and_back_is_what_it_would_be_without() {
         let cut = |house: &House, target: &str| {
             let mut client = house.client();
             client.send(one(&format!("GET {target}"), "").as_bytes());
-            support::parse(&client.until_end(), false, true).is_none()
+            // Nothing has been sent where it is cut within a moment.
+            support::parse(&client.until_end(), false, true).is_none_or(|(response, _)| response.status == 502)
         };
         // Short content is waited for, so that it is an error here and no cut.
         assert_eq!(looped.ask_one(one("GET /short", "").as_bytes()).status, 502, "{door:?}");
@@ -357,6 +365,12 @@ fn content_and_answer_may_be_on_their_way_at_the_same_time() {
 
 // ------------------------------------------------------------------------------------------------------- FastCGI only
 
+/// The answer to a request, by the id that it has.
+fn answer_to(request: &[u8], content: &str) -> Vec<u8> {
+    let id = u16::from_be_bytes([request[2], request[3]]);
+    [record(6, id, format!("A: b\r\n\r\n{content}").as_bytes(), 0), record(3, id, &[0; 8], 0)].concat()
+}
+
 /// Serves so many requests on each connection, counting connections and requests.
 fn counting(requests: usize) -> (SocketAddr, Receiver<(usize, usize)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -374,8 +388,7 @@ fn counting(requests: usize) -> (SocketAddr, Receiver<(usize, usize)>) {
                     break;
                 }
                 sender.send((number, request)).unwrap();
-                let answer = [record(6, 1, b"A: b\r\n\r\nfine", 0), record(3, 1, &[0; 8], 0)].concat();
-                stream.write_all(&answer).unwrap();
+                stream.write_all(&answer_to(&bytes, "fine")).unwrap();
             }
         }
     });
@@ -389,6 +402,48 @@ fn fastcgi_3_5_a_connection_is_kept_for_the_next_request() {
     for request in 0..5 {
         assert_eq!(house.get("/").text(), "fine");
         assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), (0, request));
+    }
+}
+
+#[test]
+fn fastcgi_3_3_what_comes_late_for_the_request_before_is_nobodys_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut first = Vec::new();
+        for content in ["fine", "evil"] {
+            let (mut bytes, mut byte) = (Vec::new(), [0]);
+            while !whole_of(Door::FastCgi)(&bytes) && stream.read(&mut byte).unwrap_or(0) > 0 {
+                bytes.push(byte[0]);
+            }
+            if first.is_empty() {
+                first = bytes;
+            }
+            stream.write_all(&answer_to(&first, content)).unwrap();
+        }
+        // It goes on listening: what is wrong is the id alone.
+        let _ = stream.read(&mut [0]);
+    });
+    let house = serve(pass(Door::FastCgi, &address.to_string()));
+    assert_eq!(house.get("/").text(), "fine");
+    let late = house.get("/");
+    assert_eq!(late.status, 502, "{}", late.text());
+    assert!(house.log.take(Cause::ApplicationError).detail.contains("5003"));
+}
+
+#[test]
+fn an_answer_without_a_length_that_is_there_within_a_moment_is_off_the_hands_of_whoever_made_it() {
+    let long = "x".repeat(20_000);
+    let answer = [
+        record(6, 1, format!("A: b\r\n\r\n{long}").as_bytes(), 0),
+        record(6, 1, long.as_bytes(), 0),
+        record(3, 1, &[0; 8], 0),
+    ];
+    for (most, is_gathered) in [(39_999, false), (40_000, true)] {
+        let response = serve(saying(Door::FastCgi, answer.concat()).gather_answer(most)).get("/");
+        assert_eq!((response.status, response.body.len()), (200, 40_000));
+        assert_eq!(matches!(response.delimiter, support::Delimiter::Length(_)), is_gathered, "{most}");
     }
 }
 
@@ -485,8 +540,7 @@ fn rfc9110_9_2_2_what_may_have_had_an_effect_is_not_asked_twice() {
                     sender.send(is_second).unwrap();
                 }
                 if !is_second {
-                    let answer = [record(6, 1, b"A: b\r\n\r\nfine", 0), record(3, 1, &[0; 8], 0)].concat();
-                    stream.write_all(&answer).unwrap();
+                    stream.write_all(&answer_to(&bytes, "fine")).unwrap();
                 }
             }
         }
@@ -502,6 +556,86 @@ fn rfc9110_9_2_2_what_may_have_had_an_effect_is_not_asked_twice() {
     assert_eq!(ask("GET"), 200, "asked again on a connection of its own");
     let calls: Vec<bool> = seen.try_iter().collect();
     assert_eq!(calls, [false, true, false, true, false]);
+}
+
+#[cfg(unix)]
+#[test]
+fn fastcgi_3_5_a_connection_on_which_half_a_request_lies_is_not_kept() {
+    let path = std::env::temp_dir().join(format!("doorway-pass-half-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let (sender, seen) = channel();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let (mut stream, sender) = (stream.unwrap(), sender.clone());
+            std::thread::spawn(move || {
+                let (mut bytes, mut byte) = (Vec::new(), [0]);
+                while stream.read(&mut byte).is_ok_and(|length| length > 0) {
+                    bytes.push(byte[0]);
+                    if bytes.ends_with(&record(4, 1, b"", 0)) {
+                        sender.send(number).unwrap();
+                        let head = b"Content-Length: 4\r\n\r\nfine";
+                        stream.write_all(&[record(6, 1, head, 0), record(3, 1, &[0; 8], 0)].concat()).unwrap();
+                        if bytes.windows(4).any(|part| part == b"POST") {
+                            // It answers by the head alone, reads nothing of the content and does not close either.
+                            return std::thread::sleep(PATIENCE);
+                        }
+                        bytes.clear();
+                    }
+                }
+            });
+        }
+    });
+    let pass = pass(Door::FastCgi, &format!("unix:{}", path.display())).progress_deadline(Duration::from_secs(2));
+    let house = serve(pass);
+    let long = "x".repeat(1_000_000);
+    let post = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n{long}");
+    assert_eq!(house.ask_one(post.as_bytes()).text(), "fine");
+    let next = house.get("/next");
+    std::fs::remove_file(path).unwrap();
+    assert_eq!((next.status, next.text()), (200, "fine"));
+    assert_eq!(seen.iter().take(2).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn fastcgi_3_5_whoever_goes_on_behind_a_whole_answer_without_end_is_left() {
+    const MOST: usize = 100 * 1000 * 1000;
+    let (sender, written) = channel();
+    let address = scripted(whole_of(Door::FastCgi), move |mut stream, _| {
+        stream.write_all(&record(6, 1, b"Content-Length: 4\r\n\r\nfine", 0)).unwrap();
+        let more = record(6, 1, &[b'x'; 60_000], 0);
+        let blocks = (0..MOST / more.len()).take_while(|_| stream.write_all(&more).is_ok()).count();
+        sender.send(blocks * more.len()).unwrap();
+    });
+    let house = serve(pass(Door::FastCgi, &address.to_string()));
+    for _ in 0..3 {
+        assert_eq!(house.get("/").text(), "fine");
+        // What the system had room for on the way.
+        let written = written.recv_timeout(PATIENCE).unwrap();
+        assert!(written < MOST / 4, "{written} bytes");
+    }
+}
+
+#[test]
+fn p_in_01_content_that_reached_no_server_is_there_for_the_next_one_that_is_asked() {
+    fn content(environ: &Environ, start_response: &mut StartResponse) -> std::io::Result<Body> {
+        let mut content = Vec::new();
+        environ.input().read_to_end(&mut content)?;
+        start_response.start("200 OK", &[]);
+        Ok(Body::from(content))
+    }
+    for door in DOORS {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let behind = serve_over(Server::bind("127.0.0.1:0").unwrap().door(door), content, |_| {});
+        let servers = [pass(door, &nobody.to_string()), pass(door, &behind.tcp().to_string())];
+        let house = serve(move |environ: &Environ, start_response: &mut StartResponse| {
+            servers.iter().find_map(|server| server.try_call(environ, start_response).ok()).unwrap()
+        });
+        for fields in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
+            let request = format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}");
+            assert_eq!(house.ask_one(request.as_bytes()).text(), "hello", "{door:?} {fields:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,120 +1,17 @@
-//! Holds the README, and the pages that it sends to, to their word: code compiles, commands run, tables say what is so, links lead somewhere.
-//!
-//! Code is compiled by the doc tests of `lib.rs`, which include the README and two more pages; `guide.rs` runs the programs of the others. A command is run
-//! here, or it stands in a table here with the place where it is run; one that does neither fails.
+//! Holds the README, and the pages that it sends to, to their word: tables say what is so, links lead somewhere. `blocks.rs` has what stands in code.
+
+#[path = "support/pages.rs"]
+mod pages;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use doorway::{Cause, Server, Settings, app};
-
-/// Commands that are run elsewhere, and where: the file holds the second text.
-const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
-    ("cargo run --release", ".ci/run", "'cargo run --release' readme_run"),
-    ("cargo run --release -- --demo", ".ci/run", "cargo run --release --offline -- --demo"),
-    ("cargo test", ".ci/run", "cargo test"),
-    ("cp -r ../doorway/src src/doorway", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
-    ("rm -r src/doorway/bin", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
-    ("mv src/doorway/lib.rs src/doorway/mod.rs", "tests/vendoring.rs", "block(\"sh\", \"src/doorway\")"),
-    (
-        "find src/doorway -name '*.rs' -exec sed -i 's/crate::/&doorway::/g' {} +",
-        "tests/vendoring.rs",
-        "block(\"sh\", \"src/doorway\")",
-    ),
-];
+use doorway::{Cause, Settings};
+use pages::{pages, read};
 
 /// Settings that bound nothing and so have no row in the table of limits.
 const NO_LIMIT: &[&str] = &["stack", "server_field", "date_field", "refuse_underscores", "https", "server_name"];
-
-fn read(file: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))
-        .unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-/// The fenced blocks: the text behind the opening fence, and the lines.
-fn blocks(text: &str) -> Vec<(String, Vec<String>)> {
-    let mut blocks = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if let Some(language) = line.trim_start().strip_prefix("```") {
-            let block = lines.by_ref().take_while(|line| line.trim_start() != "```").map(str::to_owned);
-            blocks.push((language.to_owned(), block.collect()));
-        }
-    }
-    blocks
-}
-
-#[test]
-fn every_block_of_code_is_compiled() {
-    let lib = read("src/lib.rs");
-    for page in ["README.md", "docs/front-servers.md", "docs/operations.md", "docs/small-systems.md"] {
-        assert!(
-            lib.contains(&format!("include_str!(\"../{page}\")")),
-            "lib.rs does not include {page} in its doc tests"
-        );
-    }
-    let blocks = blocks(&read("README.md"));
-    assert!(blocks.iter().filter(|(language, _)| language.starts_with("rust")).count() >= 3);
-    for (language, block) in blocks {
-        let known = ["rust", "rust,no_run", "sh", "text", "toml", "nginx"];
-        assert!(known.contains(&&*language), "a block of {language:?} is neither compiled nor run: {block:?}");
-    }
-}
-
-#[test]
-fn the_help_of_the_command_is_the_one_it_prints() {
-    let output = Command::new(env!("CARGO_BIN_EXE_doorway")).arg("--help").output().unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
-    let blocks = blocks(&read("docs/command.md"));
-    let text: Vec<_> = blocks.iter().filter(|(language, _)| language == "text").collect();
-    assert_eq!(text.len(), 1);
-    assert!(text[0].1 == help.lines().collect::<Vec<_>>(), "docs/command.md should have:\n```text\n{help}```");
-}
-
-#[test]
-fn every_command_works() {
-    let handle = Server::bind("127.0.0.1:0").unwrap().spawn(app::demo).unwrap();
-    let pages = [blocks(&read("README.md")), blocks(&read("docs/vendoring.md"))].concat();
-    let commands: Vec<&String> =
-        pages.iter().filter(|(language, _)| language == "sh").flat_map(|(_, lines)| lines).collect();
-    assert!(commands.len() > 5, "{commands:?}");
-    for command in commands {
-        if let Some((_, file, part)) = RUN_ELSEWHERE.iter().find(|(other, _, _)| other == command) {
-            assert!(read(file).contains(part), "{file} does not run {command}");
-            continue;
-        }
-        let program = command.split(' ').next().unwrap();
-        let Some(out) = run(program, &command.replace("127.0.0.1:8000", &handle.addr().to_string())) else {
-            continue;
-        };
-        match program {
-            "curl" => assert!(out.contains("Hello world!\n"), "{command}: {out}"),
-            "cargo" => assert_eq!(out.lines().count(), 1, "{command}: {out}"),
-            "grep" => assert!(out.trim_end().ends_with("#![forbid(unsafe_code)]"), "{command}: {out}"),
-            _ => panic!("nobody knows what {command:?} should print"),
-        }
-    }
-}
-
-/// What a command prints; `None`, with a word about it, where its program is not there.
-fn run(program: &str, command: &str) -> Option<String> {
-    let is_there = match program {
-        "cargo" => std::env::var_os("CARGO").is_some(),
-        _ => Command::new(program).arg("--version").output().is_ok(),
-    };
-    if !is_there {
-        println!("skipped: {program} is not installed, so not run: {command}");
-        return None;
-    }
-    let cargo = std::env::var("CARGO").unwrap_or_default();
-    let command = command.strip_prefix("cargo ").map_or(command.to_owned(), |rest| format!("'{cargo}' {rest}"));
-    let output = Command::new("sh").arg("-c").arg(&command).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command}: {}\n{out}\n{err}", output.status);
-    Some(out.into_owned())
-}
 
 /// 8190 as `8,190`.
 fn count(number: impl ToString) -> String {
@@ -254,17 +151,6 @@ fn a_whole_site_takes_as_many_lines_as_it_says() {
 fn the_readme_is_read_in_a_few_minutes() {
     let words = read("README.md").split_whitespace().count();
     assert!(words <= 1_300, "{words} words");
-}
-
-/// Every page of the repository, by its path from the root.
-fn pages() -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let in_folder = |folder: &str| {
-        let entries = fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
-        let names = entries.filter_map(|name| name.to_str().map(str::to_owned)).filter(|name| name.ends_with(".md"));
-        names.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect::<Vec<_>>()
-    };
-    ["", "docs", "examples", "benches", "tests/fuzz"].iter().flat_map(|folder| in_folder(folder)).collect()
 }
 
 /// The anchors of a page: its headings in lower case, with hyphens for spaces and without punctuation.

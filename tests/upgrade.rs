@@ -258,6 +258,33 @@ fn when_the_grace_is_over_they_are_cut() {
 }
 
 #[test]
+fn a_server_may_be_ended_in_a_connection_that_was_taken_over_as_in_a_call() {
+    for is_upgrade in [true, false] {
+        let slot = Arc::new(Mutex::new(None::<House>));
+        let own = Arc::clone(&slot);
+        let (sender, ended) = channel();
+        let house = serve(move |_: &Environ, start_response: &mut StartResponse| {
+            let (own, sender) = (Arc::clone(&own), sender.clone());
+            let end = move || {
+                let house = locked(&own).take().unwrap();
+                sender.send(house.handle.shutdown(Duration::from_millis(10)).stopping).unwrap();
+            };
+            if !is_upgrade {
+                end();
+                start_response.start("200 OK", &[]);
+                return Body::empty();
+            }
+            start_response.start("101 Switching Protocols", &[]);
+            Body::upgrade("echo", move |_| end())
+        });
+        let mut client = house.client();
+        *locked(&slot) = Some(house);
+        client.send(OFFER.as_bytes());
+        assert_eq!(ended.recv_timeout(PATIENCE), Ok(true), "{is_upgrade}");
+    }
+}
+
+#[test]
 fn a_client_that_falls_silent_or_takes_nothing_is_an_error_of_the_stream() {
     let (sender, ended) = channel();
     let told = Mutex::new(sender);
@@ -335,6 +362,26 @@ fn clones_read_and_write_at_once_and_none_outlives_the_function() {
     let mut connection = kept.recv_timeout(PATIENCE).unwrap();
     house.until("it has ended", |stats| stats.open == 0);
     assert!(connection.write_all(&[0; 1024]).is_err() || connection.write_all(&[0; 1024]).is_err());
+}
+
+#[test]
+fn a_clone_that_is_left_does_not_have_the_server_wait_for_its_client() {
+    let (sender, kept) = channel();
+    let told = Mutex::new(sender);
+    let application = move |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("101 Switching Protocols", &[]);
+        let sender = locked(&told).clone();
+        Body::upgrade("echo", move |connection| sender.send(connection.try_clone().unwrap()).unwrap())
+    };
+    let house = serve_with(application, |settings| settings.linger_deadline = Duration::from_millis(200));
+    let mut client = house.client();
+    client.send(OFFER.as_bytes());
+    assert_eq!(client.response().status, 101);
+    let clone = kept.recv_timeout(PATIENCE).unwrap();
+    house.until("it has ended", |stats| {
+        let _ = clone.set_read_timeout(None);
+        stats.open == 0
+    });
 }
 
 #[test]

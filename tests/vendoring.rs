@@ -1,9 +1,16 @@
 //! The ways to vendor doorway that docs/vendoring.md describes, done exactly as it says: a program is made in a folder of its own,
 //! compiled and run, and asks its own server once. A copy without the leaves, and one without any door but HTTP, does the same.
 
+#[path = "support/pages.rs"]
+mod pages;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use pages::{block, read};
+
+const PAGE: &str = "docs/vendoring.md";
 
 /// What a program does that has vendored doorway, behind the lines that bring it in.
 const PROGRAM: &str = r#"
@@ -69,22 +76,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn page() -> String {
-    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/vendoring.md")).unwrap()
-}
-
-/// The block of the page in `language` that holds `part`.
-fn block(language: &str, part: &str) -> String {
-    let page = page();
-    let found = page
-        .split(&format!("```{language}\n"))
-        .skip(1)
-        .filter_map(|rest| rest.split_once("```"))
-        .map(|(block, _)| block)
-        .find(|block| block.contains(part));
-    found.unwrap_or_else(|| panic!("the page has no {language} block with {part}")).to_owned()
-}
-
 /// What the command prints; it must succeed.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -115,7 +106,7 @@ fn is_there(tool: &str, argument: &str) -> bool {
 
 #[test]
 fn src_copied_as_a_module_compiles_with_rustc_alone_and_serves() {
-    assert!(page().contains(DECLARATION));
+    assert!(read(PAGE).contains(DECLARATION));
     let Some((rustc, folder)) = vendored("module", &[]) else { return };
     assert!(!folder.program().join("src/doorway/bin").exists());
     compile(&rustc, &folder.program());
@@ -170,7 +161,7 @@ fn vendored(name: &str, without: &[&str]) -> Option<(String, Folder)> {
     let folder = Folder::new(name);
     let program = folder.program();
     fs::write(program.join("src/main.rs"), format!("{DECLARATION}\n{PROGRAM}")).unwrap();
-    run(Command::new("sh").arg("-ec").arg(block("sh", "src/doorway")).current_dir(&program));
+    run(Command::new("sh").arg("-ec").arg(block(PAGE, "src/doorway")).current_dir(&program));
     remove(&program.join("src/doorway"), without);
     Some((rustc, folder))
 }
@@ -204,7 +195,7 @@ fn the_core_that_speaks_http_alone_is_what_the_page_says_and_serves() {
     let mut left: Vec<_> = entries("").chain(entries("door")).filter(|path| *path != src.join("door")).collect();
     left.sort_unstable();
     assert_eq!(left, HTTP_ONLY.map(|part| src.join(part)));
-    let page = page();
+    let page = read(PAGE);
     let section = page.split("## ").find(|section| section.starts_with("As a module")).unwrap();
     for part in without.iter().chain(&HTTP_ONLY) {
         assert!(section.contains(&format!("`{part}`")), "the page does not say what becomes of {part}");
@@ -221,7 +212,7 @@ fn a_path_dependency_builds_without_network_and_serves() {
     };
     let folder = Folder::new("path");
     let program = folder.program();
-    let dependency = block("toml", "[dependencies]");
+    let dependency = block(PAGE, "[dependencies]");
     copy(&folder.0.join("doorway"), &program.join("third_party/doorway"));
     let package = "[package]\nname = \"program\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n";
     fs::write(program.join("Cargo.toml"), format!("{package}{dependency}")).unwrap();
@@ -241,7 +232,7 @@ fn a_workspace_that_leaves_the_copy_out_is_checked_without_a_warning_and_does_no
     let root = &folder.0;
     copy(&root.join("doorway"), &root.join("third_party/doorway"));
     fs::write(root.join("program/src/main.rs"), PROGRAM).unwrap();
-    let dependency = block("toml", "[dependencies]").replace("third_party", "../third_party");
+    let dependency = block(PAGE, "[dependencies]").replace("third_party", "../third_party");
     let package = "[package]\nname = \"program\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n";
     fs::write(root.join("program/Cargo.toml"), format!("{package}{dependency}")).unwrap();
 
@@ -254,7 +245,7 @@ fn a_workspace_that_leaves_the_copy_out_is_checked_without_a_warning_and_does_no
         assert!(output.status.success(), "{arguments:?}: {said}");
         (String::from_utf8_lossy(&output.stdout).into_owned(), said)
     };
-    let page = block("toml", "[workspace]");
+    let page = block(PAGE, "[workspace]");
     let without = format!("{}resolver = \"3\"\n", page.replace("exclude = [\"third_party/doorway\"]\n", ""));
     assert!(!without.contains("exclude"), "{without}");
     let metadata = ["metadata", "--format-version", "1", "--no-deps"];

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 IDLE = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
@@ -68,14 +67,17 @@ try:
     crowd = [connect(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n") for _ in range(sippers)]
     drips = [connect(b"PUT /never HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000\r\n\r\n") for _ in range(contents)]
     drips += [connect(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ") for _ in range(heads)]
-    is_over = threading.Event()
-
-    def drip():
-        while not is_over.wait(0.5):
-            for client in drips:
-                client.send(b"x")
-
-    threading.Thread(target=drip, daemon=True).start()
+    # In a process of its own that gives way to all others: what is measured is the server.
+    own = os.getpid()
+    if os.fork() == 0:
+        os.nice(19)
+        try:
+            while os.getppid() == own:
+                time.sleep(0.5)
+                for client in drips:
+                    client.send(b"x")
+        finally:
+            os._exit(0)
     time.sleep(1)
     times, said = {"": [], "status/json": []}, None
     for _ in range(20):
@@ -85,7 +87,6 @@ try:
             taken.append(float(time_total) * 1000)
     said, now = json.loads(said), memory(server.pid)
     established = descriptors(server.pid) - sockets
-    is_over.set()
     for path, taken in times.items():
         taken.sort()
         print(f"/{path}: median {taken[10]:.2f} ms, longest {taken[-1]:.2f} ms of 20")

@@ -2,7 +2,7 @@
 //!
 //! It reflects what the client sent, cookies included, so it is for trying things out and not for the public.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use crate::gateway::{Body, Environ, StartResponse};
 
@@ -14,21 +14,20 @@ use crate::gateway::{Body, Environ, StartResponse};
 /// assert!(response.text().contains("\nQUERY_STRING = \"a=1\"\n"));
 /// ```
 pub fn demo(environ: &Environ, start_response: &mut StartResponse) -> Body {
-    let variables = environ.iter().map(|(name, value)| (name, format!("\"{}\"", value.escape_ascii()))).chain([
-        ("doorway.door", format!("{:?}", environ.door())),
-        ("wsgi.input_terminated", environ.input_terminated().to_string()),
-        ("wsgi.multiprocess", environ.multiprocess().to_string()),
-        ("wsgi.multithread", environ.multithread().to_string()),
-        ("wsgi.run_once", environ.run_once().to_string()),
-        ("wsgi.url_scheme", format!("{:?}", environ.url_scheme())),
-        ("wsgi.version", format!("{:?}", environ.version())),
-    ]);
     // Sorted as they come: they are few.
     let mut lines: Vec<String> = Vec::new();
-    for (name, value) in variables {
+    let mut add = |name: &str, value: &dyn Display| {
         let line = format!("{name} = {value}\n");
         lines.insert(lines.partition_point(|other| *other < line), line);
-    }
+    };
+    environ.iter().for_each(|(name, value)| add(name, &format_args!("\"{}\"", value.escape_ascii())));
+    add("doorway.door", &format_args!("{:?}", environ.door()));
+    add("wsgi.input_terminated", &environ.input_terminated());
+    add("wsgi.multiprocess", &environ.multiprocess());
+    add("wsgi.multithread", &environ.multithread());
+    add("wsgi.run_once", &environ.run_once());
+    add("wsgi.url_scheme", &format_args!("{:?}", environ.url_scheme()));
+    add("wsgi.version", &format_args!("{:?}", environ.version()));
     let mut text = format!("Hello world!\n\n{}", lines.concat());
     let top = environ.application_uri();
     let top = top.trim_end_matches('/');

@@ -4,6 +4,7 @@
 mod cgi;
 mod demo;
 mod files;
+mod origin;
 mod os;
 mod pass;
 mod path;

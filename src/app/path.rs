@@ -94,14 +94,14 @@ pub(super) fn bytes_of(name: &OsStr) -> Option<&[u8]> {
 /// It cannot be taken for another host: the relative form begins with `./` and holds one name; the absolute one, for a target whose last name is no
 /// name here (`%2F`), is made anew from names that are not empty (`//evil.example/..` is an open redirect in other servers, CVE-2021-28861).
 pub(super) fn location(target: &[u8], script_name: &[u8], names: &[&[u8]], query: &str) -> String {
-    let mount = script_name.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-    let names: Vec<&[u8]> = mount.chain(names.iter().copied()).collect();
+    let mut all: Vec<&[u8]> = script_name.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+    all.extend(names);
     let asked = target.split(|byte| *byte == b'?').next().unwrap_or_default();
     let mut name = Vec::new();
     percent_decode(asked.rsplit(|byte| *byte == b'/').next().unwrap_or_default(), &mut name);
-    let (mut location, shown) = match names.last().filter(|last| name == **last) {
-        Some(_) => (String::from("./"), names.split_at(names.len() - 1).1),
-        None => (String::from("/"), names.as_slice()),
+    let (mut location, shown) = match all.last().filter(|last| name == **last) {
+        Some(_) => (String::from("./"), all.split_at(all.len() - 1).1),
+        None => (String::from("/"), all.as_slice()),
     };
     for name in shown {
         percent_encode(name, b"", &mut location);

@@ -16,7 +16,7 @@ use crate::cause::Cause;
 use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{COUNT, Known, NAMES};
 use crate::http::framing;
-use crate::http::head::{self, Parsed};
+use crate::http::head::{self, Head, Parsed, Span};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -176,7 +176,7 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     variables.push_part(bytes, b"SERVER_PROTOCOL", head.version().as_str().as_bytes());
     variables.push_part(bytes, b"SERVER_NAME", request.host.map_or(origin.server_name.as_bytes(), host_of));
     if peer.address.is_some() {
-        let (start, end) = variables.append(|text| text.extend_from_slice(peer.text.as_bytes()));
+        let (start, end) = variables.append(|text| text.extend_from_slice(&peer.text));
         variables.push(b"REMOTE_ADDR", (start, start + peer.port));
         variables.push(b"REMOTE_PORT", (start + peer.port, end));
     }
@@ -189,38 +189,45 @@ pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, 
     dropped
 }
 
-/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH.
+/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; it is a function of its own,
+/// and so is the rest, because it needs the registers.
+#[inline(never)]
 fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
-    let (bytes, spans, mut seen, mut dropped) = (request.head.bytes, request.head.spans, 0_u64, 0);
+    let (mut seen, mut dropped) = (0_u64, 0);
     if let Target::Absolute { authority, .. } = request.target {
         // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
-        variables.push_part(bytes, b"HTTP_HOST", authority);
+        variables.push_part(request.head.bytes, b"HTTP_HOST", authority);
         seen = 1 << Known::HOST.index();
     }
     let known_variables = &*VARIABLES;
-    for span in spans {
-        let name = match known_variables.get(span.known.index()) {
-            Some(variable) if variable.is_empty() => continue,
-            Some(variable) if seen & 1 << span.known.index() == 0 => {
+    for span in request.head.spans {
+        match known_variables.get(span.known.index()) {
+            Some(variable) if !variable.is_empty() && seen & 1 << span.known.index() == 0 => {
                 seen |= 1 << span.known.index();
                 variables.push(variable, span.value);
-                continue;
             }
-            // It stands once, unless the target has replaced it.
-            Some(_) if span.known == Known::HOST => continue,
-            Some(variable) => Name::Fixed(variable),
-            // P-ENV-30: a variable with a point in it is the gateway's own.
-            None if span.name(bytes).iter().any(|byte| matches!(byte, b'.' | b'_')) => {
-                dropped += u64::from(span.name(bytes).contains(&b'_'));
-                continue;
-            }
-            None => Name::Text(variables.append(|text| write_variable(span.name(bytes), text))),
-        };
-        let separator: &[u8] = if span.known == Known::COOKIE { b"; " } else { b", " };
-        let all = spans.iter().filter(|other| other.name(bytes).eq_ignore_ascii_case(span.name(bytes)));
-        variables.push_field((name, span.value), separator, all.map(|span| span.value(bytes)));
+            variable => dropped += u64::from(fill_other(&request.head, span, variable, variables)),
+        }
     }
     dropped
+}
+
+/// The variable of a field whose name is not known, or comes again. Tells whether it was dropped for its underscore.
+#[inline(never)]
+fn fill_other(head: &Head<'_>, span: &Span, variable: Option<&'static Vec<u8>>, variables: &mut Variables) -> bool {
+    let field = span.name(head.bytes);
+    let name = match variable {
+        // Host stands once, unless the target has replaced it.
+        Some(variable) if variable.is_empty() || span.known == Known::HOST => return false,
+        Some(variable) => Name::Fixed(variable),
+        // P-ENV-30: a variable with a point in it is the gateway's own.
+        None if field.iter().any(|byte| matches!(byte, b'.' | b'_')) => return field.contains(&b'_'),
+        None => Name::Text(variables.append(|text| write_variable(field, text))),
+    };
+    let separator: &[u8] = if span.known == Known::COOKIE { b"; " } else { b", " };
+    let all = head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value);
+    variables.push_field((name, span.value), separator, all);
+    false
 }
 
 fn write_variable(field: &[u8], text: &mut Vec<u8>) {

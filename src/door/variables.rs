@@ -386,24 +386,39 @@ enum KeptAs {
     Foreign,
 }
 
+/// Names of what is kept as nothing.
+const NOTHING: &[&[u8]] = &[
+    b"REQUEST_METHOD",
+    b"SCRIPT_NAME",
+    b"PATH_INFO",
+    b"QUERY_STRING",
+    b"SERVER_PROTOCOL",
+    b"SERVER_NAME",
+    b"SERVER_PORT",
+    b"HTTPS",
+    b"CONTENT_LENGTH",
+    b"GATEWAY_INTERFACE",
+    b"SCGI",
+    // httpoxy: it would be taken for a setting of the environment.
+    b"HTTP_PROXY",
+    b"HTTP_CONTENT_TYPE",
+    b"HTTP_CONTENT_LENGTH",
+    // P-ENV-16. The content arrives without its transfer coding: decoding it again would corrupt it.
+    b"HTTP_TRANSFER_ENCODING",
+    b"HTTP_CONNECTION",
+    b"HTTP_KEEP_ALIVE",
+    b"HTTP_PROXY_CONNECTION",
+    b"HTTP_TE",
+    b"HTTP_TRAILER",
+    b"HTTP_UPGRADE",
+    b"HTTP_EXPECT",
+];
+
 /// What becomes of a variable (G-02, G-05).
 fn kept_as(name: &[u8]) -> KeptAs {
     match name {
-        b"REQUEST_METHOD" | b"SCRIPT_NAME" | b"PATH_INFO" | b"QUERY_STRING" | b"SERVER_PROTOCOL" | b"SERVER_NAME"
-        | b"SERVER_PORT" | b"HTTPS" | b"CONTENT_LENGTH" | b"GATEWAY_INTERFACE" | b"SCGI" => KeptAs::Nothing,
+        _ if NOTHING.contains(&name) => KeptAs::Nothing,
         b"SERVER_SOFTWARE" => KeptAs::Front,
-        // httpoxy: it would be taken for a setting of the environment.
-        b"HTTP_PROXY" => KeptAs::Nothing,
-        b"HTTP_CONTENT_TYPE" | b"HTTP_CONTENT_LENGTH" => KeptAs::Nothing,
-        // P-ENV-16. The content arrives without its transfer coding: decoding it again would corrupt it.
-        b"HTTP_TRANSFER_ENCODING"
-        | b"HTTP_CONNECTION"
-        | b"HTTP_KEEP_ALIVE"
-        | b"HTTP_PROXY_CONNECTION"
-        | b"HTTP_TE"
-        | b"HTTP_TRAILER"
-        | b"HTTP_UPGRADE"
-        | b"HTTP_EXPECT" => KeptAs::Nothing,
         // To uWSGI these are orders to load code or to read files.
         _ if name.starts_with(b"UWSGI_") => KeptAs::Foreign,
         // A name with a point in it is the gateway's own (P-ENV-30); others no shell and no CGI program could have.

@@ -236,6 +236,11 @@ fn read_block(reader: &mut impl Read) -> io::Result<Option<Block>> {
     Ok((length > 0).then(|| block.into()))
 }
 
+/// Whether an error only says that the time was too short. A stream with a timeout says either, depending on the system.
+pub(crate) fn is_not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// Reads again as long as a signal comes in between.
 pub(crate) fn uninterrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {

@@ -107,7 +107,11 @@ impl Environ {
 
     /// `REQUEST_METHOD`, exactly as it was sent: methods are case-sensitive (RFC 9110 section 9.1).
     pub fn method(&self) -> &str {
-        self.text("REQUEST_METHOD")
+        match self.bytes("REQUEST_METHOD").unwrap_or_default() {
+            // Whether bytes are text takes longer to see than that they are these.
+            b"GET" => "GET",
+            method => std::str::from_utf8(method).unwrap_or_default(),
+        }
     }
 
     /// `SCRIPT_NAME`: the part of the path that led to this application; empty or starting with `/`, never ending in `/`.

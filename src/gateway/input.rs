@@ -61,6 +61,13 @@ impl<'environ> Input<'environ> {
         Input { slot }
     }
 
+    /// Puts what was read back in front of whoever reads next, clones of the environ included.
+    pub(crate) fn put_back(&mut self, content: Vec<u8>) {
+        if let Some(slot) = &mut self.slot {
+            **slot = Some(Box::new(io::Cursor::new(content)));
+        }
+    }
+
     fn source(&mut self) -> io::Result<&mut dyn BufRead> {
         match self.slot.as_deref_mut() {
             Some(Some(content)) => Ok(content),

@@ -47,10 +47,10 @@ pub struct StartResponse {
     state: State,
     misuse: Option<StartError>,
     replaced: Option<String>,
-    hooks: Hooks,
+    hooks: Option<Box<Hooks>>,
 }
 
-/// What middleware does, the innermost last.
+/// What middleware does, the innermost last. In a box: most calls have none.
 #[derive(Default)]
 #[expect(clippy::type_complexity, reason = "each is said once, where its name is")]
 struct Hooks {
@@ -85,7 +85,7 @@ impl StartResponse {
             state: State::Idle,
             misuse: None,
             replaced: None,
-            hooks: Hooks::default(),
+            hooks: None,
         }
     }
 
@@ -216,19 +216,19 @@ impl StartResponse {
     /// # assert_eq!(response.headers.get("cache-control").as_deref(), Some("no-store"));
     /// ```
     pub fn on_start(&mut self, change: impl FnMut(&mut Status, &mut Headers) + Send + 'static) {
-        self.hooks.on_start.push(Box::new(change));
+        self.hooks.get_or_insert_default().on_start.push(Box::new(change));
     }
 
     /// Lets middleware change every block that the application sends through [`Writer`]. What is returned as a body is changed with
     /// [`Body::map_blocks`](crate::Body::map_blocks) instead.
     pub fn on_write(&mut self, change: impl FnMut(Block) -> io::Result<Block> + Send + 'static) {
-        self.hooks.on_write.push(Box::new(change));
+        self.hooks.get_or_insert_default().on_write.push(Box::new(change));
     }
 
     /// Shows middleware every wrong call of `start` and `restart` with the fields that it was about, also one that a later `restart`
     /// mends. What a hook of [`on_start`](StartResponse::on_start) spoils is no wrong call: the hooks outside of it see that themselves.
     pub(crate) fn on_refused(&mut self, look: impl FnMut(&StartError, &Headers) + Send + 'static) {
-        self.hooks.on_refused.push(Box::new(look));
+        self.hooks.get_or_insert_default().on_refused.push(Box::new(look));
     }
 
     pub(crate) fn id(&self) -> usize {
@@ -243,7 +243,7 @@ impl StartResponse {
 
     /// The call is over, and with it what the hooks of middleware hold.
     pub(crate) fn end(&mut self) {
-        self.hooks = Hooks::default();
+        self.hooks = None;
     }
 
     /// The first wrong call that no `restart` has mended.
@@ -281,8 +281,8 @@ impl StartResponse {
         fill(&mut self.headers);
         // Checked before the hooks, so that a wrong call of the application is never mended silently, and after them.
         self.headers.check().map_err(|(cause, name)| self.refuse(cause, format!("{name:?}")))?;
-        if !self.hooks.on_start.is_empty() {
-            for change in self.hooks.on_start.iter_mut().rev() {
+        if let Some(hooks) = &mut self.hooks {
+            for change in hooks.on_start.iter_mut().rev() {
                 change(&mut self.status, &mut self.headers);
             }
             self.headers.check().map_err(|(cause, name)| self.record(cause, format!("{name:?}")))?;
@@ -294,7 +294,7 @@ impl StartResponse {
     /// Records a wrong call and shows it to whoever looks, the innermost first.
     fn refuse(&mut self, cause: Cause, detail: String) -> StartError {
         let error = self.record(cause, detail);
-        for look in self.hooks.on_refused.iter_mut().rev() {
+        for look in self.hooks.iter_mut().flat_map(|hooks| hooks.on_refused.iter_mut().rev()) {
             look(&error, &self.headers);
         }
         error
@@ -312,7 +312,7 @@ impl StartResponse {
             return Err(io::Error::other(error.clone()));
         }
         let mut block = Cow::Borrowed(block);
-        for change in self.hooks.on_write.iter_mut().rev() {
+        for change in self.hooks.iter_mut().flat_map(|hooks| hooks.on_write.iter_mut().rev()) {
             block = change(Block::Owned(block.into_owned()))?;
         }
         if block.is_empty() {

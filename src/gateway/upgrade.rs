@@ -40,6 +40,12 @@ pub trait Upgraded: Read + Write + Send + Sync {
     fn shutdown(&self, how: Shutdown) -> io::Result<()>;
 }
 
+/// A timeout that every system takes: one of 0 would be none, and a clock cannot hold them all.
+pub(crate) fn bounded(time: Duration) -> Duration {
+    const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    time.clamp(Duration::from_millis(1), A_YEAR)
+}
+
 /// What becomes of a connection behind `101 Switching Protocols`.
 pub(crate) struct Upgrade {
     pub(crate) protocol: String,

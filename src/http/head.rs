@@ -204,10 +204,14 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
     // method         = token
     // request-target = origin-form / absolute-form / authority-form / asterisk-form
     let most = (MAX_METHOD, Cause::MethodLong);
-    let (method, rest) = split_at_space(rest, scan::token_end(rest, 0), most, |byte| match byte {
-        b' ' | b'\t' => Cause::RequestLine,
-        _ => Cause::Method,
-    })?;
+    let (method, rest) = match rest.split_at_checked(4) {
+        // Most requests have it.
+        Some((b"GET ", behind)) => (rest.split_at(3).0, behind),
+        _ => split_at_space(rest, scan::token_end(rest, 0), most, |byte| match byte {
+            b' ' | b'\t' => Cause::RequestLine,
+            _ => Cause::Method,
+        })?,
+    };
     let most = (limits.target, Cause::TargetLong);
     let (target, rest) = split_at_space(rest, scan::target_end(rest, 0), most, |_| Cause::TargetByte)?;
     let (version, rest) = parse_version(rest)?;
@@ -217,7 +221,8 @@ fn parse_allowed<'buf>(bytes: &'buf [u8], limits: &Limits, spans: &'buf mut Span
 }
 
 /// Parses the fields, with which `rest` begins, the end of `bytes`. Gives what stands behind the empty line that ends them.
-#[inline]
+/// Not a part of what calls it: the loop needs the registers.
+#[inline(never)]
 pub(crate) fn parse_fields<'buf>(
     bytes: &[u8],
     mut rest: &'buf [u8],
@@ -232,33 +237,25 @@ pub(crate) fn parse_fields<'buf>(
         let may_come = spans.places.len() < limits.fields;
         #[expect(clippy::indexing_slicing, reason = "it has a place for every known name and for others")]
         let guess = &mut spans.follows[last.index()];
-        let mut value = match rest.strip_prefix(guess.1) {
+        let value = match rest.strip_prefix(guess.1) {
             Some([b':', value @ ..]) if may_come && guess.0 != Known::OTHER => value,
             _ => {
-                let (name, behind) = rest.split_at(scan::token_end(rest, 0));
-                let known = Known::of(name);
+                let (known, value) = split_at_colon(rest, may_come, limits)?;
                 *guess = (known, known.name());
-                match behind {
-                    [b':', value @ ..] if may_come && !name.is_empty() && name.len() <= limits.field_line => value,
-                    _ => return Err(fault_of_name(name, behind, may_come, limits)),
-                }
+                value
             }
         };
         last = guess.0;
         let name = (bytes.len() - rest.len(), bytes.len() - value.len() - 1);
-        while let [b' ' | b'\t', behind @ ..] = value {
-            value = behind;
-        }
-        let (start, behind) = (bytes.len() - value.len(), scan::behind_field_value(value));
+        let behind = scan::behind_field_value(value);
         if rest.len() - behind.len() > limits.field_line {
             return Err(Stop::Invalid(Cause::FieldLong));
         }
         rest = behind.strip_prefix(b"\r\n").ok_or_else(|| fault(behind, Cause::BareCr, |_| Cause::FieldValue))?;
-        let mut value = value.split_at(value.len() - behind.len()).0;
-        while let [text @ .., b' ' | b'\t'] = value {
-            value = text;
-        }
-        spans.places.push(Span { known: last, name, value: (start, start + value.len()) });
+        // Of white space a value can have SP and HTAB, so that this takes off what OWS is.
+        let value = value.split_at(value.len() - behind.len()).0.trim_ascii_start();
+        let start = bytes.len() - behind.len() - value.len();
+        spans.places.push(Span { known: last, name, value: (start, start + value.trim_ascii_end().len()) });
     }
     expect_crlf(rest)
 }
@@ -340,23 +337,23 @@ fn parse_version(rest: &[u8]) -> Result<(Version, &[u8]), Stop> {
     }
 }
 
-/// Why the bytes of a name are none that a colon may follow.
-#[cold]
-fn fault_of_name(name: &[u8], behind: &[u8], may_come: bool, limits: &Limits) -> Stop {
-    if !name.is_empty() && !may_come {
-        return Stop::Invalid(Cause::FieldCount);
+/// Which name it is that `rest` begins with, and what stands behind its colon. Not a part of the loop, whose registers it would take.
+#[inline(never)]
+fn split_at_colon<'buf>(rest: &'buf [u8], may_come: bool, limits: &Limits) -> Result<(Known, &'buf [u8]), Stop> {
+    let (name, behind) = rest.split_at(scan::token_end(rest, 0));
+    match behind {
+        _ if !name.is_empty() && !may_come => Err(Stop::Invalid(Cause::FieldCount)),
+        _ if name.len() > limits.field_line => Err(Stop::Invalid(Cause::FieldLong)),
+        [b':', value @ ..] if !name.is_empty() => Ok((Known::of(name), value)),
+        _ => Err(fault(behind, Cause::FieldColon, |byte| match byte {
+            // RFC 9112 section 5.2 (obs-fold) and, at the first field line, section 2.2: white space there is an old way
+            // to smuggle a field past a filter.
+            b' ' | b'\t' if name.is_empty() => Cause::FieldFold,
+            // RFC 9112 section 5.1: a server MUST reject white space between name and colon.
+            b' ' | b'\t' => Cause::FieldSpace,
+            _ => Cause::FieldName,
+        })),
     }
-    if name.len() > limits.field_line {
-        return Stop::Invalid(Cause::FieldLong);
-    }
-    fault(behind, Cause::FieldColon, |byte| match byte {
-        // RFC 9112 section 5.2 (obs-fold) and, at the first field line, section 2.2: white space there is an old way
-        // to smuggle a field past a filter.
-        b' ' | b'\t' if name.is_empty() => Cause::FieldFold,
-        // RFC 9112 section 5.1: a server MUST reject white space between name and colon.
-        b' ' | b'\t' => Cause::FieldSpace,
-        _ => Cause::FieldName,
-    })
 }
 
 /// How far an incomplete head has been searched for line ends. Start each head with the default.

@@ -1,9 +1,8 @@
 //! The byte classes of HTTP and fast searches for the first byte outside one.
 //!
 //! RFC 9110 sections 5.5 and 5.6.2, RFC 9112 section 3.2. Invariant: each search answers exactly what a walk over its
-//! predicate, byte by byte, would answer; the tests hold the two together. Eight bytes are judged at once in an
-//! ordinary `u64`, and sixteen of a value in an array, which needs neither `unsafe` nor a processor feature. The room
-//! does not decode characters.
+//! predicate, byte by byte, would answer; the tests hold the two together. Sixteen bytes are judged at once in an
+//! array, which needs neither `unsafe` nor a processor feature. The room does not decode characters.
 
 const TCHAR: u8 = 1;
 const FIELD_VALUE: u8 = 2;
@@ -94,60 +93,25 @@ pub const fn trim_ows(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The given byte in all eight places.
-const fn all(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
-
-const HIGH: u64 = all(0x80);
-
-// Each of the three functions below sets the high bit of bytes outside a class. A carry or a borrow can set wrong bits
-// too, but only above a right one; the lowest set bit is always right, and nothing else of the answer is used.
-
-/// Marks control bytes (HTAB too, which is rare enough for the slow path) and DEL.
-const fn not_field_value(eight: u64) -> u64 {
-    let delete = eight ^ all(0x7F);
-    ((eight.wrapping_sub(all(0x20)) & !eight) | (delete.wrapping_sub(all(1)) & !delete)) & HIGH
-}
-
-/// Marks control bytes, SP, `#`, DEL and everything above.
-const fn not_target_byte(eight: u64) -> u64 {
-    let hash = eight ^ all(b'#');
-    ((eight.wrapping_sub(all(0x21)) & !eight)
-        | (hash.wrapping_sub(all(1)) & !hash)
-        | eight.wrapping_add(all(1))
-        | eight)
-        & HIGH
-}
-
-/// Marks everything but letters and `-`: the rest of tchar is rare in names and left to the table.
-const fn not_letter_or_hyphen(eight: u64) -> u64 {
-    // With seven bits a byte no sum below leaves its byte, so that here every bit is right.
-    let low = eight & all(0x7F);
-    let small = low | all(0x20);
-    let letter = small.wrapping_add(all(0x80 - b'a')) & !small.wrapping_add(all(0x7F - b'z'));
-    let not_hyphen = (low ^ all(b'-')).wrapping_add(all(0x7F));
-    ((!letter & not_hyphen) | eight) & HIGH
-}
-
-/// The first byte of `rest` that is not in a class, and what follows it: skips by eights while `outside` marks nothing, then by `class`.
+/// The first byte of `rest` that is not in a class, and what follows it. What is not `doubtful` is in the class; what is, the table judges.
 #[inline(always)]
-fn behind(mut rest: &[u8], class: u8, outside: impl Fn(u64) -> u64) -> &[u8] {
-    loop {
-        if let Some((eight, behind)) = rest.split_first_chunk::<8>() {
-            let marked = outside(u64::from_le_bytes(*eight));
-            if marked == 0 {
-                rest = behind;
-                continue;
-            }
-            rest = rest.split_at((marked.trailing_zeros() / 8) as usize).1;
+fn behind(mut rest: &[u8], class: u8, doubtful: impl Fn(u8) -> bool) -> &[u8] {
+    // Sixteen bytes at once without a branch, which the compiler turns into vector instructions where the processor has them. What ends a
+    // search is mostly in the last of them, and found there.
+    while let Some((sixteen, behind)) = rest.split_first_chunk::<16>() {
+        if !sixteen.iter().fold(false, |any, &byte| any | doubtful(byte)) {
+            rest = behind;
+            continue;
         }
-        // Either a marked byte stands here, which the table judges, or fewer than eight are left.
-        match rest.split_first() {
-            Some((&byte, behind)) if is(byte, class) => rest = behind,
-            _ => return rest,
+        let marked = u128::from_le_bytes(sixteen.map(|byte| u8::from(doubtful(byte)) * 0xFF));
+        match rest.split_at((marked.trailing_zeros() / 8) as usize).1 {
+            [byte, behind @ ..] if is(*byte, class) => rest = behind,
+            end => return end,
         }
     }
+    // So few are left only where the received bytes end.
+    let end = rest.iter().position(|&byte| !is(byte, class)).unwrap_or(rest.len());
+    rest.split_at(end).1
 }
 
 /// The position of the first byte at or behind `from` that is no tchar, or the length.
@@ -157,7 +121,8 @@ fn behind(mut rest: &[u8], class: u8, outside: impl Fn(u64) -> u64) -> &[u8] {
 /// ```
 #[inline]
 pub fn token_end(bytes: &[u8], from: usize) -> usize {
-    bytes.len() - behind(bytes.get(from..).unwrap_or(&[]), TCHAR, not_letter_or_hyphen).len()
+    bytes.len()
+        - behind(bytes.get(from..).unwrap_or(&[]), TCHAR, |byte| !byte.is_ascii_alphabetic() & (byte != b'-')).len()
 }
 
 /// The position of the first byte at or behind `from` that may not stand in a field value, or the length.
@@ -171,22 +136,8 @@ pub fn field_value_end(bytes: &[u8], from: usize) -> usize {
 
 /// The first byte that may not stand in a field value, and what follows it.
 #[inline(always)]
-pub(super) fn behind_field_value(mut rest: &[u8]) -> &[u8] {
-    // Cookies and user agents: sixteen bytes at once without a branch, which the compiler turns into vector instructions where the processor
-    // has them. What ends a value is mostly in the last of them, and found there.
-    let is_outside = |byte: u8| (byte < b' ') | (byte == 0x7F);
-    while let Some((sixteen, behind)) = rest.split_first_chunk::<16>() {
-        if !sixteen.iter().fold(false, |outside, &byte| outside | is_outside(byte)) {
-            rest = behind;
-            continue;
-        }
-        let marked = u128::from_le_bytes(sixteen.map(|byte| u8::from(is_outside(byte)) * 0xFF));
-        match rest.split_at((marked.trailing_zeros() / 8) as usize).1 {
-            [b'\t', behind @ ..] => rest = behind,
-            end => return end,
-        }
-    }
-    behind(rest, FIELD_VALUE, not_field_value)
+pub(super) fn behind_field_value(rest: &[u8]) -> &[u8] {
+    behind(rest, FIELD_VALUE, |byte| (byte < b' ') | (byte == 0x7F))
 }
 
 /// The position of the first byte at or behind `from` that may not stand in a request target, or the length.
@@ -196,7 +147,8 @@ pub(super) fn behind_field_value(mut rest: &[u8]) -> &[u8] {
 /// ```
 #[inline]
 pub fn target_end(bytes: &[u8], from: usize) -> usize {
-    bytes.len() - behind(bytes.get(from..).unwrap_or(&[]), TARGET, not_target_byte).len()
+    bytes.len()
+        - behind(bytes.get(from..).unwrap_or(&[]), TARGET, |byte| !byte.is_ascii_graphic() | (byte == b'#')).len()
 }
 
 #[cfg(test)]

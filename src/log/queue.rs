@@ -5,7 +5,8 @@
 //! log says how many when it takes anything again. More than [`FEW`] reports of one cause in a second, from one kind of address, are a flood:
 //! of those behind them the log gets the number.
 //!
-//! Invariants: nobody but the thread touches the writer, and it holds no lock meanwhile. The thread starts with the first line, so that a
+//! Invariants: nobody but the thread touches the writer, and it holds no lock meanwhile. While no line is taken, none is
+//! made either, so that a log which is stuck or full costs a counter. The thread starts with the first line, so that a
 //! queue which says nothing costs nothing, and ends with the last clone of the queue and the last line.
 
 use std::fmt;
@@ -13,9 +14,10 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::Report;
+use super::lines::{Stamp, push_access};
+use super::{Access, Report};
 use crate::cause::Cause;
 use crate::gateway::discard_panic;
 
@@ -31,8 +33,12 @@ const FEW: u64 = 5;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long lines gather before they are written: a busy server wakes the thread a thousand times a second at most.
-const GATHER: Duration = Duration::from_millis(1);
+/// How long lines gather behind those that were just written: a busy server's thread is woken by the clock, a hundred times a second, and by
+/// no request.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// How long nothing is tried after a write that failed, nor any line taken.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// How long a queue that is dropped waits for its last lines.
 const LAST: Duration = Duration::from_millis(500);
@@ -65,7 +71,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     lines: Vec<u8>,
+    /// No line is taken: one did not fit, or the last write failed a moment ago.
+    is_shut: bool,
     dropped: u64,
+    stamp: Stamp,
     floods: Vec<Flood>,
     /// Until there is a thread for it.
     writer: Option<Box<dyn Write + Send>>,
@@ -97,14 +106,24 @@ impl Queue {
         Queue(Arc::new(End(Arc::new(Shared { state: Mutex::new(state), ..Shared::default() }))))
     }
 
+    /// Says the line of an answered request, as [`Access`] displays it.
+    pub fn access(&self, access: &Access<'_>) {
+        self.with(&mut |state| {
+            state.add(1, |lines, stamp| {
+                push_access(lines, access, stamp, SystemTime::now());
+                lines.push(b'\n');
+            });
+        });
+    }
+
     /// Says a line.
     pub fn line(&self, line: &dyn fmt::Display) {
-        self.with(|state| state.push(line));
+        self.with(&mut |state| state.push(line));
     }
 
     /// Says a line about a report, unless too many like it were said within a second.
     pub fn report(&self, report: &Report<'_>, line: &dyn fmt::Display) {
-        self.with(|state| {
+        self.with(&mut |state| {
             if state.admits(report, Instant::now()) {
                 state.push(line);
             }
@@ -116,15 +135,16 @@ impl Queue {
         self.0.finish(within)
     }
 
-    fn with(&self, change: impl FnOnce(&mut State)) {
+    fn with(&self, change: &mut dyn FnMut(&mut State)) {
         let shared = &self.0.0;
         let mut state = shared.lock();
         change(&mut state);
         if let Some(writer) = state.writer.take() {
             state.lines.reserve(ROOM);
             let shared = Arc::clone(shared);
+            let work: Box<dyn FnOnce() + Send> = Box::new(move || shared.write_to(writer));
             // Without a thread there is no log: whoever wrote here would have to wait.
-            let _ = std::thread::Builder::new().name("doorway-log".into()).spawn(move || shared.write_to(writer));
+            let _ = std::thread::Builder::new().name("doorway-log".into()).spawn(work);
         }
         shared.call(&mut state);
     }
@@ -132,10 +152,7 @@ impl Queue {
 
 impl Write for Queue {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|state| match state.lines.len() + bytes.len() {
-            ..=MOST => state.lines.extend_from_slice(bytes),
-            _ => state.dropped += count_lines(bytes),
-        });
+        self.with(&mut |state| state.add(count_lines(bytes), |lines, _| lines.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
@@ -183,13 +200,8 @@ impl Shared {
     /// The life of the thread.
     fn write_to(&self, mut writer: Box<dyn Write + Send>) {
         let (mut lines, mut lost, mut is_torn) = (Vec::with_capacity(ROOM), 0, false);
-        while self.wait() {
-            // So that a busy log is woken for many lines and not for each.
-            std::thread::sleep(GATHER);
-            let mut state = self.lock();
-            std::mem::swap(&mut state.lines, &mut lines);
-            lost += std::mem::take(&mut state.dropped);
-            drop(state);
+        while let Some(dropped) = self.take(&mut lines) {
+            lost += dropped;
             if is_torn {
                 lines.insert(0, b'\n');
             }
@@ -198,19 +210,30 @@ impl Shared {
                 push_line(&mut lines, &format_args!("{lost} lines dropped: the log did not take them"));
             }
             let written = write_to(&mut *writer, &lines);
+            let is_whole = written == lines.len();
             // What stands behind the end of the line that was torn.
             let begin = written.max(usize::from(is_torn));
-            lost = if written == lines.len() { 0 } else { lost + count_lines(lines.iter().take(length).skip(begin)) };
+            lost = if is_whole { 0 } else { lost + count_lines(lines.iter().take(length).skip(begin)) };
             is_torn = lines.get(..written).and_then(<[u8]>::last).map_or(is_torn, |last| *last != b'\n');
             lines.clear();
             lines.shrink_to(ROOM);
+            if is_whole {
+                std::thread::sleep(GATHER);
+            } else {
+                self.lock().is_shut = true;
+                std::thread::sleep(RETRY);
+                self.lock().is_shut = false;
+            }
         }
     }
 
-    /// Sleeps until there is something to write. Tells whether there is; otherwise the queue has gone.
-    fn wait(&self) -> bool {
+    /// Sleeps until there is something to write, and takes the lines. Gives how many were dropped; nothing when the queue has gone.
+    fn take(&self, lines: &mut Vec<u8>) -> Option<u64> {
         let mut state = self.lock();
-        while !state.has_work() && !state.is_closed {
+        while !state.has_work() {
+            if state.is_closed {
+                return None;
+            }
             state.is_asleep = true;
             self.done.notify_all();
             // A flood that is over is told, though nobody says anything more.
@@ -219,7 +242,9 @@ impl Shared {
             state.is_asleep = false;
             state.end_floods(Some(Instant::now()));
         }
-        state.has_work()
+        std::mem::swap(&mut state.lines, lines);
+        state.is_shut = false;
+        Some(std::mem::take(&mut state.dropped))
     }
 }
 
@@ -229,13 +254,19 @@ impl State {
     }
 
     fn push(&mut self, line: &dyn fmt::Display) {
+        self.add(1, |lines, _| push_line(lines, line));
+    }
+
+    /// Takes what is added, which are so many lines, or drops it. Behind one that does not fit nothing is taken until the thread has made room.
+    fn add(&mut self, count: u64, add: impl FnOnce(&mut Vec<u8>, &mut Stamp)) {
         let before = self.lines.len();
-        if before < MOST {
-            push_line(&mut self.lines, line);
+        if !self.is_shut {
+            add(&mut self.lines, &mut self.stamp);
+            self.is_shut = self.lines.len() > MOST;
         }
-        if before >= MOST || self.lines.len() > MOST {
+        if self.is_shut {
             self.lines.truncate(before);
-            self.dropped += 1;
+            self.dropped += count;
         }
     }
 
@@ -291,7 +322,7 @@ fn write_to(writer: &mut dyn Write, bytes: &[u8]) -> usize {
             Ok(Ok(length)) if length > 0 => written += length,
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             // Somebody who shares the terminal or the pipe has set it so.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(10 * GATHER),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(GATHER),
             _ => break,
         }
     }
@@ -310,6 +341,7 @@ fn count_lines<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::*;
@@ -361,6 +393,53 @@ mod tests {
         let dropped = text.lines().filter_map(|line| line.split_once(" lines dropped")?.0.parse::<usize>().ok());
         assert_eq!(shown + dropped.sum::<usize>(), 30_000);
         assert!(shown * 100 <= 3 * MOST);
+    }
+
+    /// A line that counts how often it was made.
+    struct Counted<'a>(&'a Cell<usize>, &'a str);
+
+    impl fmt::Display for Counted<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.set(self.0.get() + 1);
+            f.write_str(self.1)
+        }
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_is_made_once_and_none_behind_it() {
+        let (queue, allow, _taken) = place();
+        let (made, text) = (Cell::new(0), "x".repeat(1_999));
+        (0..100_000).for_each(|_| queue.line(&Counted(&made, &text)));
+        // Those that wait, those that the thread has, and for each of the two the one that did not fit.
+        assert!(made.get() <= 2 * (MOST / 2_000 + 1), "{} were made", made.get());
+        drop(allow);
+    }
+
+    #[test]
+    fn a_place_that_fails_is_tried_a_few_times_a_second_and_hardly_a_line_is_made_meanwhile() {
+        struct Failing(Sender<()>);
+
+        impl Write for Failing {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                let _ = self.0.send(());
+                Err(io::ErrorKind::StorageFull.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let (sender, tries) = channel();
+        let (queue, made, begin) = (Queue::new(Failing(sender)), Cell::new(0), Instant::now());
+        let (mut said, mut tried) = (0, 0);
+        while tried < 4 {
+            queue.line(&Counted(&made, "line"));
+            said += 1;
+            tried += tries.try_iter().count();
+        }
+        assert!(begin.elapsed() >= 3 * RETRY, "{:?}", begin.elapsed());
+        assert!(made.get() < said / 2, "{} of {said} were made", made.get());
     }
 
     #[test]

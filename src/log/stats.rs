@@ -95,7 +95,7 @@ pub struct Stats {
     pub duration: Duration,
     /// Request fields dropped because of an underscore in their name.
     pub fields_dropped: u64,
-    phases: [usize; Phase::ALL.len()],
+    phases: Phases<usize>,
     durations: [u64; DURATIONS],
     causes: Counts<u64>,
 }
@@ -124,7 +124,7 @@ impl Stats {
 
     /// The phases, each with how many of the open connections are in it.
     pub fn phases(&self) -> impl Iterator<Item = (Phase, usize)> {
-        Phase::ALL.iter().copied().zip(self.phases)
+        Phase::ALL.iter().copied().map(|phase| (phase, *self.phases.of(phase)))
     }
 
     /// How long requests took from their whole head to the last that the application gave of the answer. Each bound comes with how many took less
@@ -159,16 +159,32 @@ impl Default for Counts<AtomicUsize> {
     }
 }
 
-/// How many connections are in each phase.
-#[derive(Default)]
-pub(crate) struct Phases([AtomicUsize; Phase::ALL.len()]);
+/// How many connections are in each phase, in the order of [`Phase::ALL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Phases<T = AtomicUsize>([T; Phase::ALL.len()]);
+
+impl<T> Phases<T> {
+    fn of(&self, phase: Phase) -> &T {
+        let [fresh, idle, head, content, queued, call, sending, closing, upgraded] = &self.0;
+        match phase {
+            Phase::Fresh => fresh,
+            Phase::Idle => idle,
+            Phase::Head => head,
+            Phase::Content => content,
+            Phase::Queued => queued,
+            Phase::Call => call,
+            Phase::Sending => sending,
+            Phase::Closing => closing,
+            Phase::Upgraded => upgraded,
+        }
+    }
+}
 
 impl Phases {
     /// One comes from a phase, or is new, and goes to another, or ends.
     pub(crate) fn change(&self, from: Option<Phase>, to: Option<Phase>) {
-        let of = |phase| self.0.get(phase as usize);
-        from.and_then(of).map(|count| count.fetch_sub(1, Ordering::Relaxed));
-        to.and_then(of).map(|count| count.fetch_add(1, Ordering::Relaxed));
+        from.map(|phase| self.of(phase).fetch_sub(1, Ordering::Relaxed));
+        to.map(|phase| self.of(phase).fetch_add(1, Ordering::Relaxed));
     }
 }
 
@@ -190,13 +206,14 @@ impl Counters {
     pub(crate) fn read(&self, phases: &Phases) -> Stats {
         let now = |count: &AtomicUsize| count.load(Ordering::Relaxed) as u64;
         let durations = self.durations.each_ref().map(now);
-        let phases = phases.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let phases = Phases(phases.0.each_ref().map(|count| count.load(Ordering::Relaxed)));
+        let is_parked = |phase: &Phase| !matches!(phase, Phase::Queued | Phase::Call | Phase::Upgraded);
         Stats {
             open: 0,
-            parked: 0,
+            parked: Phase::ALL.iter().zip(phases.0).filter(|(phase, _)| is_parked(phase)).map(|(_, count)| count).sum(),
             queued: 0,
             threads: 0,
-            busy: phases.get(Phase::Call as usize).copied().unwrap_or_default(),
+            busy: *phases.of(Phase::Call),
             stopping: false,
             looks: 0,
             phases,

@@ -24,9 +24,13 @@ impl Body {
     /// assert_eq!((body.known_len(), told.recv()), (Some(3), Ok(Some(3))));
     /// ```
     pub fn inspect_blocks(
-        mut self,
-        mut see: impl FnMut(Result<u64, &(dyn Error + Send + Sync + 'static)>) + Send + 'static,
+        self,
+        see: impl FnMut(Result<u64, &(dyn Error + Send + Sync + 'static)>) + Send + 'static,
     ) -> Body {
+        self.inspected(Box::new(see))
+    }
+
+    fn inspected(mut self, mut see: Box<SeeAll>) -> Body {
         let known = self.known_len();
         *self.kind() = match (std::mem::take(self.kind()), known) {
             (Kind::Failed(error), _) => {
@@ -34,7 +38,7 @@ impl Body {
                 Kind::Failed(error)
             }
             (Kind::Deferred(make), _) => {
-                Kind::Deferred(Box::new(move |start_response| make(start_response).inspect_blocks(see)))
+                Kind::Deferred(Box::new(move |start_response| make(start_response).inspected(see)))
             }
             (Kind::Upgrade(Upgrade { protocol, run }), _) => {
                 let see: Arc<Mutex<See>> = Arc::new(Mutex::new(move |sent| see(Ok(sent))));
@@ -87,6 +91,9 @@ impl Body {
         self
     }
 }
+
+/// Told the size of every block, or the error that comes instead.
+type SeeAll = dyn FnMut(Result<u64, &(dyn Error + Send + Sync + 'static)>) + Send;
 
 /// Told how much was sent.
 type See = dyn FnMut(u64) + Send;

@@ -19,6 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::gateway::{Application, Body, Environ, StartResponse};
+use crate::web::content;
 
 /// Receives the content first, and then calls the application with an input that never waits. `CONTENT_LENGTH` is its length then,
 /// for chunked content too.
@@ -69,7 +70,7 @@ impl<A: Application> Buffered<A> {
         // In one piece from the beginning; what has been announced and does not come takes up addresses and no memory.
         let announced = environ.content_length().unwrap_or(0).min(most);
         let mut memory = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-        let length = input.by_ref().take(most).read_to_end(&mut memory)? as u64;
+        let length = content::read(&mut input, most, &mut memory)? as u64;
         if input.fill_buf()?.is_empty() {
             return Ok((Box::new(Cursor::new(memory)), length));
         }

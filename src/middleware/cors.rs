@@ -66,19 +66,19 @@ impl<A: Application> Cors<A> {
 
     /// The methods that a page may use.
     pub fn methods<'name>(mut self, methods: impl IntoIterator<Item = &'name str>) -> Cors<A> {
-        self.methods = joined(methods);
+        self.methods = joined(&mut methods.into_iter());
         self
     }
 
     /// The fields that a page may send besides those of a plain form.
     pub fn headers<'name>(mut self, names: impl IntoIterator<Item = &'name str>) -> Cors<A> {
-        self.headers = joined(names);
+        self.headers = joined(&mut names.into_iter());
         self
     }
 
     /// The fields of the response that a page may read besides the plainest (`Content-Type`, `Last-Modified` and the like).
     pub fn expose<'name>(mut self, names: impl IntoIterator<Item = &'name str>) -> Cors<A> {
-        self.exposed = joined(names);
+        self.exposed = joined(&mut names.into_iter());
         self
     }
 
@@ -161,6 +161,6 @@ fn is_preflight(environ: &Environ) -> bool {
     environ.method() == "OPTIONS" && environ.header_bytes("access-control-request-method").is_some()
 }
 
-fn joined<'name>(names: impl IntoIterator<Item = &'name str>) -> String {
-    names.into_iter().collect::<Vec<_>>().join(", ")
+fn joined(names: &mut dyn Iterator<Item = &str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
 }

@@ -43,12 +43,16 @@ impl Mount {
 
     /// Mounts an application at a prefix of the decoded path. Slashes at its end do not count, and one at its beginning is added
     /// where it is missing; `/` takes everything that no longer prefix takes. Of equal prefixes the first one counts.
-    pub fn at(mut self, prefix: &str, application: impl Application) -> Mount {
+    pub fn at(self, prefix: &str, application: impl Application) -> Mount {
+        self.place(prefix, Box::new(application))
+    }
+
+    fn place(mut self, prefix: &str, application: Box<dyn Application>) -> Mount {
         let prefix = prefix.trim_end_matches('/');
         let slash = if prefix.is_empty() || prefix.starts_with('/') { "" } else { "/" };
         let prefix = format!("{slash}{prefix}");
         let place = self.places.partition_point(|(other, _)| other.len() >= prefix.len());
-        self.places.insert(place, (prefix, Box::new(application)));
+        self.places.insert(place, (prefix, application));
         self
     }
 }

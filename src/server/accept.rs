@@ -4,7 +4,7 @@
 //! the worker, though. Once connections follow and end each other in quick succession a *rush* begins: the listener blocks no more, and the
 //! workers accept between their sweeps; the thread only looks how many still come. It takes over again when they are few, when no worker has
 //! time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
-//! and nobody empties it as fast as a thread that does nothing else (`docs/performance.md`, "Connections in a rush").
+//! and nobody empties it as fast as a thread that does nothing else.
 //!
 //! Invariant: nobody but the thread accepts while the socket may block. A worker accepts under the lock of the acceptor and only in a
 //! rush; the thread begins and ends the rush under that lock. No error ends accepting: what the system refuses is waited out, making
@@ -213,7 +213,7 @@ impl Engine {
         let connection = Connection::new(socket, peer, origin, &self.shared, Some(place), now);
         // The shards have their turns.
         if let Some(shard) = self.shards.get(self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()) {
-            shard.deliver(Box::new(connection));
+            shard.deliver(connection);
         }
     }
 
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_rush_a_connection_is_accepted_while_the_drivers_are_in_calls() {
+    fn in_a_rush_a_connection_is_accepted_while_the_workers_are_in_calls() {
         with_engine(own(), |engine| {
             std::thread::scope(|scope| {
                 // Three of four threads are held again and again, and connections come all the time.

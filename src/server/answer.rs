@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::call::Call;
 use super::connection::Connection;
@@ -32,71 +32,63 @@ impl Calls {
         Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), score }
     }
 
-    /// Does what a connection needs a thread for. Gives the time that the application took.
-    pub(super) fn run(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Duration {
+    /// Does what a connection needs a thread for. Gives when the application was done.
+    pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant, gathers: bool) -> Instant {
         if let Some(mut call) = connection.call.take() {
             self.score.begin(now, &call.environ);
             let progress = call.go_on(connection);
-            return self.settle(call, progress, connection, now);
+            return self.settle(call, progress, connection);
         }
-        let mut lasted = Duration::ZERO;
         for _ in 0..GATHERED {
-            let Some(took) = self.answer(connection, now + lasted, gathers) else { break };
-            lasted += took;
+            let Some(answered) = self.answer(connection, now, gathers) else { break };
+            now = answered;
             if !connection.has_gathered() {
-                return lasted;
+                return now;
             }
         }
         if connection.has_gathered() {
             connection.send_gathered(&self.shared, Instant::now());
         }
-        lasted
+        now
     }
 
-    /// Answers one request. Gives the time that it took; `None` where there is no request, or where gathered answers must go out before it.
-    fn answer(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Option<Duration> {
+    /// Answers one request. Gives when the application was done; `None` where there is no request, or where gathered answers must go out before it.
+    fn answer(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Option<Instant> {
         if self.shared.is_over() {
             // The grace of a stop is over: what is looked at next ends.
             return None;
         }
         let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
         let Calls { shared, room, .. } = self;
-        let ready = connection.examine(&shared.policy, room).map(|(request, facts)| {
-            let is_here = facts.is_all_here(connection.buffer.len());
-            // It waits without a thread for its turn to be waited for in one.
-            let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
-            let begins = is_here || seat.is_some();
-            if begins {
-                call.fill(&request, facts, seat, connection);
+        let ready = match connection.examine(&shared.policy, room) {
+            Ok((ref request, facts)) => {
+                let is_here = facts.is_all_here(connection.buffer.len());
+                // It waits without a thread for its turn to be waited for in one.
+                let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
+                Ok((is_here || seat.is_some()).then(|| call.fill(request, facts, seat, connection)))
             }
-            begins
-        });
+            Err(why) => Err(why),
+        };
         match ready {
-            Ok(true) => {
+            Ok(Some(())) => {
                 connection.queued = None;
                 self.score.begin(now, &call.environ);
                 let progress = call.start(connection, gathers, now);
-                return Some(self.settle(call, progress, connection, now));
+                return Some(self.settle(call, progress, connection));
             }
             // The connection is looked at again when the gathered answers are out.
             _ if connection.has_gathered() => {}
-            Ok(false) => connection.wait_in_line(now),
+            Ok(None) => connection.wait_in_line(now),
             Err(why) => connection.put_off(why, shared, now),
         }
         self.spare = Some(call);
         None
     }
 
-    /// The call is done with, or waits in its connection. Gives the time that it took.
-    fn settle(
-        &mut self,
-        mut call: Box<Call>,
-        progress: Poll<()>,
-        connection: &mut Connection,
-        begin: Instant,
-    ) -> Duration {
+    /// The call is done with, or waits in its connection. Gives when the application was done.
+    fn settle(&mut self, mut call: Box<Call>, progress: Poll<()>, connection: &mut Connection) -> Instant {
         self.score.end();
-        let lasted = call.answered.saturating_duration_since(begin);
+        let answered = call.answered;
         if call.leaves() {
             // The connection is the application's, and whoever runs this sees to that.
             connection.call = Some(call);
@@ -108,6 +100,6 @@ impl Calls {
                 self.spare = Some(call);
             }
         }
-        lasted
+        answered
     }
 }

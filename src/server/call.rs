@@ -21,9 +21,8 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
-use crate::door::{Content, Facts, Request};
+use crate::door::{Content, Facts, Request, http::ALLOW};
 use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse};
-use crate::http::framing::Delimiter;
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -40,9 +39,9 @@ pub(super) struct Call {
     pub(super) answered: Instant,
     /// Where the body gives nothing but empty blocks, it is not asked again before this.
     rests_until: Option<Instant>,
-    /// While the body is asked for more than its first block.
+    /// While the body is asked for more than its first block, and no reader of content is alive, which has it otherwise.
     seat: Option<Seat>,
-    /// Whether the request has content, to which the access ends with the call.
+    /// Whether the application may have access to content, which ends with the call.
     has_content: bool,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
@@ -124,29 +123,31 @@ impl Call {
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
             hold(&mut response, own, shared);
         }
-        (self.begin, self.answered, self.rests_until) = (now, now, None);
-        self.is_finished = response.request.is_options_asterisk;
-        if self.is_finished {
-            response.answer_asterisk(shared);
-        }
+        (self.begin, self.answered, self.rests_until, self.is_finished) = (now, now, None, false);
+        let asks_server = response.request.is_options_asterisk;
         drop(response);
-        let called = if self.is_finished { Ok(()) } else { self.call() };
-        called.and_then(|()| self.produce()).unwrap_or_else(|failure| self.fail(failure, connection))
+        self.call(asks_server).and_then(|()| self.produce()).unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
     /// Goes on where the client, a sender or the others came first. Ready, when everything was sent, or is gathered to be sent with the next
     /// response.
     pub(super) fn go_on(&mut self, connection: &Connection) -> Poll<()> {
-        self.response().waits_in_connection = false;
+        self.set_among_others(false);
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
-    fn call(&mut self) -> Result<(), Failure> {
+    fn call(&mut self, asks_server: bool) -> Result<(), Failure> {
         self.start_response.reset();
         let Call { shared, environ, start_response, body, .. } = self;
         let called = catch_unwind(AssertUnwindSafe(|| {
-            // A deferred body runs the application once more, to start late (P-SR-10).
-            *body = shared.application.call(environ, start_response).resolve(start_response);
+            *body = if asks_server {
+                // Of the server and not of anything in it (RFC 9110 section 9.3.7).
+                start_response.start("204 No Content", &[("Allow", ALLOW)]);
+                Body::empty()
+            } else {
+                // A deferred body runs the application once more, to start late (P-SR-10).
+                shared.application.call(environ, start_response).resolve(start_response)
+            };
         }));
         self.answered = Instant::now();
         // What the hooks of middleware hold ends with the call, however that ends, and so does a panic in it.
@@ -177,10 +178,10 @@ impl Call {
     fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
         // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
         let drain = self.shared.settings.drain;
-        let is_closed = !self.has_content || self.environ.close_input();
+        self.has_content = self.has_content && !self.environ.close_input();
         let mut response = lock(&self.response);
         let is_over = response.content_state.as_ref().is_none_or(|state| lock(state).is_soon_over(drain));
-        response.keep_alive &= is_closed && is_over;
+        response.keep_alive &= !self.has_content && is_over;
         self.make_head(&mut response, Some(known))?;
         let body = self.body.kind();
         match std::mem::take(body) {
@@ -189,11 +190,9 @@ impl Call {
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
             kind => *body = kind,
         }
-        if let (Kind::Range(range), Some(Delimiter::Length(declared))) = (body, response.delimiter) {
-            if range.left > declared {
-                response.failure = Some(Cause::BodyLong);
-                range.left = declared;
-            }
+        if matches!(body, Kind::Empty) {
+            self.is_finished = true;
+            response.finish(false);
         }
         Ok(())
     }
@@ -254,9 +253,16 @@ impl Call {
             Kind::Empty => return Ok(Poll::Ready(None)),
             Kind::Range(range) if range.left == 0 => return Ok(Poll::Ready(None)),
             Kind::Channel(receiver) => {
-                // Middleware may change its blocks, and panic.
-                let took = catch_unwind(AssertUnwindSafe(|| receiver.take())).map_err(Failure::of_panic)?;
-                return Ok(took.map_err(Failure::of_body)?);
+                for _ in 0..EMPTY_BLOCKS {
+                    // Middleware may change its blocks, and panic.
+                    let took = catch_unwind(AssertUnwindSafe(|| receiver.take())).map_err(Failure::of_panic)?;
+                    match took.map_err(Failure::of_body)? {
+                        Poll::Ready(Some(block)) if block.is_empty() => {}
+                        took => return Ok(took),
+                    }
+                }
+                // The others have their turn; what is behind the empty ones makes it ready at once.
+                return Ok(Poll::Pending);
             }
             _ => {}
         }
@@ -286,9 +292,21 @@ impl Call {
         Ok(Poll::Pending)
     }
 
+    /// Whether it has a seat, or gets one. A call has one only: while content is read, the reader has it, who can be cut for another.
     fn take_seat(&mut self) -> bool {
-        self.seat = self.seat.take().or_else(|| self.shared.seats.try_take());
-        self.seat.is_some()
+        let response = lock(&self.response);
+        let state = response.content_state.as_ref().map(|state| lock(state)).filter(|state| state.left.is_none());
+        let own = self.seat.take();
+        match state {
+            Some(mut state) => {
+                state.seat = state.seat.take().or(own).or_else(|| self.shared.seats.try_take());
+                state.seat.is_some()
+            }
+            None => {
+                self.seat = own.or_else(|| self.shared.seats.try_take());
+                self.seat.is_some()
+            }
+        }
     }
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
@@ -332,10 +350,33 @@ impl Call {
     pub(super) fn finish(&mut self, connection: &mut Connection) {
         // Where the client did not take the head of it.
         self.leave = None;
-        // Also that of a reader which outlives this: none of the pool's threads waits for it.
-        let response = self.leave_seats();
+        // Before the next request on the connection, whatever happened (P-BODY-04).
+        let closes_late = self.body.closes_late();
+        let panics = self.body.close();
+        if closes_late {
+            self.answered = Instant::now();
+        }
+        // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
+        self.has_content = self.has_content && !self.environ.close_input();
+        // Its seat goes as well: none of the pool's threads waits for it.
+        self.seat = None;
+        let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
         let is_cut = failure == Some(Cause::BodyShort) || !response.is_sound() && !response.keep_alive;
+        response.keep_alive &= !self.has_content;
+        if let Some(state) = response.content_state.take() {
+            let mut state = lock(&state);
+            response.keep_alive &= state.failure.is_none();
+            state.seat = None;
+            if let Some((buffer, coding)) = state.left.take() {
+                (connection.buffer, connection.unread) = (buffer, Some(coding));
+            }
+        }
+        let keep_alive = response.keep_alive;
+        if self.is_finished && response.is_gathering() {
+            std::mem::swap(&mut response.queue, &mut connection.queue);
+        }
+        let bytes = response.end();
         drop(response);
         if let Some(cause) = failure {
             self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
@@ -346,34 +387,10 @@ impl Call {
         if let Some(error) = self.start_response.take_replaced() {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
-        // Before the next request on the connection, whatever happened (P-BODY-04).
-        let closes_late = self.body.closes_late();
-        for _ in 0..self.body.close() {
-            self.report(Cause::ClosePanic, Answer::Sent, "", connection);
-        }
-        if closes_late {
-            self.answered = Instant::now();
-        }
-        // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
-        let is_closed = !self.has_content || self.environ.close_input();
-        let mut response = lock(&self.response);
-        response.keep_alive &= is_closed;
-        let unread = response.content_state.take().and_then(|state| {
-            let mut state = lock(&state);
-            response.keep_alive &= state.failure.is_none();
-            let (buffer, coding) = state.left.take()?;
-            connection.buffer = buffer;
-            Some(coding)
-        });
-        let keep_alive = response.keep_alive;
-        if self.is_finished && response.is_gathering() {
-            std::mem::swap(&mut response.queue, &mut connection.queue);
-        }
-        let bytes = response.end();
-        drop(response);
+        (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
         let lasted = self.answered.saturating_duration_since(self.begin);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
-        connection.finish_call(unread, keep_alive, &self.shared, self.answered);
+        connection.finish_call(keep_alive, &self.shared, self.answered);
     }
 
     /// Whether the application has kept the `start_response`: this call is not used again then.
@@ -415,10 +432,21 @@ impl Call {
         response
     }
 
+    /// Says whether it waits in its connection, which sends what is unsent then.
+    pub(super) fn set_among_others(&mut self, waits: bool) {
+        let mut response = self.response();
+        response.waits_in_connection = waits;
+        if let Some(state) = &response.content_state {
+            // One that waits for a sender of blocks is not looked at.
+            lock(state).is_among_others = waits && !response.queue.is_empty();
+        }
+    }
+
     /// Gives memory back while the client takes nothing: a piece of a file can be read again.
     pub(super) fn rest(&mut self) {
         const KEPT: usize = 4 * 1024;
-        if let Kind::Range(range) = self.body.kind() {
+        // Nobody reads on in one that is longer than was promised.
+        if let (false, Kind::Range(range)) = (self.is_finished, self.body.kind()) {
             range.rewind(lock(&self.response).take_back(KEPT));
         }
     }
@@ -434,5 +462,66 @@ impl Call {
         let mut request = [self.environ.method().as_bytes(), target].join(&b' ');
         request.truncate(200);
         self.shared.error(&Report { cause, peer: connection.peer.address, request: &request, answer, detail });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(unix)]
+    fn p_len_02_a_slow_client_of_a_file_that_is_longer_than_was_promised_gets_what_was() {
+        use std::fs::File;
+        use std::io::{self, Read, Write};
+        use std::os::fd::OwnedFd;
+        use std::os::unix::net::UnixStream;
+
+        use super::*;
+        use crate::door::{Door, Origin, Peer};
+        use crate::gateway::Variables;
+        use crate::log::Lines;
+        use crate::server::answer::Calls;
+        use crate::server::connection::Step;
+        use crate::server::settings::Settings;
+        use crate::server::socket::Socket;
+
+        // Little more than a Unix socket takes: the end of the last piece stays behind.
+        const PROMISED: usize = 260_000;
+        let path = std::env::temp_dir().join(format!("doorway-call-{}", std::process::id()));
+        std::fs::write(&path, vec![b'x'; 2 * PROMISED]).unwrap();
+        let place = path.clone();
+        let application = move |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            start_response.start("200 OK", &[("Content-Length", &PROMISED.to_string())]);
+            Ok(File::open(&place)?.into())
+        };
+        let log = Arc::new(Lines::errors(io::sink()));
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
+        let (own, mut client) = UnixStream::pair().unwrap();
+        let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
+        let origin = Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default());
+        let now = Instant::now();
+        let mut connection = Connection::new(socket, Peer::default(), Arc::new(origin), &shared, None, now);
+        let (mut calls, mut answer, mut part) = (Calls::new(&shared), Vec::new(), vec![0; 50_000]);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut has_begun = false;
+        while !(has_begun && connection.is_idle()) {
+            match connection.step(&shared, now) {
+                Step::Job => {
+                    calls.run(&mut connection, now, false);
+                    has_begun = true;
+                }
+                step => {
+                    assert_ne!(step, Step::End);
+                    connection.rest(&shared);
+                    let received = client.read(&mut part).unwrap();
+                    answer.extend_from_slice(&part[..received]);
+                }
+            }
+        }
+        while let Ok(received) = client.read(&mut part) {
+            answer.extend_from_slice(&part[..received]);
+        }
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(answer.iter().filter(|byte| **byte == b'x').count(), PROMISED);
     }
 }

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`Connection::step`] does what can be done without waiting and says what comes next. Each phase has one total deadline, from the settings;
-//! what a phase may store is bounded there too. It calls no application, reads no file and holds no lock: what needs a thread is a job.
+//! what a phase may store is bounded there too. It runs under the lock of its shard, so it calls no application and reads no file: what needs a
+//! thread is a job.
 
 mod counted;
 
@@ -25,10 +26,10 @@ use super::response::Response;
 use super::send::{Flushed, SendQueue};
 use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
-use super::socket::{Socket, is_not_yet};
+use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
-use crate::gateway::Receiver;
+use crate::gateway::{Receiver, is_not_yet};
 use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
 
@@ -44,7 +45,7 @@ pub(super) struct Connection {
     pub(super) since: Instant,
     /// How long the application took for it the last time: the next time is likely to be of the same kind.
     pub(super) last_call: Duration,
-    /// Since when a whole request has waited for a thread or a seat.
+    /// Since when a request has waited for a thread or a seat.
     pub(super) queued: Option<Instant>,
     progress: Progress,
     /// What goes out before anything else: gathered answers, and what the server itself says.
@@ -52,7 +53,7 @@ pub(super) struct Connection {
     /// The call that waits until what it has sent is taken, or for a block to send.
     pub(super) call: Option<Box<Call>>,
     /// Content of the answered request that has not been read.
-    unread: Option<Coding>,
+    pub(super) unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
     /// Nothing of what arrived has been used yet.
@@ -75,7 +76,7 @@ enum Phase {
     Gathering { whole: usize, pace: Pace },
     /// The head is here, and its long content waits for a seat.
     Seat,
-    /// What there is of a response is being taken by the client.
+    /// What there is of a response is being taken by the client, or has been, and there is more to come.
     Sending,
     /// Content nobody read is skipped, so that the next request can be found: at most so much more.
     Draining { most: u64 },
@@ -86,7 +87,7 @@ enum Phase {
 /// What comes next for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It waits for its client.
+    /// It waits: for its client, for a block of another thread, or for a seat.
     Wait,
     /// It could go on at once, and has had its turn for now.
     More,
@@ -104,8 +105,8 @@ impl Connection {
         shared: &Shared,
         place: Option<Place>,
         now: Instant,
-    ) -> Connection {
-        Connection {
+    ) -> Box<Connection> {
+        Box::new(Connection {
             socket: Arc::new(socket),
             peer,
             origin,
@@ -124,7 +125,7 @@ impl Connection {
             peer_closed: false,
             memory: Memory::new(&shared.memory),
             place,
-        }
+        })
     }
 
     /// Goes on as far as it can without waiting.
@@ -155,7 +156,7 @@ impl Connection {
 
     fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
         // It may have come with the request before it.
-        if self.may_be_decided(shared, now) {
+        if !self.buffer.is_empty() && self.may_be_decided(shared, now) {
             return Some(Step::Job);
         }
         if now >= self.deadline {
@@ -352,7 +353,8 @@ impl Connection {
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        call.leave_seats().waits_in_connection = true;
+        drop(call.leave_seats());
+        call.set_among_others(true);
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);
@@ -362,15 +364,15 @@ impl Connection {
     }
 
     /// A response is out, or gathered: what is left of the request, and of the connection.
-    pub(super) fn finish_call(&mut self, mut unread: Option<Coding>, keep_alive: bool, shared: &Shared, now: Instant) {
+    pub(super) fn finish_call(&mut self, keep_alive: bool, shared: &Shared, now: Instant) {
         let mut replies = Vec::new();
-        if let Some(Coding::Door(reader)) = &mut unread {
+        if let Some(Coding::Door(reader)) = &mut self.unread {
             replies = reader.replies();
             if keep_alive {
                 reader.finish();
             }
         }
-        self.unread = unread.filter(|coding| !coding.is_end());
+        self.unread.take_if(|coding| coding.is_end());
         (self.close_after, self.is_first) = (!keep_alive, false);
         self.enter_after_response(&replies, shared, now);
     }

@@ -86,8 +86,7 @@ impl Engine {
             engine.end();
         })?);
         for (index, acceptor) in self.acceptors.iter().enumerate() {
-            let own = Arc::clone(acceptor);
-            let name = format!("doorway-accept-{index}");
+            let (own, name) = (Arc::clone(acceptor), format!("doorway-accept-{index}"));
             acceptor.is_accepting.store(true, Ordering::SeqCst);
             let thread = self.thread(name, move |engine| engine.accept(&own));
             started.push(thread.inspect_err(|_| acceptor.is_accepting.store(false, Ordering::SeqCst))?);
@@ -98,11 +97,12 @@ impl Engine {
     /// Starts a thread that begins again should it panic, which should be impossible: what it held it has handed on by then.
     fn thread(self: &Arc<Engine>, name: String, run: impl Fn(&Engine) + Send + 'static) -> io::Result<JoinHandle<()>> {
         let engine = Arc::clone(self);
-        self.shared.thread(name).spawn(move || {
+        let work = move || {
             while let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&engine))) {
                 engine.shared.report(Cause::ServerFault, &Failure::of_panic(panic).detail);
             }
-        })
+        };
+        self.shared.start(name, Box::new(work))
     }
 
     /// Whether a shard rests on the bell.
@@ -123,10 +123,7 @@ impl Engine {
         let shared = &self.shared;
         let mut stats = shared.counters.read(&shared.places.phases);
         stats.open = shared.places.open();
-        for shard in &self.shards {
-            stats.parked += shard.waiting.load(Ordering::Relaxed);
-            stats.queued += shard.queued.load(Ordering::Relaxed);
-        }
+        stats.queued = self.shards.iter().map(|shard| shard.queued.load(Ordering::Relaxed)).sum();
         stats.threads = shared.settings.threads.max(1);
         stats.stopping = shared.is_stopping();
         stats.looks = shared.monitor.looks.load(Ordering::SeqCst) as u64;

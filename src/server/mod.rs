@@ -1,7 +1,7 @@
 //! A server for an application: sockets, threads and time, from std alone.
 //!
-//! The way of a request: [`listener`] → `connection` (a state machine that no thread owns while it waits) → `answer` and `call` (one
-//! request and its response, in a thread of the pool) → `connection` again. While a connection waits for its client it is in
+//! The way of a request: [`listener`] → `accept` → `connection` (a state machine that no thread owns while it waits) → `answer` and `call` (one
+//! request and its response, in a thread of the pool, with `reader` and `response`) → `send` → `connection` again. While a connection waits for its client it is in
 //! a `shard`, which a thread of the `pool` sweeps and the `monitor` looks after. `engine` starts and ends it all; every limit stands in [`settings`].
 
 mod accept;
@@ -47,6 +47,7 @@ use crate::log::{Lines, Log, Stats};
 use answer::Calls;
 use connection::{Connection, Step};
 use engine::Engine;
+use settings::SHORTEST;
 use shared::Shared;
 use socket::Socket;
 
@@ -341,10 +342,13 @@ impl Server {
                         return upgrade::converse(&mut connection);
                     }
                 }
-                // A socket that waits has waited: its deadlines are looked at again. A sender of blocks is waited for here.
+                // A socket that waits has waited: its deadlines are looked at again. The next block is waited for here.
                 Step::Wait | Step::More => {
-                    if let Some(receiver) = connection.receiver() {
-                        receiver.wait_here();
+                    let has_call = connection.call.is_some();
+                    match connection.receiver() {
+                        Some(receiver) => receiver.wait_here(),
+                        None if has_call => std::thread::sleep(SHORTEST),
+                        None => {}
                     }
                 }
                 Step::End => return,
@@ -412,7 +416,9 @@ impl Handle {
     fn join_threads(&mut self) {
         let (own, threads) = (std::thread::current().id(), std::mem::take(&mut self.threads));
         // An application that drops the handle of its own server must not wait for itself, nor for those who wait for its call.
-        if threads.iter().all(|thread| thread.thread().id() != own) {
+        let is_own =
+            threads.iter().any(|thread| thread.thread().id() == own) || self.engine.shared.upgrades.are_in(own);
+        if !is_own {
             // No thread of the server panics; if one did, there is nobody left to tell.
             threads.into_iter().for_each(|thread| drop(thread.join()));
         }

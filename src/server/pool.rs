@@ -4,7 +4,7 @@
 //! between threads, and a sweep under load no sleep, which makes the design as cheap as an event loop. When a call lasts longer than a look of
 //! the monitor, the shard is taken over by an idle worker; the slow one finds that when it comes back, brings its connection to the inbox and
 //! becomes idle. Where calls are slow as a rule (a moving average says so, or the last call for the same connection), the shard is given
-//! away before the call. `docs/performance.md` says what other designs cost.
+//! away before the call.
 //!
 //! # Why it is right
 //! - *No connection is lost or served twice*: it is owned by value, by a collection of a shard or by one thread's variable. A thread that has
@@ -176,18 +176,22 @@ impl Worker<'_> {
 
     /// Nothing is to be done in the shard: accepts what comes in a rush, yields, and sleeps when that has led to nothing for long.
     fn pause(&self, shard: &Shard, time: Option<Duration>, fruitless: &mut u32) {
-        *fruitless = fruitless.saturating_add(1);
-        if self.engine.accept_in_rush() {
-            *fruitless = 0;
-        } else if *fruitless <= IDLE_PASSES {
+        // A hot connection is looked at after each yield. Without one there is nothing to find but what is brought.
+        let is_hot = time.is_some_and(|time| time <= SHORTEST);
+        while !self.engine.accept_in_rush() {
+            if *fruitless == IDLE_PASSES {
+                // Nobody wakes a worker for a connection that it is to accept itself.
+                let look = self.engine.is_rush().then_some(SHORTEST);
+                return shard.sleep(time.into_iter().chain(look).min());
+            }
+            *fruitless += 1;
             // Under load the next request or connection is a moment away, and a sleep would cost more than it.
             std::thread::yield_now();
-        } else if self.engine.is_rush() {
-            // Nobody wakes a worker for a connection that it is to accept itself.
-            shard.sleep(Some(time.map_or(SHORTEST, |time| time.min(SHORTEST))));
-        } else {
-            shard.sleep(time);
+            if is_hot || shard.has_mail() {
+                return;
+            }
         }
+        *fruitless = 0;
     }
 
     /// Runs what a connection has for a thread. Gives it back unless it has ended.
@@ -213,10 +217,10 @@ impl Worker<'_> {
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
         let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now, average < QUICK_CALL)));
         match run {
-            Ok(lasted) => {
-                connection.last_call = lasted;
+            Ok(answered) => {
+                connection.last_call = answered.saturating_duration_since(now);
                 connection.count_phase();
-                own.shard.note_call(lasted);
+                own.shard.note_call(connection.last_call);
                 upgrade::stay_or_leave(connection, shared)
             }
             Err(panic) => {
@@ -271,7 +275,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
-    use crate::gateway::{Environ, StartResponse, Variables};
+    use crate::gateway::{Body, Environ, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::listener::Listener;
     use crate::server::settings::Settings;
@@ -290,6 +294,15 @@ mod tests {
 
     /// Runs with a server and its address, and ends it.
     fn with_engine(threads: usize, shards: usize, run: impl FnOnce(&Engine, &str)) {
+        with_application(application, threads, shards, run);
+    }
+
+    fn with_application(
+        application: impl crate::gateway::Application,
+        threads: usize,
+        shards: usize,
+        run: impl FnOnce(&Engine, &str),
+    ) {
         let listener = Listener::open_tcp("127.0.0.1:0").unwrap().remove(0);
         let address = listener.address.to_string();
         let settings = Settings { threads, shards, ..Settings::default() };
@@ -330,6 +343,33 @@ mod tests {
                 assert!(state.all().all(|connection| !connection.socket.waits()));
                 state.all().count() == 2
             });
+        });
+    }
+
+    #[test]
+    fn a_socket_is_not_waited_for_among_others_though_another_thread_reads_content_from_it() {
+        let application = |environ: &Environ, start_response: &mut StartResponse| {
+            let (own, (sender, body)) = (environ.clone(), Body::channel(2));
+            std::thread::spawn(move || {
+                sender.send(vec![b'y'; 16 << 20]).unwrap();
+                // Until the client leaves.
+                let _ = own.input().read(&mut [0]);
+            });
+            start_response.start("200 OK", &[]);
+            body
+        };
+        with_application(application, 2, 1, |engine, address| {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            let shard = &engine.shards[0];
+            let waits = || shard.lock().all().next().map(|connection| connection.socket.waits());
+            until("the client takes nothing more", || waits().is_some() && engine.stats().parked == 1);
+            // The reader begins to wait again and again.
+            for _ in 0..100 {
+                std::thread::sleep(Duration::from_millis(1));
+                assert_ne!(waits(), Some(true));
+            }
         });
     }
 

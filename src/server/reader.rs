@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::buffer::Buffer;
-use super::settings::Settings;
+use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
-use super::socket::{Socket, is_not_yet};
+use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::{Content, ContentReader, Policy};
+use crate::gateway::is_not_yet;
 use crate::http::chunked::{Decoder, Step};
 
 /// How much is received at once where it cannot go straight to the application.
 const RECEIVED: usize = 16 * 1024;
 
-/// Reads of at least this much go straight to the application's memory: std's `read_to_end` asks for 8 KiB at first
-/// (`docs/performance.md`, "Content").
+/// Reads of at least this much go straight to the application's memory: std's `read_to_end` asks for 8 KiB at first.
 const DIRECT: usize = 4 * 1024;
 
 /// How much memory is laid out at once for content that is announced: a client that promises much and sends nothing costs no more.
@@ -115,9 +115,22 @@ impl Pace {
         self.moved += moved as u64;
     }
 
-    /// Whether a client that is waited for so must go for another.
-    pub(super) fn must_go(&self, seat: &Seat) -> bool {
-        seat.must_go(self.waited, self.moved)
+    /// Why a client that has moved nothing for so long is waited for no longer, if so: its time is over, or that of the server, or its seat is
+    /// another's.
+    pub(super) fn verdict(
+        &self,
+        since: Duration,
+        (allowance, too_slow): (Duration, Cause),
+        seat: Option<&Seat>,
+        shared: &Shared,
+    ) -> Option<Cause> {
+        if since >= allowance {
+            Some(too_slow)
+        } else if shared.is_over() {
+            Some(Cause::Stopping)
+        } else {
+            seat.is_some_and(|seat| seat.must_go(self.waited, self.moved)).then_some(Cause::CrowdedOut)
+        }
     }
 }
 
@@ -127,7 +140,9 @@ pub(super) struct ContentState {
     /// Whether the client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     pub(super) failure: Option<Cause>,
-    /// None where all of the content had arrived before the call, or has arrived since.
+    /// The response waits for its client among others, who look at the socket: nobody may wait for it.
+    pub(super) is_among_others: bool,
+    /// None where all of the content had arrived before the call, or has arrived since and the body is not asked for more.
     pub(super) seat: Option<Seat>,
     /// What the reader has left, once it is gone.
     pub(super) left: Option<(Buffer, Coding)>,
@@ -228,7 +243,7 @@ impl Reader {
                 }
                 Err(error) if is_not_yet(&error) => {
                     self.go_on_waiting(begin.get_or_insert_with(Instant::now).elapsed())?;
-                    self.socket.set_waiting(true)?;
+                    self.wait()?;
                 }
                 // P-IN-07: never a quiet end.
                 Ok(_) | Err(_) => return Err(self.fail(Cause::ContentTruncated)),
@@ -260,6 +275,18 @@ impl Reader {
         Ok(())
     }
 
+    /// Has the next read wait, or waits here.
+    fn wait(&self) -> io::Result<()> {
+        // Under the lock: who puts the connection among others has it return at once behind that.
+        let state = lock(&self.state);
+        if !state.is_among_others {
+            return self.socket.set_waiting(true);
+        }
+        drop(state);
+        std::thread::sleep(SLICE);
+        Ok(())
+    }
+
     /// Whether a client that has sent or taken nothing for so long may go on.
     fn go_on_waiting(&mut self, waited: Duration) -> io::Result<()> {
         let cause = self.is_too_slow(waited, &lock(&self.state));
@@ -267,16 +294,9 @@ impl Reader {
     }
 
     fn is_too_slow(&self, waited: Duration, state: &ContentState) -> Option<Cause> {
-        let (allowance, too_slow) = self.pace.allowance(&self.shared.settings);
         let mut pace = self.pace;
         pace.note(waited, 0);
-        if waited >= allowance {
-            Some(too_slow)
-        } else if self.shared.is_over() {
-            Some(Cause::ContentTruncated)
-        } else {
-            state.seat.as_ref().is_some_and(|seat| pace.must_go(seat)).then_some(Cause::CrowdedOut)
-        }
+        pace.verdict(waited, self.pace.allowance(&self.shared.settings), state.seat.as_ref(), &self.shared)
     }
 
     fn fail(&mut self, cause: Cause) -> io::Error {
@@ -295,6 +315,7 @@ fn failed(cause: Cause) -> io::Error {
     let kind = match cause {
         Cause::ContentTruncated | Cause::RequestAborted => io::ErrorKind::UnexpectedEof,
         Cause::ContentStalled | Cause::ContentSlow | Cause::CrowdedOut => io::ErrorKind::TimedOut,
+        Cause::Stopping => io::ErrorKind::ConnectionAborted,
         Cause::ContentLong => io::ErrorKind::FileTooLarge,
         _ => io::ErrorKind::InvalidData,
     };

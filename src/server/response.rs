@@ -209,12 +209,6 @@ impl Response {
         }
     }
 
-    /// `OPTIONS *` asks about the server and not about anything in it (RFC 9110 section 9.3.7).
-    pub(super) fn answer_asterisk(&mut self, shared: &Shared) {
-        self.make_head((204, "204 No Content"), &Headers::from(&[("Allow", ALLOW)]), Some(0), shared);
-        self.finish(false);
-    }
-
     /// What the server answers by itself: a status, its reason, and nothing of the request, of the application or of the machine.
     pub(super) fn answer(&mut self, status: u16, shared: &Shared) {
         let mut headers = Headers::from(&[("Content-Type", "text/plain")]);
@@ -272,20 +266,16 @@ impl Response {
             }
             self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?.set_waiting(true)?;
             // One thread has one seat: that of the content, as long as there is some to come.
-            let of_content = self.content_state.as_ref().and_then(|state| {
-                let state = lock(state);
-                state.seat.as_ref().map(|seat| self.pace.must_go(seat))
-            });
-            let own = || self.pace.must_go(seat.get_or_insert_with(|| shared.seats.take()));
-            let cause = if of_content.unwrap_or_else(own) || shared.is_over() {
-                Cause::CrowdedOut
-            } else if now.saturating_duration_since(progress) >= shared.settings.response_stall {
-                Cause::ResponseStalled
-            } else {
-                continue;
-            };
-            self.failure = Some(cause);
-            return Err(io::Error::new(io::ErrorKind::TimedOut, cause));
+            let content = self.content_state.as_ref().map(|state| lock(state));
+            let of_content = content.as_ref().and_then(|state| state.seat.as_ref());
+            let seat = of_content.unwrap_or_else(|| seat.get_or_insert_with(|| shared.seats.take()));
+            let stall = (shared.settings.response_stall, Cause::ResponseStalled);
+            let verdict = self.pace.verdict(now.saturating_duration_since(progress), stall, Some(seat), shared);
+            drop(content);
+            if let Some(cause) = verdict {
+                self.failure = Some(cause);
+                return Err(io::Error::new(io::ErrorKind::TimedOut, cause));
+            }
         }
     }
 }
@@ -298,12 +288,11 @@ pub(super) struct WriteEnd {
 
 impl Transmit for WriteEnd {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
-        {
-            let mut response = lock(&self.response);
-            if response.socket.is_some() {
-                response.make_head((status.code(), status.text()), headers, None, &self.shared);
-            }
+        let mut response = lock(&self.response);
+        if response.socket.is_some() {
+            response.make_head((status.code(), status.text()), headers, None, &self.shared);
         }
+        drop(response);
         self.block(block)
     }
 

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
-use super::socket::{Socket, is_not_yet};
-use crate::gateway::Block;
+use super::socket::Socket;
+use crate::gateway::{Block, is_not_yet};
 
 /// Blocks up to this size are copied behind their head: one plain write is cheaper than a gathering one.
 pub(super) const COPIED: usize = 16 * 1024;
@@ -15,8 +15,7 @@ pub(super) const COPIED: usize = 16 * 1024;
 /// How much is copied together before it is sent: half of it makes a stream of small blocks cost a third more, twice of it saves a twentieth.
 pub(super) const FLAT: usize = 2 * COPIED;
 
-/// How much is offered to the system in one write: it copies it, and so much is still in the cache when the client reads it
-/// (`docs/performance.md`, "How much goes into one write").
+/// How much is offered to the system in one write: it copies it, and so much is still in the cache when the client reads it.
 const OFFERED: usize = 512 * 1024;
 
 /// How many pieces are offered in one write.

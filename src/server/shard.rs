@@ -9,9 +9,14 @@
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
 //! that, and is not looked at. A cold connection gives its buffer back.
 //!
-//! A shard that has nothing hot *rests* on the [`bell`](super::bell): since the bell said something, it has looked at every cold connection, so as
-//! long as the bell says the same it need not look again. The monitor ends a rest when the bell says something else, and all are looked at at
-//! once, as far as so many looks were spared; otherwise when it is their turn. So it never looks more often than without a bell.
+//! When that time is the longest there is, a connection that waits for its client is *quiet*: left to the *rounds*, in which a peek at each tells
+//! who has something to say, and nobody else is moved. Without a [`bell`](super::bell) a round follows the other after that longest time. With one
+//! the shard *rests* behind a round: everybody was looked at since the bell said something, so as long as it says the same nobody need be looked at
+//! again. The monitor ends a rest when it says something else, and if nothing is hot a round begins. That is paid for by the time that passes: in
+//! the long run no more rounds begin so than without a bell, however often it rings.
+//!
+//! A segment is counted a moment before its socket has it, so a look behind a ring may come too early: the first rest is as short as if there were
+//! no bell. A round that finds the bell silent begins a long one, and what the next finds though it still is proves the bell wrong.
 //!
 //! Invariant: a connection is at every moment in exactly one place: in one of the collections of a shard, in its inbox, or owned by one
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
@@ -23,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Step};
 use super::pool::Unattended;
-use super::settings::{COOL, COOL_EACH, LISTEN, LONGEST, LONGEST_EACH, LOOK, SELDOM, SHORTEST, SLOW_CALL, TOGETHER};
+use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SELDOM, SHORTEST, SLOW_CALL, TOGETHER};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
 use crate::door::{NotReady, Room};
@@ -42,10 +47,9 @@ pub(super) struct Shard {
     word: AtomicUsize,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicUsize,
-    /// How many connections waited for their clients, and how many jobs for a thread, at the last sweep.
-    pub(super) waiting: AtomicUsize,
+    /// How many jobs waited for a thread at the last sweep.
     pub(super) queued: AtomicUsize,
-    /// What the bell had said before the looks that led to a rest; 0 when the shard does not rest, or it has rung since.
+    /// What the bell had said before the round that led to a rest; 0 when the shard does not rest, or it has rung since.
     rests_on: AtomicUsize,
     unattended: Weak<Unattended>,
 }
@@ -69,7 +73,9 @@ struct Inbox {
 pub(super) struct State {
     hot: VecDeque<Box<Connection>>,
     /// By the time of the next look at them.
-    cold: BTreeMap<(Instant, usize), Box<Connection>>,
+    cold: Parked,
+    /// Left to the rounds, by their deadlines.
+    quiet: Parked,
     /// Those that another thread calls by their number: it sends their blocks, or sleeps on their socket.
     called: BTreeMap<usize, Box<Connection>>,
     /// How many were parked so far: none has the number of another.
@@ -77,16 +83,17 @@ pub(super) struct State {
     /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
     begun: VecDeque<Box<Connection>>,
-    /// The bell had said this before any connection was looked at that was parked behind the number.
-    heard: (usize, usize),
-    /// A rest ends then, whatever the bell says.
-    rest_until: Option<Instant>,
-    /// When it began, and how long rests have lasted of which the looks were not made up for.
-    rest_since: Option<Instant>,
-    spared: Duration,
+    /// When a ring may begin the next round at the earliest, the longer ago the more was spared; and when it begins in any case.
+    earliest: Option<Instant>,
+    latest: Option<Instant>,
+    /// Whether the bell was silent before the last one.
+    was_silent: bool,
     /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
 }
+
+/// Connections by a time, and by their numbers where that is the same.
+type Parked = BTreeMap<(Instant, usize), Box<Connection>>;
 
 /// What a sweep found.
 pub(super) enum Found {
@@ -214,7 +221,7 @@ impl Shard {
         most: Option<usize>,
     ) -> Found {
         let mut state = self.lock();
-        state.hot.extend(back);
+        back.into_iter().for_each(|back| state.hot.push_back(back));
         if self.has_mail() {
             let mut inbox = lock(&self.inbox);
             self.has_mail.store(false, Ordering::SeqCst);
@@ -225,7 +232,6 @@ impl Shard {
             }
         }
         let found = state.sweep(self, shared, now, most);
-        self.waiting.store(state.hot.len() + state.cold.len() + state.called.len(), Ordering::Relaxed);
         self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
         found
     }
@@ -241,12 +247,10 @@ impl Wake for Shard {
 
 impl State {
     fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
-        let rested_on = self.end_rest(shard, shared, now);
         self.note_stop(shared);
-        // Before any look, so that what comes after one makes the bell say something else.
-        let heard = shared.bell.heard();
-        if heard != self.heard.0 {
-            self.heard = (heard, self.parked);
+        if self.go_round(shard, shared, now) {
+            // The looks have taken a while: what they found is served by a new reading of the clock.
+            return Found::Nothing(Some(Duration::ZERO));
         }
         self.keep_within_memory(shared);
         self.refuse_late(shared, now);
@@ -259,14 +263,14 @@ impl State {
         let mut more = false;
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
-        let mut hot = self.hot.len();
-        while let Some((mut connection, was_cold)) = self.take_next(&mut hot, now) {
-            let relied = was_cold && rested_on != 0 && connection.is_worth_waiting_for();
-            let step = connection.step(shared, now);
-            if relied && matches!(step, Step::More | Step::Job) && shared.bell.has_missed(rested_on) {
-                shared.report(Cause::BellWrong, "");
+        for parked in [&mut self.cold, &mut self.quiet] {
+            while let Some(entry) = parked.first_entry().filter(|entry| entry.key().0 <= now) {
+                self.hot.push_back(entry.remove());
             }
-            match (step, most) {
+        }
+        for _ in 0..self.hot.len() {
+            let Some(mut connection) = self.hot.pop_front() else { break };
+            match (connection.step(shared, now), most) {
                 (Step::End, _) => {}
                 (Step::Job, None) => return Found::Job(connection),
                 (Step::Job, Some(most)) => self.queue(connection, most, shared, now),
@@ -285,8 +289,8 @@ impl State {
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
-        self.rest(shard, shared, now);
-        let due = self.rest_until.or(self.cold.first_key_value().map(|((due, _), _)| *due));
+        let next = [&self.cold, &self.quiet].into_iter().filter_map(|parked| parked.first_key_value());
+        let due = next.map(|((due, _), _)| *due).chain(self.round_due(shard, now)).min();
         let may_block = self.hot.len() == 1 && !shared.is_stopping();
         if may_block && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
             if let Some(connection) = self.hot.pop_front() {
@@ -307,11 +311,19 @@ impl State {
             Some(false) => return self.hot.push_back(connection),
             None => {}
         }
-        let interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, self.longest());
-        // A Unix socket has no address, and cannot be slept on.
-        let may_be_slept_on = connection.is_idle() && connection.peer.address.is_some() && !shared.is_stopping();
+        let longest = self.longest();
+        let interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, longest);
+        let may_be_slept_on = connection.is_idle() && !shared.is_stopping();
         if interval > LOOK && may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.parked)) {
             return drop(self.called.insert(self.parked, connection));
+        }
+        let may_be_left = interval == longest && connection.deadline > now && !shared.is_stopping();
+        if may_be_left && connection.waits_for_client() {
+            // The bell says nothing of Unix sockets, which have no address.
+            if connection.peer.address.is_none() {
+                shard.rests_on.store(0, Ordering::SeqCst);
+            }
+            return drop(self.quiet.insert((connection.deadline, self.parked), connection));
         }
         let mut due = now + interval;
         if interval >= TOGETHER {
@@ -322,59 +334,63 @@ impl State {
         if connection.deadline > now {
             due = due.min(connection.deadline);
         }
-        self.rest_until = self.rest_until.map(|until| until.min(look_at_rest(&connection, due)));
         self.cold.insert((due, self.parked), connection);
     }
 
-    /// The longest time between two looks at a connection without a bell. After a ring those that were cold are hot until they are looked at.
+    /// The longest time between two looks at a connection without a bell.
     fn longest(&self) -> Duration {
-        proportional(LONGEST_EACH, self.hot.len() + self.cold.len(), LONGEST)
+        proportional(LONGEST_EACH, self.hot.len() + self.cold.len() + self.quiet.len(), LONGEST)
     }
 
-    /// Begins a rest, if nothing is to be done soon and every connection was looked at since the bell said what it said last.
-    fn rest(&mut self, shard: &Shard, shared: &Shared, now: Instant) {
-        let (heard, behind) = self.heard;
-        let is_soon = |((due, _), _): (&(Instant, usize), _)| *due <= now + LISTEN;
-        if self.hot.len() + self.ready.len() + self.begun.len() > 0 || self.cold.first_key_value().is_none_or(is_soon) {
-            return;
+    /// When the next round begins, if there is anybody for it, or a rest to be ended. The bell always rings where something is hot.
+    fn round_due(&self, shard: &Shard, now: Instant) -> Option<Instant> {
+        let rests = shard.rests_on() != 0;
+        let due = if rests || !self.hot.is_empty() { self.latest } else { self.earliest };
+        (rests || !self.quiet.is_empty()).then(|| due.unwrap_or(now))
+    }
+
+    /// Looks at everybody who waits for a client, when it is time: peeks at the idle ones, so that nothing of them changes. Those that have
+    /// something are hot then, those whose look is another, and all that sleepers are free for. Tells whether there are any.
+    fn go_round(&mut self, shard: &Shard, shared: &Shared, now: Instant) -> bool {
+        if shard.rests_on() == 0 {
+            // Of a long rest that has ended before its time.
+            self.latest = self.latest.min(Some(now + self.longest()));
         }
-        let is_free = self.rest_until.is_none() && !shared.is_stopping() && shared.bell.is_there();
-        if is_free && self.cold.keys().all(|(_, number)| *number > behind) {
-            let until = self.cold.iter().map(|((due, _), connection)| look_at_rest(connection, *due)).min();
-            self.rest_until = until.min(Some(now + SELDOM));
-            self.rest_since = Some(now);
-            // Nothing was ever heard: whatever it says is something else.
-            shard.rests_on.store(heard.max(1), Ordering::SeqCst);
+        if self.round_due(shard, now).is_none_or(|due| due > now) {
+            return false;
+        }
+        // Before the looks, so that what comes after one makes the bell say something else.
+        let heard = shared.bell.listen();
+        let is_silent = heard != 0 && heard == shard.rests_on();
+        let may_rest =
+            !self.quiet.is_empty() && self.quiet.values().all(|connection| connection.peer.address.is_some());
+        let rests_on = if may_rest { heard } else { 0 };
+        let (longest, hot, mut speaks) = (self.longest(), self.hot.len(), false);
+        let may_sleep = self.quiet.len() <= shared.sleepers.free();
+        for parked in [&mut self.cold, &mut self.quiet] {
+            let mut is_wanted = |connection: &Connection| {
+                let says = connection.is_idle() && connection.socket.wait_to_read();
+                speaks |= says;
+                says || may_sleep || !connection.is_idle()
+            };
+            let wanted = parked.iter().filter(|(_, connection)| connection.waits_for_client() && is_wanted(connection));
+            let wanted: Vec<_> = wanted.map(|(key, _)| *key).collect();
+            self.hot.extend(wanted.iter().filter_map(|key| parked.remove(key)));
+        }
+        if speaks && is_silent && self.was_silent && shared.bell.has_missed(heard) {
+            shared.report(Cause::BellWrong, "");
+        }
+        self.latest = Some(now + if is_silent { SELDOM } else { longest });
+        // Of what a rest has spared no more is made up for than this.
+        let price = if is_silent { Duration::ZERO } else { longest };
+        let paid = self.earliest.max(now.checked_sub(SELDOM)).unwrap_or(now) + price;
+        self.earliest = if rests_on == 0 { self.latest } else { Some(paid) };
+        self.was_silent = is_silent;
+        shard.rests_on.store(rests_on, Ordering::SeqCst);
+        if rests_on != 0 {
             shared.monitor.notice();
         }
-    }
-
-    /// Ends a rest that is over. When the bell has rung, every connection is looked at now instead of later, if a round of looks was spared. Gives
-    /// what the bell had said if it has said nothing else, or 0.
-    fn end_rest(&mut self, shard: &Shard, shared: &Shared, now: Instant) -> usize {
-        let Some(until) = self.rest_until else { return 0 };
-        let has_rung = shard.rests_on() == 0;
-        if !has_rung && now < until && !shared.is_stopping() {
-            return 0;
-        }
-        self.rest_until = None;
-        let rested_on = shard.rests_on.swap(0, Ordering::SeqCst);
-        let lasted = self.rest_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        self.spared = (self.spared + lasted).min(SELDOM);
-        if let Some(left) = self.spared.checked_sub(self.longest()).filter(|_| has_rung) {
-            self.spared = left;
-            self.hot.extend(std::mem::take(&mut self.cold).into_values());
-        }
-        rested_on
-    }
-
-    /// The next to look at, and whether it was cold: those that are due, then each of the hot ones once.
-    fn take_next(&mut self, hot: &mut usize, now: Instant) -> Option<(Box<Connection>, bool)> {
-        if self.rest_until.is_none() && self.cold.first_key_value().is_some_and(|((due, _), _)| *due <= now) {
-            return self.cold.pop_first().map(|(_, connection)| (connection, true));
-        }
-        *hot = hot.checked_sub(1)?;
-        self.hot.pop_front().map(|connection| (connection, false))
+        self.hot.len() > hot
     }
 
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
@@ -409,13 +425,14 @@ impl State {
         if stop > self.stop_seen {
             self.stop_seen = stop;
             self.hot.extend(std::mem::take(&mut self.cold).into_values());
+            self.hot.extend(std::mem::take(&mut self.quiet).into_values());
             self.hot.extend(std::mem::take(&mut self.called).into_values().filter_map(awake));
         }
     }
 
     /// Everything that waits.
     pub(super) fn all(&self) -> impl Iterator<Item = &Connection> {
-        let parked = self.cold.values().chain(self.called.values());
+        let parked = self.cold.values().chain(self.quiet.values()).chain(self.called.values());
         self.hot.iter().chain(&self.ready).chain(&self.begun).chain(parked).map(|connection| &**connection)
     }
 
@@ -459,14 +476,11 @@ impl State {
         if let Some(number) = self.called.iter().find_map(|(number, called)| is_it(called).then_some(*number)) {
             return self.called.remove(&number);
         }
-        let key = self.cold.iter().find_map(|(key, connection)| is_it(connection).then_some(*key))?;
-        self.cold.remove(&key)
+        [&mut self.cold, &mut self.quiet].into_iter().find_map(|parked| {
+            let key = parked.iter().find_map(|(key, connection)| is_it(connection).then_some(*key))?;
+            parked.remove(&key)
+        })
     }
-}
-
-/// When a connection must be looked at that is due at a time, though the bell says nothing new.
-fn look_at_rest(connection: &Connection, due: Instant) -> Instant {
-    if connection.waits_for_segment() { connection.deadline.max(due) } else { due }
 }
 
 /// Its socket waits no longer for whoever has slept on it.
@@ -512,7 +526,7 @@ mod tests {
             let socket = Socket::accepted(stream).unwrap();
             let connection =
                 Connection::new(socket, Peer::new(peer), Arc::clone(&origin), shared, None, Instant::now());
-            (client, Box::new(connection))
+            (client, connection)
         })
     }
 
@@ -555,9 +569,13 @@ mod tests {
     #[test]
     fn a_stop_looks_at_once_at_connections_whose_turn_is_far_away() {
         let (shared, shard) = (shared(), Arc::new(Shard::default()));
-        let [(_client, connection)] = clients::<1>(&shared, "");
+        let [(_client, connection), (_other, left)] = clients::<2>(&shared, "");
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
-        shard.lock().cold.insert((later, 1), connection);
+        let mut state = shard.lock();
+        state.cold.insert((later, 1), connection);
+        state.quiet.insert((later, 2), left);
+        state.earliest = Some(later);
+        drop(state);
         let sweep = |now| shard.sweep(None, &shared, now, None);
         assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time >= SELDOM));
         shared.begin_to_stop();
@@ -574,6 +592,8 @@ mod tests {
         use super::*;
         use crate::server::bell::Bell;
         use crate::server::bell::tests::Counter;
+        use crate::server::settings::SLEEPER_STACK;
+        use crate::server::sleepers::Sleepers;
 
         /// A shard with connections that have been quiet for long.
         struct Quiet<const COUNT: usize> {
@@ -608,84 +628,172 @@ mod tests {
                 self.shard.ring(self.shared.bell.listen());
             }
 
-            /// How many looks ten seconds take, if this is done at every millisecond of them.
-            fn looks(&mut self, mut every: impl FnMut(&Self)) -> usize {
-                let before = self.shard.lock().parked;
-                for _ in 0..10_000 {
+            /// The bell says something else, and the monitor hears it.
+            fn ring(&self, counter: &Counter, segments: usize) {
+                counter.says(segments);
+                self.listen();
+            }
+
+            /// How many looks so many milliseconds take, if this is done at every one of them.
+            fn looks(&mut self, milliseconds: u32, mut every: impl FnMut(&Self)) -> usize {
+                let (parked, mut rounds) = (self.shard.lock().parked, 0);
+                for _ in 0..milliseconds {
                     every(self);
+                    let before = self.shard.lock().latest;
                     assert!(matches!(self.sweep(Duration::from_millis(1)), Found::Nothing(_)));
+                    rounds += usize::from(self.shard.lock().latest != before);
                 }
-                self.shard.lock().parked - before
+                rounds * COUNT + self.shard.lock().parked - parked
+            }
+
+            /// Rests for long: until long after the bell has been silent for two rounds.
+            fn fall_asleep(&mut self) {
+                self.looks(100, Self::listen);
+                assert!(self.shard.rests_on() != 0 && self.shard.lock().was_silent);
+            }
+
+            fn speak(&mut self) {
+                self.clients[0].write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            }
+
+            fn wrong(&self) -> u64 {
+                self.shared.counters.read(&self.shared.places.phases).count(Cause::BellWrong)
             }
         }
 
         /// Whoever else is sent something in this system must not make a server look without end.
         #[test]
-        fn rings_without_end_are_answered_as_often_as_without_a_bell_and_as_often_more_as_looks_were_spared() {
+        fn rings_without_end_cause_no_more_looks_than_there_are_without_a_bell_and_were_spared() {
             let (counter, segments) = (Counter::new("often"), Cell::new(10_000));
             let bell = counter.bell();
             assert!(bell.has_missed(10_000), "it is none");
-            let without = Quiet::<3>::new(bell).looks(|_| {});
+            let without = Quiet::<3>::new(bell).looks(10_000, |_| {});
             let mut quiet = Quiet::<3>::new(counter.bell());
             let mut others = |quiet: &Quiet<3>| {
                 segments.set(segments.get() + 1);
-                counter.says(segments.get());
-                quiet.listen();
+                quiet.ring(&counter, segments.get());
             };
-            let spared = 3 * (SELDOM.as_millis() / LONGEST.0.as_millis()) as usize;
-            for spared in [spared, 0, 0] {
-                let with = quiet.looks(&mut others);
-                // A look that is put off to go with others is not made up for.
-                let most = without * 5 / 4 + spared + 9;
-                assert!(with > without / 2 && with <= most, "{with} with a bell, {without} without");
+            let in_turn = |time: Duration| 3 * (time.as_millis() / LONGEST.0.as_millis()) as usize;
+            assert!(without <= in_turn(Duration::from_secs(10)) + 9, "{without}");
+            for _ in 0..2 {
+                for spared in [in_turn(SELDOM), 0] {
+                    let with = quiet.looks(10_000, &mut others);
+                    let most = without + spared + 9;
+                    assert!(with > without / 2 && with <= most, "{with} with a bell, {without} without");
+                }
+                let silent = quiet.looks(10_000, Quiet::listen);
+                assert!(silent <= 3 * (10 / SELDOM.as_secs() as usize + 2), "{silent} in silence");
             }
-            let silent = quiet.looks(|quiet| quiet.listen());
-            assert!(silent <= 3 * (10 / SELDOM.as_secs() as usize + 2), "{silent} in silence");
         }
 
         #[test]
-        fn after_a_ring_every_connection_has_the_time_to_its_next_look_that_is_due_to_so_many() {
+        fn a_round_moves_only_those_that_have_something_and_costs_a_time_that_is_due_to_so_many() {
             const COUNT: usize = 220;
             let counter = Counter::new("many");
             let mut quiet = Quiet::<COUNT>::new(counter.bell());
-            quiet.looks(|quiet| quiet.listen());
-            counter.says(10_001);
-            quiet.listen();
-            quiet.sweep(Duration::from_millis(1));
+            quiet.fall_asleep();
+            let parked = quiet.shard.lock().parked;
+            quiet.speak();
+            quiet.ring(&counter, 10_001);
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(Some(Duration::ZERO))));
             let state = quiet.shard.lock();
-            // The one that is put back is in neither place.
-            let longest = LONGEST_EACH * (COUNT - 1) as u32;
-            assert!(longest > LONGEST.0 && state.cold.len() == COUNT);
-            assert!(state.cold.keys().all(|(due, _)| *due >= quiet.now + longest));
-        }
-
-        #[test]
-        fn a_segment_between_a_look_and_the_rest_ends_the_rest_though_the_monitor_has_heard_it_for_another_shard() {
-            let counter = Counter::new("between");
-            let mut quiet = Quiet::<1>::new(counter.bell());
-            quiet.listen();
-            quiet.sweep(Duration::ZERO);
-            quiet.listen();
-            quiet.sweep(SELDOM);
-            assert_eq!(quiet.shard.rests_on(), 10_000);
-            // The look of the sweep above came before both.
-            counter.says(10_001);
-            quiet.shared.bell.listen();
-            quiet.clients[0].write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(_)), "nobody has told it");
-            quiet.listen();
-            assert!(quiet.shard.rests_on() == 0 && quiet.shard.has_mail());
+            assert_eq!((state.hot.len(), state.quiet.len(), state.parked), (1, COUNT - 1, parked));
+            assert!(state.longest() == LONGEST_EACH * COUNT as u32 && state.longest() > LONGEST.0);
+            drop(state);
             assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
         }
 
         #[test]
-        fn whoever_does_not_wait_for_a_segment_is_looked_at_though_the_shard_rests_and_a_deadline_is_kept() {
+        fn a_limit_closes_those_that_are_left_to_the_rounds_and_nobody_rests_for_nobody() {
+            let mut quiet = Quiet::<2>::new(Counter::new("limit").bell());
+            quiet.fall_asleep();
+            let mut state = quiet.shard.lock();
+            let mut close = || state.close_one(Cause::ConnectionLimit, |_| true, &quiet.shared);
+            assert_eq!([close(), close(), close()], [true, true, false]);
+            drop(state);
+            assert!(quiet.shard.rests_on() != 0 && matches!(quiet.sweep(SELDOM), Found::Nothing(None)));
+            assert_eq!(quiet.shard.rests_on(), 0);
+        }
+
+        #[test]
+        fn a_sleeper_that_is_free_again_has_a_connection_that_was_left_to_the_rounds_and_says_nothing() {
+            let mut quiet = Quiet::<2>::new(Counter::new("free").bell());
+            quiet.fall_asleep();
+            for (sleepers, slept_on) in [(1, 0), (2, 2)] {
+                quiet.shared.sleepers = Sleepers::new(sleepers, SLEEPER_STACK);
+                quiet.sweep(SELDOM);
+                quiet.sweep(Duration::from_millis(1));
+                let state = quiet.shard.lock();
+                assert_eq!((state.called.len(), state.quiet.len()), (slept_on, 2 - slept_on));
+            }
+        }
+
+        #[test]
+        fn a_shard_with_something_hot_goes_its_rounds_as_if_nothing_had_rung_and_begins_one_when_that_is_cold() {
+            let counter = Counter::new("hot");
+            let mut quiet = Quiet::<2>::new(counter.bell());
+            quiet.fall_asleep();
+            let mut busy = quiet.shard.lock().quiet.pop_first().unwrap().1;
+            busy.since = quiet.now;
+            let latest = quiet.shard.lock().latest;
+            quiet.ring(&counter, 10_001);
+            let sweep = |busy| quiet.shard.sweep(Some(busy), &quiet.shared, quiet.now, None);
+            let Found::Alone(busy, due) = sweep(busy) else { panic!("a round was begun") };
+            assert!(due == Some(quiet.now + LONGEST.0) && due < latest, "and not at the end of the rest");
+            let Found::Alone(..) = sweep(busy) else { panic!("a round was begun") };
+            assert!(quiet.shard.rests_on() == 0 && quiet.shard.lock().earliest < Some(quiet.now));
+            assert!(matches!(quiet.sweep(Duration::ZERO), Found::Nothing(_)));
+            assert_eq!(quiet.shard.rests_on(), 10_001);
+        }
+
+        #[test]
+        fn a_segment_behind_a_round_ends_the_rest() {
+            let counter = Counter::new("behind");
+            let mut quiet = Quiet::<1>::new(counter.bell());
+            quiet.fall_asleep();
+            counter.says(10_001);
+            quiet.speak();
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(_)), "nobody has told it");
+            quiet.listen();
+            assert!(quiet.shard.rests_on() == 0 && quiet.shard.has_mail());
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(Some(Duration::ZERO))));
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
+        }
+
+        /// The system counts first, and may be kept from the rest for a while.
+        #[test]
+        fn a_segment_that_is_counted_before_its_socket_has_it_is_found_soon_and_proves_nothing() {
+            let counter = Counter::new("early");
+            let mut quiet = Quiet::<1>::new(counter.bell());
+            quiet.fall_asleep();
+            quiet.ring(&counter, 10_001);
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(Some(_))));
+            assert_eq!(quiet.shard.rests_on(), 10_001, "it was looked at");
+            quiet.speak();
+            quiet.listen();
+            assert!(matches!(quiet.sweep(LONGEST.0), Found::Nothing(Some(Duration::ZERO))));
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
+            assert_eq!(quiet.wrong(), 0);
+        }
+
+        #[test]
+        fn what_is_found_though_the_bell_was_silent_for_two_rounds_proves_it_wrong() {
+            let counter = Counter::new("wrong");
+            let mut quiet = Quiet::<1>::new(counter.bell());
+            quiet.fall_asleep();
+            quiet.speak();
+            quiet.listen();
+            assert!(matches!(quiet.sweep(SELDOM), Found::Nothing(Some(Duration::ZERO))));
+            assert_eq!((quiet.wrong(), quiet.shared.bell.listen()), (1, 0));
+            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
+        }
+
+        #[test]
+        fn a_deadline_is_kept_though_the_shard_rests_and_nobody_rests_beside_a_unix_socket() {
             let counter = Counter::new("others");
             let mut quiet = Quiet::<2>::new(counter.bell());
-            quiet.listen();
-            quiet.looks(|quiet| quiet.listen());
-            assert_eq!(quiet.shard.rests_on(), 10_000);
-            let mut connection = quiet.shard.lock().cold.pop_first().unwrap().1;
+            quiet.fall_asleep();
+            let mut connection = quiet.shard.lock().quiet.pop_first().unwrap().1;
             connection.deadline = quiet.now + Duration::from_millis(500);
             connection.place = Some(quiet.shared.places.take());
             quiet.shard.deliver(connection);
@@ -696,12 +804,13 @@ mod tests {
             assert_eq!(quiet.shared.places.open(), 0);
             // As over a Unix socket.
             let mut state = quiet.shard.lock();
-            let mut connection = state.cold.pop_first().unwrap().1;
+            let mut connection = state.quiet.pop_first().unwrap().1;
             connection.peer = Peer::default();
             state.hot.push_back(connection);
             drop(state);
-            let looks = quiet.looks(|quiet| quiet.listen());
-            assert!(looks > 10_000 / 2 / LONGEST.0.as_millis() as usize, "{looks}");
+            let looks = quiet.looks(10_000, Quiet::listen);
+            let most = 2 * 10_000 / LONGEST.0.as_millis() as usize;
+            assert!(looks > most / 2 && looks < most + 9 && quiet.shard.rests_on() == 0, "{looks}");
         }
     }
 }

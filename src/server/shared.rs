@@ -1,11 +1,11 @@
 //! What every part of a running server shares: settings, application, log, counters, bounds, and whether it is stopping.
 //!
-//! Nothing here takes a lock on the way of a request, but for the log's own.
+//! Beside the log's own lock, what is taken on the way of a request is that of the reserve, by a connection whose buffer was given back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::Builder;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::bell::Bell;
@@ -91,9 +91,9 @@ impl Shared {
         catch_unwind(AssertUnwindSafe(|| self.log.closed(report))).unwrap_or_else(discard_panic);
     }
 
-    /// A thread that may run the application.
-    pub(super) fn thread(&self, name: String) -> Builder {
-        self.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size)
+    /// Starts a thread that may run the application. In a box: std has the start of a thread once for every type.
+    pub(super) fn start(&self, name: String, work: Box<dyn FnOnce() + Send>) -> std::io::Result<JoinHandle<()>> {
+        self.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size).spawn(work)
     }
 
     /// The error stream of every environ.

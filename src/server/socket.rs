@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::settings::SLICE;
 use super::shared::lock;
-use crate::gateway::uninterrupted;
+use crate::gateway::{is_not_yet, uninterrupted};
 
 /// What a connection reads from and writes to. Both sides of a call share it, so everything takes `&self`.
 pub(crate) struct Socket {
@@ -109,9 +109,11 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits until something can be read or that time is over. What it was is seen by whoever reads.
-    pub(super) fn wait_to_read(&self) {
-        let _ = self.system().and_then(|socket| uninterrupted(|| socket.peek(&mut [0])));
+    /// Whether something can be read, the end or an error among it; waits for that until the time is over if it may wait. What it is is seen by
+    /// whoever reads.
+    pub(super) fn wait_to_read(&self) -> bool {
+        let peeked = self.system().and_then(|socket| uninterrupted(|| socket.peek(&mut [0])));
+        !peeked.is_err_and(|error| is_not_yet(&error))
     }
 
     /// Whether reads and writes may wait.
@@ -123,11 +125,6 @@ impl Socket {
     pub(super) fn shutdown(&self, how: Shutdown) -> bool {
         self.system().map(|socket| socket.shutdown(how)).is_ok()
     }
-}
-
-/// Whether an error only says that the time was too short. A socket with a timeout says either, depending on the system.
-pub(super) fn is_not_yet(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// A stream with a deadline of its own, which has passed, is not asked again.

@@ -10,6 +10,7 @@ use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
@@ -21,19 +22,24 @@ use super::settings::SLICE;
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::gateway::{Upgrade, Upgraded};
+use crate::gateway::{Upgrade, Upgraded, bounded};
 use crate::log::{Answer, Phase, Report};
 
-/// The sockets that have left, or are about to.
+/// The sockets that have left, or are about to, each with the thread that it is the application's in.
 #[derive(Default)]
-pub(super) struct Upgrades(Mutex<Vec<Arc<Socket>>>);
+pub(super) struct Upgrades(Mutex<Vec<(Arc<Socket>, Option<ThreadId>)>>);
 
 impl Upgrades {
     /// Ends them all: the grace of a stop is over.
     pub(super) fn cut(&self) {
-        for socket in &*lock(&self.0) {
+        for (socket, _) in &*lock(&self.0) {
             socket.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Whether one of them is the application's in this thread.
+    pub(super) fn are_in(&self, thread: ThreadId) -> bool {
+        lock(&self.0).iter().any(|(_, other)| *other == Some(thread))
     }
 }
 
@@ -45,7 +51,7 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        lock(&self.shared.upgrades.0).retain(|other| !Arc::ptr_eq(other, &self.socket));
+        lock(&self.shared.upgrades.0).retain(|(other, _)| !Arc::ptr_eq(other, &self.socket));
     }
 }
 
@@ -66,7 +72,7 @@ impl Leave {
         if left.len() >= shared.settings.upgrades.min(most - most / 4) {
             return Err(Failure::new(Cause::UpgradeLimit, ""));
         }
-        left.push(Arc::clone(&socket));
+        left.push((Arc::clone(&socket), None));
         (response.upgrade, response.keep_alive) = (Some(upgrade.protocol), false);
         Ok(Leave { run: upgrade.run, entry: Entry { shared: Arc::clone(shared), socket } })
     }
@@ -84,7 +90,7 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) ->
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
     connection.memory.count(0);
-    if let Err(error) = shared.thread("doorway-upgrade".into()).spawn(move || converse(&mut connection)) {
+    if let Err(error) = shared.start("doorway-upgrade".into(), Box::new(move || converse(&mut connection))) {
         let detail = &error.to_string();
         shared.error(&Report { cause: Cause::ServerFault, peer: None, request: b"", answer: Answer::Cut, detail });
     }
@@ -102,11 +108,13 @@ pub(super) fn converse(connection: &mut Connection) {
 impl Leave {
     fn converse(self, call: &mut Call, connection: &mut Connection) {
         let Entry { shared, socket } = &self.entry;
-        let waits = socket.set_waiting(true).is_ok();
-        if waits {
+        for (_, thread) in lock(&shared.upgrades.0).iter_mut().filter(|(other, _)| Arc::ptr_eq(other, socket)) {
+            *thread = Some(thread::current().id());
+        }
+        if socket.set_waiting(true).is_ok() {
             if let Ok(system) = socket.system() {
-                let _ = system.set_read_timeout(bounded(shared.settings.idle_deadline));
-                let _ = system.set_write_timeout(bounded(shared.settings.response_stall));
+                let _ = system.set_read_timeout(Some(bounded(shared.settings.idle_deadline)));
+                let _ = system.set_write_timeout(Some(bounded(shared.settings.response_stall)));
             }
             let stream = Stream(Arc::new(Taken {
                 shared: Arc::clone(shared),
@@ -114,8 +122,7 @@ impl Leave {
                 before: Mutex::new(std::mem::take(&mut connection.buffer)),
                 sent: AtomicUsize::new(0),
             }));
-            let own = Box::new(stream.clone());
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(own))) {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(Box::new(stream.clone())))) {
                 let failure = Failure::of_panic(panic);
                 call.report(failure.cause, Answer::Cut, &failure.detail, connection);
             }
@@ -123,16 +130,12 @@ impl Leave {
         }
         call.finish(connection);
         // What the engine does at its end, with a thread of its own.
-        let _ = socket.system().map(|system| system.set_read_timeout(Some(SLICE)));
         connection.enter_lingering(shared, Instant::now());
-        while waits && connection.step(shared, Instant::now()) != Step::End {}
+        // A clone that is left may still set timeouts, which hold for whoever waits.
+        while socket.set_waiting(false).is_ok() && connection.step(shared, Instant::now()) != Step::End {
+            thread::sleep(SLICE);
+        }
     }
-}
-
-/// A timeout that every system takes.
-fn bounded(time: Duration) -> Option<Duration> {
-    const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    Some(time.clamp(Duration::from_millis(1), A_YEAR))
 }
 
 /// A connection that was taken over: what had been read from it before, and how much was sent.
@@ -223,7 +226,7 @@ mod tests {
         let socket = Socket::accepted(listener.accept().unwrap().0).unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default()));
         let (place, now) = (Some(shared.places.take()), Instant::now());
-        let mut connection = Box::new(Connection::new(socket, Peer::default(), origin, &shared, place, now));
+        let mut connection = Connection::new(socket, Peer::default(), origin, &shared, place, now);
         while connection.step(&shared, now) != Step::Job {}
         connection.memory.count(1_000);
         Calls::new(&shared).run(&mut connection, now, false);

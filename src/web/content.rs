@@ -67,12 +67,17 @@ impl Environ {
 }
 
 /// Everything that a reader gives, unless it is more than `limit` bytes.
-pub(super) fn read_all(reader: &mut impl Read, limit: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read_all(reader: &mut dyn Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     // One byte more tells what just fits from what does not.
     let most = (limit as u64).saturating_add(1);
-    reader.take(most).read_to_end(&mut content)?;
+    read(reader, most, &mut content)?;
     if content.len() > limit { Err(refused(Cause::ContentLong)) } else { Ok(content) }
+}
+
+/// Adds what a reader gives to `content`, `most` bytes at most. Of all readers, because std's reading to the end is generic and long.
+pub(crate) fn read(reader: &mut dyn Read, most: u64, content: &mut Vec<u8>) -> io::Result<usize> {
+    reader.take(most).read_to_end(content)
 }
 
 /// Whether the content is of a media type, in any case and with any parameters.

@@ -21,7 +21,7 @@ pub(crate) mod weights;
 
 mod base64;
 mod collected;
-mod content;
+pub(crate) mod content;
 mod cookie;
 mod event;
 mod form;

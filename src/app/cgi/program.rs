@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 use super::places::Place;
 use crate::app::pass::variables;
 use crate::app::relay::exchange::Envelope;
-use crate::app::relay::link::Link;
 use crate::app::relay::stream::Stream;
 use crate::app::relay::{Failure, Fault, log_line};
 use crate::cause::Cause;
@@ -117,10 +116,12 @@ pub(super) fn start(
     let program = Program { process: Arc::clone(&process), begin: Instant::now(), total: limits.total };
     // Dropped where a thread cannot be started: the program is killed and reaped.
     let end = End { process, place, theirs, errors: errors.clone(), name: name.clone(), deadline: limits.total };
-    let spawn = |name: &str| thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024);
+    let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024).spawn(work).map_err(broken)
+    };
     if let Some(said) = said {
         let errors = errors.clone();
-        spawn("cgi-stderr").spawn(move || log_lines(said, &name, &errors)).map_err(broken)?;
+        start("cgi-stderr", Box::new(move || log_lines(said, &name, &errors)))?;
     }
     if let Some(mut input) = input {
         let theirs = end.theirs.try_clone().map_err(broken)?;
@@ -132,7 +133,7 @@ pub(super) fn start(
             // What was sent before that is taken, because a socket that is closed with something unread resets the answer.
             let _ = io::copy(&mut &theirs, &mut io::sink());
         };
-        spawn("cgi-stdin").spawn(feed).map_err(broken)?;
+        start("cgi-stdin", Box::new(feed))?;
     }
     let copy = move || {
         let mut end = end;
@@ -142,7 +143,7 @@ pub(super) fn start(
         }
         drop(end);
     };
-    spawn("cgi-stdout").spawn(copy).map_err(broken)?;
+    start("cgi-stdout", Box::new(copy))?;
     Ok((Stream::Unix(ours), program))
 }
 
@@ -251,8 +252,6 @@ impl Envelope for Program {
             _ => Ok(()),
         }
     }
-
-    fn keep(self: Box<Self>, _link: Link) {}
 
     fn abort(&mut self, _stream: &mut Stream) {
         self.process.kill();

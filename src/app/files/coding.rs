@@ -45,8 +45,7 @@ pub(super) fn choose(
     let (last, above) = names.split_last()?;
     preferred(accept_encoding).into_iter().find_map(|(coding, end)| {
         let name = [*last, end.as_bytes()].concat();
-        let sibling: Vec<&[u8]> = above.iter().copied().chain([&name[..]]).collect();
-        let place = root.locate(&sibling).ok()?;
+        let place = root.locate(&[above, &[name.as_slice()]].concat()).ok()?;
         let is_current = plain.is_none_or(|plain| place.metadata.modified().ok() >= plain.modified().ok());
         (place.metadata.is_file() && is_current).then_some((place, coding))
     })

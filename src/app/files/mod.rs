@@ -23,7 +23,7 @@ mod upload;
 mod zip;
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -36,7 +36,7 @@ use self::ranges::Asked;
 use super::path;
 use crate::gateway::{Application, Body, Environ, Headers, StartResponse};
 use crate::web::weights::weight;
-use crate::web::{Response, is_navigation};
+use crate::web::{Response, content, is_navigation};
 
 /// What a file may be asked for by.
 const ALLOW: &str = "GET, HEAD";
@@ -431,7 +431,7 @@ impl Files {
 /// The beginning of a file, by which its type is known; nothing where it cannot be read, which whoever reads on will say.
 fn first_bytes(file: &mut File) -> Vec<u8> {
     let mut first = Vec::with_capacity(mime::LOOK);
-    let _ = file.take(mime::LOOK as u64).read_to_end(&mut first);
+    let _ = content::read(file, mime::LOOK as u64, &mut first);
     first
 }
 

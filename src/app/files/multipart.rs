@@ -12,7 +12,8 @@ use crate::web::Response;
 /// 206 with the parts of a file, in order.
 pub(super) fn answer(file: File, parts: Vec<Range>, complete: u64, content_type: &str) -> Response {
     // The keys of the standard hash tables are drawn from the system.
-    let boundary: String = (0..2_u8).map(|n| format!("{:016x}", RandomState::new().hash_one(n))).collect();
+    let keys = RandomState::new();
+    let boundary = format!("{:016x}{:016x}", keys.hash_one(0), keys.hash_one(1));
     let heads: Vec<Vec<u8>> = parts
         .iter()
         .map(|part| {

@@ -1,11 +1,12 @@
 //! FastCGI outward: the records of a request, and those of its answer taken apart.
 //!
-//! FastCGI Specification 1.0 sections 3.3 to 3.5, 5 and 6.2. One request a connection at a time, with the id 1. A connection is kept when
-//! its request has ended as it should, unless a request of ours still waits for its first byte: that one may wait at the server's door
-//! for a process that only waits for us (PHP-FPM has one process for a connection, however idle).
+//! FastCGI Specification 1.0 sections 3.3 to 3.5, 5 and 6.2. One request a connection at a time, each with the next id, so that what comes
+//! late for the one before is nobody's answer. A connection is kept when its request has ended as it should, unless a request of ours still
+//! waits for its first byte: that one may wait at the server's door for a process that only waits for us (PHP-FPM has one process for a
+//! connection, however idle).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::app::relay::exchange::Envelope;
 use crate::app::relay::link::{Kept, Link};
@@ -19,9 +20,6 @@ const HEADER: usize = 8;
 
 /// The most content a record can have.
 const MAX_CONTENT: usize = u16::MAX as usize;
-
-/// The id of every request.
-const ID: u16 = 1;
 
 const BEGIN_REQUEST: u8 = 1;
 const ABORT_REQUEST: u8 = 2;
@@ -37,21 +35,21 @@ const MAX_LINE: usize = 8 * 1024;
 /// So many records in a row without anything for the client are no answer.
 const MAX_SILENT: usize = 10_000;
 
-fn header(kind: u8, content: usize) -> [u8; HEADER] {
-    let [high_id, low_id] = ID.to_be_bytes();
+fn header(kind: u8, id: u16, content: usize) -> [u8; HEADER] {
+    let [high_id, low_id] = id.to_be_bytes();
     let [high, low] = u16::try_from(content).unwrap_or(u16::MAX).to_be_bytes();
     [1, kind, high_id, low_id, high, low, 0, 0]
 }
 
-fn push_records(out: &mut Vec<u8>, kind: u8, content: &[u8]) {
+fn push_records(out: &mut Vec<u8>, kind: u8, id: u16, content: &[u8]) {
     for part in content.chunks(MAX_CONTENT) {
-        out.extend_from_slice(&header(kind, part.len()));
+        out.extend_from_slice(&header(kind, id, part.len()));
         out.extend_from_slice(part);
     }
 }
 
 /// The beginning of a request, with its variables and the end of them.
-pub(super) fn begin<'a>(variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
+pub(super) fn begin<'a>(id: u16, variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
     let mut pairs = Vec::new();
     for (name, value) in variables {
         for text in [name, value] {
@@ -63,9 +61,9 @@ pub(super) fn begin<'a>(variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -
     // A responder (section 6.2) on a connection that is to stay.
     const RESPONDER: [u8; 8] = [0, 1, 1, 0, 0, 0, 0, 0];
     let mut out = Vec::with_capacity(pairs.len() + 64);
-    push_records(&mut out, BEGIN_REQUEST, &RESPONDER);
-    push_records(&mut out, PARAMS, &pairs);
-    out.extend_from_slice(&header(PARAMS, 0));
+    push_records(&mut out, BEGIN_REQUEST, id, &RESPONDER);
+    push_records(&mut out, PARAMS, id, &pairs);
+    out.extend_from_slice(&header(PARAMS, id, 0));
     out
 }
 
@@ -78,57 +76,59 @@ fn push_length(out: &mut Vec<u8>, length: usize) {
 }
 
 /// Puts content into records of STDIN; nothing is the end of it.
-pub(super) fn stdin(content: &[u8], out: &mut Vec<u8>) {
+pub(super) fn stdin(id: u16, content: &[u8], out: &mut Vec<u8>) {
     if content.is_empty() {
-        out.extend_from_slice(&header(STDIN, 0));
+        out.extend_from_slice(&header(STDIN, id, 0));
     }
-    push_records(out, STDIN, content);
+    push_records(out, STDIN, id, content);
 }
 
-/// The connections that wait for their next request.
-#[derive(Debug, Default)]
-pub(super) struct Pool {
-    pub(super) kept: Kept,
-    /// Requests that wait for their first byte.
-    unanswered: AtomicUsize,
+/// A request, on whichever connection it is made. Until the first byte of its answer it counts among those that wait for that.
+pub(super) struct Asked {
+    kept: Arc<Kept>,
+    is_heard: AtomicBool,
 }
 
-impl Pool {
-    fn put(&self, link: Link) {
-        if self.unanswered.load(Ordering::SeqCst) == 0 {
-            self.kept.put(link);
-        } else {
-            // Whoever waits at the server's door for a free process may need that of an idle one.
-            self.kept.close_all();
+impl Asked {
+    /// One more, and a connection for it where one is kept. It counts before it looks, so that whoever puts one back meanwhile knows of it, or
+    /// it finds that one.
+    pub(super) fn new(kept: &Arc<Kept>) -> (Arc<Asked>, Option<Link>) {
+        kept.unanswered.fetch_add(1, Ordering::SeqCst);
+        (Arc::new(Asked { kept: Arc::clone(kept), is_heard: AtomicBool::new(false) }), kept.take())
+    }
+
+    pub(super) fn is_heard(&self) -> bool {
+        self.is_heard.load(Ordering::SeqCst)
+    }
+
+    fn hear(&self) {
+        if !self.is_heard.swap(true, Ordering::SeqCst) {
+            self.kept.unanswered.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.hear();
     }
 }
 
 /// The answer to one request, in records.
 pub(super) struct Records {
-    pool: Arc<Pool>,
+    asked: Arc<Asked>,
+    id: u16,
     errors: Errors,
     /// Who says what stands in STDERR.
     name: String,
     line: Vec<u8>,
     silent: usize,
     has_ended: bool,
-    heard: Arc<AtomicBool>,
-    /// Whether it counts among those that wait for their first byte.
-    waits: bool,
 }
 
 impl Records {
-    /// `heard` becomes true with the first byte of the answer.
-    pub(super) fn new(pool: Arc<Pool>, errors: Errors, name: String, heard: Arc<AtomicBool>) -> Records {
-        pool.unanswered.fetch_add(1, Ordering::SeqCst);
-        Records { pool, errors, name, line: Vec::new(), silent: 0, has_ended: false, heard, waits: true }
-    }
-
-    fn wait_no_more(&mut self) {
-        if std::mem::take(&mut self.waits) {
-            self.pool.unanswered.fetch_sub(1, Ordering::SeqCst);
-        }
+    pub(super) fn new(asked: Arc<Asked>, id: u16, errors: Errors, name: String) -> Records {
+        Records { asked, id, errors, name, line: Vec::new(), silent: 0, has_ended: false }
     }
 
     fn log(&mut self, text: &[u8]) {
@@ -158,8 +158,7 @@ impl Records {
 
 impl Envelope for Records {
     fn open(&mut self, raw: &mut Vec<u8>, received: &mut Vec<u8>) -> Result<bool, Fault> {
-        self.heard.store(true, Ordering::SeqCst);
-        self.wait_no_more();
+        self.asked.hear();
         let all = std::mem::take(raw);
         let mut rest = all.as_slice();
         while let Some((header, behind)) = rest.split_first_chunk::<HEADER>().filter(|_| !self.has_ended) {
@@ -176,7 +175,7 @@ impl Envelope for Records {
             match (kind, id) {
                 // Management records are nobody's answer.
                 (_, 0) => {}
-                (_, id) if id != ID => {
+                (_, id) if id != self.id => {
                     return Err(Fault::new(Cause::UpstreamInvalid, "it answers a request that nobody has made"));
                 }
                 (STDOUT, _) if !content.is_empty() => {
@@ -206,19 +205,9 @@ impl Envelope for Records {
         }
     }
 
-    fn keep(self: Box<Self>, link: Link) {
-        self.pool.put(link);
-    }
-
     fn abort(&mut self, stream: &mut Stream) {
         // Section 5.4. Whoever does not take it sees the connection end.
-        let _ = std::io::Write::write(stream, &header(ABORT_REQUEST, 0));
-    }
-}
-
-impl Drop for Records {
-    fn drop(&mut self) {
-        self.wait_no_more();
+        let _ = std::io::Write::write(stream, &header(ABORT_REQUEST, self.id, 0));
     }
 }
 
@@ -228,15 +217,34 @@ mod tests {
 
     fn records() -> Records {
         let errors = crate::testing::Request::get("/").environ().errors().clone();
-        Records::new(Arc::default(), errors, "test".into(), Arc::default())
+        Records::new(Asked::new(&Arc::default()).0, 1, errors, "test".into())
     }
 
     fn record(kind: u8, content: &[u8], padding: u8) -> Vec<u8> {
-        let mut bytes = header(kind, content.len()).to_vec();
+        let mut bytes = header(kind, 1, content.len()).to_vec();
         bytes[6] = padding;
         bytes.extend_from_slice(content);
         bytes.resize(bytes.len() + usize::from(padding), 0xff);
         bytes
+    }
+
+    #[test]
+    fn fastcgi_3_5_a_connection_that_comes_back_is_closed_if_a_request_has_looked_for_one_and_waits() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = || {
+            let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (Link::new(Stream::Tcp(stream)).unwrap(), listener.accept().unwrap())
+        };
+        let (kept, (first, _first), (second, _second)) = (Arc::<Kept>::default(), link(), link());
+        let (asked, none) = Asked::new(&kept);
+        assert!(none.is_none());
+        kept.put(first);
+        assert!(Asked::new(&kept).1.is_none(), "it waits, and may do so for the process of that one");
+        asked.hear();
+        kept.put(second);
+        drop(asked);
+        assert!(Asked::new(&kept).1.is_some());
+        assert_eq!(kept.unanswered.load(Ordering::SeqCst), 0);
     }
 
     #[test]
@@ -284,10 +292,10 @@ mod tests {
     #[test]
     fn fastcgi_3_4_lengths_have_one_byte_or_four_and_pairs_may_straddle_records() {
         let long = vec![b'x'; 70_000];
-        let bytes = begin([(b"A".as_slice(), b"b".as_slice()), (b"L", &long)].into_iter());
+        let bytes = begin(1, [(b"A".as_slice(), b"b".as_slice()), (b"L", &long)].into_iter());
         assert_eq!(&bytes[..16], &[1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0]);
         assert_eq!(&bytes[16..28], &[1, 4, 0, 1, 255, 255, 0, 0, 1, 1, b'A', b'b']);
         assert_eq!(&bytes[28..33], &[1, 0x80, 1, 0x11, 0x70]);
-        assert_eq!(&bytes[bytes.len() - 8..], &header(PARAMS, 0));
+        assert_eq!(&bytes[bytes.len() - 8..], &header(PARAMS, 1, 0));
     }
 }

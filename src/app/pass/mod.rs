@@ -19,7 +19,6 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::proxy::UpstreamError;
@@ -31,7 +30,7 @@ use super::relay::{Deadlines, Failure, Fault, content};
 use super::script::Scripts;
 use crate::cause::Cause;
 use crate::gateway::{Application, Body, Environ, StartResponse};
-use fastcgi::{Pool, Records};
+use fastcgi::{Asked, Records};
 
 /// Passes requests on by uwsgi, SCGI or FastCGI, and the answers back.
 ///
@@ -40,7 +39,7 @@ use fastcgi::{Pool, Records};
 /// coding), it is received first, up to [`gather`](Pass::gather), and beyond that refused with 411.
 ///
 /// The answer has the head of CGI (`Status: 404 Not Found`) or, by uwsgi and SCGI, a status line. Its content streams: it goes to the client as
-/// it comes, and what is up to 64 KiB and has a length is gathered for 100 ms, so that it waits for a slow client without a thread.
+/// it comes, but what is up to 64 KiB ([`gather_answer`](Pass::gather_answer)) and there within 100 ms waits for a slow client without a thread.
 ///
 /// | what happens | answer | cause in the log |
 /// |---|---|---|
@@ -55,8 +54,9 @@ use fastcgi::{Pool, Records};
 /// By uwsgi and SCGI an answer without a length ends with its connection, so one that was cut short cannot be told from a whole one; FastCGI
 /// says where it ends.
 ///
-/// FastCGI keeps up to eight connections for later requests. A kept connection that turns out to be closed is replaced and the request made once more
-/// where nothing has come back, its method is idempotent (RFC 9110 section 9.2.2) and it has no content. STDERR goes to the error log line by line.
+/// FastCGI keeps up to eight connections for later requests, for two seconds. A kept connection that turns out to be closed is replaced and the request made once more
+/// where nothing has come back, its method is idempotent (RFC 9110 section 9.2.2) and it has no content. Any other request that goes out as the other side
+/// closes behind its last answer is a 502, because nobody knows whether it was seen. STDERR goes to the error log line by line.
 ///
 /// ```
 /// use doorway::{Server, Door, app};
@@ -77,15 +77,16 @@ pub struct Pass {
     gather: usize,
     gather_answer: usize,
     scripts: Option<Scripts>,
-    /// Where SCGI and uwsgi have connections for later requests; FastCGI has always some.
-    kept: Option<Arc<Kept>>,
+    /// Connections for later requests.
+    kept: Arc<Kept>,
+    keeps: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     Uwsgi,
     Scgi,
-    FastCgi(Arc<Pool>),
+    FastCgi,
 }
 
 impl Pass {
@@ -97,7 +98,8 @@ impl Pass {
             gather: 1024 * 1024,
             gather_answer: BLOCK,
             scripts: None,
-            kept: None,
+            kept: Arc::default(),
+            keeps: protocol == Protocol::FastCgi,
         })
     }
 
@@ -122,7 +124,7 @@ impl Pass {
     /// # Errors
     /// When it is no such address.
     pub fn fastcgi(address: &str) -> Result<Pass, UpstreamError> {
-        Pass::new(Protocol::FastCgi(Arc::default()), address)
+        Pass::new(Protocol::FastCgi, address)
     }
 
     /// Requests are for the PHP files below this directory: the first name on the way down that is one is the script, and what follows is its
@@ -147,18 +149,19 @@ impl Pass {
         self
     }
 
-    /// How many bytes of an answer with a length wait for a slow client in memory, so that whoever answers is free for the next request;
-    /// the default is 64 KiB.
+    /// How many bytes of an answer wait for a slow client in memory, so that whoever answers is free for the next request; the default is 64 KiB.
+    /// Where the answer is longer, in the chunked coding, or not whole within 100 ms of its head, it streams.
     pub fn gather_answer(mut self, bytes: usize) -> Pass {
         self.gather_answer = bytes;
         self
     }
 
     /// By SCGI and uwsgi, too: one connection for several requests, one after the other. Both protocols end a connection with its answer, so this is for
-    /// a server of which one knows better, and up to eight connections wait for their next request. One is kept behind an answer with a status line
+    /// a server of which one knows better, and up to eight connections wait for their next request, for two seconds. Nothing is sent twice: a request on one that
+    /// the other side closes meanwhile is a 502, as is one that kills whoever gets it. One is kept behind an answer with a status line
     /// of HTTP/1.1 that has a length or the chunked coding and does not say `Connection: close`.
     pub fn kept(mut self) -> Pass {
-        self.kept = Some(Arc::default());
+        self.keeps = true;
         self
     }
 
@@ -224,18 +227,17 @@ impl Pass {
         let length = content::measure(&mut environ, self.gather)?;
         let is_head = environ.method() == "HEAD";
         let whole = if length == 0 { Content::None } else { Content::Length(length) };
-        match &self.protocol {
+        match self.protocol {
             Protocol::Uwsgi | Protocol::Scgi => {
                 let packet = match self.protocol {
                     Protocol::Uwsgi => variables::uwsgi(&environ, length)?,
                     _ => variables::scgi(&environ, length)?,
                 };
-                let link = self.kept.as_ref().and_then(|kept| kept.take()).map_or_else(|| self.connect(), Ok)?;
-                let exchange = Exchange::new(link, self.deadlines, CgiHead::new(is_head, Form::CgiOrHttp));
-                let exchange = exchange.kept_in(self.kept.as_ref()).gathering(self.gather_answer);
+                let link = self.kept.take().map_or_else(|| self.connect(), Ok)?;
+                let exchange = self.exchange(link, CgiHead::new(is_head, Form::CgiOrHttp));
                 exchange.run(&Outgoing { head: packet, content: whole }, &environ, start_response)
             }
-            Protocol::FastCgi(pool) => self.pass_records(pool, &environ, length, start_response),
+            Protocol::FastCgi => self.pass_records(&environ, length, start_response),
         }
     }
 
@@ -243,42 +245,48 @@ impl Pass {
         Link::new(self.place.connect(self.deadlines.connect)?)
     }
 
+    fn exchange(&self, link: Link, head: CgiHead) -> Exchange<'static> {
+        let kept = self.keeps.then_some(&self.kept);
+        Exchange::new(link, self.deadlines, head).kept_in(kept).gathering(self.gather_answer)
+    }
+
     fn pass_records(
         &self,
-        pool: &Arc<Pool>,
         environ: &Environ,
         length: u64,
         start_response: &mut StartResponse,
     ) -> Result<Body, Failure> {
         let digits = length.to_string();
         let content: Option<(&[u8], &[u8])> = (length > 0).then_some((b"CONTENT_LENGTH", digits.as_bytes()));
-        let mut head = fastcgi::begin(variables::of(environ).chain(content));
-        let content = match length {
-            0 => {
-                fastcgi::stdin(b"", &mut head);
-                Content::None
-            }
-            length => Content::Packets(length, fastcgi::stdin),
-        };
-        let outgoing = Outgoing { head, content };
         let may_repeat = length == 0 && is_idempotent(environ.method());
-        let mut ask = |link: Link, heard: &Arc<AtomicBool>| {
+        let (asked, kept) = Asked::new(&self.kept);
+        let mut ask = |mut link: Link| {
+            // An id of 0 is that of no request.
+            link.number = link.number.wrapping_add(1).max(1);
+            let id = link.number;
+            let mut head = fastcgi::begin(id, variables::of(environ).chain(content));
+            let content = match length {
+                0 => {
+                    fastcgi::stdin(id, b"", &mut head);
+                    Content::None
+                }
+                length => Content::Packets(length, id, fastcgi::stdin),
+            };
+            let outgoing = Outgoing { head, content };
             let name = format!("fastcgi {}", self.place);
-            let records = Records::new(Arc::clone(pool), environ.errors().clone(), name, Arc::clone(heard));
+            let records = Records::new(Arc::clone(&asked), id, environ.errors().clone(), name);
             let head = CgiHead::new(environ.method() == "HEAD", Form::Cgi);
-            let exchange = Exchange::new(link, self.deadlines, head).in_envelope(records);
-            exchange.gathering(self.gather_answer).run(&outgoing, environ, start_response)
+            self.exchange(link, head).in_envelope(records).run(&outgoing, environ, start_response)
         };
-        if let Some(kept) = pool.kept.take() {
-            let heard = Arc::default();
-            match ask(kept, &heard) {
+        if let Some(kept) = kept {
+            match ask(kept) {
                 // It was closed while it was idle; nobody has seen the request.
                 Err(Failure::Upstream(fault))
-                    if may_repeat && fault.cause == Cause::UpstreamTruncated && !heard.load(Ordering::SeqCst) => {}
+                    if may_repeat && fault.cause == Cause::UpstreamTruncated && !asked.is_heard() => {}
                 answered => return answered,
             }
         }
-        ask(self.connect()?, &Arc::default())
+        ask(self.connect()?)
     }
 }
 
@@ -302,7 +310,7 @@ impl fmt::Display for Pass {
         let protocol = match self.protocol {
             Protocol::Uwsgi => "uwsgi",
             Protocol::Scgi => "scgi",
-            Protocol::FastCgi(_) => "fastcgi",
+            Protocol::FastCgi => "fastcgi",
         };
         write!(f, "{protocol} {}", self.place)
     }

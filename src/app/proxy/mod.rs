@@ -67,7 +67,7 @@ use upstream::Upstream;
 /// connection holds no thread of the pool but two of its own, counts among [`Settings::upgrades`](crate::Settings::upgrades), and ends when
 /// nothing was said for an hour ([`tunnel_deadline`](Proxy::tunnel_deadline)).
 ///
-/// A request that is passed on holds a thread of the pool until the upstream has answered. Content up to 64 KiB is waited for, 100 ms at
+/// A request that is passed on holds a thread of the pool until the upstream has answered. Content that has a length of up to 64 KiB is waited for, 100 ms at
 /// most: when all of it has come by then, a slow client that takes it holds no thread, and if it breaks off, that is a 502. All other content
 /// goes to the client as it comes, and holds a thread until it has. A server-sent event stream holds one for as long as it lasts, and its head reaches the client with its first event, since
 /// a head goes out with the first block.

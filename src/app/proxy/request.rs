@@ -4,6 +4,7 @@
 //! written from name and value, and both are checked, because an environ may come from another door or middleware.
 
 use super::Proxy;
+use crate::app::origin;
 use crate::app::relay::exchange::{Content, Outgoing};
 use crate::app::relay::{Failure, Fault};
 use crate::cause::Cause;
@@ -73,7 +74,7 @@ fn fields(proxy: &Proxy, environ: &Environ) -> Result<Headers, Failure> {
         if is_own || is_hop_by_hop(&name) {
             continue;
         }
-        if name == "Origin" && !proxy.keep_host && is_own_origin(environ, value) {
+        if name == "Origin" && !proxy.keep_host && origin::is_own(environ, value) {
             // To the upstream, which compares it with Host, a page of this server is one of its own; that of another stays one.
             fields.add(name, format!("http://{}", proxy.upstream.authority()));
         } else {
@@ -95,13 +96,6 @@ fn fields(proxy: &Proxy, environ: &Environ) -> Result<Headers, Failure> {
         fields.add("X-Forwarded-Prefix", environ.script_name());
     }
     Ok(fields)
-}
-
-/// Whether a request comes from a page of this server (RFC 6454 section 7.1).
-fn is_own_origin(environ: &Environ, origin: &[u8]) -> bool {
-    let host = environ.bytes("HTTP_HOST").filter(|host| !host.is_empty());
-    let own = host.map(|host| [environ.url_scheme().as_bytes(), b"://", host].concat());
-    own.is_some_and(|own| own.eq_ignore_ascii_case(origin))
 }
 
 /// `HTTP_USER_AGENT` as `User-Agent`; `None` for a variable that is no field.

@@ -13,12 +13,15 @@ use super::reading::Reading;
 use super::stream::Stream;
 use super::{Answer, Deadlines, Failure, Fault, TakeHead, log_line, tunnel};
 use crate::cause::Cause;
-use crate::gateway::{Block, Body, Environ, Errors, StartResponse, Writer};
+use crate::gateway::{Block, Body, Environ, Errors, StartResponse, Writer, is_not_yet};
 use crate::http::chunked;
 
 /// For how long short content is gathered: about as long as a program takes that writes it in a few pieces. What comes later goes to the
 /// client as it comes.
 const SHORT_WHILE: Duration = Duration::from_millis(100);
+
+/// How often it is looked, behind a whole answer, whether an envelope ends.
+const LAST_LOOKS: usize = 16;
 
 /// What is sent.
 pub(crate) struct Outgoing {
@@ -33,8 +36,8 @@ pub(crate) enum Content {
     None,
     Length(u64),
     Chunked,
-    /// As many bytes, in packets that this function writes; an empty packet ends them.
-    Packets(u64, fn(&[u8], &mut Vec<u8>)),
+    /// As many bytes, in packets with this number that the function writes; an empty packet ends them.
+    Packets(u64, u16, fn(u16, &[u8], &mut Vec<u8>)),
 }
 
 /// What a protocol puts around the bytes of an answer.
@@ -45,19 +48,18 @@ pub(crate) trait Envelope: Send {
     /// The connection has ended: an error where that is no end of an answer.
     fn closed(&mut self) -> Result<(), Fault>;
 
-    /// The answer is whole, and the connection may be used again.
-    fn keep(self: Box<Self>, link: Link);
-
     /// Nobody wants the rest of the answer.
     fn abort(&mut self, stream: &mut Stream);
 }
 
 /// One request on its way.
-pub(crate) struct Exchange<H> {
+pub(crate) struct Exchange<'head> {
     line: Line,
     deadlines: Deadlines,
     gathered: usize,
-    head: H,
+    /// As much of an answer whose end alone says how long it is, and one more, so that the end is seen.
+    to_end: usize,
+    head: Box<dyn TakeHead + 'head>,
 }
 
 /// The connection, and what it has brought that nobody has taken.
@@ -67,8 +69,10 @@ struct Line {
     raw: Vec<u8>,
     received: Vec<u8>,
     envelope: Option<Box<dyn Envelope>>,
-    /// Where it goes behind an answer without an envelope, as long as nothing speaks against that.
+    /// Where it goes behind the answer, as long as nothing speaks against that.
     kept: Option<Arc<Kept>>,
+    /// The other side has not taken all of the request: what comes next on the connection would be the rest of it.
+    has_half: bool,
     has_ended: bool,
 }
 
@@ -104,7 +108,7 @@ impl Line {
                 }
                 Ok(Came::Bytes)
             }
-            Err(error) if is_timeout(&error) => Ok(Came::Nothing),
+            Err(error) if is_not_yet(&error) => Ok(Came::Nothing),
             Err(error) => Err(broken(error)),
         }
     }
@@ -122,13 +126,15 @@ impl Line {
     fn finish(mut self) {
         let Some(mut envelope) = self.envelope.take() else {
             // What stands behind an answer would be taken for the next one.
-            let kept = self.kept.take().filter(|_| !self.has_ended && self.received.is_empty());
-            if let (Some(kept), Ok(link)) = (kept, self.link.hand_over()) {
-                kept.put(link);
+            if !self.has_ended && self.received.is_empty() {
+                self.keep();
             }
             return;
         };
-        while !self.has_ended {
+        for _ in 0..LAST_LOOKS {
+            if self.has_ended {
+                return self.keep();
+            }
             self.received.clear();
             if !self.link.read(Duration::ZERO, &mut self.raw).is_ok_and(|length| length > 0) {
                 return;
@@ -138,8 +144,11 @@ impl Line {
                 Err(_) => return,
             }
         }
-        if let Ok(link) = self.link.hand_over() {
-            envelope.keep(link);
+    }
+
+    fn keep(&mut self) {
+        if let Some(kept) = self.kept.take().filter(|_| !self.has_half) {
+            let _ = self.link.hand_over().map(|link| kept.put(link));
         }
     }
 }
@@ -153,38 +162,34 @@ impl Drop for Line {
     }
 }
 
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
 /// The client's side, before and after the response has begun.
 struct Client<'call> {
     waits: Option<&'call mut StartResponse>,
     gets: Option<(Writer<'call>, Reading)>,
 }
 
-impl<'call, H: TakeHead> Exchange<H> {
-    pub(crate) fn new(link: Link, deadlines: Deadlines, head: H) -> Exchange<H> {
+impl<'call, 'head> Exchange<'head> {
+    pub(crate) fn new(link: Link, deadlines: Deadlines, head: impl TakeHead + 'head) -> Exchange<'head> {
         let (raw, received) = (Vec::new(), Vec::new());
-        let line = Line { link, raw, received, envelope: None, kept: None, has_ended: false };
-        Exchange { line, deadlines, gathered: BLOCK, head }
+        let line = Line { link, raw, received, envelope: None, kept: None, has_half: false, has_ended: false };
+        Exchange { line, deadlines, gathered: BLOCK, to_end: 0, head: Box::new(head) }
     }
 
     /// The other side takes another request behind the answer, unless that says otherwise.
-    pub(crate) fn kept_in(mut self, kept: Option<&Arc<Kept>>) -> Exchange<H> {
+    pub(crate) fn kept_in(mut self, kept: Option<&Arc<Kept>>) -> Exchange<'head> {
         self.line.kept = kept.cloned();
         self
     }
 
     /// The answer comes in an envelope.
-    pub(crate) fn in_envelope(mut self, envelope: impl Envelope + 'static) -> Exchange<H> {
+    pub(crate) fn in_envelope(mut self, envelope: impl Envelope + 'static) -> Exchange<'head> {
         self.line.envelope = Some(Box::new(envelope));
         self
     }
 
-    /// Content up to this length waits for a slow client in memory.
-    pub(crate) fn gathering(mut self, bytes: usize) -> Exchange<H> {
-        self.gathered = bytes;
+    /// Content up to this length, said or not, waits for a slow client in memory, if it comes within a short while.
+    pub(crate) fn gathering(mut self, bytes: usize) -> Exchange<'head> {
+        (self.gathered, self.to_end) = (bytes, bytes.saturating_add(1));
         self
     }
 
@@ -197,8 +202,7 @@ impl<'call, H: TakeHead> Exchange<H> {
     ) -> Result<Body, Failure> {
         let mut client = Client { waits: Some(start_response), gets: None };
         if !self.send(&outgoing.head, &mut client)? || !self.send_content(outgoing.content, environ, &mut client)? {
-            // Half a request lies there.
-            self.line.kept = None;
+            self.line.has_half = true;
         }
         match (client.gets, client.waits) {
             (None, Some(start_response)) => self.answer(start_response, environ.errors().clone()),
@@ -216,7 +220,7 @@ impl<'call, H: TakeHead> Exchange<H> {
     ) -> Result<bool, Failure> {
         let mut left = match content {
             Content::None => return Ok(true),
-            Content::Length(length) | Content::Packets(length, _) => length,
+            Content::Length(length) | Content::Packets(length, ..) => length,
             Content::Chunked => u64::MAX,
         };
         let mut input = environ.input();
@@ -231,8 +235,8 @@ impl<'call, H: TakeHead> Exchange<H> {
             packed.clear();
             let takes_more = match content {
                 Content::None | Content::Length(_) => self.send(block, client)?,
-                Content::Packets(_, pack) => {
-                    pack(block, &mut packed);
+                Content::Packets(_, number, pack) => {
+                    pack(number, block, &mut packed);
                     self.send(&packed, client)?
                 }
                 Content::Chunked => {
@@ -252,9 +256,9 @@ impl<'call, H: TakeHead> Exchange<H> {
             Content::Chunked => self.send(chunked::LAST_CHUNK, client),
             // The other side must not take what follows for the rest: the connection ends here.
             _ if left > 0 => Err(Failure::OfContent(io::ErrorKind::UnexpectedEof.into())),
-            Content::Packets(_, pack) => {
+            Content::Packets(_, number, pack) => {
                 packed.clear();
-                pack(b"", &mut packed);
+                pack(number, b"", &mut packed);
                 self.send(&packed, client)
             }
             Content::None | Content::Length(_) => Ok(true),
@@ -274,7 +278,7 @@ impl<'call, H: TakeHead> Exchange<H> {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => {
+                Err(error) if is_not_yet(&error) => {
                     if self.take_early(client)? {
                         last = Instant::now();
                     }
@@ -294,7 +298,8 @@ impl<'call, H: TakeHead> Exchange<H> {
 
     fn take_head(&mut self) -> Result<Option<Answer>, Failure> {
         let answer = self.head.take(&mut self.line.received)?;
-        if answer.as_ref().is_some_and(|answer| answer.is_last) {
+        // An envelope says itself where it ends.
+        if self.line.envelope.is_none() && answer.as_ref().is_some_and(|answer| answer.is_last) {
             self.line.kept = None;
         }
         Ok(answer)
@@ -345,8 +350,9 @@ impl<'call, H: TakeHead> Exchange<H> {
             return Ok(self.tunnel(protocol, errors)?);
         }
         let mut gathered = Vec::new();
-        if answer.reading.left().is_some_and(|left| left <= self.gathered as u64) {
-            gathered = self.gather(&mut answer.reading)?;
+        let awaited = answer.reading.awaited(self.gathered, self.to_end);
+        if awaited > 0 {
+            gathered = self.gather(&mut answer.reading, awaited)?;
         }
         start_response.start_with(&answer.status, &answer.headers);
         if answer.reading.is_whole() {
@@ -368,13 +374,13 @@ impl<'call, H: TakeHead> Exchange<H> {
         }))
     }
 
-    /// The whole of a short content, or what has come of it within a short while.
-    fn gather(&mut self, reading: &mut Reading) -> Result<Vec<u8>, Fault> {
+    /// The whole of a short content, or what has come of it within a short while. It stays where it is received.
+    fn gather(&mut self, reading: &mut Reading, awaited: usize) -> Result<Vec<u8>, Fault> {
         let begin = Instant::now();
-        // It is no more than is gathered, and stays where it is received.
-        let length = reading.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(0);
-        self.line.received.reserve_exact(length.saturating_sub(self.line.received.len()));
-        while self.line.received.len() < length {
+        if let Reading::Length(_) = reading {
+            self.line.received.reserve_exact(awaited.saturating_sub(self.line.received.len()));
+        }
+        while self.line.received.len() < awaited && !matches!(reading, Reading::Closed) {
             let left = SHORT_WHILE.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 break;

@@ -39,11 +39,12 @@ impl Reading {
         }
     }
 
-    /// Bytes still to come, where that is known.
-    pub(crate) fn left(&self) -> Option<u64> {
+    /// How many bytes to wait for where the whole is to be had: of a length up to `most`, or as many as may come before the end.
+    pub(crate) fn awaited(&self, most: usize, to_end: usize) -> usize {
         match self {
-            Reading::Length(left) => Some(*left),
-            _ => None,
+            Reading::Length(left) => usize::try_from(*left).ok().filter(|left| *left <= most).unwrap_or(0),
+            Reading::Chunked(_) => 0,
+            Reading::Close | Reading::Closed => to_end,
         }
     }
 

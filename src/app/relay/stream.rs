@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::Fault;
 use crate::cause::Cause;
-use crate::gateway::Upgraded;
+use crate::gateway::{Upgraded, is_not_yet};
 
 /// Where a server listens. `Display` is as it is written: `127.0.0.1:9000` or `unix:/run/php.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ fn connect_unix(_path: &std::path::Path) -> Result<Stream, Fault> {
 
 fn fault_of(error: io::Error) -> Fault {
     match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Fault::new(Cause::UpstreamDeadline, error),
+        _ if is_not_yet(&error) => Fault::new(Cause::UpstreamDeadline, error),
         io::ErrorKind::ConnectionRefused => {
             let advice = "nobody listens there: start it, or correct the address";
             Fault::of(Cause::UpstreamUnreachable, &error, advice)

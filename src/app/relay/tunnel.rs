@@ -6,12 +6,12 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, scope};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::link::BLOCK;
-use crate::gateway::Upgraded;
+use crate::gateway::{Upgraded, discard_panic, is_not_yet};
 
 /// How long a side may be silent when the other has stopped sending.
 const HALF: Duration = Duration::from_secs(30);
@@ -21,24 +21,17 @@ const HALF: Duration = Duration::from_secs(30);
 /// # Errors
 /// It could not begin. How it ended is the affair of the two.
 pub(crate) fn run(client: &dyn Upgraded, upstream: &dyn Upgraded, received: &[u8], idle: Duration) -> io::Result<()> {
-    let tunnel = Tunnel { state: Mutex::new((Instant::now(), idle)) };
+    let tunnel = Arc::new(Tunnel { state: Mutex::new((Instant::now(), idle)) });
     let (mut from_client, mut to_client) = (client.try_clone()?, client.try_clone()?);
     let (mut from_upstream, mut to_upstream) = (upstream.try_clone()?, upstream.try_clone()?);
     to_client.set_write_timeout(Some(idle))?;
     to_upstream.set_write_timeout(Some(idle))?;
-    let breaks = |direction: io::Result<()>| {
-        if direction.is_err() {
-            // The other direction waits for one of them.
-            let _ = (client.shutdown(Shutdown::Both), upstream.shutdown(Shutdown::Both));
-        }
-    };
-    scope(|scope| {
-        let up = Builder::new().name("doorway-tunnel".into());
-        up.spawn_scoped(scope, || breaks(tunnel.pass(&mut *from_client, &mut *to_upstream)))?;
-        let first = to_client.write_all(received);
-        breaks(first.and_then(|()| tunnel.pass(&mut *from_upstream, &mut *to_client)));
-        Ok(())
-    })
+    let up = Arc::clone(&tunnel);
+    let work: Box<dyn FnOnce() + Send> = Box::new(move || up.carry(&mut *from_client, &mut *to_upstream, b""));
+    let thread = Builder::new().name("doorway-tunnel".into()).spawn(work)?;
+    tunnel.carry(&mut *from_upstream, &mut *to_client, received);
+    thread.join().unwrap_or_else(discard_panic);
+    Ok(())
 }
 
 struct Tunnel {
@@ -47,6 +40,13 @@ struct Tunnel {
 }
 
 impl Tunnel {
+    /// One direction to its end, behind what has come already. Where it breaks the other one ends too, which waits for one of the two.
+    fn carry(&self, from: &mut dyn Upgraded, to: &mut dyn Upgraded, received: &[u8]) {
+        if to.write_all(received).and_then(|()| self.pass(from, to)).is_err() {
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        }
+    }
+
     fn pass(&self, from: &mut dyn Upgraded, to: &mut dyn Upgraded) -> io::Result<()> {
         let mut room = vec![0; BLOCK];
         loop {
@@ -68,10 +68,8 @@ impl Tunnel {
                     to.write_all(room.split_at(length).0)?;
                     self.locked().0 = Instant::now();
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {}
-                    _ => return Err(error),
-                },
+                Err(error) if is_not_yet(&error) || error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }

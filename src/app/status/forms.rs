@@ -31,7 +31,7 @@ pub(super) fn text(stats: &Stats, uptime: Duration) -> String {
     for (share, words) in [(2, "half"), (10, "9 of 10"), (100, "99 of 100")] {
         let _ = match bound(stats, share) {
             Some(Duration::MAX) => writeln!(text, "duration     {words} not within the longest bound"),
-            Some(bound) => writeln!(text, "duration     {words} in less than {bound:?}"),
+            Some(bound) => writeln!(text, "duration     {words} in less than {} s", seconds(bound)),
             None => Ok(()),
         };
     }
@@ -81,8 +81,8 @@ fn seconds(duration: Duration) -> String {
 
 /// All of it. Nothing here needs escaping: numbers, and names of ours.
 pub(super) fn json(stats: &Stats, uptime: Duration) -> String {
-    let phases = members(stats.phases().map(|(phase, count)| (phase.name(), count as u64)));
-    let causes = members(stats.causes().map(|(cause, count)| (cause.name(), count)));
+    let phases = members(&mut stats.phases().map(|(phase, count)| (phase.name(), count as u64)));
+    let causes = members(&mut stats.causes().map(|(cause, count)| (cause.name(), count)));
     let durations: Vec<String> = stats
         .durations()
         .map(|(bound, count)| match bound {
@@ -102,14 +102,14 @@ pub(super) fn json(stats: &Stats, uptime: Duration) -> String {
     )
 }
 
-fn members<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
+fn members(counts: &mut dyn Iterator<Item = (&'static str, u64)>) -> String {
     counts.map(|(name, count)| format!("\"{name}\":{count}")).collect::<Vec<_>>().join(",")
 }
 
 /// OpenMetrics text.
 pub(super) fn metrics(stats: &Stats) -> String {
     let mut text = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, String)]| {
+    let mut family = |name: &str, kind: &str, help: &str, samples: &mut dyn Iterator<Item = (String, String)>| {
         // The unit is the end of the name, where there is one.
         let unit = ["seconds", "bytes"].iter().find(|unit| name.ends_with(**unit));
         let unit = unit.map(|unit| format!("# UNIT {name} {unit}\n")).unwrap_or_default();
@@ -118,43 +118,46 @@ pub(super) fn metrics(stats: &Stats) -> String {
             let _ = writeln!(text, "{name}{rest} {value}");
         }
     };
-    let one = |rest: &str, value: u64| vec![(rest.to_owned(), value.to_string())];
-    family("doorway_build", "info", "The version of the server.", &one(&format!("_info{{version=\"{VERSION}\"}}"), 1));
+    let one = |rest: &str, value: u64| std::iter::once((rest.to_owned(), value.to_string()));
+    family(
+        "doorway_build",
+        "info",
+        "The version of the server.",
+        &mut one(&format!("_info{{version=\"{VERSION}\"}}"), 1),
+    );
     for (name, value, help) in [
         ("doorway_stopping", u64::from(stats.stopping), "1 while the server stops."),
         ("doorway_threads", stats.threads as u64, "Threads of the pool."),
         ("doorway_threads_busy", stats.busy as u64, "Threads of the pool that work with a connection."),
         ("doorway_requests_queued", stats.queued as u64, "Requests that wait for a thread."),
     ] {
-        family(name, "gauge", help, &one("", value));
+        family(name, "gauge", help, &mut one("", value));
     }
-    let phases = stats.phases().map(|(phase, count)| (format!("{{phase=\"{}\"}}", phase.name()), count.to_string()));
-    family("doorway_connections", "gauge", "Open connections by what they do.", &phases.collect::<Vec<_>>());
+    let mut phases =
+        stats.phases().map(|(phase, count)| (format!("{{phase=\"{}\"}}", phase.name()), count.to_string()));
+    family("doorway_connections", "gauge", "Open connections by what they do.", &mut phases);
     for (name, value, help) in [
         ("doorway_connections_accepted", stats.accepted, "Connections accepted."),
         ("doorway_requests_refused", stats.refused, "Requests refused, connections closed or cut."),
         ("doorway_fields_dropped", stats.fields_dropped, "Request fields dropped."),
         ("doorway_content_bytes", stats.content, "Content sent in responses."),
     ] {
-        family(name, "counter", help, &one("_total", value));
+        family(name, "counter", help, &mut one("_total", value));
     }
-    let causes = stats.causes().map(|(cause, count)| {
+    let mut causes = stats.causes().map(|(cause, count)| {
         (format!("_total{{number=\"{}\",name=\"{}\"}}", cause.number(), cause.name()), count.to_string())
     });
-    family("doorway_causes", "counter", "Reports by cause; docs/refusals.md has each.", &causes.collect::<Vec<_>>());
+    family("doorway_causes", "counter", "Reports by cause; docs/refusals.md has each.", &mut causes);
     let mut sum = 0;
-    let mut buckets: Vec<(String, String)> = stats
-        .durations()
-        .map(|(bound, count)| {
-            sum += count;
-            let bound = if bound == Duration::MAX { "+Inf".to_owned() } else { seconds(bound) };
-            (format!("_bucket{{le=\"{bound}\"}}"), sum.to_string())
-        })
-        .collect();
-    buckets.push(("_count".into(), stats.served.to_string()));
-    buckets.push(("_sum".into(), seconds(stats.duration)));
+    let buckets = stats.durations().map(|(bound, count)| {
+        sum += count;
+        let bound = if bound == Duration::MAX { "+Inf".to_owned() } else { seconds(bound) };
+        (format!("_bucket{{le=\"{bound}\"}}"), sum.to_string())
+    });
+    let count = ("_count".to_owned(), stats.served.to_string());
+    let mut samples = buckets.chain([count, ("_sum".to_owned(), seconds(stats.duration))]);
     let help = "From the whole head of a request to the last that the application gave of its answer.";
-    family("doorway_request_duration_seconds", "histogram", help, &buckets);
+    family("doorway_request_duration_seconds", "histogram", help, &mut samples);
     text.push_str("# EOF\n");
     text
 }

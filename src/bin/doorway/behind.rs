@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use doorway::app::{Files, Pass, Proxy};
+use doorway::middleware::Buffered;
 use doorway::{Application, Body, Environ, StartResponse};
 
 use crate::options::Options;
@@ -15,6 +16,10 @@ use crate::wsgi::Workers;
 
 /// How long a server or a program may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Up to here content is received into memory, and beyond into a file, before anybody is asked; and an answer is taken off the hands of
+/// whoever makes it. So slow clients hold no process that has one request at a time.
+pub const GATHERED: usize = 1024 * 1024;
 
 /// One thing behind, which takes the place of a folder.
 #[derive(Clone, Debug)]
@@ -75,7 +80,9 @@ impl Behind {
             return Err(format!("that is a file; write the module it is: {example}"));
         }
         let is_name = |name: &str| !name.is_empty() && !name.starts_with(|first: char| first.is_ascii_digit());
-        let is_word = |name: &str| name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        let is_word = |name: &str| {
+            name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || !letter.is_ascii())
+        };
         if !module.split('.').all(|name| is_name(name) && is_word(name)) {
             return Err(format!("an application is {example}, or a call that makes it: module:create_app()"));
         }
@@ -117,10 +124,11 @@ impl Behind {
     /// The application that answers for it. Workers that are started for it are added to those there are.
     pub fn open(&self, options: &Options, workers: &mut Vec<Workers>) -> io::Result<Box<dyn Application>> {
         let silence = options.proxy_timeout.unwrap_or(SILENCE);
-        let patient = |pass: &Pass| pass.clone().first_byte_deadline(silence).progress_deadline(silence);
+        let patient =
+            |pass: &Pass| pass.clone().first_byte_deadline(silence).progress_deadline(silence).gather_answer(GATHERED);
         Ok(match self {
             Behind::Proxy(proxy) => Box::new(proxy.clone().first_byte_deadline(silence).progress_deadline(silence)),
-            Behind::Pass(pass) => Box::new(patient(pass)),
+            Behind::Pass(pass) => Box::new(Buffered::new(patient(pass)).memory(GATHERED)),
             Behind::Php(pass, root) => Box::new(Php::new(patient(pass), root)?),
             Behind::Cgi(path) => cgi(path, silence)?,
             Behind::Wsgi(application) => {
@@ -156,7 +164,7 @@ fn cgi(path: &Path, _silence: Duration) -> io::Result<Box<dyn Application>> {
 
 /// A folder of PHP files and what they show: scripts for the interpreter, all other files as they are.
 struct Php {
-    scripts: Pass,
+    scripts: Buffered<Pass>,
     files: Files,
     root: PathBuf,
 }
@@ -165,7 +173,7 @@ impl Php {
     fn new(pass: Pass, root: &Path) -> io::Result<Php> {
         let wrong = |error| named("--pass root", root, error);
         let root = root.canonicalize().map_err(wrong)?;
-        let scripts = pass.script_root(&root).map_err(wrong)?;
+        let scripts = Buffered::new(pass.script_root(&root).map_err(wrong)?).memory(GATHERED);
         let files = Files::new(&root).map_err(wrong)?.listing(false).cache_control("no-cache");
         Ok(Php { scripts, files, root })
     }

@@ -7,6 +7,7 @@
 //!
 //! Whatever a client or an upstream sent is escaped before it gets here, or here: a control character would reach the terminal.
 
+use std::fmt;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -64,20 +65,29 @@ impl Log for Console {
         }
         match self.requests {
             Format::Short => {
-                self.queue.line(&self.short(access.environ, access.status, access.bytes, access.duration()));
+                self.queue.line(&Late(|| self.short(access.environ, access.status, access.bytes, access.duration())))
             }
-            Format::Common => self.queue.line(access),
+            Format::Common => self.queue.access(access),
             _ => {}
         }
     }
 
     fn error(&self, report: &Report<'_>) {
-        self.queue.report(report, &self.coloured(YELLOW, &report.to_string()));
+        self.queue.report(report, &Late(|| self.coloured(YELLOW, &report.to_string())));
     }
 
     fn application(&self, text: &str) {
-        let lines = text.trim_end_matches('\n').split('\n').map(|line| escaped(line.as_bytes()));
-        self.queue.line(&lines.collect::<Vec<_>>().join("\n"));
+        let text = text.trim_end_matches('\n').as_bytes();
+        self.queue.line(&Late(|| shown(text, |letter| letter != '\n' && must_be_escaped(letter))));
+    }
+}
+
+/// Text that is made when it is shown: not for a log that takes no line.
+struct Late<F>(F);
+
+impl<F: Fn() -> String> fmt::Display for Late<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&(self.0)())
     }
 }
 
@@ -106,7 +116,11 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// Text for a terminal: controls (C1 too), quotes, backslashes and what is no text as `\xHH`.
 fn escaped(bytes: &[u8]) -> String {
-    shown(bytes, |letter| letter.is_control() || letter == '"' || letter == '\\')
+    shown(bytes, must_be_escaped)
+}
+
+fn must_be_escaped(letter: char) -> bool {
+    letter.is_control() || letter == '"' || letter == '\\'
 }
 
 fn shown(bytes: &[u8], is_escaped: fn(char) -> bool) -> String {

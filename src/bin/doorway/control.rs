@@ -12,14 +12,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use doorway::Stopper;
 
 use crate::signals::{HANGUP, Signals, USER_1, USER_2};
 use crate::wsgi::Workers;
-use crate::{console, log_file, notify, pid_file, sockets};
+use crate::{console, log_file, notify, pid_file, sockets, threads};
 
 /// How long the process may last when the grace is over: an application that does not return would keep it for as long as it likes.
 const LAST: Duration = Duration::from_millis(500);
@@ -44,7 +44,7 @@ pub struct Running {
 impl Running {
     /// Does what signals say, in a thread of its own.
     pub fn obey(self, mut signals: Signals) -> io::Result<()> {
-        Builder::new().name("signals".into()).spawn(move || {
+        threads::start("signals", move || {
             let mut upgrade = None;
             loop {
                 match signals.wait(None) {
@@ -54,7 +54,7 @@ impl Running {
                     Some(USER_1) => self.reopen(),
                     Some(USER_2) if upgrade.as_ref().is_none_or(JoinHandle::is_finished) => {
                         let running = self.clone();
-                        upgrade = Some(std::thread::spawn(move || running.upgrade()));
+                        upgrade = threads::start("upgrade", move || running.upgrade()).map_err(no_successor).ok();
                     }
                     Some(USER_2) => self.say("SIGUSR2: the new process is not ready yet"),
                     Some(_) => break,
@@ -78,7 +78,7 @@ impl Running {
 
     /// Ends it when standard input does.
     pub fn end_with_stdin(self) -> io::Result<()> {
-        Builder::new().name("until-eof".into()).spawn(move || {
+        threads::start("until-eof", move || {
             let mut room = [0; 512];
             while io::stdin().read(&mut room).is_ok_and(|length| length > 0) {}
             self.stop();
@@ -101,7 +101,7 @@ impl Running {
                 self.say(&format!("SIGUSR2: process {number} serves now, and this one ends"));
                 self.stop()
             }
-            Err(error) => console::say(&format!("doorway: SIGUSR2: {error}; this process goes on\n")),
+            Err(error) => no_successor(error),
         }
     }
 
@@ -143,6 +143,10 @@ impl Running {
         console::queue().finish(LAST);
         std::process::exit(code)
     }
+}
+
+fn no_successor(error: io::Error) {
+    console::say(&format!("doorway: SIGUSR2: {error}; this process goes on\n"));
 }
 
 /// What remains to be done when the server has ended by itself.

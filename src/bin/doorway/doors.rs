@@ -37,13 +37,20 @@ pub fn read(door: Door, address: &str) -> Result<(Door, String), String> {
 
 /// Opens the doors.
 pub fn open(doors: &[(Door, String)]) -> io::Result<Servers> {
-    doors.iter().map(|(door, address)| Ok((*door, bind(address)?.door(*door)))).collect()
+    let mut servers = Servers::new();
+    for (door, address) in doors {
+        servers.push((*door, bind(address)?.door(*door)));
+    }
+    Ok(servers)
 }
 
 /// A line for each address of a door: `uwsgi 127.0.0.1:3031`.
 pub fn lines(servers: &[(Door, Server)]) -> Vec<String> {
-    let doors = servers.iter().filter(|(door, _)| *door != Door::Http);
-    doors.flat_map(|(door, server)| server.addrs().map(|address| format!("{} {address}", door.name()))).collect()
+    let mut lines = Vec::new();
+    for (door, server) in servers.iter().filter(|(door, _)| *door != Door::Http) {
+        lines.extend(server.addrs().map(|address| format!("{} {address}", door.name())));
+    }
+    lines
 }
 
 fn bind(address: &str) -> io::Result<Server> {

@@ -59,7 +59,7 @@ pub fn manual() -> String {
     );
     for flag in FLAGS {
         if let Some(title) = flag.group {
-            let _ = writeln!(page, ".SH {}", title.to_uppercase());
+            let _ = writeln!(page, ".SH {}", title.to_ascii_uppercase());
         }
         let _ = writeln!(page, ".TP\n.B {}", quoted(flag.names().trim_start()));
         push_text(flag.help, &mut page);

@@ -4,7 +4,7 @@
 //! browser of the person at work. The browser still says in Host which name it believes. So names of this machine are answered, addresses
 //! (nobody can have those resolve to something else), and the names that were given. A request without Host, by HTTP/1.0, comes from no browser.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use doorway::{Application, Body, Environ, StartResponse};
 
@@ -17,8 +17,7 @@ pub struct Hosts<A> {
 impl<A: Application> Hosts<A> {
     /// Allows these names too, in small letters; `*.example.org` stands for all names below it.
     pub fn new(inner: A, names: &[String]) -> Hosts<A> {
-        let own = ["localhost".to_owned(), "*.localhost".to_owned()];
-        Hosts { inner, names: own.into_iter().chain(names.iter().cloned()).collect() }
+        Hosts { inner, names: names.to_vec() }
     }
 
     fn allows(&self, host: &str) -> bool {
@@ -30,7 +29,8 @@ impl<A: Application> Hosts<A> {
         let is_below =
             |suffix: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.') && rest.len() > 1);
         let is_listed = |listed: &String| listed.strip_prefix("*.").map_or(*listed == name, is_below);
-        name.parse::<std::net::Ipv4Addr>().is_ok() || self.names.iter().any(is_listed)
+        let is_own = name == "localhost" || is_below("localhost") || name.parse::<Ipv4Addr>().is_ok();
+        is_own || self.names.iter().any(is_listed)
     }
 }
 

@@ -85,7 +85,7 @@ fn bind(hosts: &[String], port: u16) -> io::Result<Server> {
             .map_err(|error| named(io::Error::new(error.kind(), format!("{error}; give an address of this machine"))))?
             .collect();
         let further = Server::bind(&addresses[..]).map_err(named)?;
-        server = server.into_iter().chain([further]).reduce(Server::and);
+        server = Some(if let Some(server) = server { server.and(further) } else { further });
     }
     server.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

@@ -41,6 +41,7 @@ mod signals;
 mod site;
 #[cfg(unix)]
 mod sockets;
+mod threads;
 mod users;
 mod values;
 mod wsgi;
@@ -79,8 +80,8 @@ fn main() -> ExitCode {
         Ok(true) => return ExitCode::SUCCESS,
         Err(error) => return complain(&error.to_string(), 1),
     }
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    match arguments::parse(&arguments) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match arguments::parse(arguments.get(1..).unwrap_or_default()) {
         Ok(Parsed::Serve(options)) => match serve(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), 1),
@@ -110,8 +111,9 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     }
     let (site, served) = site::build(options, workers)?;
     let (servers, taken) = listen::servers(options, &mut inherited)?;
-    let web = servers.iter().filter(|(door, _)| *door == Door::Http).flat_map(|(_, server)| server.addrs().cloned());
-    let web: Vec<Address> = web.collect();
+    let mut web: Vec<Address> = Vec::new();
+    let of_http = servers.iter().filter(|(door, _)| *door == Door::Http);
+    of_http.for_each(|(_, server)| web.extend(server.addrs().cloned()));
     let (lines, has_doors) = (doors::lines(&servers), servers.iter().any(|(door, _)| *door != Door::Http));
     let server =
         servers.into_iter().map(|(_, server)| server).reduce(Server::and).ok_or(io::ErrorKind::InvalidInput)?;
@@ -148,7 +150,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     }
     let handle = server.spawn(site)?;
     let urls = listen::urls(web.iter());
-    print_lines(urls.iter().chain(&lines));
+    say(&([urls.as_slice(), &lines].concat().join("\n") + "\n"));
     if !options.quiet {
         introduce(options, &web, &served, taken, &urls);
     }
@@ -184,12 +186,6 @@ fn with_status(options: &Options, site: Box<dyn Application>, observer: Observer
         Askers::These(addresses) => environ.remote_addr().is_some_and(|address| addresses.contains(&address)),
     });
     Box::new(Mount::new().at(&place, status).at("/", site))
-}
-
-fn print_lines<'a>(lines: impl Iterator<Item = &'a String>) {
-    let text: String = lines.map(|line| format!("{line}\n")).collect();
-    // Whoever reads this may want the first line only.
-    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
 }
 
 fn introduce(options: &Options, web: &[Address], served: &str, taken: Option<u16>, urls: &[String]) {
@@ -237,8 +233,8 @@ fn open_browser(url: &str) {
 }
 
 fn say(text: &str) -> ExitCode {
-    // Whoever reads this may have closed its end (`doorway --help | head`): that is no failure.
-    let _ = io::stdout().write_all(text.as_bytes());
+    // Whoever reads this may have closed its end (`doorway --help | head`), or want the first line only: that is no failure.
+    let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     ExitCode::SUCCESS
 }
 

@@ -8,10 +8,11 @@
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
-use std::thread::Builder;
 use std::time::Duration;
 
 use doorway::Observer;
+
+use crate::threads;
 
 /// How often the manager is told what the server does, where it does not ask for more.
 const STATUS: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ pub fn begin(observer: Observer) -> io::Result<()> {
     let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let is_ours = variable("WATCHDOG_PID").is_none_or(|number| number == u64::from(std::process::id()));
     let watchdog = variable("WATCHDOG_USEC").filter(|_| is_ours).map(|time| Duration::from_micros(time) / 2);
-    Builder::new().name("notify".into()).spawn(move || {
+    threads::start("notify", move || {
         let mut looks = None;
         // It ends with the server.
         while let Some(stats) = observer.stats() {

@@ -214,15 +214,15 @@ impl Options {
     /// One thing at each place: of two, one would not be served, and nobody would be told which.
     fn check_places(&self) -> Result<(), String> {
         let mut all: Vec<(&str, String)> = Vec::new();
-        all.extend(self.folder.iter().map(|folder| ("", format!("the folder {}", folder.display()))));
-        all.extend(self.demo.then(|| ("", "--demo".to_owned())));
+        self.folder.iter().for_each(|folder| all.push(("", format!("the folder {}", folder.display()))));
+        self.demo.then(|| all.push(("", "--demo".to_owned())));
         for (prefix, folder) in &self.mounts {
             all.push((prefix, format!("--mount {}={}", shown(prefix), folder.display())));
         }
         for (prefix, behind) in &self.behind {
             all.push((prefix, format!("{} {}", behind.flag(), shown(prefix))));
         }
-        all.extend(self.status.iter().map(|(prefix, _)| (prefix.as_str(), format!("--status {}", shown(prefix)))));
+        self.status.iter().for_each(|(prefix, _)| all.push((prefix, format!("--status {}", shown(prefix)))));
         for (at, (prefix, one)) in all.iter().enumerate() {
             if let Some((_, other)) = all.iter().skip(at + 1).find(|(second, _)| second == prefix) {
                 let advice = match prefix.is_empty() {

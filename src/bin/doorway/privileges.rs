@@ -29,12 +29,13 @@ pub fn settle(options: &Options, inherited: &mut Inherited) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     let (servers, _) = listen::servers(options, inherited)?;
-    let sockets = servers.iter().map(|(_, server)| server.hand_over()).collect::<io::Result<Vec<_>>>()?;
+    let mut sockets = Vec::new();
+    servers.iter().try_for_each(|(_, server)| server.hand_over().map(|own| sockets.extend(own)))?;
     options.pid_file.iter().try_for_each(|path| pid_file::write(path))?;
     for path in options.log_file.iter().chain(&options.pid_file) {
         fchown(OpenOptions::new().append(true).create(true).open(path)?, Some(user), Some(group))?;
     }
-    Err(sockets::become_user(sockets.into_iter().flatten().collect(), (user, group)))
+    Err(sockets::become_user(sockets, (user, group)))
 }
 
 /// Whether this is root without having been asked to be.

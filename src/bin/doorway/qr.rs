@@ -158,11 +158,13 @@ fn alignments(version: usize) -> Vec<usize> {
 /// The text in byte mode, filled up, in blocks with their error correction, interleaved (7.4 to 7.6).
 fn codewords(text: &[u8], version: usize) -> Vec<u8> {
     let (capacity, correction, blocks) = (DATA[version - 1], CORRECTION[version - 1], BLOCKS[version - 1]);
-    // Four bits say byte mode, then the count; so every byte stands across two codewords.
+    // Four bits say byte mode, then comes the count; so every byte stands across two codewords.
     let count = if version < 10 { vec![text.len() as u8] } else { (text.len() as u16).to_be_bytes().to_vec() };
-    let nibbles = [0b0100].into_iter().chain(count.iter().chain(text).flat_map(|byte| [byte >> 4, byte & 15]));
-    let mut data: Vec<u8> =
-        nibbles.chain([0]).collect::<Vec<_>>().chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    let mut data = vec![0b0100 << 4];
+    for byte in [&count, text].concat() {
+        data.last_mut().into_iter().for_each(|last| *last |= byte >> 4);
+        data.push(byte << 4);
+    }
     let filling = [0xec, 0x11].iter().cycle().take(capacity - data.len());
     data.extend(filling);
 
@@ -175,9 +177,10 @@ fn codewords(text: &[u8], version: usize) -> Vec<u8> {
         parts.push((part.to_vec(), remainder(part, correction)));
         rest = behind;
     }
-    let data = (0..=short).flat_map(|at| parts.iter().filter_map(move |(part, _)| part.get(at)));
-    let corrections = (0..correction).flat_map(|at| parts.iter().filter_map(move |(_, part)| part.get(at)));
-    data.chain(corrections).copied().collect()
+    let mut all = Vec::new();
+    (0..=short).for_each(|at| all.extend(parts.iter().filter_map(|(part, _)| part.get(at))));
+    (0..correction).for_each(|at| all.extend(parts.iter().filter_map(|(_, part)| part.get(at))));
+    all
 }
 
 /// The codewords of error correction: what is left of a division by the generator of so many roots (annex A).

@@ -16,7 +16,6 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -138,11 +137,14 @@ fn append(body: Body, is_page: &AtomicBool, tag: String) -> Body {
     if !is_short {
         return Body::blocks(blocks);
     }
-    let whole: io::Result<Vec<_>> = blocks.collect();
-    match whole {
-        Ok(blocks) => Body::list(blocks),
-        Err(error) => Body::from(Err::<Body, _>(error)),
+    let mut gathered = Vec::new();
+    for block in blocks {
+        match block {
+            Ok(block) => gathered.push(block),
+            Err(error) => return Body::from(Err::<Body, _>(error)),
+        }
     }
+    Body::list(gathered)
 }
 
 /// What the files look like at the moment, as two numbers: one for all files but stylesheets, one for these.
@@ -208,7 +210,8 @@ impl Sums {
         while let Some(folder) = folders.pop() {
             // A folder that cannot be read has nothing to serve either.
             let Ok(entries) = fs::read_dir(&folder) else { continue };
-            for entry in entries.flatten() {
+            for entry in entries {
+                let Ok(entry) = entry else { continue };
                 if self.files >= MAX_FILES {
                     return;
                 }

@@ -3,6 +3,7 @@
 //! std cannot ask the system for that; `df`, which every Unix has, can. Where it is missing or says something else, nothing is kept, and a disk that is full
 //! is an error of the write, as it is anyway.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,8 +12,12 @@ const KEPT: u64 = 1024 * 1024 * 1024;
 
 /// Bytes that may be written where a path is.
 pub fn left(path: &Path) -> Option<u64> {
-    let output = Command::new("df").arg("-Pk").arg(path).env("LC_ALL", "C").stdin(Stdio::null()).output().ok()?;
-    of_df(&String::from_utf8_lossy(&output.stdout))
+    let mut df = Command::new("df");
+    df.arg("-Pk").arg(path).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let (mut df, mut text) = (df.spawn().ok()?, Vec::new());
+    let read = df.stdout.as_mut()?.read_to_end(&mut text);
+    df.wait().and(read).ok()?;
+    of_df(&String::from_utf8_lossy(&text))
 }
 
 /// From the output of `df -Pk`: a line of names, then `device total used available percent place`.

@@ -79,8 +79,8 @@ fn ours() -> Vec<(String, i32)> {
         return Vec::new();
     }
     let names = variable("LISTEN_FDNAMES");
-    let names = names.split(':').map(str::to_owned).chain(std::iter::repeat(String::new()));
-    names.zip(3..).take(variable("LISTEN_FDS").parse().unwrap_or(0)).collect()
+    let name = |at: i32| names.split(':').nth(at as usize).unwrap_or_default().to_owned();
+    (0..variable("LISTEN_FDS").parse().unwrap_or(0)).map(|at| (name(at), 3 + at)).collect()
 }
 
 /// The program as this one was called, which may be another by now, with these sockets; and what must stay open until it has begun.
@@ -95,9 +95,9 @@ fn successor(sockets: Vec<(Door, OwnedFd)>, ready: Option<OwnedFd>) -> io::Resul
     }
     let mut arguments = std::env::args_os();
     let mut command = Command::new(arguments.next().ok_or(io::ErrorKind::NotFound)?);
-    command.args(arguments).env(VARIABLE, text);
     // They name this process.
-    command.env_remove("LISTEN_PID").env_remove("WATCHDOG_PID");
+    let kept = std::env::vars_os().filter(|(name, _)| name != "LISTEN_PID" && name != "WATCHDOG_PID");
+    command.args(arguments).env_clear().envs(kept).env(VARIABLE, text);
     Ok((command, open))
 }
 

@@ -4,30 +4,29 @@
 //! terminal of whoever reads the log. A field that is not there is `-`, or `null` in JSON.
 
 use std::fmt::{self, Display, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use super::Served;
 use crate::gateway::Environ;
+use crate::http::date::{Civil, civil};
 use crate::middleware::basic_auth::credentials;
-
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// `192.0.2.7 - ada [01/Jan/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 14 85us`.
 pub(super) fn common(served: &Served<'_>) -> String {
-    format!("{} {}us\n", beginning(served), served.duration.as_micros())
+    format!("{} {}us\n", beginning(served), served.duration.as_micros() as u64)
 }
 
 /// The same with Referer and User-Agent.
 pub(super) fn combined(served: &Served<'_>) -> String {
     let field = |name| Text(served.environ.header_bytes(name).unwrap_or(b"-"));
     let (referer, agent) = (field("Referer"), field("User-Agent"));
-    format!("{} \"{referer}\" \"{agent}\" {}us\n", beginning(served), served.duration.as_micros())
+    format!("{} \"{referer}\" \"{agent}\" {}us\n", beginning(served), served.duration.as_micros() as u64)
 }
 
 /// One object; the keys are always the same.
 pub(super) fn json(served: &Served<'_>) -> String {
     let environ = served.environ;
-    let Civil { year, month, day, hour, minute, second, millisecond } = Civil::of(served.time);
+    let (Civil { year, month, day, hour, minute, second, .. }, millisecond) = moment(served);
     let mut line =
         format!("{{\"time\":\"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z\"");
     let (user, target) = (user_of(environ), target_of(environ));
@@ -45,7 +44,7 @@ pub(super) fn json(served: &Served<'_>) -> String {
         // Writing to a String cannot fail.
         let _ = write!(line, ",\"{name}\":{}", Json(value));
     }
-    let duration = served.duration.as_micros();
+    let duration = served.duration.as_micros() as u64;
     let _ = writeln!(line, ",\"status\":{},\"bytes\":{},\"duration_us\":{duration}}}", served.status, served.bytes);
     line
 }
@@ -53,8 +52,8 @@ pub(super) fn json(served: &Served<'_>) -> String {
 /// What the text formats have in common.
 fn beginning(served: &Served<'_>) -> String {
     let environ = served.environ;
-    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(served.time);
-    let month = MONTHS.get(month.wrapping_sub(1)).unwrap_or(&"-");
+    let civil = moment(served).0;
+    let (month, Civil { year, day, hour, minute, second, .. }) = (civil.month_name().escape_ascii(), civil);
     let (user, target) = (user_of(environ), target_of(environ));
     format!(
         "{} - {} [{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000] \"{} {} {}\" {} {}",
@@ -78,6 +77,12 @@ fn user_of(environ: &Environ) -> Option<Vec<u8>> {
 /// The target as it was sent; at a door that does not know it, the path that was decoded from it.
 fn target_of(environ: &Environ) -> Vec<u8> {
     environ.bytes("REQUEST_URI").map_or_else(|| [environ.script_name(), environ.path_info()].concat(), <[u8]>::to_vec)
+}
+
+/// When it was asked, in GMT, with the milliseconds of the second.
+fn moment(served: &Served<'_>) -> (Civil, u32) {
+    let since = served.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    (civil(since.as_secs()), since.subsec_millis())
 }
 
 /// Bytes within quotes.
@@ -128,70 +133,25 @@ impl Display for Json<'_> {
     }
 }
 
-/// A moment of the calendar, in UTC.
-struct Civil {
-    year: u64,
-    month: usize,
-    day: usize,
-    hour: u64,
-    minute: u64,
-    second: u64,
-    millisecond: u32,
-}
-
-impl Civil {
-    fn of(time: SystemTime) -> Civil {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = since.as_secs();
-        let (mut year, mut days) = (1970, seconds / 86_400);
-        while days >= days_of_year(year) {
-            days -= days_of_year(year);
-            year += 1;
-        }
-        let february = if days_of_year(year) == 366 { 29 } else { 28 };
-        let (mut month, mut day) = (1, usize::try_from(days).unwrap_or_default());
-        for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-            if day < length {
-                break;
-            }
-            day -= length;
-            month += 1;
-        }
-        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-        Civil { year, month, day: day + 1, hour, minute, second, millisecond: since.subsec_millis() }
-    }
-}
-
-fn days_of_year(year: u64) -> u64 {
-    if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 366 } else { 365 }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::testing::Request;
 
     #[test]
-    fn a_moment_is_the_one_that_the_calendar_says() {
-        // As `date -u -d @N` says it.
-        for (seconds, expected) in [
-            (0, "1970-1-1 0:0:0"),
-            (86_399, "1970-1-1 23:59:59"),
-            (31 * 86_400 - 1, "1970-1-31 23:59:59"),
-            (31 * 86_400, "1970-2-1 0:0:0"),
-            (68_169_599, "1972-2-28 23:59:59"),
-            (68_169_600, "1972-2-29 0:0:0"),
-            (784_111_777, "1994-11-6 8:49:37"),
-            (951_782_400, "2000-2-29 0:0:0"),
-            (978_307_199, "2000-12-31 23:59:59"),
-            (1_767_268_800, "2026-1-1 12:0:0"),
-            (4_107_542_400, "2100-3-1 0:0:0"),
-        ] {
-            let Civil { year, month, day, hour, minute, second, .. } =
-                Civil::of(UNIX_EPOCH + Duration::from_secs(seconds));
-            assert_eq!(format!("{year}-{month}-{day} {hour}:{minute}:{second}"), expected);
-        }
-        assert_eq!(Civil::of(UNIX_EPOCH + Duration::from_millis(1_007)).millisecond, 7);
+    fn a_line_has_the_moment_of_the_request_in_gmt() {
+        let environ = Request::get("/").environ();
+        let served = Served {
+            environ: &environ,
+            time: UNIX_EPOCH + Duration::from_millis(784_111_777_007),
+            status: 200,
+            bytes: 14,
+            duration: Duration::from_micros(85),
+        };
+        let expected = "127.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET / HTTP/1.1\" 200 14 85us\n";
+        assert_eq!(common(&served), expected);
+        assert!(json(&served).starts_with("{\"time\":\"1994-11-06T08:49:37.007Z\","), "{}", json(&served));
     }
 }

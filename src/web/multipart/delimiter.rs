@@ -1,40 +1,44 @@
-//! Where a delimiter stands in bytes: linear, and with little to choose for who sends near ones.
+//! Where a delimiter stands in bytes: linear, and with nothing to choose for who sends near ones.
 //!
 //! RFC 2046 section 5.1.1: a delimiter is CRLF, two hyphens and the boundary, of which no character is CR. So an occurrence that begins in a window
-//! no longer than itself begins at the last CR there, and each window has one place to look at. There the first and the last eight bytes are
-//! compared as numbers, so that what is random costs no wrong guess of the processor; only where both agree all are.
+//! no longer than itself begins at the last CR there, and each window has one place to look at. There all bytes are compared, without
+//! a branch for a byte: what a sender makes nearly alike costs no more than the rest, and no wrong guess of the processor.
 
 use super::LONGEST_BOUNDARY;
 
-/// So many places are passed over in one go where none may be a beginning.
-const BLOCK: usize = 64;
-
-/// So many bytes are looked at for that: a delimiter may begin in the last byte of a window that begins at the last place.
-const REACH: usize = BLOCK + WORD - 1 + BEGINNING.len() + LONGEST_BOUNDARY;
+/// So many places are looked at in one go, a bit for each.
+const BLOCK: usize = u64::BITS as usize;
 
 const BEGINNING: &[u8; 4] = b"\r\n--";
 
-const WORD: usize = size_of::<u64>();
+/// Compilers compare an array in vectors where its length is no variable, so a delimiter is compared as one of two lengths.
+const SHORT: usize = 16;
+const LONG: usize = 80;
+
+const _: () = assert!(BEGINNING.len() + LONGEST_BOUNDARY <= LONG);
+
+/// So many bytes are looked at for a block: a delimiter may begin at its last place.
+const REACH: usize = BLOCK + LONG;
 
 pub(super) struct Delimiter {
     bytes: Vec<u8>,
-    /// How long a window is: a word, or a shorter delimiter.
-    width: usize,
-    /// The bits of a word that are in a window.
-    mask: u64,
-    first: u64,
-    last: u64,
+    /// The bytes of the delimiter, and any behind them.
+    wanted: [u8; LONG],
+    /// All bits of a byte that is the delimiter's, none of one behind.
+    care: [u8; LONG],
+    /// The places of a window as long as the delimiter, or of a whole block, from the highest bit.
+    window: u64,
 }
 
 impl Delimiter {
     pub(super) fn of(boundary: &[u8]) -> Delimiter {
         let bytes = [BEGINNING, boundary].concat();
-        let width = bytes.len().min(WORD);
-        let mask = u64::MAX >> (8 * (WORD - width));
-        let mut padded = bytes.clone();
-        padded.resize(bytes.len() + WORD - width, 0);
-        let (first, last) = (word(&padded, 0), word(&padded, bytes.len() - width));
-        Delimiter { bytes, width, mask, first, last }
+        let (mut wanted, mut care) = ([0; LONG], [0; LONG]);
+        for ((wanted, care), byte) in wanted.iter_mut().zip(&mut care).zip(&bytes) {
+            (*wanted, *care) = (*byte, u8::MAX);
+        }
+        let window = u64::MAX << BLOCK.saturating_sub(bytes.len());
+        Delimiter { bytes, wanted, care, window }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -44,16 +48,9 @@ impl Delimiter {
     /// The first place where the delimiter begins or, at the end of the bytes, may begin; their length where there is none.
     pub(super) fn place_in(&self, bytes: &[u8]) -> usize {
         let (mut start, mut rest) = (0, bytes);
-        while let Some(block) = rest.first_chunk::<REACH>() {
-            if may_hold_beginning(block) {
-                let mut window = 0;
-                while window < BLOCK {
-                    let place = window + last_cr(word(block, window), self.mask);
-                    if self.is_at(block, place) {
-                        return start + place;
-                    }
-                    window += self.width;
-                }
+        while let Some(block) = rest.first_chunk() {
+            if let Some(place) = beginnings(block).and_then(|beginnings| self.place_among(beginnings, block)) {
+                return start + place;
             }
             start += BLOCK;
             rest = rest.split_at(BLOCK).1;
@@ -65,33 +62,46 @@ impl Delimiter {
         start + (0..rest.len()).find(may_begin).unwrap_or(rest.len())
     }
 
-    fn is_at(&self, block: &[u8; REACH], place: usize) -> bool {
-        let behind = place + self.bytes.len() - self.width;
-        let difference = (word(block, place) ^ self.first) | (word(block, behind) ^ self.last);
-        difference & self.mask == 0 && block.split_at(place).1.starts_with(&self.bytes)
+    /// The first of these places where the delimiter begins. A call of its own, so that the loop over blocks without one has the registers.
+    #[inline(never)]
+    fn place_among(&self, beginnings: u64, block: &[u8; REACH]) -> Option<usize> {
+        const FIRST: u64 = 1 << (BLOCK - 1);
+        let mut window = 0;
+        while window < BLOCK {
+            let last = ((beginnings << window) & self.window) | FIRST;
+            let place = window + BLOCK - 1 - last.trailing_zeros() as usize;
+            let is_there = match self.bytes.len() {
+                ..=SHORT => self.is_at::<SHORT>(block, place),
+                _ => self.is_at::<LONG>(block, place),
+            };
+            if is_there {
+                return Some(place);
+            }
+            window += self.bytes.len();
+        }
+        None
+    }
+
+    fn is_at<const LENGTH: usize>(&self, block: &[u8; REACH], place: usize) -> bool {
+        block.split_at(place).1.first_chunk::<LENGTH>().is_some_and(|there| {
+            let bytes = there.iter().zip(&self.wanted).zip(&self.care);
+            bytes.fold(0, |other, ((byte, wanted), care)| other | ((byte ^ wanted) & care)) == 0
+        })
     }
 }
 
-/// Eight bytes as a number, the first of them its lowest; zero where they are not there.
-fn word(bytes: &[u8], place: usize) -> u64 {
-    bytes.get(place..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word))
-}
-
-/// The place of the last CR in a word, as far as the mask lets it be seen; 0 where there is none.
-fn last_cr(word: u64, mask: u64) -> usize {
-    const EACH: u64 = u64::MAX / 255;
-    const LOW: u64 = EACH * 0x7F;
-    // The highest bit of each byte that differs in none from CR.
-    let other = word ^ (EACH * b'\r' as u64);
-    let found = !(((other & LOW) + LOW) | other | LOW) & mask;
-    found.checked_ilog2().unwrap_or(0) as usize / 8
-}
-
-/// Whether a beginning may stand at one of the first [`BLOCK`] places, by its two bytes in the middle, which are rare beside each other: without
-/// a branch for a byte, so that compilers make vectors of it.
-fn may_hold_beginning(block: &[u8; REACH]) -> bool {
-    let pairs = block[1..=BLOCK].iter().zip(&block[2..BLOCK + 2]);
-    pairs.fold(false, |found, (one, next)| found | ((*one == b'\n') & (*next == b'-')))
+/// At which places of a block a beginning may stand, by its first and its third byte, which are rare beside each other: the first place is
+/// the highest bit. `None` is what most blocks have.
+fn beginnings(block: &[u8; REACH]) -> Option<u64> {
+    /// The lowest bits of eight bytes, the first of them its lowest, multiplied with this are its highest eight, the first of them the highest.
+    const GATHER: u64 = 0x8040_2010_0804_0201;
+    let mut found = [0; BLOCK];
+    for ((found, first), third) in found.iter_mut().zip(block).zip(&block[2..]) {
+        *found = u8::from((*first == BEGINNING[0]) & (*third == BEGINNING[2]));
+    }
+    let words = || found.chunks_exact(8).filter_map(<[u8]>::first_chunk).map(|word| u64::from_le_bytes(*word));
+    let any = words().fold(0, |any, word| any | word);
+    (any != 0).then(|| words().fold(0, |bits, word| (bits << 8) | (word.wrapping_mul(GATHER) >> 56)))
 }
 
 #[cfg(test)]

@@ -8,14 +8,13 @@
 use std::fmt::Write;
 use std::fs::Metadata;
 use std::io;
-use std::io::Read;
 use std::time::UNIX_EPOCH;
 
 use super::open::{self, Place, Refused, Root};
 use crate::gateway::Environ;
 use crate::http::date::civil;
 use crate::web::weights::weight;
-use crate::web::{Response, escape_html, percent_encode};
+use crate::web::{Response, content, escape_html, percent_encode};
 
 mod json;
 mod page;
@@ -82,7 +81,7 @@ impl Order {
             };
             // Directories come first, and so last where all is turned round.
             let group = entry.is_directory == self.is_descending;
-            (group, rank, String::from_utf8_lossy(&entry.name).to_lowercase(), entry.name.clone())
+            (group, rank, folded(&entry.name), entry.name.clone())
         });
         if self.is_descending {
             entries.reverse();
@@ -161,6 +160,11 @@ fn shown(name: &[u8]) -> String {
     text.chars().map(|c| if is_plain(&c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
+/// Bytes as text without a difference between large and small letters.
+fn folded(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().flat_map(char::to_lowercase).collect()
+}
+
 /// The listing of a directory, in the form that the client prefers.
 pub(super) fn answer(
     root: &Root,
@@ -171,8 +175,8 @@ pub(super) fn answer(
     environ: &Environ,
 ) -> Result<Response, Refused> {
     let mut entries = read(root, place, hidden, MOST)?;
-    let filter = environ.query_value("filter").unwrap_or_default().to_lowercase();
-    entries.all.retain(|entry| String::from_utf8_lossy(&entry.name).to_lowercase().contains(&filter));
+    let filter = folded(environ.query_value("filter").unwrap_or_default().as_bytes());
+    entries.all.retain(|entry| folded(&entry.name).contains(&filter));
     let order = Order::of(environ);
     order.sort(&mut entries.all);
     let accept = environ.header_bytes("accept").unwrap_or_default();
@@ -212,9 +216,9 @@ fn read_text(root: &Root, names: &[&[u8]], entries: &Entries) -> Option<(String,
     let is_text = |entry: &&Entry, name: &[u8]| !entry.is_directory && entry.name.eq_ignore_ascii_case(name);
     let entry = TEXTS.iter().find_map(|name| entries.all.iter().find(|entry| is_text(entry, name)))?;
     let place = root.locate(&[names, &[entry.name.as_slice()]].concat()).ok()?;
-    let (file, _) = open::open(&place).ok()?;
+    let (mut file, _) = open::open(&place).ok()?;
     let mut text = Vec::new();
-    file.take(MOST_OF_TEXT).read_to_end(&mut text).ok()?;
+    content::read(&mut file, MOST_OF_TEXT, &mut text).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();
     Some((entry.shown(), if entry.size > MOST_OF_TEXT { text + "\n…" } else { text }))
 }

@@ -51,7 +51,11 @@ pub(super) fn answer(entries: &Entries, asked: &Asked<'_>) -> Response {
 fn write(entries: &Entries, asked: &Asked<'_>) -> String {
     let place: Vec<String> = asked.names.iter().map(|name| shown(name)).collect();
     let mount = shown(asked.mount);
-    let title = format!("Index of {mount}/{}", place.iter().map(|name| format!("{name}/")).collect::<String>());
+    let mut title = format!("Index of {mount}/");
+    for name in &place {
+        title.push_str(name);
+        title.push('/');
+    }
     let mut page = begin(&title);
     push_trail(&mount, &place, &place, &mut page);
     push_bar(asked, entries, &mut page);

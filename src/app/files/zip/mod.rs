@@ -18,7 +18,7 @@ use self::record::{Crc, Record};
 use super::open::{self, Place};
 use crate::app::path::bytes_of;
 use crate::gateway::{Block, Body, Environ, Errors};
-use crate::web::{Response, percent_encode};
+use crate::web::{Response, content, percent_encode};
 
 /// So many entries are in an archive at most. Beyond, it is cut, and so shows as incomplete: better than an archive that looks whole.
 const MOST: usize = 100_000;
@@ -155,7 +155,7 @@ impl Archive {
         let mut file = file.take(size);
         if size <= BLOCK as u64 {
             let mut content = Vec::new();
-            file.read_to_end(&mut content)?;
+            content::read(&mut file, size, &mut content)?;
             crc.add(&content);
             record.complete(content.len() as u64, crc);
             let mut block = record.local_head();
@@ -172,7 +172,7 @@ impl Archive {
     fn go_on(&mut self, mut open: Open) -> io::Result<Vec<u8>> {
         let mut block = Vec::with_capacity(BLOCK);
         // An error here is one in the middle of an entry, which nothing but a cut can show.
-        open.file.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+        content::read(&mut open.file, BLOCK as u64, &mut block)?;
         open.crc.add(&block);
         open.record.sent += block.len() as u64;
         if block.is_empty() {

@@ -51,9 +51,9 @@ pub struct Plan {
 
 /// The Python of the virtual environment that is active, or of the one in this folder, or the system's.
 pub fn default_python() -> PathBuf {
-    let active = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from);
-    let here = [".venv", "venv"].map(PathBuf::from);
-    let found = active.into_iter().chain(here).map(|venv| venv.join("bin/python")).find(|python| python.exists());
+    let active = std::env::var_os("VIRTUAL_ENV").unwrap_or_else(|| ".venv".into());
+    let all = [active.as_os_str(), ".venv".as_ref(), "venv".as_ref()];
+    let found = all.iter().map(|venv| Path::new(venv).join("bin/python")).find(|python| python.exists());
     // Absolute, but not where its links lead: Python finds its environment by the path it is called by.
     found.and_then(|python| std::path::absolute(python).ok()).unwrap_or_else(|| Path::new("python3").to_owned())
 }

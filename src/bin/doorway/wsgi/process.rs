@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Plan;
-use crate::console;
+use crate::{console, threads};
 
 /// The program of a worker.
 const PROGRAM: &str = include_str!("worker.py");
@@ -87,13 +87,9 @@ impl Process {
         // Our ends of what is the worker's are closed with it, so that its end is seen here.
         drop(command);
         let said = Arc::new(Said::default());
-        let listening = match child.stderr.take() {
-            Some(stderr) => {
-                let said = Arc::clone(&said);
-                thread::Builder::new().name("wsgi-stderr".into()).spawn(move || hear(stderr, &said))?
-            }
-            None => thread::spawn(|| {}),
-        };
+        let (stderr, heard) = (child.stderr.take(), Arc::clone(&said));
+        let listening =
+            threads::start("wsgi-stderr", move || stderr.into_iter().for_each(|stderr| hear(stderr, &heard)))?;
         let lines = BufReader::new(control.try_clone()?);
         let id = child.id();
         let shown = (Mutex::new(false), Condvar::new());

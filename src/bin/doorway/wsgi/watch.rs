@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Workers;
 use crate::reload::Sums;
+use crate::threads;
 
 /// How often, where looking takes next to no time.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -13,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Replaces the workers whenever a file has changed, for as long as the process lives.
 pub fn watch(workers: Workers) -> std::io::Result<()> {
     let mut last = look();
-    thread::Builder::new().name("wsgi-watch".into()).spawn(move || {
+    threads::start("wsgi-watch", move || {
         let mut took = Duration::ZERO;
         loop {
             thread::sleep(PAUSE.max(took * 9));

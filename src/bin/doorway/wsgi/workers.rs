@@ -10,7 +10,6 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use doorway::app::Pass;
@@ -19,13 +18,11 @@ use doorway::{Application, Body, Environ, StartResponse, escape_html};
 
 use super::Plan;
 use super::process::{Process, Started};
-use crate::console;
+use crate::behind::GATHERED;
+use crate::{console, threads};
 
 /// How long a request waits for a worker.
 const QUEUE: Duration = Duration::from_secs(30);
-
-/// Up to here an answer is taken off a worker's hands.
-const GATHERED: usize = 1024 * 1024;
 
 /// A worker that ended sooner than that is started again only after a pause, which doubles up to [`MAX_PAUSE`].
 const SOON: Duration = Duration::from_secs(1);
@@ -206,7 +203,7 @@ impl Shared {
     /// Keeps one worker alive, in a thread of its own.
     fn keep(self: &Arc<Shared>, started: Option<Started>, generation: u64) {
         let shared = Arc::clone(self);
-        let spawned = thread::Builder::new().name("wsgi-worker".into()).spawn(move || {
+        let spawned = threads::start("wsgi-worker", move || {
             let (mut started, mut pause) = (started, MIN_PAUSE);
             while started.is_some() || shared.is_wanted(generation) {
                 let begin = Instant::now();
@@ -306,7 +303,7 @@ impl Shared {
         process.end();
         let (shared, process) = (Arc::clone(self), Arc::clone(process));
         // Without a thread it ends by itself or not at all.
-        let _ = thread::Builder::new().name("wsgi-end".into()).spawn(move || {
+        let _ = threads::start("wsgi-end", move || {
             let is_there = |state: &mut State| {
                 !state.is_stopping && state.workers.iter().any(|worker| worker.process.id == process.id)
             };
