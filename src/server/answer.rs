@@ -1,7 +1,7 @@
 //! What a thread does for a connection: it answers the requests that have arrived, or goes on with the call that waits there.
 //!
-//! docs/rules.md P-CONN-01 to P-CONN-04. Answers to pipelined requests are gathered into one write as long as the application is known to be
-//! quick, so that none of them waits long for the next.
+//! docs/rules.md P-CONN-01 to P-CONN-04. Answers to pipelined requests are gathered into one write; should the next
+//! call last, the monitor sends what waits for it.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +14,7 @@ use crate::door::Room;
 use crate::log::Score;
 
 /// How many answers to pipelined requests go into one write at most.
-const GATHERED: usize = 32;
+pub(super) const GATHERED: usize = 32;
 
 /// The calls of one thread, one after the other.
 pub(super) struct Calls {
@@ -33,14 +33,14 @@ impl Calls {
     }
 
     /// Does what a connection needs a thread for. Gives when the application was done.
-    pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant, gathers: bool) -> Instant {
+    pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant) -> Instant {
         if let Some(mut call) = connection.call.take() {
             self.score.begin(now, &call.environ);
             let progress = call.go_on(connection);
             return self.settle(call, progress, connection);
         }
         for _ in 0..GATHERED {
-            let Some(answered) = self.answer(connection, now, gathers) else { break };
+            let Some(answered) = self.answer(connection, now) else { break };
             now = answered;
             if !connection.has_gathered() {
                 return now;
@@ -53,7 +53,7 @@ impl Calls {
     }
 
     /// Answers one request. Gives when the application was done; `None` where there is no request, or where gathered answers must go out before it.
-    fn answer(&mut self, connection: &mut Connection, now: Instant, gathers: bool) -> Option<Instant> {
+    fn answer(&mut self, connection: &mut Connection, now: Instant) -> Option<Instant> {
         if self.shared.is_over() {
             // The grace of a stop is over: what is looked at next ends.
             return None;
@@ -73,7 +73,7 @@ impl Calls {
             Ok(Some(())) => {
                 connection.queued = None;
                 self.score.begin(now, &call.environ);
-                let progress = call.start(connection, gathers, now);
+                let progress = call.start(connection, now);
                 return Some(self.settle(call, progress, connection));
             }
             // The connection is looked at again when the gathered answers are out.

@@ -97,12 +97,14 @@ impl Call {
     }
 
     /// Calls the application for that request, and sends what it answers as far as the client takes it.
-    pub(super) fn start(&mut self, connection: &mut Connection, gathers: bool, now: Instant) -> Poll<()> {
+    pub(super) fn start(&mut self, connection: &mut Connection, now: Instant) -> Poll<()> {
         let Call { shared, environ, response: own, .. } = self;
         let mut response = lock(own);
         connection.buffer.consume(response.request.head_len);
         let content = std::mem::take(&mut response.request.content);
-        let gathers = gathers && matches!(content, Content::None) && !connection.buffer.is_empty();
+        // Where a monitor looks after it: a stream of the caller's own has none.
+        let may_gather = connection.socket.system().is_ok() && matches!(content, Content::None);
+        let gathers = may_gather && !connection.buffer.is_empty();
         response.begin(connection, gathers);
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
         let reader: Option<Box<dyn BufRead + Send>> = match here {
@@ -249,25 +251,13 @@ impl Call {
     /// What the body gives next, if that is not waited for. To be asked for more than its first block it takes a seat: without one it waits
     /// for its turn.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        match self.body.kind() {
+        let is_channel = match self.body.kind() {
             Kind::Empty => return Ok(Poll::Ready(None)),
             Kind::Range(range) if range.left == 0 => return Ok(Poll::Ready(None)),
-            Kind::Channel(receiver) => {
-                for _ in 0..EMPTY_BLOCKS {
-                    // Middleware may change its blocks, and panic.
-                    let took = catch_unwind(AssertUnwindSafe(|| receiver.take())).map_err(Failure::of_panic)?;
-                    match took.map_err(Failure::of_body)? {
-                        Poll::Ready(Some(block)) if block.is_empty() => {}
-                        took => return Ok(took),
-                    }
-                }
-                // The others have their turn; what is behind the empty ones makes it ready at once.
-                return Ok(Poll::Pending);
-            }
-            _ => {}
-        }
+            kind => matches!(kind, Kind::Channel(_)),
+        };
         let has_block = self.response().content > 0;
-        if has_block && !self.take_seat() {
+        if has_block && !is_channel && !self.take_seat() {
             return Ok(Poll::Pending);
         }
         if let Kind::Range(range) = self.body.kind() {
@@ -277,11 +267,19 @@ impl Call {
             return Ok(Poll::Ready(Some(piece.into())));
         }
         for _ in 0..EMPTY_BLOCKS {
-            let next = catch_unwind(AssertUnwindSafe(|| self.body.next_block())).map_err(Failure::of_panic)?;
-            match next.transpose().map_err(Failure::of_body)? {
-                Some(block) if block.is_empty() => {}
-                next => return Ok(Poll::Ready(next)),
+            // Middleware may change the blocks of a channel, and panic.
+            let next = catch_unwind(AssertUnwindSafe(|| match self.body.kind() {
+                Kind::Channel(receiver) => receiver.take(),
+                _ => Poll::Ready(self.body.next_block()),
+            }));
+            match next.map_err(Failure::of_panic)?.map_err(Failure::of_body)? {
+                Poll::Ready(Some(block)) if block.is_empty() => {}
+                next => return Ok(next),
             }
+        }
+        if is_channel {
+            // The others have their turn; what is behind the empty blocks makes it ready at once.
+            return Ok(Poll::Pending);
         }
         let now = Instant::now();
         if now.saturating_duration_since(self.answered) >= self.shared.settings.response_stall {
@@ -295,18 +293,11 @@ impl Call {
     /// Whether it has a seat, or gets one. A call has one only: while content is read, the reader has it, who can be cut for another.
     fn take_seat(&mut self) -> bool {
         let response = lock(&self.response);
-        let state = response.content_state.as_ref().map(|state| lock(state)).filter(|state| state.left.is_none());
-        let own = self.seat.take();
-        match state {
-            Some(mut state) => {
-                state.seat = state.seat.take().or(own).or_else(|| self.shared.seats.try_take());
-                state.seat.is_some()
-            }
-            None => {
-                self.seat = own.or_else(|| self.shared.seats.try_take());
-                self.seat.is_some()
-            }
-        }
+        let state = response.content_state.as_ref().map(|state| lock(state));
+        let (mut state, own) = (state.filter(|state| state.left.is_none()), self.seat.take());
+        let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
+        *seat = seat.take().or(own).or_else(|| self.shared.seats.try_take());
+        seat.is_some()
     }
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
@@ -507,7 +498,7 @@ mod tests {
         while !(has_begun && connection.is_idle()) {
             match connection.step(&shared, now) {
                 Step::Job => {
-                    calls.run(&mut connection, now, false);
+                    calls.run(&mut connection, now);
                     has_begun = true;
                 }
                 step => {

@@ -337,7 +337,7 @@ impl Server {
                         // As when a server stops: this response ends the connection.
                         shared.begin_to_stop();
                     }
-                    calls.run(&mut connection, now, false);
+                    calls.run(&mut connection, now);
                     if upgrade::leaves(&connection) {
                         return upgrade::converse(&mut connection);
                     }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::answer::Calls;
 use super::connection::{Connection, Step};
 use super::engine::Engine;
-use super::settings::{IDLE_PASSES, LONG_CALL, QUICK_CALL, RUSH_TURNS, SHORTEST, SLICES, SLOW_CALL, TURNS};
+use super::settings::{IDLE_PASSES, LONG_CALL, RUSH_TURNS, SHORTEST, SLICES, SLOW_CALL, TURNS};
 use super::shard::{ATTENDS, BLOCKS, Found, Shard, WORKS};
 use super::shared::{lock, wait};
 use super::upgrade;
@@ -215,7 +215,7 @@ impl Worker<'_> {
         connection.place.iter_mut().for_each(|place| place.enter(Phase::Call));
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
-        let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now, average < QUICK_CALL)));
+        let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now)));
         match run {
             Ok(answered) => {
                 connection.last_call = answered.saturating_duration_since(now);

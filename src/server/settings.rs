@@ -159,9 +159,6 @@ pub(crate) const IDLE_PASSES: u32 = 8;
 /// 2.2 ms with this, 0.9 ms with half of it and 5 % fewer requests; CPU a request is the same or less.
 pub(crate) const TURNS: u32 = 64;
 
-/// Calls that last shorter than this on average are so quick that answers to pipelined requests may wait for one another.
-pub(crate) const QUICK_CALL: Duration = Duration::from_micros(20);
-
 /// Calls that last longer than this on average are made by threads that have given their shard away before.
 pub(crate) const SLOW_CALL: Duration = Duration::from_micros(100);
 

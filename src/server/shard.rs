@@ -9,26 +9,23 @@
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
 //! that, and is not looked at. A cold connection gives its buffer back.
 //!
-//! When that time is the longest there is, a connection that waits for its client is *quiet*: left to the *rounds*, in which a peek at each tells
-//! who has something to say, and nobody else is moved. Without a [`bell`](super::bell) a round follows the other after that longest time. With one
-//! the shard *rests* behind a round: everybody was looked at since the bell said something, so as long as it says the same nobody need be looked at
-//! again. The monitor ends a rest when it says something else, and if nothing is hot a round begins. That is paid for by the time that passes: in
-//! the long run no more rounds begin so than without a bell, however often it rings.
-//!
-//! A segment is counted a moment before its socket has it, so a look behind a ring may come too early: the first rest is as short as if there were
-//! no bell. A round that finds the bell silent begins a long one, and what the next finds though it still is proves the bell wrong.
+//! When that time is the longest there is, a connection that waits for its client is *quiet*: left to the [rounds].
 //!
 //! Invariant: a connection is at every moment in exactly one place: in one of the collections of a shard, in its inbox, or owned by one
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
+
+mod rounds;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
+use rounds::Rounds;
+
 use super::connection::{Connection, Step};
 use super::pool::Unattended;
-use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SELDOM, SHORTEST, SLOW_CALL, TOGETHER};
+use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SHORTEST, SLOW_CALL, TOGETHER};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
 use crate::door::{NotReady, Room};
@@ -83,11 +80,7 @@ pub(super) struct State {
     /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
     begun: VecDeque<Box<Connection>>,
-    /// When a ring may begin the next round at the earliest, the longer ago the more was spared; and when it begins in any case.
-    earliest: Option<Instant>,
-    latest: Option<Instant>,
-    /// Whether the bell was silent before the last one.
-    was_silent: bool,
+    rounds: Rounds,
     /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
 }
@@ -248,7 +241,7 @@ impl Wake for Shard {
 impl State {
     fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
         self.note_stop(shared);
-        if self.go_round(shard, shared, now) {
+        if self.go_round(shard, shared, now, most.is_none()) {
             // The looks have taken a while: what they found is served by a new reading of the clock.
             return Found::Nothing(Some(Duration::ZERO));
         }
@@ -260,7 +253,7 @@ impl State {
                 return Found::Job(connection);
             }
         }
-        let mut more = false;
+        let mut more = self.rounds.under_way.is_some();
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
         for parked in [&mut self.cold, &mut self.quiet] {
@@ -340,57 +333,6 @@ impl State {
     /// The longest time between two looks at a connection without a bell.
     fn longest(&self) -> Duration {
         proportional(LONGEST_EACH, self.hot.len() + self.cold.len() + self.quiet.len(), LONGEST)
-    }
-
-    /// When the next round begins, if there is anybody for it, or a rest to be ended. The bell always rings where something is hot.
-    fn round_due(&self, shard: &Shard, now: Instant) -> Option<Instant> {
-        let rests = shard.rests_on() != 0;
-        let due = if rests || !self.hot.is_empty() { self.latest } else { self.earliest };
-        (rests || !self.quiet.is_empty()).then(|| due.unwrap_or(now))
-    }
-
-    /// Looks at everybody who waits for a client, when it is time: peeks at the idle ones, so that nothing of them changes. Those that have
-    /// something are hot then, those whose look is another, and all that sleepers are free for. Tells whether there are any.
-    fn go_round(&mut self, shard: &Shard, shared: &Shared, now: Instant) -> bool {
-        if shard.rests_on() == 0 {
-            // Of a long rest that has ended before its time.
-            self.latest = self.latest.min(Some(now + self.longest()));
-        }
-        if self.round_due(shard, now).is_none_or(|due| due > now) {
-            return false;
-        }
-        // Before the looks, so that what comes after one makes the bell say something else.
-        let heard = shared.bell.listen();
-        let is_silent = heard != 0 && heard == shard.rests_on();
-        let may_rest =
-            !self.quiet.is_empty() && self.quiet.values().all(|connection| connection.peer.address.is_some());
-        let rests_on = if may_rest { heard } else { 0 };
-        let (longest, hot, mut speaks) = (self.longest(), self.hot.len(), false);
-        let may_sleep = self.quiet.len() <= shared.sleepers.free();
-        for parked in [&mut self.cold, &mut self.quiet] {
-            let mut is_wanted = |connection: &Connection| {
-                let says = connection.is_idle() && connection.socket.wait_to_read();
-                speaks |= says;
-                says || may_sleep || !connection.is_idle()
-            };
-            let wanted = parked.iter().filter(|(_, connection)| connection.waits_for_client() && is_wanted(connection));
-            let wanted: Vec<_> = wanted.map(|(key, _)| *key).collect();
-            self.hot.extend(wanted.iter().filter_map(|key| parked.remove(key)));
-        }
-        if speaks && is_silent && self.was_silent && shared.bell.has_missed(heard) {
-            shared.report(Cause::BellWrong, "");
-        }
-        self.latest = Some(now + if is_silent { SELDOM } else { longest });
-        // Of what a rest has spared no more is made up for than this.
-        let price = if is_silent { Duration::ZERO } else { longest };
-        let paid = self.earliest.max(now.checked_sub(SELDOM)).unwrap_or(now) + price;
-        self.earliest = if rests_on == 0 { self.latest } else { Some(paid) };
-        self.was_silent = is_silent;
-        shard.rests_on.store(rests_on, Ordering::SeqCst);
-        if rests_on != 0 {
-            shared.monitor.notice();
-        }
-        self.hot.len() > hot
     }
 
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
@@ -494,7 +436,7 @@ fn proportional(each: Duration, count: usize, (least, most): (Duration, Duration
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::{self, Write};
     use std::net::{TcpListener, TcpStream};
 
@@ -502,11 +444,11 @@ mod tests {
     use crate::door::{Door, Origin, Peer};
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
-    use crate::server::answer::Calls;
-    use crate::server::settings::{LAST_REQUEST, Settings};
+    use crate::server::answer::{Calls, GATHERED};
+    use crate::server::settings::{LAST_REQUEST, SELDOM, Settings};
     use crate::server::socket::Socket;
 
-    fn hello(_: &Environ, start_response: &mut StartResponse) -> Body {
+    pub(super) fn hello(_: &Environ, start_response: &mut StartResponse) -> Body {
         start_response.start("200 OK", &[]);
         Body::empty()
     }
@@ -516,7 +458,7 @@ mod tests {
     }
 
     /// Clients that have said so much, and their connections.
-    fn clients<const COUNT: usize>(shared: &Shared, said: &str) -> [(TcpStream, Box<Connection>); COUNT] {
+    pub(super) fn clients<const COUNT: usize>(shared: &Shared, said: &str) -> [(TcpStream, Box<Connection>); COUNT] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default()));
         std::array::from_fn(|_| {
@@ -549,7 +491,7 @@ mod tests {
     #[test]
     fn a_connection_that_was_served_goes_behind_the_others_however_much_more_it_asks_for() {
         let (shared, shard) = (shared(), Arc::new(Shard::default()));
-        let clients = clients::<3>(&shared, &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3));
+        let clients = clients::<3>(&shared, &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3 * GATHERED));
         let peers = clients.each_ref().map(|(_, connection)| connection.peer.address);
         // The clients stay until the end.
         let _clients = clients.map(|(client, connection)| {
@@ -561,7 +503,7 @@ mod tests {
             let found = shard.sweep(back.take(), &shared, Instant::now(), None);
             let Found::Job(mut served) = found else { panic!("no job in round {round}") };
             assert_eq!(served.peer.address, peers[round % 3], "{round}");
-            calls.run(&mut served, Instant::now(), false);
+            calls.run(&mut served, Instant::now());
             back = Some(served);
         }
     }
@@ -574,7 +516,7 @@ mod tests {
         let mut state = shard.lock();
         state.cold.insert((later, 1), connection);
         state.quiet.insert((later, 2), left);
-        state.earliest = Some(later);
+        state.rounds.earliest = Some(later);
         drop(state);
         let sweep = |now| shard.sweep(None, &shared, now, None);
         assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time >= SELDOM));
@@ -582,235 +524,5 @@ mod tests {
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());
-    }
-
-    /// With a bell of the test's, and a clock of the test's.
-    #[cfg(unix)]
-    mod rests {
-        use std::cell::Cell;
-
-        use super::*;
-        use crate::server::bell::Bell;
-        use crate::server::bell::tests::Counter;
-        use crate::server::settings::SLEEPER_STACK;
-        use crate::server::sleepers::Sleepers;
-
-        /// A shard with connections that have been quiet for long.
-        struct Quiet<const COUNT: usize> {
-            shared: Shared,
-            shard: Arc<Shard>,
-            now: Instant,
-            clients: [TcpStream; COUNT],
-        }
-
-        impl<const COUNT: usize> Quiet<COUNT> {
-            fn new(bell: Bell) -> Quiet<COUNT> {
-                let first_byte_deadline = Duration::from_secs(3_600);
-                let settings = Settings { sleepers: 0, first_byte_deadline, ..Settings::default() };
-                let mut shared = Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink())));
-                shared.bell = bell;
-                let shard = Arc::new(Shard::default());
-                let clients = clients::<COUNT>(&shared, "").map(|(client, connection)| {
-                    shard.deliver(connection);
-                    client
-                });
-                Quiet { shared, shard, now: Instant::now() + Duration::from_secs(5), clients }
-            }
-
-            /// Lets so much time pass as the worker would sleep for at most, and sweeps.
-            fn sweep(&mut self, passes: Duration) -> Found {
-                self.now += passes;
-                self.shard.sweep(None, &self.shared, self.now, None)
-            }
-
-            /// The monitor listens.
-            fn listen(&self) {
-                self.shard.ring(self.shared.bell.listen());
-            }
-
-            /// The bell says something else, and the monitor hears it.
-            fn ring(&self, counter: &Counter, segments: usize) {
-                counter.says(segments);
-                self.listen();
-            }
-
-            /// How many looks so many milliseconds take, if this is done at every one of them.
-            fn looks(&mut self, milliseconds: u32, mut every: impl FnMut(&Self)) -> usize {
-                let (parked, mut rounds) = (self.shard.lock().parked, 0);
-                for _ in 0..milliseconds {
-                    every(self);
-                    let before = self.shard.lock().latest;
-                    assert!(matches!(self.sweep(Duration::from_millis(1)), Found::Nothing(_)));
-                    rounds += usize::from(self.shard.lock().latest != before);
-                }
-                rounds * COUNT + self.shard.lock().parked - parked
-            }
-
-            /// Rests for long: until long after the bell has been silent for two rounds.
-            fn fall_asleep(&mut self) {
-                self.looks(100, Self::listen);
-                assert!(self.shard.rests_on() != 0 && self.shard.lock().was_silent);
-            }
-
-            fn speak(&mut self) {
-                self.clients[0].write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-            }
-
-            fn wrong(&self) -> u64 {
-                self.shared.counters.read(&self.shared.places.phases).count(Cause::BellWrong)
-            }
-        }
-
-        /// Whoever else is sent something in this system must not make a server look without end.
-        #[test]
-        fn rings_without_end_cause_no_more_looks_than_there_are_without_a_bell_and_were_spared() {
-            let (counter, segments) = (Counter::new("often"), Cell::new(10_000));
-            let bell = counter.bell();
-            assert!(bell.has_missed(10_000), "it is none");
-            let without = Quiet::<3>::new(bell).looks(10_000, |_| {});
-            let mut quiet = Quiet::<3>::new(counter.bell());
-            let mut others = |quiet: &Quiet<3>| {
-                segments.set(segments.get() + 1);
-                quiet.ring(&counter, segments.get());
-            };
-            let in_turn = |time: Duration| 3 * (time.as_millis() / LONGEST.0.as_millis()) as usize;
-            assert!(without <= in_turn(Duration::from_secs(10)) + 9, "{without}");
-            for _ in 0..2 {
-                for spared in [in_turn(SELDOM), 0] {
-                    let with = quiet.looks(10_000, &mut others);
-                    let most = without + spared + 9;
-                    assert!(with > without / 2 && with <= most, "{with} with a bell, {without} without");
-                }
-                let silent = quiet.looks(10_000, Quiet::listen);
-                assert!(silent <= 3 * (10 / SELDOM.as_secs() as usize + 2), "{silent} in silence");
-            }
-        }
-
-        #[test]
-        fn a_round_moves_only_those_that_have_something_and_costs_a_time_that_is_due_to_so_many() {
-            const COUNT: usize = 220;
-            let counter = Counter::new("many");
-            let mut quiet = Quiet::<COUNT>::new(counter.bell());
-            quiet.fall_asleep();
-            let parked = quiet.shard.lock().parked;
-            quiet.speak();
-            quiet.ring(&counter, 10_001);
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(Some(Duration::ZERO))));
-            let state = quiet.shard.lock();
-            assert_eq!((state.hot.len(), state.quiet.len(), state.parked), (1, COUNT - 1, parked));
-            assert!(state.longest() == LONGEST_EACH * COUNT as u32 && state.longest() > LONGEST.0);
-            drop(state);
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
-        }
-
-        #[test]
-        fn a_limit_closes_those_that_are_left_to_the_rounds_and_nobody_rests_for_nobody() {
-            let mut quiet = Quiet::<2>::new(Counter::new("limit").bell());
-            quiet.fall_asleep();
-            let mut state = quiet.shard.lock();
-            let mut close = || state.close_one(Cause::ConnectionLimit, |_| true, &quiet.shared);
-            assert_eq!([close(), close(), close()], [true, true, false]);
-            drop(state);
-            assert!(quiet.shard.rests_on() != 0 && matches!(quiet.sweep(SELDOM), Found::Nothing(None)));
-            assert_eq!(quiet.shard.rests_on(), 0);
-        }
-
-        #[test]
-        fn a_sleeper_that_is_free_again_has_a_connection_that_was_left_to_the_rounds_and_says_nothing() {
-            let mut quiet = Quiet::<2>::new(Counter::new("free").bell());
-            quiet.fall_asleep();
-            for (sleepers, slept_on) in [(1, 0), (2, 2)] {
-                quiet.shared.sleepers = Sleepers::new(sleepers, SLEEPER_STACK);
-                quiet.sweep(SELDOM);
-                quiet.sweep(Duration::from_millis(1));
-                let state = quiet.shard.lock();
-                assert_eq!((state.called.len(), state.quiet.len()), (slept_on, 2 - slept_on));
-            }
-        }
-
-        #[test]
-        fn a_shard_with_something_hot_goes_its_rounds_as_if_nothing_had_rung_and_begins_one_when_that_is_cold() {
-            let counter = Counter::new("hot");
-            let mut quiet = Quiet::<2>::new(counter.bell());
-            quiet.fall_asleep();
-            let mut busy = quiet.shard.lock().quiet.pop_first().unwrap().1;
-            busy.since = quiet.now;
-            let latest = quiet.shard.lock().latest;
-            quiet.ring(&counter, 10_001);
-            let sweep = |busy| quiet.shard.sweep(Some(busy), &quiet.shared, quiet.now, None);
-            let Found::Alone(busy, due) = sweep(busy) else { panic!("a round was begun") };
-            assert!(due == Some(quiet.now + LONGEST.0) && due < latest, "and not at the end of the rest");
-            let Found::Alone(..) = sweep(busy) else { panic!("a round was begun") };
-            assert!(quiet.shard.rests_on() == 0 && quiet.shard.lock().earliest < Some(quiet.now));
-            assert!(matches!(quiet.sweep(Duration::ZERO), Found::Nothing(_)));
-            assert_eq!(quiet.shard.rests_on(), 10_001);
-        }
-
-        #[test]
-        fn a_segment_behind_a_round_ends_the_rest() {
-            let counter = Counter::new("behind");
-            let mut quiet = Quiet::<1>::new(counter.bell());
-            quiet.fall_asleep();
-            counter.says(10_001);
-            quiet.speak();
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(_)), "nobody has told it");
-            quiet.listen();
-            assert!(quiet.shard.rests_on() == 0 && quiet.shard.has_mail());
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(Some(Duration::ZERO))));
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
-        }
-
-        /// The system counts first, and may be kept from the rest for a while.
-        #[test]
-        fn a_segment_that_is_counted_before_its_socket_has_it_is_found_soon_and_proves_nothing() {
-            let counter = Counter::new("early");
-            let mut quiet = Quiet::<1>::new(counter.bell());
-            quiet.fall_asleep();
-            quiet.ring(&counter, 10_001);
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(Some(_))));
-            assert_eq!(quiet.shard.rests_on(), 10_001, "it was looked at");
-            quiet.speak();
-            quiet.listen();
-            assert!(matches!(quiet.sweep(LONGEST.0), Found::Nothing(Some(Duration::ZERO))));
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
-            assert_eq!(quiet.wrong(), 0);
-        }
-
-        #[test]
-        fn what_is_found_though_the_bell_was_silent_for_two_rounds_proves_it_wrong() {
-            let counter = Counter::new("wrong");
-            let mut quiet = Quiet::<1>::new(counter.bell());
-            quiet.fall_asleep();
-            quiet.speak();
-            quiet.listen();
-            assert!(matches!(quiet.sweep(SELDOM), Found::Nothing(Some(Duration::ZERO))));
-            assert_eq!((quiet.wrong(), quiet.shared.bell.listen()), (1, 0));
-            assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Job(_)));
-        }
-
-        #[test]
-        fn a_deadline_is_kept_though_the_shard_rests_and_nobody_rests_beside_a_unix_socket() {
-            let counter = Counter::new("others");
-            let mut quiet = Quiet::<2>::new(counter.bell());
-            quiet.fall_asleep();
-            let mut connection = quiet.shard.lock().quiet.pop_first().unwrap().1;
-            connection.deadline = quiet.now + Duration::from_millis(500);
-            connection.place = Some(quiet.shared.places.take());
-            quiet.shard.deliver(connection);
-            for passed in 0..500 {
-                assert_eq!(quiet.shared.places.open(), 1, "{passed}");
-                quiet.sweep(Duration::from_millis(1));
-            }
-            assert_eq!(quiet.shared.places.open(), 0);
-            // As over a Unix socket.
-            let mut state = quiet.shard.lock();
-            let mut connection = state.quiet.pop_first().unwrap().1;
-            connection.peer = Peer::default();
-            state.hot.push_back(connection);
-            drop(state);
-            let looks = quiet.looks(10_000, Quiet::listen);
-            let most = 2 * 10_000 / LONGEST.0.as_millis() as usize;
-            assert!(looks > most / 2 && looks < most + 9 && quiet.shard.rests_on() == 0, "{looks}");
-        }
     }
 }

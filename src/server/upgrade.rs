@@ -229,7 +229,7 @@ mod tests {
         let mut connection = Connection::new(socket, Peer::default(), origin, &shared, place, now);
         while connection.step(&shared, now) != Step::Job {}
         connection.memory.count(1_000);
-        Calls::new(&shared).run(&mut connection, now, false);
+        Calls::new(&shared).run(&mut connection, now);
         assert!(leaves(&connection));
         (shared, connection, client)
     }
