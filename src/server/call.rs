@@ -15,7 +15,7 @@ use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::{Coding, ContentState, Reader};
-use super::response::{Response, WriteEnd, hold};
+use super::response::{Response, WriteEnd, delay};
 use super::send::{Flushed, PIECE, TURN};
 use super::settings::after;
 use super::shared::{Shared, lock};
@@ -123,7 +123,7 @@ impl Call {
         environ.open_input(reader);
         // Earlier answers have been gathered. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
-            hold(&mut response, own, shared);
+            delay(&mut response, own, shared);
         }
         (self.begin, self.answered, self.rests_until, self.is_finished) = (now, now, None, false);
         let asks_server = response.request.is_options_asterisk;
@@ -228,8 +228,8 @@ impl Call {
                     response.push(block);
                     let is_long = response.failure == Some(Cause::BodyLong) && response.is_complete();
                     self.is_finished = response.drops_content() || is_long;
-                    if !self.is_finished && response.may_be_held(self.answered) {
-                        hold(&mut response, &self.response, &self.shared);
+                    if !self.is_finished && response.may_be_delayed(self.answered) {
+                        delay(&mut response, &self.response, &self.shared);
                         continue;
                     }
                 }

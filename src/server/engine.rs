@@ -110,11 +110,11 @@ impl Engine {
         self.shards.iter().any(|shard| shard.rests_on() != 0)
     }
 
-    /// Whether a worker is in a call, a shard has none, blocks are held back, or it stops.
+    /// Whether a worker is in a call, a shard has none, blocks are delayed, or it stops.
     pub(super) fn has_work_to_watch(&self) -> bool {
         self.shards.iter().any(|shard| shard.word_of(WORKS).is_some())
             || !self.unattended.is_empty()
-            || !lock(&self.shared.held).is_empty()
+            || !lock(&self.shared.delayed).is_empty()
             || self.shared.is_stopping()
     }
 

@@ -1,4 +1,4 @@
-//! The thread that looks after the shards whose workers are away and after blocks that are held back, says when no thread has been free for
+//! The thread that looks after the shards whose workers are away and after blocks that are delayed, says when no thread has been free for
 //! long, and ends the server.
 //!
 //! It sleeps as long as no worker is in a call, so that an idle server uses no CPU. While calls are made it looks every 3 ms: a
@@ -11,7 +11,7 @@ use std::thread::{self, Thread};
 use std::time::Instant;
 
 use super::engine::Engine;
-use super::response::send_held;
+use super::response::send_delayed;
 use super::settings::{LISTEN, LOOK};
 use super::shard::{Found, WORKS};
 use crate::cause::Cause;
@@ -55,14 +55,14 @@ pub(super) fn watch(engine: &Engine) {
         for (shard, seen) in engine.shards.iter().zip(&mut seen) {
             let last = std::mem::replace(seen, shard.word_of(WORKS));
             if let Some(word) = last.filter(|_| last == *seen) {
-                shard.take_over(word);
+                shard.change_worker(word);
             }
         }
         if engine.listens() {
             let says = engine.shared.bell.listen();
             engine.shards.iter().for_each(|shard| shard.ring(says));
         }
-        send_held(&engine.shared);
+        send_delayed(&engine.shared);
         sweep_unattended(engine);
         let stats = (!engine.unattended.has_idle()).then(|| engine.stats());
         if let Some(text) = full.look(stats.as_ref(), &monitor.scoreboard, Instant::now()) {

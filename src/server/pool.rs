@@ -118,7 +118,7 @@ impl Attendance {
 
 impl Drop for Attendance {
     fn drop(&mut self) {
-        self.word.iter().for_each(|word| self.shard.take_over(*word));
+        self.word.iter().for_each(|word| self.shard.change_worker(*word));
     }
 }
 
@@ -206,7 +206,7 @@ impl Worker<'_> {
         // away before it, whether or not a thread is free to take it at once, so that the first that becomes free does.
         own.turn(WORKS);
         if let Some(word) = own.word.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
-            own.shard.take_over(word);
+            own.shard.change_worker(word);
             // The time of a hand-over is not the application's.
             now = Instant::now();
         }

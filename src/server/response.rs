@@ -1,7 +1,7 @@
 //! A response on its way to the client: head, framing, and what of it is unsent.
 //!
 //! RFC 9112 sections 6 and 7, docs/rules.md P-LEN-01 to P-LEN-07, P-BODY-01, P-BODY-02. A response is shared by the call that makes it, by
-//! the `Writer` that the application may have of it, and by whoever sends what is held back: PEP 3333, "Buffering and Streaming", says that a
+//! the `Writer` that the application may have of it, and by whoever sends what is delayed: PEP 3333, "Buffering and Streaming", says that a
 //! server must not delay a block, but need not have sent it before it asks for the next if it goes on sending it meanwhile with another
 //! thread (P-BODY-01). So small blocks that follow each other within [`QUICK_BLOCK`] travel together, and the monitor, which looks every
 //! 3 ms, sends what it finds. The first block of a response, and every one that took the application longer, is sent at once.
@@ -54,7 +54,7 @@ pub(super) struct Response {
     pace: Pace,
     /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
-    is_listed: bool,
+    is_delayed: bool,
     /// Whether its call waits in the connection, which sends what is unsent then.
     pub(super) waits_in_connection: bool,
     end: End,
@@ -231,8 +231,8 @@ impl Response {
     }
 
     /// Whether a block that was framed at this time may wait for those behind it. While the application still reads content, the socket
-    /// may block, and whoever sends what is held must not wait for a client.
-    pub(super) fn may_be_held(&mut self, now: Instant) -> bool {
+    /// may block, and whoever sends what is delayed must not wait for a client.
+    pub(super) fn may_be_delayed(&mut self, now: Instant) -> bool {
         let last = self.last_block.replace(now);
         last.is_some_and(|last| now.saturating_duration_since(last) < QUICK_BLOCK)
             && self.failure.is_none()
@@ -303,8 +303,8 @@ impl Transmit for WriteEnd {
         }
         // Written blocks are borrowed, so they are copied once; what is yielded is not.
         response.push(block.to_vec().into());
-        if response.may_be_held(Instant::now()) {
-            hold(&mut response, &self.response, &self.shared);
+        if response.may_be_delayed(Instant::now()) {
+            delay(&mut response, &self.response, &self.shared);
         } else {
             response.send_all(&self.shared)?;
         }
@@ -316,32 +316,32 @@ impl Transmit for WriteEnd {
 }
 
 /// Has the monitor send what is unsent at its next look.
-pub(super) fn hold(response: &mut Response, own: &Arc<Mutex<Response>>, shared: &Shared) {
-    if !std::mem::replace(&mut response.is_listed, true) {
-        lock(&shared.held).push(Arc::clone(own));
+pub(super) fn delay(response: &mut Response, own: &Arc<Mutex<Response>>, shared: &Shared) {
+    if !std::mem::replace(&mut response.is_delayed, true) {
+        lock(&shared.delayed).push(Arc::clone(own));
         shared.monitor.notice();
     }
 }
 
-/// Sends what is held back in all responses, as far as the clients take it. Errors are met again by whoever makes them. A response that is
+/// Sends what is delayed in all responses, as far as the clients take it. Errors are met again by whoever makes them. A response that is
 /// locked is being sent already, or added to, and looked at the next time: its `Writer` may be waiting for the client.
-pub(super) fn send_held(shared: &Shared) {
-    let listed = std::mem::take(&mut *lock(&shared.held));
-    for held in listed {
-        let mut response = match held.try_lock() {
+pub(super) fn send_delayed(shared: &Shared) {
+    let all = std::mem::take(&mut *lock(&shared.delayed));
+    for delayed in all {
+        let mut response = match delayed.try_lock() {
             Ok(response) => response,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                lock(&shared.held).push(Arc::clone(&held));
+                lock(&shared.delayed).push(Arc::clone(&delayed));
                 continue;
             }
         };
-        response.is_listed = false;
+        response.is_delayed = false;
         if response.returns_at_once() {
             let flushed = response.flush();
             // The rest goes when the client takes more, though the application may give nothing for long.
             if !response.waits_in_connection && flushed.is_ok_and(|flushed| flushed != Flushed::Whole) {
-                hold(&mut response, &held, shared);
+                delay(&mut response, &delayed, shared);
             }
         }
     }
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_did_not_take_of_held_blocks_goes_out_when_it_takes_more() {
+    fn what_the_client_did_not_take_of_delayed_blocks_goes_out_when_it_takes_more() {
         let application = |_: &Environ, _: &mut StartResponse| "";
         let log = Arc::new(Lines::errors(io::sink()));
         let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
@@ -423,17 +423,17 @@ mod tests {
         own.set_nonblocking(true).unwrap();
         while own.write(&[0; 4096]).is_ok() {}
         let socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
-        let held = Arc::new(Mutex::new(Response::default()));
-        lock(&held).socket = Some(socket);
-        lock(&held).queue.push(vec![7; 2 * COPIED].into());
-        hold(&mut lock(&held), &held, &shared);
-        send_held(&shared);
-        assert!(!lock(&held).queue.is_empty(), "the client has no room");
+        let delayed = Arc::new(Mutex::new(Response::default()));
+        lock(&delayed).socket = Some(socket);
+        lock(&delayed).queue.push(vec![7; 2 * COPIED].into());
+        delay(&mut lock(&delayed), &delayed, &shared);
+        send_delayed(&shared);
+        assert!(!lock(&delayed).queue.is_empty(), "the client has no room");
 
         client.set_nonblocking(true).unwrap();
         while client.read(&mut [0; 4096]).is_ok() {}
-        send_held(&shared);
-        assert!(lock(&held).queue.is_empty());
-        assert!(lock(&shared.held).is_empty());
+        send_delayed(&shared);
+        assert!(lock(&delayed).queue.is_empty());
+        assert!(lock(&shared.delayed).is_empty());
     }
 }

@@ -125,7 +125,7 @@ impl Shard {
     }
 
     /// Takes it from its worker, if the word is still that, and calls for another.
-    pub(super) fn take_over(self: &Arc<Shard>, word: usize) {
+    pub(super) fn change_worker(self: &Arc<Shard>, word: usize) {
         if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(word, ATTENDS).is_some()) {
             unattended.push(self);
         }
@@ -141,7 +141,7 @@ impl Shard {
     fn relieve(self: &Arc<Shard>) {
         let has_idle = || self.unattended.upgrade().is_some_and(|unattended| unattended.has_idle());
         if let Some(word) = self.word_of(BLOCKS).filter(|_| has_idle()) {
-            self.take_over(word);
+            self.change_worker(word);
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// Held by the shard that closes connections because of that.
     pub(super) shedding: Mutex<()>,
     /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
-    pub(super) held: Mutex<Vec<Arc<Mutex<Response>>>>,
+    pub(super) delayed: Mutex<Vec<Arc<Mutex<Response>>>>,
     pub(super) upgrades: Upgrades,
     pub(super) monitor: Monitor,
     pub(super) sleepers: Arc<Sleepers>,
@@ -60,7 +60,7 @@ impl Shared {
             places: Arc::default(),
             memory: Arc::default(),
             shedding: Mutex::default(),
-            held: Mutex::default(),
+            delayed: Mutex::default(),
             upgrades: Upgrades::default(),
             monitor: Monitor::default(),
             bell: Bell::default(),

@@ -5,19 +5,25 @@
 //! (nobody can have those resolve to something else), and the names that were given. A request without Host, by HTTP/1.0, comes from no browser.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use doorway::{Application, Body, Environ, StartResponse};
+
+/// How long nothing is said of another host behind the last of which it was: whoever asks for them must not fill the log.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Answers 421 to requests for other hosts.
 pub struct Hosts<A> {
     inner: A,
     names: Vec<String>,
+    said: Mutex<Option<Instant>>,
 }
 
 impl<A: Application> Hosts<A> {
     /// Allows these names too, in small letters; `*.example.org` stands for all names below it.
     pub fn new(inner: A, names: &[String]) -> Hosts<A> {
-        Hosts { inner, names: names.to_vec() }
+        Hosts { inner, names: names.to_vec(), said: Mutex::default() }
     }
 
     fn allows(&self, host: &str) -> bool {
@@ -40,7 +46,12 @@ impl<A: Application> Application for Hosts<A> {
         else {
             return self.inner.call(environ, start_response);
         };
-        environ.errors().write(&format!("{host} is not answered here; --allow-host with its name changes that\n"));
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|last| last.elapsed() > QUIET) {
+            *said = Some(Instant::now());
+            environ.errors().write(&format!("{host} is not answered here; --allow-host with its name changes that\n"));
+        }
+        drop(said);
         start_response.start("421 Misdirected Request", &[("Content-Type", "text/plain; charset=utf-8")]);
         Body::from("Misdirected Request: doorway answers to localhost, addresses, and names that --allow-host gives.\n")
     }
@@ -50,6 +61,18 @@ impl<A: Application> Application for Hosts<A> {
 mod tests {
     use super::*;
     use doorway::app::demo;
+
+    #[test]
+    fn requests_for_other_hosts_are_all_refused_and_spoken_of_once() {
+        let hosts = Hosts::new(demo, &[]);
+        let answers = ["evil.example", "other.example", "evil.example"].map(|host| {
+            let response = doorway::testing::Request::get("/").header("Host", host).call(&hosts);
+            assert_eq!(response.status.code(), 421);
+            response.errors
+        });
+        assert!(answers[0].starts_with("evil.example is not answered here"), "{answers:?}");
+        assert!(answers[1..].iter().all(String::is_empty), "{answers:?}");
+    }
 
     #[test]
     fn a_name_is_compared_as_a_whole_without_case_port_and_last_point() {

@@ -270,7 +270,7 @@ mod tests {
             let Found::Job(mut job) = found else { panic!("it is not served") };
             calls.run(&mut job, now);
             (busy, sweeps) = (job, sweeps + 1);
-            if !quiet.shard.lock().rounds.under_way.is_some() {
+            if quiet.shard.lock().rounds.under_way.is_none() {
                 return sweeps;
             }
         }
@@ -286,7 +286,7 @@ mod tests {
         quiet.now += 2 * SELDOM;
         quiet.make_one_hot();
         let all = quiet.shard.sweep(None, &quiet.shared, quiet.now, Some(1));
-        assert!(matches!(all, Found::Alone(..)) && !quiet.shard.lock().rounds.under_way.is_some());
+        assert!(matches!(all, Found::Alone(..)) && quiet.shard.lock().rounds.under_way.is_none());
     }
 
     #[test]
