@@ -10,12 +10,12 @@ use std::sync::LazyLock;
 
 use super::{
     Content, Door, Examined, Facts, NotReady, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room,
-    mistaken, push_decimal,
+    mistaken,
 };
 use crate::cause::Cause;
 use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{COUNT, Known, NAMES};
-use crate::http::framing;
+use crate::http::framing::{self, push_decimal};
 use crate::http::head::{self, Head, Parsed, Span};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::cause::Cause;
 use crate::gateway::{self, Environ, Gateway, Headers};
 use crate::http::chunked::Step;
-use crate::http::framing::Framing;
+use crate::http::framing::{Framing, push_decimal};
 use crate::http::head::{self, Spans, Version};
 
 /// The protocol that is spoken at an address. Each stands in the file of its protocol: [`Door::Http`], [`Door::Uwsgi`], [`Door::Scgi`],
@@ -392,20 +392,9 @@ impl Peer {
     }
 }
 
-/// Appends a number in decimal digits without going through the formatter.
-pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let start = out.len();
-    while number > 9 {
-        out.push(b'0' + (number % 10) as u8);
-        number /= 10;
-    }
-    out.push(b'0' + number as u8);
-    out.split_at_mut(start).1.reverse();
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Peer, push_decimal};
+    use super::Peer;
 
     #[test]
     fn p_env_17_a_client_is_its_address_and_its_port_as_text() {
@@ -416,15 +405,6 @@ mod tests {
         ] {
             let peer = Peer::new(address.parse().unwrap());
             assert_eq!(peer.text.split_at(peer.port), (shown.0.as_bytes(), shown.1.as_bytes()), "{address}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_written_as_decimal_digits() {
-        for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
-            let mut out = b"x".to_vec();
-            push_decimal(&mut out, number);
-            assert_eq!(String::from_utf8(out).unwrap(), format!("x{number}"));
         }
     }
 }

@@ -5,10 +5,10 @@
 //! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
 //! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
 
-use super::{Content, Door, Examined, Facts, NotReady, Origin, Policy, Reply, Variables, http, push_decimal};
+use super::{Content, Door, Examined, Facts, NotReady, Origin, Policy, Reply, Variables, http};
 use crate::cause::Cause;
 use crate::gateway::{Environ, Gateway, Name, percent_decode};
-use crate::http::framing;
+use crate::http::framing::{self, push_decimal};
 use crate::http::head::Version;
 use crate::http::scan;
 

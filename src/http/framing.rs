@@ -97,10 +97,30 @@ pub fn response(version: Version, to_head: bool, status: u16, declared: Option<u
     Framing { delimiter, content_length }
 }
 
+/// Appends a number in decimal digits without going through the formatter.
+pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
+    let start = out.len();
+    while number > 9 {
+        out.push(b'0' + (number % 10) as u8);
+        number /= 10;
+    }
+    out.push(b'0' + number as u8);
+    out.split_at_mut(start).1.reverse();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use Version::{Http10, Http11};
+
+    #[test]
+    fn numbers_are_written_as_decimal_digits() {
+        for number in [0, 7, 10, 99, 100, 65_535, u64::MAX] {
+            let mut out = b"x".to_vec();
+            push_decimal(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{number}"));
+        }
+    }
 
     #[test]
     fn rfc9112_6_3_a_content_length_is_1_to_19_digits() {

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Access, Answer, Log, Queue, Report};
 use crate::http::date;
+use crate::http::framing::push_decimal;
 
 impl fmt::Display for Access<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,11 +33,11 @@ pub(super) fn push_access(line: &mut Vec<u8>, access: &Access<'_>, stamp: &mut S
     line.push(b' ');
     push_escaped(line, environ.bytes("SERVER_PROTOCOL").unwrap_or_default());
     line.extend_from_slice(b"\" ");
-    push_number(line, (*status).into());
+    push_decimal(line, (*status).into());
     line.push(b' ');
-    push_number(line, *bytes);
+    push_decimal(line, *bytes);
     line.push(b' ');
-    push_number(line, u64::try_from(access.duration().as_micros()).unwrap_or(u64::MAX));
+    push_decimal(line, u64::try_from(access.duration().as_micros()).unwrap_or(u64::MAX));
     line.extend_from_slice(b"us");
 }
 
@@ -134,17 +135,6 @@ impl Log for Lines {
     }
 }
 
-fn push_number(line: &mut Vec<u8>, mut number: u64) {
-    let (mut digits, mut first) = ([0; 20], 20);
-    for digit in digits.iter_mut().rev() {
-        (*digit, number, first) = (b'0' + (number % 10) as u8, number / 10, first - 1);
-        if number == 0 {
-            break;
-        }
-    }
-    line.extend_from_slice(digits.get(first..).unwrap_or_default());
-}
-
 /// Adds bytes with quotes, backslashes, controls and everything beyond ASCII as `\xHH`.
 fn push_escaped(line: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.iter().all(|byte| is_plain(*byte)) {
@@ -203,15 +193,6 @@ mod tests {
         ] {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
             (0..2).for_each(|_| assert_eq!(stamp.at(time), expected.as_bytes()));
-        }
-    }
-
-    #[test]
-    fn numbers_are_written_as_std_writes_them() {
-        for number in [0, 9, 10, 99, 100, 12_345, u64::MAX] {
-            let mut line = Vec::new();
-            push_number(&mut line, number);
-            assert_eq!(line, number.to_string().as_bytes());
         }
     }
 
