@@ -458,8 +458,8 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
-    #[test]
     #[cfg(unix)]
+    #[test]
     fn p_len_02_a_slow_client_of_a_file_that_is_longer_than_was_promised_gets_what_was() {
         use std::fs::File;
         use std::io::{self, Read, Write};
