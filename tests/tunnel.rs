@@ -112,7 +112,6 @@ fn rfc6454_7_a_page_of_another_site_stays_one() {
     let (address, connections) = upstream(ANSWER);
     for (origin, keeps_host) in [
         ("http://evil.example", false),
-        ("https://site.example", false),
         ("http://site.example:81", false),
         ("null", false),
         ("http://site.example", true),
@@ -123,6 +122,19 @@ fn rfc6454_7_a_page_of_another_site_stays_one() {
         assert_eq!(client.response().status, 101);
         let (head, _) = connections.recv_timeout(PATIENCE).unwrap();
         assert!(head.contains(&format!("\r\nOrigin: {origin}\r\n")), "{head}");
+    }
+}
+
+#[test]
+fn rfc6454_7_a_page_of_this_site_is_one_of_the_upstream_by_tls_too_that_a_front_server_has_taken_off() {
+    let (address, connections) = upstream(ANSWER);
+    let house = serve(proxy(address));
+    for origin in ["http://site.example", "https://site.example"] {
+        let mut client = house.client();
+        client.send(handshake(&format!("Origin: {origin}\r\n")).as_bytes());
+        assert_eq!(client.response().status, 101);
+        let (head, _) = connections.recv_timeout(PATIENCE).unwrap();
+        assert!(head.contains(&format!("\r\nOrigin: http://{address}\r\n")), "{head}");
     }
 }
 
