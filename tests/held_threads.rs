@@ -381,6 +381,47 @@ fn streams(told: &Told) -> impl doorway::Application {
     }
 }
 
+/// Where the seats are taken and more are wanted, what has sent all of a file needs none to say so.
+#[test]
+fn a_request_behind_a_whole_file_waits_for_no_seat() {
+    let path = std::env::temp_dir().join(format!("doorway-small-{}", std::process::id()));
+    std::fs::write(&path, "hello").unwrap();
+    let (told, place) = (Told::default(), path.clone());
+    let stream = streams(&told);
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() == "/file" {
+                start_response.start("200 OK", &[]);
+                return std::fs::File::open(&place).map(Body::from).into();
+            }
+            stream.call(environ, start_response)
+        },
+        |settings| settings.threads = 4,
+    );
+    let sleeping: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = house.client();
+            client.send(&get("/sleep"));
+            client.until(b"begun");
+            client
+        })
+        .collect();
+    house.until("three sleep", |stats| stats.busy == 3);
+    let mut client = house.client();
+    client.stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for _ in 0..20 {
+            client.send(&get("/file"));
+            assert_eq!(client.response().text(), "hello");
+        }
+    }));
+    // In any case, or the server would wait for them for ever.
+    told.tell();
+    drop(sleeping);
+    std::fs::remove_file(path).unwrap();
+    asked.unwrap();
+}
+
 #[test]
 fn readers_that_stall_on_a_body_made_block_by_block_hold_no_thread() {
     let house = serve_with(streams(&Told::default()), |settings| settings.threads = 2);

@@ -399,6 +399,8 @@ impl Call {
     pub(super) fn may_go_on(&mut self) -> bool {
         match self.body.kind() {
             _ if self.is_finished => true,
+            // It is only to be said that it is over.
+            Kind::Range(range) if range.left == 0 => true,
             Kind::Channel(receiver) => receiver.is_ready(),
             _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
             _ => self.take_seat(),
