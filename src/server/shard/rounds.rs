@@ -8,7 +8,8 @@
 //! A segment is counted a moment before its socket has it, so a look behind a ring may come too early: the first rest is as short as if there were
 //! no bell. A round that finds the bell silent begins a long one, and what the next finds though it still is proves the bell wrong.
 //!
-//! Thousands of peeks take milliseconds. So a round is made of pieces: whoever has something, is brought, or is hot waits for [`LOOKS`] of them.
+//! Thousands of peeks take milliseconds. So a round is made of pieces: whoever has something, is brought, is hot or due waits for
+//! [`LOOKS`] of them.
 
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::Ordering;
@@ -66,11 +67,13 @@ impl State {
         let round = under_way.or_else(|| is_due.then(|| self.begin_round(shard, shared)));
         let Some(mut round) = round else { return false };
         let was_busy = self.hot.len() + self.ready.len() + self.begun.len() > 0;
+        // One that is cold may be due meanwhile.
+        let has_others = was_busy || !self.cold.is_empty();
         let may_sleep = self.quiet.len() <= shared.sleepers.free();
         let (mut is_whole, mut looks, mut wanted) = (true, 0, Vec::new());
         for (parked, behind) in [&mut self.cold, &mut self.quiet].into_iter().zip(&mut round.behind) {
             for (key, connection) in parked.range((behind.map_or(Unbounded, Excluded), Unbounded)) {
-                let has_else = || was_busy || self.hot.len() + wanted.len() > 0 || shard.has_mail();
+                let has_else = || has_others || self.hot.len() + wanted.len() > 0 || shard.has_mail();
                 if !is_whole || may_wait && looks >= LOOKS && has_else() {
                     is_whole = false;
                     break;
