@@ -11,8 +11,9 @@ const BLOCK: usize = u64::BITS as usize;
 
 const BEGINNING: &[u8; 4] = b"\r\n--";
 
-/// Compilers compare an array in vectors where its length is no variable, so a delimiter is compared as one of two lengths.
+/// Compilers compare an array in vectors where its length is no variable, so a delimiter is compared as one of three lengths.
 const SHORT: usize = 16;
+const MEDIUM: usize = 32;
 const LONG: usize = 80;
 
 const _: () = assert!(BEGINNING.len() + LONGEST_BOUNDARY <= LONG);
@@ -49,7 +50,7 @@ impl Delimiter {
     pub(super) fn place_in(&self, bytes: &[u8]) -> usize {
         let (mut start, mut rest) = (0, bytes);
         while let Some(block) = rest.first_chunk() {
-            if let Some(place) = beginnings(block).and_then(|beginnings| self.place_among(beginnings, block)) {
+            if let Some(place) = self.beginnings(block).and_then(|beginnings| self.place_among(beginnings, block)) {
                 return start + place;
             }
             start += BLOCK;
@@ -71,7 +72,8 @@ impl Delimiter {
             let last = ((beginnings << window) & self.window) | FIRST;
             let place = window + BLOCK - 1 - last.trailing_zeros() as usize;
             let is_there = match self.bytes.len() {
-                ..=SHORT => self.is_at::<SHORT>(block, place),
+                length if length <= SHORT => self.is_at::<SHORT>(block, place),
+                length if length <= MEDIUM => self.is_at::<MEDIUM>(block, place),
                 _ => self.is_at::<LONG>(block, place),
             };
             if is_there {
@@ -82,6 +84,28 @@ impl Delimiter {
         None
     }
 
+    /// At which places of a block a beginning may stand, by its first and its third byte, which are rare beside each other: the first place is
+    /// the highest bit. `None` is what most blocks have. Of a delimiter that leaves room for a dozen in a block all bytes are asked for, or each
+    /// window would be compared.
+    fn beginnings(&self, block: &[u8; REACH]) -> Option<u64> {
+        /// The lowest bits of eight bytes, the first of them its lowest, multiplied with this are its highest eight, the first of them the highest.
+        const GATHER: u64 = 0x8040_2010_0804_0201;
+        const TINY: usize = 8;
+        let mut found = [0; BLOCK];
+        for ((found, first), third) in found.iter_mut().zip(block).zip(&block[2..]) {
+            *found = u8::from((*first == BEGINNING[0]) & (*third == BEGINNING[2]));
+        }
+        let any = |found: &[u8; BLOCK]| words(found).fold(0, |any, word| any | word) != 0;
+        if any(&found) && self.bytes.len() <= TINY {
+            for (behind, byte) in self.bytes.iter().enumerate() {
+                for (found, there) in found.iter_mut().zip(block.split_at(behind).1) {
+                    *found &= u8::from(there == byte);
+                }
+            }
+        }
+        any(&found).then(|| words(&found).fold(0, |bits, word| (bits << 8) | (word.wrapping_mul(GATHER) >> 56)))
+    }
+
     fn is_at<const LENGTH: usize>(&self, block: &[u8; REACH], place: usize) -> bool {
         block.split_at(place).1.first_chunk::<LENGTH>().is_some_and(|there| {
             let bytes = there.iter().zip(&self.wanted).zip(&self.care);
@@ -90,18 +114,8 @@ impl Delimiter {
     }
 }
 
-/// At which places of a block a beginning may stand, by its first and its third byte, which are rare beside each other: the first place is
-/// the highest bit. `None` is what most blocks have.
-fn beginnings(block: &[u8; REACH]) -> Option<u64> {
-    /// The lowest bits of eight bytes, the first of them its lowest, multiplied with this are its highest eight, the first of them the highest.
-    const GATHER: u64 = 0x8040_2010_0804_0201;
-    let mut found = [0; BLOCK];
-    for ((found, first), third) in found.iter_mut().zip(block).zip(&block[2..]) {
-        *found = u8::from((*first == BEGINNING[0]) & (*third == BEGINNING[2]));
-    }
-    let words = || found.chunks_exact(8).filter_map(<[u8]>::first_chunk).map(|word| u64::from_le_bytes(*word));
-    let any = words().fold(0, |any, word| any | word);
-    (any != 0).then(|| words().fold(0, |bits, word| (bits << 8) | (word.wrapping_mul(GATHER) >> 56)))
+fn words(bytes: &[u8; BLOCK]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).filter_map(<[u8]>::first_chunk).map(|word| u64::from_le_bytes(*word))
 }
 
 #[cfg(test)]
