@@ -381,6 +381,19 @@ fn streams(told: &Told) -> impl doorway::Application {
     }
 }
 
+/// Eight clients of bodies that sleep behind their first block: three have the seats of four threads, and the others want one.
+fn take_the_seats(house: &House) -> Vec<Client<TcpStream>> {
+    let sleeping = (0..8).map(|_| {
+        let mut client = house.client();
+        client.send(&get("/sleep"));
+        client.until(b"begun");
+        client
+    });
+    let sleeping = sleeping.collect();
+    house.until("three sleep", |stats| stats.busy == 3);
+    sleeping
+}
+
 /// Where the seats are taken and more are wanted, what has sent all of a file needs none to say so.
 #[test]
 fn a_request_behind_a_whole_file_waits_for_no_seat() {
@@ -398,15 +411,7 @@ fn a_request_behind_a_whole_file_waits_for_no_seat() {
         },
         |settings| settings.threads = 4,
     );
-    let sleeping: Vec<_> = (0..8)
-        .map(|_| {
-            let mut client = house.client();
-            client.send(&get("/sleep"));
-            client.until(b"begun");
-            client
-        })
-        .collect();
-    house.until("three sleep", |stats| stats.busy == 3);
+    let sleeping = take_the_seats(&house);
     let mut client = house.client();
     client.stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -444,15 +449,7 @@ fn readers_that_stall_on_a_body_made_block_by_block_hold_no_thread() {
 fn bodies_that_sleep_between_their_blocks_never_have_more_than_three_quarters_of_the_pool() {
     let told = Told::default();
     let house = serve_with(streams(&told), |settings| settings.threads = 4);
-    let mut sleeping: Vec<_> = (0..8)
-        .map(|_| {
-            let mut client = house.client();
-            client.send(&get("/sleep"));
-            client.until(b"begun");
-            client
-        })
-        .collect();
-    house.until("three sleep", |stats| stats.busy == 3);
+    let mut sleeping = take_the_seats(&house);
     for _ in 0..20 {
         assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").text(), "hello");
         assert!(house.handle.stats().busy <= 4);
@@ -495,7 +492,7 @@ fn a_body_of_nothing_but_empty_blocks_spins_no_thread_and_is_cut() {
 
 /// How often this thread has given up the processor by itself.
 #[cfg(target_os = "linux")]
-fn times_asleep() -> usize {
+fn voluntary_switches() -> usize {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
     line.trim().parse().unwrap()
@@ -507,7 +504,7 @@ fn a_body_of_nothing_but_empty_blocks_lets_the_thread_sleep_that_serves_a_stream
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let request = io::Cursor::new(b"GET / HTTP/1.0\r\n\r\n".to_vec());
-    let begin = times_asleep();
+    let begin = voluntary_switches();
     let server = Server::unbound().configure(|settings| settings.response_stall = Duration::from_millis(200));
     server.log(support::Collected::default()).serve_connection(
         request,
@@ -522,7 +519,7 @@ fn a_body_of_nothing_but_empty_blocks_lets_the_thread_sleep_that_serves_a_stream
     );
     // It is asked so often before it gets a pause.
     let pauses = asked.load(Ordering::Relaxed) / 64;
-    assert!(pauses > 1 && times_asleep() - begin >= pauses - 1, "{pauses}");
+    assert!(pauses > 1 && voluntary_switches() - begin >= pauses - 1, "{pauses}");
 }
 
 #[test]

@@ -182,7 +182,8 @@ pub(super) fn open(place: &Place) -> Result<(File, Metadata), Refused> {
     if metadata.is_file() { Ok((file, metadata)) } else { Err(Refused::NotFound) }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -52,7 +52,7 @@ impl Link {
             self.limit = limit;
         }
         let length = uninterrupted(|| self.stream.read(&mut self.room))?;
-        place.extend_from_slice(self.room.get(..length).unwrap_or_default());
+        place.extend_from_slice(self.room.split_at(length).0);
         Ok(length)
     }
 

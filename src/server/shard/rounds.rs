@@ -200,7 +200,7 @@ mod tests {
         }
 
         /// Rests for long: until long after the bell has been silent for two rounds.
-        fn fall_asleep(&mut self) {
+        fn come_to_rest(&mut self) {
             self.looks(100, Self::listen);
             assert!(self.shard.rests_on() != 0 && self.shard.lock().rounds.was_silent);
         }
@@ -251,7 +251,7 @@ mod tests {
         const COUNT: usize = 220;
         let counter = Counter::new("many");
         let mut quiet = Quiet::<COUNT>::new(counter.bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         let parked = quiet.shard.lock().parked;
         quiet.speak();
         quiet.ring(&counter, 10_001);
@@ -283,7 +283,7 @@ mod tests {
     fn a_round_of_many_keeps_nobody_waiting_who_has_something_to_do() {
         const COUNT: usize = 5 * LOOKS + 2;
         let mut quiet = Quiet::<COUNT>::new(Counter::new("pieces").bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         assert_eq!(sweeps_beside(&mut quiet), COUNT.div_ceil(LOOKS));
         // The monitor, which serves nobody, does it in one.
         quiet.now += 2 * SELDOM;
@@ -296,7 +296,7 @@ mod tests {
     fn a_round_ends_though_some_of_those_it_meets_are_parked_behind_it_again() {
         const COUNT: usize = 2 * LOOKS;
         let mut quiet = Quiet::<COUNT>::new(Counter::new("again").bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         // Slow heads: a look at them is a read.
         for client in &mut quiet.clients[..LOOKS] {
             client.write_all(b"GET").unwrap();
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_limit_closes_those_that_are_left_to_the_rounds_and_nobody_rests_for_nobody() {
         let mut quiet = Quiet::<2>::new(Counter::new("limit").bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         let mut state = quiet.shard.lock();
         let mut close = || state.close_one(Cause::ConnectionLimit, |_| true, &quiet.shared);
         assert_eq!([close(), close(), close()], [true, true, false]);
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn a_sleeper_that_is_free_again_has_a_connection_that_was_left_to_the_rounds_and_says_nothing() {
         let mut quiet = Quiet::<2>::new(Counter::new("free").bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         for (sleepers, slept_on) in [(1, 0), (2, 2)] {
             Arc::get_mut(&mut quiet.shared).unwrap().sleepers = Sleepers::new(sleepers, SLEEPER_STACK);
             quiet.sweep(SELDOM);
@@ -357,7 +357,7 @@ mod tests {
     fn a_shard_with_something_hot_goes_its_rounds_as_if_nothing_had_rung_and_begins_one_when_that_is_cold() {
         let counter = Counter::new("hot");
         let mut quiet = Quiet::<2>::new(counter.bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         let mut busy = quiet.shard.lock().quiet.pop_first().unwrap().1;
         busy.since = quiet.now;
         let latest = quiet.shard.lock().rounds.latest;
@@ -375,7 +375,7 @@ mod tests {
     fn a_segment_behind_a_round_ends_the_rest() {
         let counter = Counter::new("behind");
         let mut quiet = Quiet::<1>::new(counter.bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         counter.says(10_001);
         quiet.speak();
         assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(_)), "nobody has told it");
@@ -390,7 +390,7 @@ mod tests {
     fn a_segment_that_is_counted_before_its_socket_has_it_is_found_soon_and_proves_nothing() {
         let counter = Counter::new("early");
         let mut quiet = Quiet::<1>::new(counter.bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         quiet.ring(&counter, 10_001);
         assert!(matches!(quiet.sweep(Duration::from_millis(1)), Found::Nothing(Some(_))));
         assert_eq!(quiet.shard.rests_on(), 10_001, "it was looked at");
@@ -405,7 +405,7 @@ mod tests {
     fn what_is_found_though_the_bell_was_silent_for_two_rounds_proves_it_wrong() {
         let counter = Counter::new("wrong");
         let mut quiet = Quiet::<1>::new(counter.bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         quiet.speak();
         quiet.listen();
         assert!(matches!(quiet.sweep(SELDOM), Found::Nothing(Some(Duration::ZERO))));
@@ -417,7 +417,7 @@ mod tests {
     fn a_deadline_is_kept_though_the_shard_rests_and_nobody_rests_beside_a_unix_socket() {
         let counter = Counter::new("others");
         let mut quiet = Quiet::<2>::new(counter.bell());
-        quiet.fall_asleep();
+        quiet.come_to_rest();
         let mut connection = quiet.shard.lock().quiet.pop_first().unwrap().1;
         connection.deadline = quiet.now + Duration::from_millis(500);
         connection.place = Some(quiet.shared.places.take());
