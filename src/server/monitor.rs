@@ -2,7 +2,7 @@
 //! long, and ends the server.
 //!
 //! It sleeps as long as no worker is in a call, so that an idle server uses no CPU. While calls are made it looks every 3 ms: a
-//! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 4 ms, while one of them
+//! shard whose worker has been away for longer gets another. It listens to the [`bell`](super::bell) for the shards, every 5 ms, while one of them
 //! rests on it.
 
 use std::sync::OnceLock;

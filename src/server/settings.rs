@@ -182,7 +182,7 @@ pub(crate) const LAST_REQUEST: Duration = Duration::from_secs(1);
 pub(crate) const LOOK: Duration = Duration::from_millis(3);
 
 /// How often it listens to the bell while there is nothing else to look after. To wake for that costs four times what the bell does.
-pub(crate) const LISTEN: Duration = Duration::from_millis(4);
+pub(crate) const LISTEN: Duration = Duration::from_millis(5);
 
 /// When workers accept themselves. With a connection for every request and 16 at a time, CPU a request beside an asynchronous server
 /// (hyper) in the same run: 1.07 when each is brought by the thread that accepts, 0.90 with this; a pool whose threads all block in accept: 0.91.
