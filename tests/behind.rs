@@ -54,6 +54,13 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Whoever is announced so much gets 413, and nothing that is there is asked.
+fn is_too_much(serving: &Serving, path: &str, length: u64) -> bool {
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    serving.ask(&head).starts_with("HTTP/1.1 413 ")
+}
+
 /// By HTTP/1.0, so that the content stands in the response as it is.
 fn get(serving: &Serving, path: &str) -> String {
     serving.ask(&format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n"))
@@ -86,6 +93,21 @@ fn programs_and_doors_stand_beside_a_folder() {
     assert!(get(&serving, "/app/x").starts_with("HTTP/1.1 502 "));
     let line = serving.requests().next().unwrap();
     assert!(line.contains("5002 upstream-unreachable") && line.contains("scgi 127.0.0.1:"), "{line}");
+}
+
+#[test]
+fn p_in_09_content_that_is_received_before_anybody_is_asked_has_a_bound() {
+    let folder = Folder::new(&[("index.php", "")]);
+    let (pass, php) = ("/app=scgi:127.0.0.1:1", format!("/php=fastcgi:127.0.0.1:1,root={}", folder.path().display()));
+    let flags = ["--pass", pass, "--pass", &php, "--log", "off"];
+    let serving = Serving::folder(folder.path(), &flags);
+    assert!(is_too_much(&serving, "/app/", (1 << 30) + 1) && is_too_much(&serving, "/php/index.php", (1 << 30) + 1));
+    let serving = Serving::folder(folder.path(), &[&flags[..], &["--upload-limit", "64k"]].concat());
+    assert!(is_too_much(&serving, "/app/", 65_537) && is_too_much(&serving, "/php/index.php", 65_537));
+    // What is not too much is asked for, and somebody is asked, who is not there.
+    let small =
+        format!("POST /app/ HTTP/1.0\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n{}", "a".repeat(65_536));
+    assert!(serving.ask(&small).starts_with("HTTP/1.1 502 "));
 }
 
 #[test]

@@ -766,6 +766,29 @@ fn p_in_07_08_09_content_that_fails_to_arrive_never_reaches_the_application_and_
 }
 
 #[test]
+fn p_in_09_content_over_the_limit_of_buffered_is_refused_before_it_is_asked_for_or_kept() {
+    let (calls, folder) = (Arc::default(), Folder::new("limited"));
+    for memory in [4, 100] {
+        let application = Buffered::new(reading(&calls)).memory(memory).limit(10).folder(&folder.0);
+        let house = serve(application);
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        let chunked = "Transfer-Encoding: chunked\r\n\r\n";
+        for rest in [
+            "Content-Length: 11\r\nExpect: 100-continue\r\n\r\n".to_owned(),
+            format!("{chunked}5\r\nabcde\r\n6\r\nfghijk\r\n0\r\n\r\n"),
+        ] {
+            assert_eq!(house.ask_one(format!("{head}{rest}").as_bytes()).status, 413, "{rest}");
+            assert_eq!(house.log.take(Cause::ContentLong).answer, Answer::Status(413));
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 0);
+        let most = house.ask_one(format!("{head}{chunked}a\r\n{}\r\n0\r\n\r\n", "b".repeat(10)).as_bytes());
+        assert_eq!(most.text(), "Some(10) 10 980");
+        calls.store(0, Ordering::SeqCst);
+    }
+    assert!(folder.is_empty());
+}
+
+#[test]
 fn p_in_11_what_an_outer_middleware_has_read_is_not_read_again() {
     let inner = Buffered::new(reading(&Arc::default()));
     let application = app(move |environ: &Environ, start_response| {

@@ -2,8 +2,8 @@
 //!
 //! PEP 3333, "Input and Error Streams"; docs/rules.md P-IN-04, P-IN-05, P-IN-07. It is for applications that hold something while
 //! they read (a lock, a row of a database), that want a length for everything, or that are handed to code which reads twice. The
-//! content is kept in memory up to a limit and beyond it in a temporary file. How long it may be is the limit of the server, so
-//! the folder wants room for that many times the number of threads.
+//! content is kept in memory up to a limit and beyond it in a temporary file. How long it may be is the limit of the server or a lower
+//! one of its own, so the folder wants room for that many times the number of threads.
 //!
 //! A content that fails to arrive never reaches the application: the error is returned, and the server answers 400, 408 or 413.
 //! Reading is what asks a client for the content it announced by `Expect: 100-continue`, so an application that would refuse some of
@@ -18,6 +18,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::cause::Cause;
 use crate::gateway::{Application, Body, Environ, StartResponse};
 use crate::web::content;
 
@@ -42,18 +43,26 @@ use crate::web::content;
 pub struct Buffered<A> {
     inner: A,
     memory: usize,
+    limit: u64,
     folder: PathBuf,
 }
 
 impl<A: Application> Buffered<A> {
     /// Puts itself around an application: 256 KiB in memory, the rest in the system's folder for temporary files.
     pub fn new(inner: A) -> Buffered<A> {
-        Buffered { inner, memory: 256 * 1024, folder: env::temp_dir() }
+        Buffered { inner, memory: 256 * 1024, limit: u64::MAX, folder: env::temp_dir() }
     }
 
     /// How many bytes of one content are kept in memory. What is longer goes to a file as a whole.
     pub fn memory(mut self, bytes: usize) -> Buffered<A> {
         self.memory = bytes;
+        self
+    }
+
+    /// How many bytes one content may have, for a server whose own limit (`Settings::max_content`) is higher. More is answered with 413:
+    /// where it is announced before any of it is asked for, otherwise when it has come, and nothing of it is kept.
+    pub fn limit(mut self, bytes: u64) -> Buffered<A> {
+        self.limit = bytes;
         self
     }
 
@@ -66,10 +75,13 @@ impl<A: Application> Buffered<A> {
     /// Receives everything; gives the content and its length.
     fn receive(&self, environ: &Environ) -> io::Result<(Box<dyn BufRead + Send>, u64)> {
         let mut input = environ.input();
-        let most = u64::try_from(self.memory).unwrap_or(u64::MAX);
+        let announced = environ.content_length().unwrap_or(0);
+        if announced > self.limit {
+            return Err(content::refused(Cause::ContentLong));
+        }
+        let most = u64::try_from(self.memory).unwrap_or(u64::MAX).min(self.limit);
         // In one piece from the beginning; what has been announced and does not come takes up addresses and no memory.
-        let announced = environ.content_length().unwrap_or(0).min(most);
-        let mut memory = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
+        let mut memory = Vec::with_capacity(usize::try_from(announced.min(most)).unwrap_or(0));
         let length = content::read(&mut input, most, &mut memory)? as u64;
         if input.fill_buf()?.is_empty() {
             return Ok((Box::new(Cursor::new(memory)), length));
@@ -77,7 +89,7 @@ impl<A: Application> Buffered<A> {
         // In this order: a failure below closes the file before its name is removed.
         let (name, mut file) = temporary_file(&self.folder, unpredictable)?;
         file.write_all(&memory).map_err(of_file)?;
-        let length = length + spool(&mut input, &mut file)?;
+        let length = length + spool(&mut input, &mut file, self.limit - length)?;
         file.rewind()?;
         Ok((Box::new(Spooled { file: BufReader::new(file), _name: name }), length))
     }
@@ -131,8 +143,8 @@ impl Drop for Name {
     }
 }
 
-/// Writes what is left of the content; gives its length.
-fn spool(input: &mut impl BufRead, file: &mut impl Write) -> io::Result<u64> {
+/// Writes what is left of the content, `most` bytes of it; gives its length.
+fn spool(input: &mut impl BufRead, file: &mut impl Write, most: u64) -> io::Result<u64> {
     let mut length = 0;
     loop {
         let block = match input.fill_buf() {
@@ -141,6 +153,9 @@ fn spool(input: &mut impl BufRead, file: &mut impl Write) -> io::Result<u64> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
+        if block.len() as u64 > most - length {
+            return Err(content::refused(Cause::ContentLong));
+        }
         file.write_all(block).map_err(of_file)?;
         let written = block.len();
         input.consume(written);
@@ -264,11 +279,11 @@ mod tests {
                 }
             }
         }
-        assert_eq!(spool(&mut &b"abc"[..], &mut Disk).unwrap_err().kind(), io::ErrorKind::Other);
+        assert_eq!(spool(&mut &b"abc"[..], &mut Disk, 3).unwrap_err().kind(), io::ErrorKind::Other);
         let mut kept = Vec::new();
-        let error = spool(&mut BufReader::new(Client(0)), &mut kept).unwrap_err();
+        let error = spool(&mut BufReader::new(Client(0)), &mut kept, 9).unwrap_err();
         assert_eq!((error.kind(), &*kept), (io::ErrorKind::TimedOut, &b"abc"[..]));
-        assert_eq!(spool(&mut &b"abc"[..], &mut kept).unwrap(), 3);
+        assert_eq!(spool(&mut &b"abc"[..], &mut kept, 3).unwrap(), 3);
         assert_eq!(kept, b"abcabc");
     }
 

@@ -88,7 +88,7 @@ pub(super) fn is_of_type(environ: &Environ, media_type: &str) -> bool {
 }
 
 /// The error that answers with the status of a cause.
-pub(super) fn refused(cause: Cause) -> io::Error {
+pub(crate) fn refused(cause: Cause) -> io::Error {
     let kind = match cause {
         Cause::ContentLong => io::ErrorKind::FileTooLarge,
         Cause::MultipartTruncated => io::ErrorKind::UnexpectedEof,

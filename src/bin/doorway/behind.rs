@@ -21,6 +21,14 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// whoever makes it. So slow clients hold no process that has one request at a time.
 pub const GATHERED: usize = 1024 * 1024;
 
+/// How long such a content may be where `--upload-limit` does not say. All seats together may have so much in the temporary folder.
+const KEPT: u64 = 1 << 30;
+
+/// Receives content before the application is called.
+fn buffered<A: Application>(application: A, options: &Options) -> Buffered<A> {
+    Buffered::new(application).memory(GATHERED).limit(options.upload_limit.unwrap_or(KEPT))
+}
+
 /// One thing behind, which takes the place of a folder.
 #[derive(Clone, Debug)]
 pub enum Behind {
@@ -128,12 +136,12 @@ impl Behind {
             |pass: &Pass| pass.clone().first_byte_deadline(silence).progress_deadline(silence).gather_answer(GATHERED);
         Ok(match self {
             Behind::Proxy(proxy) => Box::new(proxy.clone().first_byte_deadline(silence).progress_deadline(silence)),
-            Behind::Pass(pass) => Box::new(Buffered::new(patient(pass)).memory(GATHERED)),
-            Behind::Php(pass, root) => Box::new(Php::new(patient(pass), root)?),
+            Behind::Pass(pass) => Box::new(buffered(patient(pass), options)),
+            Behind::Php(pass, root) => Box::new(Php::new(patient(pass), root, options)?),
             Behind::Cgi(path) => cgi(path, silence)?,
             Behind::Wsgi(application) => {
                 let started = Workers::start(options.plan(application, workers.len()))?;
-                let application = started.application();
+                let application = buffered(started.application(), options);
                 workers.push(started);
                 Box::new(application)
             }
@@ -170,10 +178,10 @@ struct Php {
 }
 
 impl Php {
-    fn new(pass: Pass, root: &Path) -> io::Result<Php> {
+    fn new(pass: Pass, root: &Path, options: &Options) -> io::Result<Php> {
         let wrong = |error| named("--pass root", root, error);
         let root = root.canonicalize().map_err(wrong)?;
-        let scripts = Buffered::new(pass.script_root(&root).map_err(wrong)?).memory(GATHERED);
+        let scripts = buffered(pass.script_root(&root).map_err(wrong)?, options);
         let files = Files::new(&root).map_err(wrong)?.listing(false).cache_control("no-cache");
         Ok(Php { scripts, files, root })
     }

@@ -232,7 +232,7 @@ pub const FLAGS: &[Flag] = &[
     flag(
         "upload-limit",
         Text("SIZE"),
-        "bytes of one upload, as 500M or 2G (default: none)",
+        "bytes of one upload, or of content for --pass and --wsgi",
         Take(|options, text| size_of(text).map(|value| options.upload_limit = Some(value))),
     ),
     flag("no-list", Value::None, "no listings of folders", Set(|options| options.no_list = true)),

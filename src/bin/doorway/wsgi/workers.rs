@@ -13,7 +13,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use doorway::app::Pass;
-use doorway::middleware::Buffered;
 use doorway::{Application, Body, Environ, StartResponse, escape_html};
 
 use super::Plan;
@@ -109,11 +108,10 @@ impl Workers {
         Ok(workers)
     }
 
-    /// The application.
+    /// The application, for content that is there: a worker has few threads, and waits for no client.
     pub fn application(&self) -> impl Application + use<> {
         let shared = Arc::clone(&self.0);
-        Buffered::new(move |environ: &Environ, start_response: &mut StartResponse| shared.call(environ, start_response))
-            .memory(GATHERED)
+        move |environ: &Environ, start_response: &mut StartResponse| shared.call(environ, start_response)
     }
 
     /// Starts new workers and lets the old ones finish. Where the new ones do not start, the old ones go on.
