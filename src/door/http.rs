@@ -5,7 +5,6 @@
 //! of `http`; here are the ones that depend on the settings: which schemes, names and lengths are served. It does not decide about
 //! framing (`http::framing`) and writes to no socket.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use super::{
@@ -73,10 +72,10 @@ impl Protocol for Http {
         Some(Facts { is_head, ..Facts::default() })
     }
 
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8> {
         let mut lines = bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
         let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
-        line.get(..200).unwrap_or(line).into()
+        line.get(..200).unwrap_or(line).to_vec()
     }
 
     fn mistake(&self, bytes: &[u8]) -> Option<String> {

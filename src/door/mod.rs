@@ -15,7 +15,6 @@ mod scgi;
 mod uwsgi;
 mod variables;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -62,7 +61,7 @@ pub(crate) trait Protocol: Sync {
     fn addressee(&self, bytes: &[u8], is_first: bool) -> Option<Facts>;
 
     /// What was asked for, on one line for a log, as far as it has arrived; at most 200 bytes, escaped when shown.
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]>;
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8>;
 
     /// What the bytes look like if not like this protocol, in words for a log.
     fn mistake(&self, bytes: &[u8]) -> Option<String>;

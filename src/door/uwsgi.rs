@@ -5,8 +5,6 @@
 //! would work, but nginx passes the field on. Modifiers that order anything but a request are refused: uWSGI's others
 //! evaluate code, run spoolers and reload. A block of 65,535 bytes is taken whole: uWSGI's own 4,096 is what deployers trip over.
 
-use std::borrow::Cow;
-
 use super::variables::{self, Block, Pair, addressee, ready, write_head};
 use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
@@ -50,9 +48,9 @@ impl Protocol for Uwsgi {
         (size(bytes) != Err(Cause::ProtocolMistaken)).then(|| addressee(Door::Uwsgi, readable(bytes)))
     }
 
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8> {
         match size(bytes) {
-            Ok(_) => variables::request_line(readable(bytes)).into(),
+            Ok(_) => variables::request_line(readable(bytes)),
             Err(_) => http::Http.request_line(bytes),
         }
     }

@@ -10,8 +10,6 @@
 mod record;
 mod stdin;
 
-use std::borrow::Cow;
-
 use super::variables::{self, Block, Pair, addressee, write_cgi_head};
 use super::{
     Content, Door, Examined, Facts, Framer, NotReady, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken,
@@ -103,11 +101,11 @@ impl Protocol for FastCgi {
         Some(Facts { framer, ..addressee(Door::FastCgi, Block { bytes: &begun.readable_params(), next }) })
     }
 
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8> {
         match Begun::find(bytes, true, 1) {
-            Ok(begun) => variables::request_line(Block { bytes: &begun.readable_params(), next }).into(),
+            Ok(begun) => variables::request_line(Block { bytes: &begun.readable_params(), next }),
             Err(NotReady::Refused(_)) => http::Http.request_line(bytes),
-            Err(_) => Cow::Borrowed(b""),
+            Err(_) => Vec::new(),
         }
     }
 
