@@ -52,7 +52,7 @@ impl Protocol for Http {
         if matches!(request.target, Target::Absolute { https: true, .. }) && !policy.https {
             return Err(Cause::TargetScheme.into());
         }
-        if policy.refuse_underscores && request.head.fields().any(|(name, _)| name.contains(&b'_')) {
+        if policy.refuse_underscores && head.fields().any(|(name, _)| name.contains(&b'_')) {
             return Err(Cause::FieldUnderscore.into());
         }
         if let framing::Content::Length(length) = request.content {
@@ -61,7 +61,21 @@ impl Protocol for Http {
                 policy.gather(head.len(), length, bytes.len())?;
             }
         }
-        let facts = facts(&request);
+        let facts = Facts {
+            head_len: head.len(),
+            version: head.version(),
+            is_head: head.method() == b"HEAD",
+            content: match request.content {
+                framing::Content::None => Content::None,
+                framing::Content::Length(length) => Content::Length(length),
+                framing::Content::Chunked => Content::Chunked,
+            },
+            expects_continue: request.expects_continue,
+            keep_alive: request.keep_alive,
+            is_options_asterisk: matches!(request.target, Target::Asterisk),
+            offers_upgrade: request.upgrade.is_some(),
+            ..Facts::default()
+        };
         Ok((super::Request::Http(request), facts))
     }
 
@@ -127,25 +141,6 @@ pub(crate) fn write_end(out: &mut Vec<u8>, server: Option<&str>, date: Option<[u
         [name.as_bytes(), b": ", value, b"\r\n"].iter().for_each(|part| out.extend_from_slice(part));
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// What outlives the head of a request.
-fn facts(request: &Request<'_>) -> Facts {
-    Facts {
-        head_len: request.head.len(),
-        version: request.head.version(),
-        is_head: request.head.method() == b"HEAD",
-        content: match request.content {
-            framing::Content::None => Content::None,
-            framing::Content::Length(length) => Content::Length(length),
-            framing::Content::Chunked => Content::Chunked,
-        },
-        expects_continue: request.expects_continue,
-        keep_alive: request.keep_alive,
-        is_options_asterisk: matches!(request.target, Target::Asterisk),
-        offers_upgrade: request.upgrade.is_some(),
-        ..Facts::default()
-    }
 }
 
 /// What the server answers `OPTIONS *` and CONNECT with: the methods it passes on.
