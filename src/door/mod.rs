@@ -328,13 +328,12 @@ pub(crate) enum Persistence<'a> {
 pub(crate) struct Origin {
     pub(crate) door: Door,
     pub(crate) gateway: Gateway,
-    /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them.
+    /// The server's own variables with fixed values, among them HTTPS, and SERVER_PORT where no front server says it.
     pub(crate) variables: Arc<gateway::Variables>,
     /// Those of the deployer, which win over everything a client sends.
     pub(crate) deployed: gateway::Variables,
-    /// SERVER_NAME and SERVER_PORT where the request does not say them.
+    /// SERVER_NAME where the request does not say it.
     pub(crate) server_name: String,
-    pub(crate) server_port: String,
 }
 
 impl Origin {
@@ -351,14 +350,12 @@ impl Origin {
         variables.set(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
         variables.set(b"SCRIPT_NAME", b"");
         // The local port, or that of the scheme on a Unix socket.
-        let server_port = server_port.unwrap_or(if gateway.https { 443 } else { 80 }).to_string();
-        if door == Door::Http {
-            variables.set(b"SERVER_PORT", server_port.as_bytes());
-            if gateway.https {
-                variables.set(b"HTTPS", b"on");
-            }
+        let server_port = server_port.unwrap_or(if gateway.https { 443 } else { 80 });
+        variables.set(b"SERVER_PORT", server_port.to_string().as_bytes());
+        if gateway.https && door == Door::Http {
+            variables.set(b"HTTPS", b"on");
         }
-        Origin { door, gateway, variables: Arc::new(variables), deployed, server_name, server_port }
+        Origin { door, gateway, variables: Arc::new(variables), deployed, server_name }
     }
 }
 

@@ -169,13 +169,14 @@ impl Variables for Request<'_> {
         let (said, head, gateway) = (&self.said, self.block.bytes, self.gateway(origin.gateway));
         let variables = environ.refill(gateway, head, &origin.variables);
         let name = [said.server_name, http::host_of(said.host), origin.server_name.as_bytes()];
-        let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
         variables.push_part(head, b"REQUEST_METHOD", said.method);
         variables.push_part(head, b"QUERY_STRING", self.query);
         variables.push_part(head, b"SERVER_PROTOCOL", self.protocol());
         let name = name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost");
         variables.push_part(head, b"SERVER_NAME", name);
-        variables.push_part(head, b"SERVER_PORT", port);
+        if !said.server_port.is_empty() {
+            variables.set(b"SERVER_PORT", said.server_port);
+        }
         let path = variables.append(|text| match self.path {
             Path::Decoded(before, behind) => text.extend([before, behind].into_iter().flatten()),
             Path::Encoded(path) => percent_decode(path, text),
