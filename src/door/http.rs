@@ -96,10 +96,6 @@ impl Protocol for Http {
         mistaken::mistake(bytes, "HTTP")
     }
 
-    fn trusts_its_peer(&self) -> bool {
-        false
-    }
-
     /// Status line, the application's fields as they came, then what HTTP asks for.
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         // Room for the usual head at once: growing step by step costs as much as writing it.

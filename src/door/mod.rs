@@ -69,11 +69,6 @@ pub(crate) trait Protocol: Sync {
     /// Writes the head of a response.
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>);
 
-    /// Whether whoever reaches the address is believed what it says about clients (G-01).
-    fn trusts_its_peer(&self) -> bool {
-        true
-    }
-
     /// Whether content of unknown length ends visibly.
     fn shows_end_of_content(&self) -> bool {
         false
@@ -97,6 +92,11 @@ impl Door {
 
     pub(crate) fn protocol(self) -> &'static dyn Protocol {
         self.protocol
+    }
+
+    /// Whether whoever reaches the address is believed what it says about clients (G-01): that is for front servers.
+    pub(crate) fn trusts_its_peer(self) -> bool {
+        self != Door::Http
     }
 }
 

@@ -169,7 +169,7 @@ impl Listener {
         };
         let reason = if !self.door.protocol().has_addresses() {
             "CGI is not spoken at an address: use Server::serve_cgi"
-        } else if is_open && self.door.protocol().trusts_its_peer() {
+        } else if is_open && self.door.trusts_its_peer() {
             "whoever connects there is believed who its client is: listen at a loopback address or a Unix socket, \
              or name the front servers with Server::allow"
         } else {

@@ -149,7 +149,7 @@ impl Response {
         let start = front.len();
         protocol.write_head(front, &reply);
         // G-09: nginx's first buffer has 4 KiB, and it answers 502 to a head that does not fit.
-        self.head_is_large = protocol.trusts_its_peer() && front.len() - start > LARGE_HEAD;
+        self.head_is_large = front.len() - start > LARGE_HEAD && request.door.trusts_its_peer();
         if let Some(framer) = &mut request.framer {
             framer.enclose(front, start);
         }
