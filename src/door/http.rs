@@ -8,14 +8,13 @@
 use std::sync::LazyLock;
 
 use super::{
-    Content, Door, Examined, Facts, NotReady, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room,
-    mistaken,
+    Content, Door, Examined, Facts, NotReady, Origin, Peer, Policy, Progress, Protocol, Reply, Room, mistaken,
 };
 use crate::cause::Cause;
 use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{COUNT, Known, NAMES};
 use crate::http::framing::{self, push_decimal};
-use crate::http::head::{self, Head, Parsed, Span};
+use crate::http::head::{self, Head, Parsed, Span, Version};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -110,14 +109,15 @@ impl Protocol for Http {
         if reply.framing.delimiter == framing::Delimiter::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
-        match reply.persistence {
-            Persistence::Silent => {}
-            Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-            Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
-            Persistence::Upgrade(protocol) => {
+        match (reply.upgrade, reply.keep_alive, reply.version) {
+            (Some(protocol), ..) => {
                 let parts: [&[u8]; 3] = [b"Connection: Upgrade\r\nUpgrade: ", protocol.as_bytes(), b"\r\n"];
                 parts.iter().for_each(|part| out.extend_from_slice(part));
             }
+            (None, false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+            (None, true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+            // That it stays is the default: nothing is said.
+            (None, true, Version::Http11) => {}
         }
         if !has_date && !has_server {
             return out.extend_from_slice(reply.end);

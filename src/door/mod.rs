@@ -305,22 +305,13 @@ pub(crate) struct Reply<'a> {
     pub(crate) status: &'a str,
     pub(crate) headers: &'a Headers,
     pub(crate) framing: Framing,
-    pub(crate) persistence: Persistence<'a>,
+    /// The protocol in which the connection goes on.
+    pub(crate) upgrade: Option<&'a str>,
+    /// Whether the connection stays, and the version that the client speaks.
+    pub(crate) keep_alive: bool,
+    pub(crate) version: Version,
     /// What stands at the end of a head of HTTP: Server and Date, where they are sent, and the empty line.
     pub(crate) end: &'a [u8],
-}
-
-/// What is said about the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Persistence<'a> {
-    /// It stays, as HTTP/1.1 has it by default: nothing is said.
-    Silent,
-    /// It stays, and an HTTP/1.0 client is told so.
-    KeepAlive,
-    /// It ends with this response.
-    Close,
-    /// It goes on in this protocol.
-    Upgrade(&'a str),
 }
 
 /// What is the same for every request that comes through one listener.

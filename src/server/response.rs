@@ -19,12 +19,11 @@ use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, write_end};
-use crate::door::{Facts, Persistence, Reply};
+use crate::door::{Facts, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
 use crate::http::framing::{self, Delimiter};
-use crate::http::head::Version;
 
 /// The writing side of a call; its memory is used for the next.
 #[derive(Default)]
@@ -135,19 +134,13 @@ impl Response {
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
         let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection());
         self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
-        let persistence = match (&self.upgrade, self.keep_alive, request.version) {
-            (Some(protocol), ..) => Persistence::Upgrade(protocol),
-            (None, false, _) => Persistence::Close,
-            (None, true, Version::Http10) => Persistence::KeepAlive,
-            (None, true, Version::Http11) => Persistence::Silent,
-        };
         let end = self.end.at(SystemTime::now(), &shared.settings);
-        let reply = Reply { status: status.1, headers, framing, persistence, end };
-        let protocol = request.door.protocol();
+        let (upgrade, keep_alive, version) = (self.upgrade.as_deref(), self.keep_alive, request.version);
+        let reply = Reply { status: status.1, headers, framing, upgrade, keep_alive, version, end };
         (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
         let front = self.queue.end();
         let start = front.len();
-        protocol.write_head(front, &reply);
+        request.door.protocol().write_head(front, &reply);
         // G-09: nginx's first buffer has 4 KiB, and it answers 502 to a head that does not fit.
         self.head_is_large = front.len() - start > LARGE_HEAD && request.door.trusts_its_peer();
         if let Some(framer) = &mut request.framer {
