@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cause::Cause;
 use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
-use crate::http::field::{COUNT, Known, NAMES};
+use crate::http::field::{self, Known};
 use crate::http::framing::{self, push_decimal};
 use crate::http::head::{self, Head, Parsed, Span, Version};
 use crate::http::request::{self, Request};
@@ -227,8 +227,8 @@ fn write_variable(field: &[u8], text: &mut Vec<u8>) {
 
 /// The variables of known fields; empty for those that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
 /// (httpoxy: HTTP_PROXY would be taken for a setting of the environment).
-static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
-    NAMES.map(|name| {
+static VARIABLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let variables = field::names().map(|name| {
         let mut variable = Vec::new();
         if !(Known::TRANSFER_ENCODING..=Known::PROXY).contains(&Known::of(name)) {
             write_variable(name, &mut variable);
@@ -237,7 +237,8 @@ static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
             Some(bare @ (b"CONTENT_TYPE" | b"CONTENT_LENGTH")) => bare.to_vec(),
             _ => variable,
         }
-    })
+    });
+    variables.collect()
 });
 
 /// The host of an authority, without its port.
