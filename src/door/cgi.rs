@@ -5,7 +5,7 @@
 //! of the process are not looked at: a server may pass words of the query there (section 4.4). No file is opened, no variable set.
 
 use super::variables::{self, Block, addressee, next_of_nul, ready, write_cgi_head};
-use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room};
 
 /// CGI.
 pub(crate) struct Cgi;
@@ -28,10 +28,10 @@ impl Protocol for Cgi {
         split(bytes).is_some()
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, _room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let (variables, head_len) = split(bytes).ok_or(NotReady::Incomplete)?;
         // Nobody else waits for the thread, so nothing is gathered.
-        ready(variables::Request::read(block(variables), Door::Cgi, head_len, policy)?)
+        ready(variables::Request::read(block(variables), Door::Cgi, head_len, policy)?, filling)
     }
 
     fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {

@@ -7,11 +7,9 @@
 
 use std::sync::LazyLock;
 
-use super::{
-    Content, Door, Examined, Facts, NotReady, Origin, Peer, Policy, Progress, Protocol, Reply, Room, mistaken,
-};
+use super::{Content, Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, mistaken};
 use crate::cause::Cause;
-use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
+use crate::gateway::{Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{self, Known};
 use crate::http::framing::{self, push_decimal};
 use crate::http::head::{self, Head, Parsed, Span, Version};
@@ -41,7 +39,7 @@ impl Protocol for Http {
         head::may_be_decided(bytes, &mut progress.head, &policy.head)
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let head = match head::parse(bytes, &policy.head, &mut room.spans) {
             Parsed::Incomplete => return Err(NotReady::Incomplete),
             Parsed::Invalid(cause) => return Err(cause.into()),
@@ -60,7 +58,7 @@ impl Protocol for Http {
                 policy.gather(head.len(), length, bytes.len())?;
             }
         }
-        let facts = Facts {
+        Ok(Facts {
             head_len: head.len(),
             version: head.version(),
             is_head: head.method() == b"HEAD",
@@ -73,9 +71,9 @@ impl Protocol for Http {
             keep_alive: request.keep_alive,
             is_options_asterisk: matches!(request.target, Target::Asterisk),
             offers_upgrade: request.upgrade.is_some(),
+            dropped: filling.map_or(0, |filling| fill_environ(&request, filling)),
             ..Facts::default()
-        };
-        Ok((super::Request::Http(request), facts))
+        })
     }
 
     /// Whatever is wrong with it, a client of HTTP reads a status.
@@ -142,8 +140,8 @@ pub(crate) fn write_end(out: &mut Vec<u8>, server: Option<&str>, date: Option<[u
 /// What the server answers `OPTIONS *` and CONNECT with: the methods it passes on.
 pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their underscore.
-pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, environ: &mut Environ) -> u64 {
+/// Fills the variables of a request. Gives the number of fields that were dropped for their underscore.
+fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Filling<'_>) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
         Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),

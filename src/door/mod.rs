@@ -2,7 +2,7 @@
 //!
 //! A door knows the syntax of its protocol and the gateway, and nothing of sockets and threads. [`Protocol`] is what a door must be
 //! able to do, and a [`Door`] names one. A call (environ, application, clean-up, logging) exists once, in the server, and asks the door only
-//! where protocols differ: where a head ends, what it says ([`Request`], [`Facts`]), how the head of a response is written; and where a
+//! where protocols differ: where a head ends, what it says ([`Facts`], and the variables), how the head of a response is written; and where a
 //! protocol has frames of its own, how content is read out of them ([`ContentReader`]) and a response put into them ([`Framer`]).
 //!
 //! HTTP is part of the core; every other protocol is a file or folder that can be taken out with its `mod` line.
@@ -53,8 +53,8 @@ pub(crate) trait Protocol: Sync {
     /// byte by byte does not have its head read at each.
     fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool;
 
-    /// Reads what has arrived as a request.
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf>;
+    /// Reads what has arrived as a request, and fills an environ with it.
+    fn examine(&self, bytes: &[u8], policy: &Policy, room: &mut Room, filling: Option<Filling<'_>>) -> Examined;
 
     /// Whom a refusal of these bytes answers, or nothing where no answer would be understood. Whether they are the first of their connection
     /// matters where it stays.
@@ -172,7 +172,7 @@ pub(crate) struct Room {
 }
 
 /// What the received bytes are: a request to answer, or not yet, or none.
-pub(crate) type Examined<'buf> = Result<(Request<'buf>, Facts), NotReady>;
+pub(crate) type Examined = Result<Facts, NotReady>;
 
 /// Why received bytes are nothing that an application answers.
 pub(crate) enum NotReady {
@@ -192,28 +192,11 @@ impl From<Cause> for NotReady {
     }
 }
 
-/// A request as its protocol says it, still in the buffer.
-pub(crate) enum Request<'buf> {
-    /// A head of HTTP.
-    Http(crate::http::request::Request<'buf>),
-    /// The variables of a front server. In a box, so that a request of HTTP stays small.
-    Variables(Box<dyn Variables + 'buf>),
-}
-
-/// A request that a front server has read.
-pub(crate) trait Variables {
-    /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their names.
-    fn fill_environ(&self, origin: &Origin, environ: &mut Environ) -> u64;
-}
-
-impl Request<'_> {
-    /// Fills the environ of a call. Gives the number of fields that were dropped for their names.
-    pub(crate) fn fill(&self, environ: &mut Environ, origin: &Origin, peer: &Peer) -> u64 {
-        match self {
-            Request::Http(request) => http::fill_environ(request, origin, peer, environ),
-            Request::Variables(said) => said.fill_environ(origin, environ),
-        }
-    }
+/// Where the variables of a request go, and what they say besides it (P-ENV-02 to P-ENV-17).
+pub(crate) struct Filling<'a> {
+    pub(crate) environ: &'a mut Environ,
+    pub(crate) origin: &'a Origin,
+    pub(crate) peer: &'a Peer,
 }
 
 /// How the content of a request is delimited.
@@ -283,6 +266,8 @@ pub(crate) struct Facts {
     pub(crate) is_options_asterisk: bool,
     /// The client offers to go on in another protocol.
     pub(crate) offers_upgrade: bool,
+    /// How many fields were dropped for their names.
+    pub(crate) dropped: u64,
     /// Where the protocol has frames of its own for responses.
     pub(crate) framer: Option<Box<dyn Framer>>,
 }

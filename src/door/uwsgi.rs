@@ -6,7 +6,7 @@
 //! evaluate code, run spoolers and reload. A block of 65,535 bytes is taken whole: uWSGI's own 4,096 is what deployers trip over.
 
 use super::variables::{self, Block, Pair, addressee, ready, write_head};
-use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
 
 /// uwsgi.
@@ -33,11 +33,11 @@ impl Protocol for Uwsgi {
         !matches!(whole(bytes), Ok(None))
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, _room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let head_len = whole(bytes)?.ok_or(NotReady::Incomplete)?;
         let request = variables::Request::read(readable(bytes), Door::Uwsgi, head_len, policy)?;
         request.gather(bytes.len(), policy)?;
-        ready(if bytes.first() == Some(&SPLIT) { request.split_path() } else { request })
+        ready(if bytes.first() == Some(&SPLIT) { request.split_path() } else { request }, filling)
     }
 
     /// The answer is one of HTTP, so it is also understood by a client of HTTP that came to the wrong port.

@@ -60,12 +60,12 @@ impl Calls {
         }
         let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
         let Calls { shared, room, .. } = self;
-        let ready = match connection.examine(&shared.policy, room) {
-            Ok((ref request, facts)) => {
+        let ready = match connection.examine(&shared.policy, room, Some(&mut call.environ)) {
+            Ok(facts) => {
                 let is_here = facts.is_all_here(connection.buffer.len());
                 // It waits without a thread for its turn to be waited for in one.
                 let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
-                Ok((is_here || seat.is_some()).then(|| call.fill(request, facts, seat, connection)))
+                Ok((is_here || seat.is_some()).then(|| call.take_in(facts, seat)))
             }
             Err(why) => Err(why),
         };

@@ -21,7 +21,7 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
-use crate::door::{Content, Facts, Request, http::ALLOW};
+use crate::door::{Content, Facts, http::ALLOW};
 use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse};
 use crate::log::{Access, Answer, Report};
 
@@ -88,10 +88,9 @@ impl Call {
         self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
     }
 
-    /// Takes in a request that is still in the buffer of its connection. `seat` is for content that has to be waited for.
-    pub(super) fn fill(&mut self, request: &Request<'_>, facts: Facts, seat: Option<Seat>, connection: &Connection) {
-        let dropped = request.fill(&mut self.environ, &connection.origin, &connection.peer);
-        self.shared.counters.count_dropped_fields(dropped);
+    /// Takes in a request of which the environ is filled. `seat` is for content that has to be waited for.
+    pub(super) fn take_in(&mut self, facts: Facts, seat: Option<Seat>) {
+        self.shared.counters.count_dropped_fields(facts.dropped);
         self.seat = seat;
         self.response().request = facts;
     }

@@ -28,8 +28,8 @@ use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
-use crate::gateway::{Receiver, is_not_yet};
+use crate::door::{Examined, Filling, NotReady, Origin, Peer, Policy, Progress, Room};
+use crate::gateway::{Environ, Receiver, is_not_yet};
 use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
 
@@ -299,10 +299,11 @@ impl Connection {
         Some(after_read(&read))
     }
 
-    /// Reads what has arrived as a request. The bytes stay in the buffer.
-    pub(super) fn examine<'buf>(&'buf self, policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+    /// Reads what has arrived as a request, and fills an environ with it. The bytes stay in the buffer.
+    pub(super) fn examine(&self, policy: &Policy, room: &mut Room, environ: Option<&mut Environ>) -> Examined {
         room.is_first = self.is_first;
-        self.origin.door.protocol().examine(self.buffer.filled(), policy, room)
+        let filling = environ.map(|environ| Filling { environ, origin: &self.origin, peer: &self.peer });
+        self.origin.door.protocol().examine(self.buffer.filled(), policy, room, filling)
     }
 
     /// What has arrived is no request to answer, or not yet.

@@ -330,10 +330,11 @@ impl Server {
         let mut connection = Connection::new(socket, peer, Arc::new(origin), &shared, None, Instant::now());
         let mut calls = Calls::new(&shared);
         loop {
-            let (now, policy) = (Instant::now(), &shared.policy);
+            let now = Instant::now();
             match connection.step(&shared, now) {
                 Step::Job => {
-                    if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
+                    let examine = || connection.examine(&shared.policy, &mut Room::default(), None);
+                    if once && connection.call.is_none() && examine().is_ok() {
                         // As when a server stops: this response ends the connection.
                         shared.begin_to_stop();
                     }

@@ -341,7 +341,7 @@ impl State {
         if connection.call.is_some() {
             return self.begun.push_back(connection);
         }
-        let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
+        let examined = connection.examine(&shared.policy, &mut Room::default(), None).map(drop);
         let room = if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) };
         if let Err(why) = examined.and(room) {
             connection.put_off(why, shared, now);

@@ -12,7 +12,7 @@ mod stdin;
 
 use super::variables::{self, Block, Pair, addressee, write_cgi_head};
 use super::{
-    Content, Door, Examined, Facts, Framer, NotReady, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken,
+    Content, Door, Examined, Facts, Filling, Framer, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken,
 };
 use crate::cause::Cause;
 use record::{Header, Kind, Record};
@@ -68,7 +68,7 @@ impl Protocol for FastCgi {
         }
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let bounded = |not_ready| match not_ready {
             NotReady::Incomplete if bytes.len() >= MAX_HEAD => Cause::PacketLong.into(),
             _ => not_ready,
@@ -88,8 +88,7 @@ impl Protocol for FastCgi {
             }
         };
         let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: begun.replies }));
-        let facts = Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts() };
-        Ok((Request::Variables(Box::new(request)), facts))
+        Ok(Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts(filling) })
     }
 
     fn addressee(&self, bytes: &[u8], is_first: bool) -> Option<Facts> {
