@@ -189,11 +189,10 @@ fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
     }
     let known_variables = &*VARIABLES;
     for span in request.head.spans {
+        let is_new = seen & 1 << span.known.index() == 0;
+        seen |= 1 << span.known.index();
         match known_variables.get(span.known.index()) {
-            Some(variable) if !variable.is_empty() && seen & 1 << span.known.index() == 0 => {
-                seen |= 1 << span.known.index();
-                variables.push(variable, span.value);
-            }
+            Some(variable) if !variable.is_empty() && is_new => variables.push(variable, span.value),
             variable => dropped += u64::from(fill_other(&request.head, span, variable, variables)),
         }
     }
