@@ -21,8 +21,8 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
-use crate::door::{Content, Facts, Request, http::ALLOW};
-use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse};
+use crate::door::{Content, NotReady, Room, http::ALLOW};
+use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse, discard_panic};
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -88,31 +88,47 @@ impl Call {
         self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
     }
 
-    /// Takes in a request that is still in the buffer of its connection. `seat` is for content that has to be waited for.
-    pub(super) fn fill(&mut self, request: &Request<'_>, facts: Facts, seat: Option<Seat>, connection: &Connection) {
-        let dropped = request.fill(&mut self.environ, &connection.origin, &connection.peer);
-        self.shared.counters.count_dropped_fields(dropped);
-        self.seat = seat;
-        self.response().request = facts;
-    }
-
-    /// Calls the application for that request, and sends what it answers as far as the client takes it.
-    pub(super) fn start(&mut self, connection: &mut Connection, now: Instant) -> Poll<()> {
+    /// Takes in the request that has arrived on a connection. Tells whether it can be answered: content that has to be waited for needs a seat,
+    /// for which it waits without a thread.
+    pub(super) fn begin(
+        &mut self,
+        connection: &mut Connection,
+        room: &mut Room,
+        now: Instant,
+    ) -> Result<bool, NotReady> {
         let Call { shared, environ, response: own, .. } = self;
+        let (facts, seat) = match connection.examine(&shared.policy, room) {
+            Ok((ref request, facts)) => {
+                let is_here = facts.is_all_here(connection.buffer.len());
+                let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
+                if !is_here && seat.is_none() {
+                    return Ok(false);
+                }
+                let dropped = request.fill(environ, &connection.origin, &connection.peer);
+                shared.counters.count_dropped_fields(dropped);
+                (facts, seat)
+            }
+            Err(why) => return Err(why),
+        };
+        self.start_response.reset();
+        if facts.is_options_asterisk {
+            // Of the server and not of anything in it (RFC 9110 section 9.3.7).
+            self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
+        }
+        (connection.queued, self.rests_until, self.is_finished) = (None, None, false);
+        (self.begin, self.answered) = (now, now);
+
         let mut response = lock(own);
-        connection.buffer.consume(response.request.head_len);
+        connection.buffer.consume(facts.head_len);
+        response.begin(facts, connection);
         let content = std::mem::take(&mut response.request.content);
-        // Where a monitor looks after it: a stream of the caller's own has none.
-        let may_gather = connection.socket.system().is_ok() && matches!(content, Content::None);
-        let gathers = may_gather && !connection.buffer.is_empty();
-        response.begin(connection, gathers);
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
         let reader: Option<Box<dyn BufRead + Send>> = match here {
             // It stands apart from what has come behind it, and nobody waits for anything.
             Some(content) => Some(Box::new(Cursor::new(content))),
             None => Coding::of(content, &shared.policy).map(|coding| {
                 let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
-                let state = ContentState { expects_continue, seat: self.seat.take(), ..ContentState::default() };
+                let state = ContentState { expects_continue, seat, ..ContentState::default() };
                 let buffer = std::mem::take(&mut connection.buffer);
                 let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
                 response.content_state = Some(state);
@@ -125,37 +141,36 @@ impl Call {
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
             delay(&mut response, own, shared);
         }
-        (self.begin, self.answered, self.rests_until, self.is_finished) = (now, now, None, false);
-        let asks_server = response.request.is_options_asterisk;
-        drop(response);
-        self.call(asks_server).and_then(|()| self.produce()).unwrap_or_else(|failure| self.fail(failure, connection))
+        Ok(true)
     }
 
-    /// Goes on where the client, a sender or the others came first. Ready, when everything was sent, or is gathered to be sent with the next
-    /// response.
+    /// Calls the application for that request, and sends what it answers as far as the client takes it. Ready, when everything was sent, or is
+    /// gathered to be sent with the next response.
+    pub(super) fn start(&mut self, connection: &Connection) -> Poll<()> {
+        self.call().unwrap_or_else(|failure| self.fail(failure, connection))
+    }
+
+    /// Goes on where the client, a sender or the others came first.
     pub(super) fn go_on(&mut self, connection: &Connection) -> Poll<()> {
         self.set_among_others(false);
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
-    fn call(&mut self, asks_server: bool) -> Result<(), Failure> {
-        self.start_response.reset();
+    fn call(&mut self) -> Result<Poll<()>, Failure> {
         let Call { shared, environ, start_response, body, .. } = self;
         let called = catch_unwind(AssertUnwindSafe(|| {
-            *body = if asks_server {
-                // Of the server and not of anything in it (RFC 9110 section 9.3.7).
-                start_response.start("204 No Content", &[("Allow", ALLOW)]);
-                Body::empty()
-            } else {
+            if start_response.status().is_none() {
                 // A deferred body runs the application once more, to start late (P-SR-10).
-                shared.application.call(environ, start_response).resolve(start_response)
-            };
+                *body = shared.application.call(environ, start_response).resolve(start_response);
+            }
+            // What the hooks of middleware hold ends with the call, and so does a panic in it.
+            start_response.end();
         }));
         self.answered = Instant::now();
-        // What the hooks of middleware hold ends with the call, however that ends, and so does a panic in it.
-        let ended = catch_unwind(AssertUnwindSafe(|| self.start_response.end())).map_err(Failure::of_panic);
-        called.map_err(Failure::of_panic)?;
-        ended?;
+        if let Err(panic) = called {
+            catch_unwind(AssertUnwindSafe(|| self.start_response.end())).unwrap_or_else(discard_panic);
+            return Err(Failure::of_panic(panic));
+        }
         if self.is_spoiled() {
             // Nothing can be said on this connection any more.
             return Err(Failure::new(Cause::NotStarted, "the start_response was exchanged for another"));
@@ -172,12 +187,12 @@ impl Call {
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
-            _ => Ok(()),
+            _ => self.produce(),
         }
     }
 
     /// The head of a body whose length is known, and the body if it is in memory.
-    fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
+    fn begin_whole(&mut self, known: u64) -> Result<Poll<()>, Failure> {
         // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
         let drain = self.shared.settings.drain;
         self.has_content = self.has_content && !self.environ.close_input();
@@ -192,11 +207,14 @@ impl Call {
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
             kind => *body = kind,
         }
-        if matches!(body, Kind::Empty) {
-            self.is_finished = true;
-            response.finish(false);
+        if !matches!(body, Kind::Empty) {
+            drop(response);
+            return self.produce();
         }
-        Ok(())
+        self.is_finished = true;
+        response.finish(false);
+        let sent = response.send(true)?;
+        Ok(if sent == Flushed::Whole { Poll::Ready(()) } else { Poll::Pending })
     }
 
     fn make_head(&self, response: &mut Response, known: Option<u64>) -> Result<(), Failure> {
@@ -237,10 +255,7 @@ impl Call {
                     response.finish(false);
                 }
             }
-            if self.is_finished && response.is_gathering() {
-                return Ok(Poll::Ready(()));
-            }
-            match response.flush().map_err(|error| Failure::new(Cause::ClientGone, error))? {
+            match response.send(self.is_finished)? {
                 Flushed::Whole if self.is_finished => return Ok(Poll::Ready(())),
                 Flushed::Whole if !is_pending && moved < TURN && !self.shared.seats.is_wanted() => {}
                 Flushed::Whole | Flushed::Partly(_) | Flushed::Turn => return Ok(Poll::Pending),

@@ -12,6 +12,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
 use super::connection::Connection;
+use super::failure::Failure;
 use super::reader::{ContentState, Pace};
 use super::send::{COPIED, FLAT, Flushed, SendQueue};
 use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
@@ -19,7 +20,7 @@ use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, write_end};
-use crate::door::{Facts, Persistence, Reply};
+use crate::door::{Content, Facts, Persistence, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
@@ -62,16 +63,20 @@ pub(super) struct Response {
 
 impl Response {
     /// Turns to the new request. What has been gathered in its connection are responses to earlier ones.
-    pub(super) fn begin(&mut self, connection: &mut Connection, gathers: bool) {
+    pub(super) fn begin(&mut self, request: Facts, connection: &mut Connection) {
         if !connection.queue.is_empty() {
             std::mem::swap(&mut self.queue, &mut connection.queue);
         }
+        // Where a monitor looks after it: a stream of the caller's own has none.
+        self.gathers = !connection.buffer.is_empty()
+            && matches!(request.content, Content::None)
+            && connection.socket.system().is_ok()
+            && self.queue.len() < COPIED;
         self.socket = Some(Arc::clone(&connection.socket));
-        self.keep_alive = self.request.keep_alive;
+        (self.keep_alive, self.request) = (request.keep_alive, request);
         (self.delimiter, self.status, self.content, self.upgrade) = (None, 0, 0, None);
         (self.failure, self.head_is_large, self.last_block) = (None, false, None);
         (self.pace, self.waits_in_connection) = (Pace::default(), false);
-        self.gathers = gathers && self.queue.len() < COPIED;
     }
 
     /// A response that no call makes, behind what is in a queue; the connection ends with it.
@@ -222,6 +227,14 @@ impl Response {
         self.make_head((status, text), &headers, Some(content.len() as u64), shared);
         self.push(content.into());
         self.finish(status == 503);
+    }
+
+    /// Sends what the socket takes at once; nothing if it is whole, and is to be sent with the next response.
+    pub(super) fn send(&mut self, is_finished: bool) -> Result<Flushed, Failure> {
+        if is_finished && self.is_gathering() {
+            return Ok(Flushed::Whole);
+        }
+        self.flush().map_err(|error| Failure::new(Cause::ClientGone, error))
     }
 
     /// Sends what the socket takes at once.
