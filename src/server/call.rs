@@ -221,7 +221,7 @@ impl Call {
         match (self.start_response.status(), self.start_response.headers()) {
             _ if response.delimiter.is_some() => {}
             (Some(status), Some(headers)) => {
-                response.make_head((status.code(), status.text()), headers, known, &self.shared);
+                response.make_head((status.code(), status.text()), headers, known, self.answered, &self.shared);
             }
             _ => return Err(Failure::new(Cause::NotStarted, "")),
         }
@@ -237,11 +237,11 @@ impl Call {
             let is_pending = next.is_pending();
             let mut response = lock(&self.response);
             if let Poll::Ready(next) = next {
+                (self.answered, self.rests_until) = (Instant::now(), None);
                 // No block at all is a body of length 0.
                 self.make_head(&mut response, next.is_none().then_some(0))?;
                 self.is_finished = next.is_none();
                 if let Some(block) = next {
-                    (self.answered, self.rests_until) = (Instant::now(), None);
                     moved += block.len();
                     response.push(block);
                     let is_long = response.failure == Some(Cause::BodyLong) && response.is_complete();
@@ -339,7 +339,7 @@ impl Call {
         } else {
             let status = cause.status().unwrap_or(500);
             response.keep_alive &= is_own;
-            response.answer(status, &self.shared);
+            response.answer(status, Instant::now(), &self.shared);
             Answer::Status(status)
         };
         response.failure = None;

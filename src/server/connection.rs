@@ -386,7 +386,7 @@ impl Connection {
             (Some(status), Some(addressee)) => {
                 self.report(cause, Answer::Status(status), shared);
                 let mut response = Response::refusal(std::mem::take(&mut self.queue), addressee);
-                response.answer(status, shared);
+                response.answer(status, now, shared);
                 self.queue = response.queue;
                 self.buffer.consume(self.buffer.len());
                 self.enter(Phase::Sending, shared.settings.response_stall, now);

@@ -8,14 +8,14 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::{ContentState, Pace};
 use super::send::{COPIED, FLAT, Flushed, SendQueue};
-use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
+use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings, after};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
@@ -133,7 +133,14 @@ impl Response {
     }
 
     /// Writes the head in front. `known` is the length of a body that is all there.
-    pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>, shared: &Shared) {
+    pub(super) fn make_head(
+        &mut self,
+        status: (u16, &str),
+        headers: &Headers,
+        known: Option<u64>,
+        now: Instant,
+        shared: &Shared,
+    ) {
         let request = &mut self.request;
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
@@ -146,7 +153,7 @@ impl Response {
             (None, true, Version::Http10) => Persistence::KeepAlive,
             (None, true, Version::Http11) => Persistence::Silent,
         };
-        let end = self.end.at(SystemTime::now(), &shared.settings);
+        let end = self.end.at(now, SystemTime::now, &shared.settings);
         let reply = Reply { status: status.1, headers, framing, persistence, end };
         let protocol = request.door.protocol();
         (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
@@ -215,7 +222,7 @@ impl Response {
     }
 
     /// What the server answers by itself: a status, its reason, and nothing of the request, of the application or of the machine.
-    pub(super) fn answer(&mut self, status: u16, shared: &Shared) {
+    pub(super) fn answer(&mut self, status: u16, now: Instant, shared: &Shared) {
         let mut headers = Headers::from(&[("Content-Type", "text/plain")]);
         match status {
             405 => headers.add("Allow", ALLOW),
@@ -224,7 +231,7 @@ impl Response {
         }
         let text = text_of(status);
         let content = format!("{}\n", text.split_at(4).1).into_bytes();
-        self.make_head((status, text), &headers, Some(content.len() as u64), shared);
+        self.make_head((status, text), &headers, Some(content.len() as u64), now, shared);
         self.push(content.into());
         self.finish(status == 503);
     }
@@ -303,7 +310,7 @@ impl Transmit for WriteEnd {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
         let mut response = lock(&self.response);
         if response.socket.is_some() {
-            response.make_head((status.code(), status.text()), headers, None, &self.shared);
+            response.make_head((status.code(), status.text()), headers, None, Instant::now(), &self.shared);
         }
         drop(response);
         self.block(block)
@@ -384,19 +391,20 @@ fn text_of(status: u16) -> &'static str {
 /// Bytes of a head from which on a front server may refuse it.
 const LARGE_HEAD: usize = 3_584;
 
-/// The end of a head, made anew when the second has changed.
+/// The end of a head, made anew when the second is over: what o'clock it is then is asked once.
 #[derive(Default)]
 pub(super) struct End {
     text: Vec<u8>,
-    second: Option<u64>,
+    over: Option<Instant>,
 }
 
 impl End {
-    pub(super) fn at(&mut self, time: SystemTime, settings: &Settings) -> &[u8] {
-        let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if self.second.replace(second) != Some(second) {
+    fn at(&mut self, now: Instant, clock: impl FnOnce() -> SystemTime, settings: &Settings) -> &[u8] {
+        if self.over.is_none_or(|over| now >= over) {
+            let time = clock().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.over = Some(after(now, Duration::from_secs(time.as_secs() + 1).saturating_sub(time)));
             self.text.clear();
-            let date = settings.date_field.then(|| imf_fixdate(second));
+            let date = settings.date_field.then(|| imf_fixdate(time.as_secs()));
             write_end(&mut self.text, settings.server_field.as_deref(), date);
         }
         &self.text
@@ -410,21 +418,27 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
-    use std::time::Duration;
-
     use super::*;
     use crate::gateway::{Environ, StartResponse};
     use crate::log::Lines;
 
     #[test]
-    fn rfc9110_6_6_1_a_date_follows_a_clock_that_jumps() {
-        let (mut end, settings) = (End::default(), Settings::default());
-        let noon = UNIX_EPOCH + Duration::from_secs(784_123_200);
-        for (jump, shown) in
-            [(0, "12:00:00"), (200, "12:00:00"), (3_600_000, "13:00:00"), (200, "12:00:00"), (1_000, "12:00:01")]
-        {
-            let text = end.at(noon + Duration::from_millis(jump), &settings).escape_ascii().to_string();
-            assert!(text.contains(&format!("Date: Sun, 06 Nov 1994 {shown} GMT")), "{text}");
+    fn rfc9110_6_6_1_a_date_changes_with_the_second_and_follows_a_clock_that_jumps_within_one() {
+        let (mut end, settings, start) = (End::default(), Settings::default(), Instant::now());
+        let noon = UNIX_EPOCH + Duration::from_millis(784_123_200_200);
+        for (passed, jump, shown) in [
+            (0, 0, "12:00:00"),
+            (799, 0, "12:00:00"),
+            (800, 0, "12:00:01"),
+            (1_000, 3_600_000, "12:00:01"),
+            (1_800, 3_600_000, "13:00:02"),
+            (2_000, 3_600_000, "13:00:02"),
+            (2_800, 0, "12:00:03"),
+            (9_000, 0, "12:00:09"),
+        ] {
+            let clock = || noon + Duration::from_millis(passed + jump);
+            let text = end.at(start + Duration::from_millis(passed), clock, &settings).escape_ascii().to_string();
+            assert!(text.contains(&format!("Date: Sun, 06 Nov 1994 {shown} GMT")), "{passed} {text}");
         }
     }
 
