@@ -22,7 +22,7 @@ use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
 use crate::door::{Content, NotReady, Room, http::ALLOW};
-use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse, discard_panic};
+use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Kind, Receiver, StartResponse, discard_panic};
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -266,16 +266,11 @@ impl Call {
     /// What the body gives next, if that is not waited for. To be asked for more than its first block it takes a seat: without one it waits
     /// for its turn.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        let is_channel = match self.body.kind() {
-            Kind::Empty => return Ok(Poll::Ready(None)),
-            Kind::Range(range) if range.left == 0 => return Ok(Poll::Ready(None)),
-            kind => matches!(kind, Kind::Channel(_)),
-        };
-        let has_block = self.response().content > 0;
-        if has_block && !is_channel && !self.take_seat() {
+        let is_first = self.seat.is_none() && self.response().content == 0;
+        if !is_first && !self.may_go_on() {
             return Ok(Poll::Pending);
         }
-        if let Kind::Range(range) = self.body.kind() {
+        if let Kind::Range(range @ FileRange { left: 1.., .. }) = self.body.kind() {
             let length = usize::try_from(range.left).unwrap_or(PIECE).min(PIECE);
             let memory = lock(&self.response).queue.take_spare(length);
             let piece = range.read(memory).map_err(|error| Failure::new(Cause::BodyShort, error))?;
@@ -292,7 +287,7 @@ impl Call {
                 next => return Ok(next),
             }
         }
-        if is_channel {
+        if matches!(self.body.kind(), Kind::Channel(_)) {
             // The others have their turn; what is behind the empty blocks makes it ready at once.
             return Ok(Poll::Pending);
         }
@@ -305,13 +300,13 @@ impl Call {
         Ok(Poll::Pending)
     }
 
-    /// Whether it has a seat, or gets one. A call has one only: while content is read, the reader has it, who can be cut for another.
+    /// Whether it gets a seat. A call has one only: while content is read, the reader has it, who can be cut for another.
     fn take_seat(&mut self) -> bool {
         let response = lock(&self.response);
         let state = response.content_state.as_ref().map(|state| lock(state));
-        let (mut state, own) = (state.filter(|state| state.left.is_none()), self.seat.take());
+        let mut state = state.filter(|state| state.left.is_none());
         let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
-        *seat = seat.take().or(own).or_else(|| self.shared.seats.try_take());
+        *seat = seat.take().or_else(|| self.shared.seats.try_take());
         seat.is_some()
     }
 
@@ -410,15 +405,15 @@ impl Call {
         self.leave.is_some() && self.is_finished && is_out(&self.response())
     }
 
-    /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the application is to be asked for more.
+    /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the body is to be asked for more.
     pub(super) fn may_go_on(&mut self) -> bool {
         match self.body.kind() {
             _ if self.is_finished => true,
             // It is only to be said that it is over.
-            Kind::Range(range) if range.left == 0 => true,
+            Kind::Empty | Kind::Range(FileRange { left: 0, .. }) => true,
             Kind::Channel(receiver) => receiver.is_ready(),
             _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
-            _ => self.take_seat(),
+            _ => self.seat.is_some() || self.take_seat(),
         }
     }
 
