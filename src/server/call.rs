@@ -152,7 +152,9 @@ impl Call {
 
     /// Goes on where the client, a sender or the others came first.
     pub(super) fn go_on(&mut self, connection: &Connection) -> Poll<()> {
-        self.set_among_others(false);
+        if let Some(state) = &self.response().content_state {
+            lock(state).is_among_others = false;
+        }
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
@@ -425,23 +427,17 @@ impl Call {
         }
     }
 
-    /// Gives back what it needs only in a thread.
-    pub(super) fn leave_seats(&mut self) -> MutexGuard<'_, Response> {
+    /// Waits in its connection: what it needs only in a thread is given back, and what is unsent is left to the connection.
+    pub(super) fn wait(&mut self) {
         self.seat = None;
-        let response = self.response();
-        if let Some(state) = &response.content_state {
-            lock(state).seat = None;
+        let mut response = lock(&self.response);
+        if std::mem::take(&mut response.is_delayed) {
+            lock(&self.shared.delayed).retain(|other| !Arc::ptr_eq(other, &self.response));
         }
-        response
-    }
-
-    /// Says whether it waits in its connection, which sends what is unsent then.
-    pub(super) fn set_among_others(&mut self, waits: bool) {
-        let mut response = self.response();
-        response.waits_in_connection = waits;
         if let Some(state) = &response.content_state {
+            let mut state = lock(state);
             // One that waits for a sender of blocks is not looked at.
-            lock(state).is_among_others = waits && !response.queue.is_empty();
+            (state.seat, state.is_among_others) = (None, !response.queue.is_empty());
         }
     }
 

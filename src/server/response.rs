@@ -55,9 +55,7 @@ pub(super) struct Response {
     pace: Pace,
     /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
-    is_delayed: bool,
-    /// Whether its call waits in the connection, which sends what is unsent then.
-    pub(super) waits_in_connection: bool,
+    pub(super) is_delayed: bool,
     end: End,
 }
 
@@ -75,8 +73,7 @@ impl Response {
         self.socket = Some(Arc::clone(&connection.socket));
         (self.keep_alive, self.request) = (request.keep_alive, request);
         (self.delimiter, self.status, self.content, self.upgrade) = (None, 0, 0, None);
-        (self.failure, self.head_is_large, self.last_block) = (None, false, None);
-        (self.pace, self.waits_in_connection) = (Pace::default(), false);
+        (self.failure, self.head_is_large, self.last_block, self.pace) = (None, false, None, Pace::default());
     }
 
     /// A response that no call makes, behind what is in a queue; the connection ends with it.
@@ -356,11 +353,10 @@ pub(super) fn send_delayed(shared: &Shared) {
                 continue;
             }
         };
-        response.is_delayed = false;
-        if response.returns_at_once() {
-            let flushed = response.flush();
+        // One whose call waits in the connection by now is sent there.
+        if std::mem::take(&mut response.is_delayed) && response.returns_at_once() {
             // The rest goes when the client takes more, though the application may give nothing for long.
-            if !response.waits_in_connection && flushed.is_ok_and(|flushed| flushed != Flushed::Whole) {
+            if response.flush().is_ok_and(|flushed| flushed != Flushed::Whole) {
                 delay(&mut response, &delayed, shared);
             }
         }
