@@ -284,7 +284,7 @@ impl Call {
                 Kind::Channel(receiver) => receiver.take(),
                 _ => Poll::Ready(self.body.next_block()),
             }));
-            match next.map_err(Failure::of_panic)?.map_err(Failure::of_body)? {
+            match next.map_err(Failure::of_panic)?.map_err(|error| Failure::of_error(&error, Cause::BodyFailed))? {
                 Poll::Ready(Some(block)) if block.is_empty() => {}
                 next => return Ok(next),
             }

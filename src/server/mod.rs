@@ -339,7 +339,7 @@ impl Server {
                     }
                     calls.run(&mut connection, now);
                     if upgrade::leaves(&connection) {
-                        return upgrade::converse(&mut connection);
+                        return upgrade::converse(&mut connection, &shared);
                     }
                 }
                 // A socket that waits has waited: its deadlines are looked at again. The next block is waited for here.
