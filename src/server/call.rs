@@ -215,7 +215,7 @@ impl Call {
         }
         self.is_finished = true;
         response.finish(false);
-        let sent = response.send(true)?;
+        let sent = response.send()?;
         Ok(if sent == Flushed::Whole { Poll::Ready(()) } else { Poll::Pending })
     }
 
@@ -257,7 +257,7 @@ impl Call {
                     response.finish(false);
                 }
             }
-            match response.send(self.is_finished)? {
+            match response.send()? {
                 Flushed::Whole if self.is_finished => return Ok(Poll::Ready(())),
                 Flushed::Whole if !is_pending && moved < TURN && !self.shared.seats.is_wanted() => {}
                 Flushed::Whole | Flushed::Partly(_) | Flushed::Turn => return Ok(Poll::Pending),
@@ -321,21 +321,19 @@ impl Call {
         if let Some(of_input) = response.content_state.as_ref().and_then(|state| lock(state).failure) {
             (cause, detail) = (of_input, String::new());
         }
-        let is_own = cause.number() >= 4000;
         let answer = if !response.is_sound() {
             response.cut(None);
             Answer::Cut
-        } else if response.is_complete() && is_own {
+        } else if response.is_complete() {
             // The client gets all that was promised; only the application is not content.
             response.finish(false);
             Answer::Sent
         } else if response.delimiter.is_some() || self.is_spoiled() {
             // No last chunk, fewer bytes than promised: the client sees that the response is not whole (P-ERR-04).
-            response.keep_alive = false;
             Answer::Cut
         } else {
             let status = cause.status().unwrap_or(500);
-            response.keep_alive &= is_own;
+            response.keep_alive &= cause.number() >= 4000;
             response.answer(status, Instant::now(), &self.shared);
             Answer::Status(status)
         };
@@ -365,24 +363,23 @@ impl Call {
         self.seat = None;
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
-        let is_cut = failure == Some(Cause::BodyShort) || !response.is_sound() && !response.keep_alive;
-        response.keep_alive &= !self.has_content;
+        let answer = if response.is_complete() { Answer::Sent } else { Answer::Cut };
+        let mut keep_alive = response.keep_alive && answer == Answer::Sent && !self.has_content;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
-            response.keep_alive &= state.failure.is_none();
+            keep_alive &= state.failure.is_none();
             state.seat = None;
             if let Some((buffer, coding)) = state.left.take() {
                 (connection.buffer, connection.unread) = (buffer, Some(coding));
             }
         }
-        let keep_alive = response.keep_alive;
-        if self.is_finished && response.is_gathering() {
+        if response.is_gathering() {
             std::mem::swap(&mut response.queue, &mut connection.queue);
         }
         let bytes = response.end();
         drop(response);
         if let Some(cause) = failure {
-            self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
+            self.report(cause, answer, "", connection);
         }
         if is_large {
             self.report(Cause::HeadLarge, Answer::Sent, "", connection);

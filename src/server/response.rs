@@ -38,7 +38,7 @@ pub(super) struct Response {
     pub(super) content_state: Option<Arc<Mutex<ContentState>>>,
     /// Whether the connection may stay, as far as is known.
     pub(super) keep_alive: bool,
-    /// Known once the head was made. Of a declared length, it is what is still to come.
+    /// Known once the head was made. Of a declared length, it is what is still to come; when all has been framed, there is nothing more.
     pub(super) delimiter: Option<Delimiter>,
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
@@ -90,7 +90,7 @@ impl Response {
 
     /// Gives the rest of the response up, and with it the connection.
     pub(super) fn cut(&mut self, cause: Option<Cause>) {
-        (self.failure, self.keep_alive) = (cause, false);
+        (self.failure, self.delimiter) = (cause, None);
         self.drop_unsent();
     }
 
@@ -104,9 +104,9 @@ impl Response {
         self.failure.is_none_or(|cause| cause.number() >= 4000)
     }
 
-    /// Whether this response is to be sent with the next.
+    /// Whether this response is whole, and to be sent with the next.
     pub(super) fn is_gathering(&self) -> bool {
-        self.gathers && self.queue.is_flat() && self.keep_alive && self.is_sound()
+        self.gathers && self.drops_content() && self.queue.is_flat() && self.keep_alive && self.is_sound()
     }
 
     /// Whether everything that the head promised has been framed.
@@ -114,7 +114,7 @@ impl Response {
         matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None))
     }
 
-    /// Whether the body is dropped whatever it holds (HEAD, 204, 304).
+    /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end).
     pub(super) fn drops_content(&self) -> bool {
         self.delimiter == Some(Delimiter::None)
     }
@@ -201,13 +201,12 @@ impl Response {
         }
     }
 
-    /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03).
+    /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03), with which the connection ends.
     pub(super) fn finish(&mut self, is_overloaded: bool) {
         match self.delimiter {
             Some(Delimiter::Chunked) => self.queue.push(Block::Borrowed(LAST_CHUNK)),
             Some(Delimiter::Length(1..)) => {
                 self.failure.get_or_insert(Cause::BodyShort);
-                self.keep_alive = false;
                 return;
             }
             _ => {}
@@ -216,6 +215,7 @@ impl Response {
         if let Some(framer) = &self.request.framer {
             self.queue.push_bytes(&framer.end(is_overloaded));
         }
+        self.delimiter = Some(Delimiter::None);
     }
 
     /// What the server answers by itself: a status, its reason, and nothing of the request, of the application or of the machine.
@@ -233,9 +233,9 @@ impl Response {
         self.finish(status == 503);
     }
 
-    /// Sends what the socket takes at once; nothing if it is whole, and is to be sent with the next response.
-    pub(super) fn send(&mut self, is_finished: bool) -> Result<Flushed, Failure> {
-        if is_finished && self.is_gathering() {
+    /// Sends what the socket takes at once; nothing if it is to be sent with the next response.
+    pub(super) fn send(&mut self) -> Result<Flushed, Failure> {
+        if self.is_gathering() {
             return Ok(Flushed::Whole);
         }
         self.flush().map_err(|error| Failure::new(Cause::ClientGone, error))
