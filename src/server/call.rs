@@ -46,7 +46,7 @@ pub(super) struct Call {
     /// Everything that will be sent is in the queue.
     is_finished: bool,
     /// What becomes of the connection when that is out.
-    pub(super) leave: Option<Leave>,
+    pub(super) leave: Option<Box<Leave>>,
 }
 
 /// Empty blocks in a row before the others have their turn, and how long that lasts at least.
@@ -185,7 +185,8 @@ impl Call {
         }
         let upgrade = self.body.take_upgrade(self.start_response.status(), &self.environ);
         if let Some(upgrade) = upgrade.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
-            self.leave = Some(Leave::prepare(upgrade, &mut lock(&self.response), &self.shared)?);
+            let leave = Leave::prepare(upgrade, &mut lock(&self.response), &self.shared)?;
+            self.leave = Some(Box::new(leave));
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
@@ -347,8 +348,13 @@ impl Call {
         })
     }
 
+    /// From the whole head to what the application gave last.
+    pub(super) fn lasted(&self) -> Duration {
+        self.answered.saturating_duration_since(self.begin)
+    }
+
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
-    pub(super) fn finish(&mut self, connection: &mut Connection) {
+    pub(super) fn finish(&mut self, connection: &mut Connection, mut lasted: Duration) {
         // Where the client did not take the head of it.
         self.leave = None;
         // Before the next request on the connection, whatever happened (P-BODY-04).
@@ -356,6 +362,7 @@ impl Call {
         let panics = self.body.close();
         if closes_late {
             self.answered = Instant::now();
+            lasted = self.lasted();
         }
         // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
         self.has_content = self.has_content && !self.environ.close_input();
@@ -388,7 +395,6 @@ impl Call {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
         (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
-        let lasted = self.answered.saturating_duration_since(self.begin);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
         connection.finish_call(keep_alive, &self.shared, self.answered);
     }

@@ -217,8 +217,8 @@ impl Worker<'_> {
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
         let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now)));
         match run {
-            Ok(answered) => {
-                connection.last_call = answered.saturating_duration_since(now);
+            Ok(lasted) => {
+                connection.last_call = lasted;
                 connection.count_phase();
                 own.shard.note_call(connection.last_call);
                 upgrade::stay_or_leave(connection, shared)

@@ -95,8 +95,11 @@ impl Response {
     }
 
     fn drop_unsent(&mut self) {
-        self.content = self.content.saturating_sub(self.queue.len() as u64);
-        self.queue.clear();
+        if !self.queue.is_empty() {
+            self.content = self.content.saturating_sub(self.queue.len() as u64);
+            self.queue.clear();
+        }
+        self.queue.shrink();
     }
 
     /// Whether nothing but the application, if that, is at fault: the client still takes what there is.

@@ -96,7 +96,8 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Arc<Shared
 /// Has the application speak on a connection that leaves, to its end.
 pub(super) fn converse(connection: &mut Connection, shared: &Arc<Shared>) {
     let Some(mut call) = connection.call.take() else { return };
-    let Some(Leave { run, entry }) = call.leave.take() else { return };
+    let Some(leave) = call.leave.take() else { return };
+    let Leave { run, entry } = *leave;
     let socket = &entry.socket;
     entry.thread.get_or_init(|| thread::current().id());
     if socket.set_waiting(true).is_ok() {
@@ -116,7 +117,8 @@ pub(super) fn converse(connection: &mut Connection, shared: &Arc<Shared>) {
         }
         call.response().content = stream.0.sent.load(Ordering::Relaxed) as u64;
     }
-    call.finish(connection);
+    let lasted = call.lasted();
+    call.finish(connection, lasted);
     // What the engine does at its end, with a thread of its own.
     connection.enter_lingering(shared, Instant::now());
     // A clone that is left may still set timeouts, which hold for whoever waits.
