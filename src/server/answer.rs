@@ -59,15 +59,11 @@ impl Calls {
 
     /// Answers one request. Gives how long that took the application; `None` where there is no request, or where gathered answers must go out before it.
     fn answer(&mut self, connection: &mut Connection, now: Instant) -> Option<Duration> {
-        if self.shared.is_over() {
-            // The grace of a stop is over: what is looked at next ends.
-            return None;
-        }
         let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
-        match call.begin(connection, &mut self.room, now) {
+        match call.begin(connection, &mut self.room) {
             Ok(true) => {
                 self.score.begin(now, &call.environ);
-                let progress = call.start(connection);
+                let progress = call.start(connection, now);
                 return Some(self.settle(call, progress, connection));
             }
             // The connection is looked at again when the gathered answers are out.

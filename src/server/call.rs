@@ -90,18 +90,14 @@ impl Call {
 
     /// Takes in the request that has arrived on a connection. Tells whether it can be answered: content that has to be waited for needs a seat,
     /// for which it waits without a thread.
-    pub(super) fn begin(
-        &mut self,
-        connection: &mut Connection,
-        room: &mut Room,
-        now: Instant,
-    ) -> Result<bool, NotReady> {
+    pub(super) fn begin(&mut self, connection: &mut Connection, room: &mut Room) -> Result<bool, NotReady> {
         let Call { shared, environ, response: own, .. } = self;
         let (facts, seat) = match connection.examine(&shared.policy, room) {
             Ok((ref request, facts)) => {
                 let is_here = facts.is_all_here(connection.buffer.len());
                 let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
-                if !is_here && seat.is_none() {
+                // What is looked at when the grace of a stop is over ends.
+                if shared.is_over() || !is_here && seat.is_none() {
                     return Ok(false);
                 }
                 let dropped = request.fill(environ, &connection.origin, &connection.peer);
@@ -116,7 +112,6 @@ impl Call {
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
         (connection.queued, self.rests_until, self.is_finished) = (None, None, false);
-        (self.begin, self.answered) = (now, now);
 
         let mut response = lock(own);
         connection.buffer.consume(facts.head_len);
@@ -146,7 +141,8 @@ impl Call {
 
     /// Calls the application for that request, and sends what it answers as far as the client takes it. Ready, when everything was sent, or is
     /// gathered to be sent with the next response.
-    pub(super) fn start(&mut self, connection: &Connection) -> Poll<()> {
+    pub(super) fn start(&mut self, connection: &Connection, now: Instant) -> Poll<()> {
+        (self.begin, self.answered) = (now, now);
         self.call().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 

@@ -231,8 +231,7 @@ impl Reader {
         if self.buffer.is_empty() {
             self.answer_expectation()?;
         }
-        // What is there already needs no clock, and a socket that returns at once no change: both only for a client that is waited for.
-        let mut begin = self.socket.waits().then(Instant::now);
+        let begin = Instant::now();
         loop {
             let result = match &mut direct {
                 Some(place) => self.socket.read(place),
@@ -240,16 +239,13 @@ impl Reader {
             };
             match result {
                 Ok(received @ 1..) => {
-                    self.pace.note(begin.map_or(Duration::ZERO, |begin| begin.elapsed()), received);
+                    self.pace.note(begin.elapsed(), received);
                     // A client that never lets a slice pass is held to the pace like any other.
-                    if begin.is_some() {
-                        self.go_on_waiting(Duration::ZERO, &mut lock(&self.state))?;
-                    }
+                    self.go_on_waiting(Duration::ZERO, &mut lock(&self.state))?;
                     return Ok(received);
                 }
                 Err(error) if is_not_yet(&error) => {
-                    let waited = begin.get_or_insert_with(Instant::now).elapsed();
-                    self.go_on_waiting(waited, &mut lock(&self.state))?;
+                    self.go_on_waiting(begin.elapsed(), &mut lock(&self.state))?;
                     self.wait()?;
                 }
                 // P-IN-07: never a quiet end.
