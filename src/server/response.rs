@@ -272,12 +272,10 @@ impl Response {
         let (mut last, mut seat) = (Instant::now(), None::<Seat>);
         let mut progress = last;
         loop {
-            let (left, waits) = (self.queue.len(), !self.returns_at_once());
+            let left = self.queue.len();
             let flushed = self.flush()?;
             let (now, moved) = (Instant::now(), left - self.queue.len());
-            if waits {
-                self.pace.note(now.saturating_duration_since(last), moved);
-            }
+            self.pace.note(now.saturating_duration_since(last), moved);
             (last, progress) = (now, if moved > 0 { now } else { progress });
             match flushed {
                 Flushed::Whole => return Ok(()),
