@@ -202,7 +202,7 @@ impl Reader {
             // Chunks have no length in advance: the limit counts what is announced, before it is received.
             let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
             if self.taken.saturating_add(self.coding.announced()) > most {
-                return Err(self.fail(Cause::ContentLong));
+                return Err(lock(&self.state).fail(Cause::ContentLong));
             }
             match found {
                 Step::Data { len } => return Ok(len),
@@ -210,7 +210,7 @@ impl Reader {
                     lock(&self.state).seat = None;
                     return Ok(0);
                 }
-                Step::Invalid(cause) => return Err(self.fail(cause)),
+                Step::Invalid(cause) => return Err(lock(&self.state).fail(cause)),
                 Step::Incomplete => self.receive(None)?,
             };
         }
@@ -249,7 +249,7 @@ impl Reader {
                     self.wait()?;
                 }
                 // P-IN-07: never a quiet end.
-                Ok(_) | Err(_) => return Err(self.fail(Cause::ContentTruncated)),
+                Ok(_) | Err(_) => return Err(lock(&self.state).fail(Cause::ContentTruncated)),
             }
         }
     }
@@ -292,10 +292,6 @@ impl Reader {
         let allowance = self.pace.allowance(&self.shared.settings);
         let verdict = pace.verdict(waited, allowance, state.seat.as_ref(), &self.shared);
         verdict.map_or(Ok(()), |cause| Err(state.fail(cause)))
-    }
-
-    fn fail(&self, cause: Cause) -> io::Error {
-        lock(&self.state).fail(cause)
     }
 
     /// A failure is remembered: every later read fails alike.
