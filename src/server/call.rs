@@ -159,7 +159,7 @@ impl Call {
         let called = catch_unwind(AssertUnwindSafe(|| {
             if start_response.status().is_none() {
                 // A deferred body runs the application once more, to start late (P-SR-10).
-                *body = shared.application.call(environ, start_response).resolve(start_response);
+                body.set(shared.application.call(environ, start_response).resolve(start_response));
             }
             // What the hooks of middleware hold ends with the call, and so does a panic in it.
             start_response.end();
@@ -354,9 +354,9 @@ impl Call {
         // Where the client did not take the head of it.
         self.leave = None;
         // Before the next request on the connection, whatever happened (P-BODY-04).
-        let closes_late = self.body.closes_late();
-        let panics = self.body.close();
-        if closes_late {
+        let mut panics = 0;
+        if !self.body.is_closed() {
+            panics = self.body.close();
             self.answered = Instant::now();
             lasted = self.lasted();
         }

@@ -493,6 +493,8 @@ mod tests {
             let begin = Instant::now();
             assert!(setup.reader.read(&mut [0; 10]).is_err());
             assert!(begin.elapsed() < Duration::from_secs(10), "{is_over} {:?}", begin.elapsed());
+            let cause = if is_over { Cause::Stopping } else { Cause::CrowdedOut };
+            assert_eq!(lock(&setup.state).failure, Some(cause));
         }
     }
 

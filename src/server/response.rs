@@ -457,6 +457,10 @@ mod tests {
 
         client.set_nonblocking(true).unwrap();
         while client.read(&mut [0; 4096]).is_ok() {}
+        lock(&delayed).is_delayed = false;
+        send_delayed(&shared);
+        assert!(!lock(&delayed).queue.is_empty(), "its connection sends it");
+        delay(&mut lock(&delayed), &delayed, &shared);
         send_delayed(&shared);
         assert!(lock(&delayed).queue.is_empty());
         assert!(lock(&shared.delayed).is_empty());
