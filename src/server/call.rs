@@ -96,7 +96,7 @@ impl Call {
             Ok((ref request, facts)) => {
                 let is_here = facts.is_all_here(connection.buffer.len());
                 let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
-                // What is looked at when the grace of a stop is over ends.
+                // When the grace of a stop is over, what is looked at next ends.
                 if shared.is_over() || !is_here && seat.is_none() {
                     return Ok(false);
                 }
@@ -366,8 +366,8 @@ impl Call {
         self.seat = None;
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
-        let answer = if response.is_complete() { Answer::Sent } else { Answer::Cut };
-        let mut keep_alive = response.keep_alive && answer == Answer::Sent && !self.has_content;
+        let is_whole = response.is_complete();
+        let mut keep_alive = response.keep_alive && is_whole && !self.has_content;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
             keep_alive &= state.failure.is_none();
@@ -382,7 +382,7 @@ impl Call {
         let bytes = response.end();
         drop(response);
         if let Some(cause) = failure {
-            self.report(cause, answer, "", connection);
+            self.report(cause, if is_whole { Answer::Sent } else { Answer::Cut }, "", connection);
         }
         if is_large {
             self.report(Cause::HeadLarge, Answer::Sent, "", connection);
