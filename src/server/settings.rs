@@ -133,9 +133,6 @@ pub(crate) const COOL: (Duration, Duration) = (Duration::from_millis(1), Duratio
 /// The shortest time between two looks at a cold connection, and the sleep of a worker that found nothing.
 pub(crate) const SHORTEST: Duration = Duration::from_micros(50);
 
-/// Looks further apart than this are put off by up to as much, so that one waking serves many connections.
-pub(crate) const TOGETHER: Duration = Duration::from_millis(10);
-
 /// The longest time between two looks at a connection, and between two rounds: this for each one of the shard that is looked at, within these
 /// bounds. A look in a round takes 1 µs, so that is 1 % of a core for up to 1,000 connections.
 pub(crate) const LONGEST_EACH: Duration = Duration::from_micros(100);

@@ -25,7 +25,7 @@ use rounds::Rounds;
 
 use super::connection::{Connection, Step};
 use super::pool::Unattended;
-use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SHORTEST, SLOW_CALL, TOGETHER};
+use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SHORTEST, SLOW_CALL};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
 use crate::door::{NotReady, Room};
@@ -319,11 +319,6 @@ impl State {
             return drop(self.quiet.insert((connection.deadline, self.parked), connection));
         }
         let mut due = now + interval;
-        if interval >= TOGETHER {
-            // One waking serves many: it waits for the next that is due soon after.
-            let soon = self.cold.range((due, 0)..(due + TOGETHER.max(interval / 4), 0)).next();
-            due = soon.map_or(due, |((soon, _), _)| *soon);
-        }
         if connection.deadline > now {
             due = due.min(connection.deadline);
         }
