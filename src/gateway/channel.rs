@@ -29,7 +29,7 @@ pub(crate) type Change = Box<dyn FnMut(io::Result<Block>) -> io::Result<Block> +
 /// How a body that waits for a block is woken.
 pub(crate) trait Wake: Send + Sync {
     /// What waits at this place may go on.
-    fn wake(self: Arc<Self>, place: usize);
+    fn wake(self: Arc<Self>, place: u64);
 }
 
 #[derive(Default)]
@@ -46,7 +46,7 @@ struct State {
     failure: Option<Box<dyn Error + Send + Sync>>,
     sender_is_gone: bool,
     body_is_gone: bool,
-    waiter: Option<(Arc<dyn Wake>, usize)>,
+    waiter: Option<(Arc<dyn Wake>, u64)>,
 }
 
 impl State {
@@ -206,7 +206,7 @@ impl Receiver {
     }
 
     /// Has `waiter` woken when something comes. Tells whether it must wait for that.
-    pub(crate) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: usize) -> bool {
+    pub(crate) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: u64) -> bool {
         let mut state = self.channel.lock();
         let is_quiet = state.is_quiet();
         if is_quiet {

@@ -16,7 +16,7 @@
 
 mod rounds;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ pub(super) const WORKS: usize = 2;
 #[derive(Default)]
 struct Inbox {
     arrived: VecDeque<Box<Connection>>,
-    awake: Vec<usize>,
+    awake: Vec<u64>,
     is_asleep: bool,
 }
 
@@ -69,14 +69,14 @@ struct Inbox {
 #[derive(Default)]
 pub(super) struct State {
     hot: VecDeque<Box<Connection>>,
-    /// By the time of the next look at them.
-    cold: Parked,
-    /// Left to the rounds, by their deadlines.
-    quiet: Parked,
-    /// Those that another thread calls by their number: it sends their blocks, or sleeps on their socket.
-    called: BTreeMap<usize, Box<Connection>>,
-    /// How many were parked so far: none has the number of another.
-    parked: usize,
+    /// Those that wait for longer, by numbers: none has that of another, so that whoever calls one calls no other.
+    parked: BTreeMap<u64, Parked>,
+    /// The last of the numbers.
+    last: u64,
+    /// When they are looked at, whether or not somebody calls.
+    timers: BTreeSet<(Instant, u64)>,
+    /// How many of them are quiet.
+    quiet: usize,
     /// Requests that were found while no thread was free to answer them, and calls that may go on.
     ready: VecDeque<Box<Connection>>,
     begun: VecDeque<Box<Connection>>,
@@ -85,8 +85,13 @@ pub(super) struct State {
     stop_seen: u8,
 }
 
-/// Connections by a time, and by their numbers where that is the same.
-type Parked = BTreeMap<(Instant, usize), Box<Connection>>;
+/// A connection that waits for longer than a moment.
+struct Parked {
+    connection: Box<Connection>,
+    /// None where another thread calls it by its number: it sends its blocks, or sleeps on its socket.
+    due: Option<Instant>,
+    is_quiet: bool,
+}
 
 /// What a sweep found.
 pub(super) enum Found {
@@ -220,7 +225,7 @@ impl Shard {
             self.has_mail.store(false, Ordering::SeqCst);
             state.hot.append(&mut inbox.arrived);
             for number in inbox.awake.drain(..) {
-                let woken = state.called.remove(&number).and_then(awake);
+                let woken = state.unpark(number);
                 state.hot.extend(woken);
             }
         }
@@ -232,7 +237,7 @@ impl Shard {
 
 /// A block was sent for the connection with a number, or its client has said something.
 impl Wake for Shard {
-    fn wake(self: Arc<Shard>, number: usize) {
+    fn wake(self: Arc<Shard>, number: u64) {
         self.mail(|inbox| inbox.awake.push(number));
         self.relieve();
     }
@@ -241,11 +246,8 @@ impl Wake for Shard {
 impl State {
     fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
         self.note_stop(shared);
-        if self.go_round(shard, shared, now, most.is_none()) {
-            // The looks have taken a while: what they found is served by a new reading of the clock.
-            return Found::Nothing(Some(Duration::ZERO));
-        }
         self.keep_within_memory(shared);
+        self.go_round(shard, shared, now, most.is_none());
         self.refuse_late(shared, now);
         if most.is_none() {
             // What was begun first: it holds more, and there is an end to it.
@@ -256,10 +258,9 @@ impl State {
         let mut more = self.rounds.under_way.is_some();
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
-        for parked in [&mut self.cold, &mut self.quiet] {
-            while let Some(entry) = parked.first_entry().filter(|entry| entry.key().0 <= now) {
-                self.hot.push_back(entry.remove());
-            }
+        while let Some((_, number)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            let woken = self.unpark(number);
+            self.hot.extend(woken);
         }
         for _ in 0..self.hot.len() {
             let Some(mut connection) = self.hot.pop_front() else { break };
@@ -282,8 +283,7 @@ impl State {
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
-        let next = [&self.cold, &self.quiet].into_iter().filter_map(|parked| parked.first_key_value());
-        let due = next.map(|((due, _), _)| *due).chain(self.round_due(shard, now)).min();
+        let due = self.timers.first().map(|(due, _)| *due).into_iter().chain(self.round_due(shard, now)).min();
         let may_block = self.hot.len() == 1 && !shared.is_stopping();
         if may_block && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
             if let Some(connection) = self.hot.pop_front() {
@@ -297,37 +297,41 @@ impl State {
     /// Puts a connection where it waits for its client or, without being looked at, for another thread.
     fn park(&mut self, mut connection: Box<Connection>, shard: &Arc<Shard>, shared: &Shared, now: Instant) {
         connection.rest(shared);
-        self.parked = self.parked.wrapping_add(1);
-        match connection.receiver().map(|receiver| receiver.wait(shard, self.parked)) {
-            Some(true) => return drop(self.called.insert(self.parked, connection)),
-            // A block has come meanwhile.
-            Some(false) => return self.hot.push_back(connection),
-            None => {}
-        }
+        self.last += 1;
         let longest = self.longest();
         let interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, longest);
-        let may_be_slept_on = connection.is_idle() && !shared.is_stopping();
-        if interval > LOOK && may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.parked)) {
-            return drop(self.called.insert(self.parked, connection));
+        let may_be_slept_on = interval > LOOK && connection.is_idle() && !shared.is_stopping();
+        let is_called = match connection.receiver().map(|receiver| receiver.wait(shard, self.last)) {
+            // A block has come meanwhile.
+            Some(false) => return self.hot.push_back(connection),
+            Some(true) => true,
+            None => may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last)),
+        };
+        let is_patient = interval == longest && connection.deadline > now && !shared.is_stopping();
+        let is_quiet = !is_called && is_patient && connection.waits_for_client();
+        // The bell says nothing of Unix sockets, which have no address.
+        if is_quiet && connection.peer.address.is_none() {
+            shard.rests_on.store(0, Ordering::SeqCst);
         }
-        let may_be_left = interval == longest && connection.deadline > now && !shared.is_stopping();
-        if may_be_left && connection.waits_for_client() {
-            // The bell says nothing of Unix sockets, which have no address.
-            if connection.peer.address.is_none() {
-                shard.rests_on.store(0, Ordering::SeqCst);
-            }
-            return drop(self.quiet.insert((connection.deadline, self.parked), connection));
-        }
-        let mut due = now + interval;
-        if connection.deadline > now {
-            due = due.min(connection.deadline);
-        }
-        self.cold.insert((due, self.parked), connection);
+        let look = if is_quiet { connection.deadline } else { now + interval };
+        let due = if connection.deadline > now { look.min(connection.deadline) } else { look };
+        let due = (!is_called).then_some(due);
+        self.timers.extend(due.map(|due| (due, self.last)));
+        self.quiet += usize::from(is_quiet);
+        self.parked.insert(self.last, Parked { connection, due, is_quiet });
+    }
+
+    /// Takes one out again, whose socket waits no longer for whoever has slept on it.
+    fn unpark(&mut self, number: u64) -> Option<Box<Connection>> {
+        let Parked { connection, due, is_quiet } = self.parked.remove(&number)?;
+        due.map(|due| self.timers.remove(&(due, number)));
+        self.quiet -= usize::from(is_quiet);
+        connection.socket.set_waiting(false).is_ok().then_some(connection)
     }
 
     /// The longest time between two looks at a connection without a bell.
     fn longest(&self) -> Duration {
-        proportional(LONGEST_EACH, self.hot.len() + self.cold.len() + self.quiet.len(), LONGEST)
+        proportional(LONGEST_EACH, self.hot.len() + self.timers.len(), LONGEST)
     }
 
     /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
@@ -361,15 +365,16 @@ impl State {
         let stop = shared.stop.load(Ordering::SeqCst);
         if stop > self.stop_seen {
             self.stop_seen = stop;
-            self.hot.extend(std::mem::take(&mut self.cold).into_values());
-            self.hot.extend(std::mem::take(&mut self.quiet).into_values());
-            self.hot.extend(std::mem::take(&mut self.called).into_values().filter_map(awake));
+            while let Some(number) = self.parked.first_key_value().map(|(number, _)| *number) {
+                let woken = self.unpark(number);
+                self.hot.extend(woken);
+            }
         }
     }
 
     /// Everything that waits.
     pub(super) fn all(&self) -> impl Iterator<Item = &Connection> {
-        let parked = self.cold.values().chain(self.quiet.values()).chain(self.called.values());
+        let parked = self.parked.values().map(|parked| &parked.connection);
         self.hot.iter().chain(&self.ready).chain(&self.begun).chain(parked).map(|connection| &**connection)
     }
 
@@ -410,19 +415,9 @@ impl State {
                 return queue.remove(at);
             }
         }
-        if let Some(number) = self.called.iter().find_map(|(number, called)| is_it(called).then_some(*number)) {
-            return self.called.remove(&number);
-        }
-        [&mut self.cold, &mut self.quiet].into_iter().find_map(|parked| {
-            let key = parked.iter().find_map(|(key, connection)| is_it(connection).then_some(*key))?;
-            parked.remove(&key)
-        })
+        let number = self.parked.iter().find_map(|(number, parked)| is_it(&parked.connection).then_some(*number))?;
+        self.unpark(number)
     }
-}
-
-/// Its socket waits no longer for whoever has slept on it.
-fn awake(connection: Box<Connection>) -> Option<Box<Connection>> {
-    connection.socket.set_waiting(false).is_ok().then_some(connection)
 }
 
 /// So much time for each, within bounds.
@@ -509,9 +504,11 @@ pub(super) mod tests {
         let [(_client, connection), (_other, left)] = clients::<2>(&shared, "");
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
         let mut state = shard.lock();
-        state.cold.insert((later, 1), connection);
-        state.quiet.insert((later, 2), left);
-        state.rounds.earliest = Some(later);
+        (state.quiet, state.rounds.earliest) = (1, Some(later));
+        for (number, connection, is_quiet) in [(1, connection, false), (2, left, true)] {
+            state.parked.insert(number, Parked { connection, due: Some(later), is_quiet });
+            state.timers.insert((later, number));
+        }
         drop(state);
         let sweep = |now| shard.sweep(None, &shared, now, None);
         assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time >= SELDOM));
