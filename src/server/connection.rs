@@ -12,6 +12,7 @@
 //! thread is a job.
 
 mod counted;
+mod waiting;
 
 use std::io;
 use std::net::{IpAddr, Shutdown};
@@ -29,7 +30,7 @@ use super::shared::Shared;
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
-use crate::gateway::{Receiver, is_not_yet};
+use crate::gateway::is_not_yet;
 use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
 
@@ -155,8 +156,8 @@ impl Connection {
     }
 
     fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
-        // It may have come with the request before it.
-        if !self.buffer.is_empty() && self.may_be_decided(shared, now) {
+        // It waits for a thread, or may have come with the request before it.
+        if self.queued.is_some() || !self.buffer.is_empty() && self.may_be_decided(shared, now) {
             return Some(Step::Job);
         }
         if now >= self.deadline {
@@ -335,11 +336,6 @@ impl Connection {
         }
     }
 
-    /// Whether its request has waited for a thread or a seat for longer than it may.
-    pub(super) fn has_waited_too_long(&self, shared: &Shared, now: Instant) -> bool {
-        self.queued.is_some_and(|since| now >= after(since, shared.settings.queue_timeout))
-    }
-
     /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
     pub(super) fn has_gathered(&self) -> bool {
         !self.queue.is_empty() && self.phase == Phase::Idle
@@ -412,22 +408,6 @@ impl Connection {
         let (peer, answer) = (self.peer.address, Answer::Closed);
         shared.closed(&Report { cause, peer, request: b"", answer, detail: "" });
         Step::End
-    }
-
-    /// Whether it waits for its client to begin a request.
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Idle)
-    }
-
-    /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
-    pub(super) fn is_worth_waiting_for(&self) -> bool {
-        self.is_idle() || matches!(self.phase, Phase::Head | Phase::Gathering { .. })
-    }
-
-    /// Where its next block comes from, if it waits for another thread to send it and for nothing else.
-    pub(super) fn receiver(&mut self) -> Option<&mut Receiver> {
-        let call = self.call.as_deref_mut().filter(|call| call.response().queue.is_empty())?;
-        call.receiver()
     }
 
     pub(super) fn address(&self) -> Option<IpAddr> {

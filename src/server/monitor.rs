@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::engine::Engine;
 use super::response::send_delayed;
 use super::settings::{LISTEN, LOOK};
-use super::shard::{Found, WORKS};
+use super::shard::WORKS;
 use crate::cause::Cause;
 use crate::log::{Full, Scoreboard};
 
@@ -78,9 +78,7 @@ fn sweep_unattended(engine: &Engine) {
     // Each has its part in the queue of requests that wait for a thread.
     let most = (engine.shared.settings.queue / engine.shards.len()).max(1);
     for shard in engine.shards.iter().filter(|shard| engine.unattended.contains(shard)) {
-        if let Found::Alone(connection, _) = shard.sweep(None, &engine.shared, Instant::now(), Some(most)) {
-            shard.deliver(connection);
-        }
+        shard.sweep(None, &engine.shared, Instant::now(), Some(most));
         // A new worker may have found nothing a moment ago, and be about to sleep.
         shard.wake();
     }

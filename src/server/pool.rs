@@ -12,8 +12,8 @@
 //! - *At most one worker attends a shard*: one that is away has it again only if the word is still its own, and each word is changed once.
 //! - *No shard is left*: a shard is attended, or its worker is away and will try to come back, or it stands in the queue of
 //!   [`Unattended`]. While it stands there because no thread is free, the monitor sweeps it: deadlines, refusals and slow clients go on.
-//! - *None starves*: hot connections stand in a ring, a served one goes to its end; queued requests go before the ring; a worker leaves its shard
-//!   for one that has queued requests and no worker.
+//! - *None starves*: hot connections, and what waits for a thread, stand in a ring; a served one goes to its end; a worker leaves its shard
+//!   for one that has work and no worker.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

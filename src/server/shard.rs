@@ -7,7 +7,7 @@
 //!
 //! A connection is hot for a moment (1 to 10 ms) after it did something, and looked at in every sweep; then it is cold, and looked at after a
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
-//! that, and is not looked at. A cold connection gives its buffer back.
+//! that, and is not looked at. A cold connection gives its buffer back. The hot ones are a ring, in which also stays what waits for a thread.
 //!
 //! When that time is the longest there is, a connection that waits for its client is *quiet*: left to the [rounds].
 //!
@@ -28,7 +28,6 @@ use super::pool::Unattended;
 use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SHORTEST, SLOW_CALL};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
-use crate::door::{NotReady, Room};
 use crate::gateway::Wake;
 use crate::log::Answer;
 
@@ -44,7 +43,7 @@ pub(super) struct Shard {
     word: AtomicUsize,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicUsize,
-    /// How many jobs waited for a thread at the last sweep.
+    /// How many jobs were found while no thread was free for them, and have not been run since.
     pub(super) queued: AtomicUsize,
     /// What the bell had said before the round that led to a rest; 0 when the shard does not rest, or it has rung since.
     rests_on: AtomicUsize,
@@ -77,9 +76,6 @@ pub(super) struct State {
     timers: BTreeSet<(Instant, u64)>,
     /// How many of them are quiet.
     quiet: usize,
-    /// Requests that were found while no thread was free to answer them, and calls that may go on.
-    ready: VecDeque<Box<Connection>>,
-    begun: VecDeque<Box<Connection>>,
     rounds: Rounds,
     /// How far a stop had come when every connection was looked at for it.
     stop_seen: u8,
@@ -209,8 +205,7 @@ impl Shard {
     }
 
     /// Takes what was brought, `back` with it, and looks at every hot connection once and at the cold ones that are due, until one needs a
-    /// thread. While no thread is free (`most` requests may wait for one), those that need one are queued instead, or refused when too
-    /// many are.
+    /// thread. While no thread is free, those that need one stay in the ring instead; `most` of them may be requests.
     pub(super) fn sweep(
         self: &Arc<Shard>,
         back: Option<Box<Connection>>,
@@ -229,9 +224,7 @@ impl Shard {
                 state.hot.extend(woken);
             }
         }
-        let found = state.sweep(self, shared, now, most);
-        self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
-        found
+        state.sweep(self, shared, now, most)
     }
 }
 
@@ -248,14 +241,7 @@ impl State {
         self.note_stop(shared);
         self.keep_within_memory(shared);
         self.go_round(shard, shared, now, most.is_none());
-        self.refuse_late(shared, now);
-        if most.is_none() {
-            // What was begun first: it holds more, and there is an end to it.
-            if let Some(connection) = self.begun.pop_front().or_else(|| self.ready.pop_front()) {
-                return Found::Job(connection);
-            }
-        }
-        let mut more = self.rounds.under_way.is_some();
+        let (mut more, mut requests, mut calls) = (self.rounds.under_way.is_some(), 0, 0);
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
         while let Some((_, number)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
@@ -266,8 +252,20 @@ impl State {
             let Some(mut connection) = self.hot.pop_front() else { break };
             match (connection.step(shared, now), most) {
                 (Step::End, _) => {}
-                (Step::Job, None) => return Found::Job(connection),
-                (Step::Job, Some(most)) => self.queue(connection, most, shared, now),
+                (Step::Job, None) => {
+                    shard.queued.store(shard.queued.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+                    return Found::Job(connection);
+                }
+                (Step::Job, Some(most)) => {
+                    if connection.call.is_none() {
+                        requests += 1;
+                        connection.wait_for_thread(requests <= most, shared, now);
+                        connection.count_memory();
+                    } else {
+                        calls += 1;
+                    }
+                    self.hot.push_back(connection);
+                }
                 (Step::Wait, _)
                     if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() =>
                 {
@@ -280,11 +278,12 @@ impl State {
                 }
             }
         }
+        shard.queued.store(requests + calls, Ordering::Relaxed);
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
         let due = self.timers.first().map(|(due, _)| *due).into_iter().chain(self.round_due(shard, now)).min();
-        let may_block = self.hot.len() == 1 && !shared.is_stopping();
+        let may_block = most.is_none() && self.hot.len() == 1 && !shared.is_stopping();
         if may_block && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
             if let Some(connection) = self.hot.pop_front() {
                 return Found::Alone(connection, due);
@@ -334,32 +333,6 @@ impl State {
         proportional(LONGEST_EACH, self.hot.len() + self.timers.len(), LONGEST)
     }
 
-    /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
-    fn queue(&mut self, mut connection: Box<Connection>, most: usize, shared: &Shared, now: Instant) {
-        connection.count_memory();
-        if connection.call.is_some() {
-            return self.begun.push_back(connection);
-        }
-        let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
-        let room = if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) };
-        if let Err(why) = examined.and(room) {
-            connection.put_off(why, shared, now);
-            return self.hot.push_back(connection);
-        }
-        connection.queued.get_or_insert(now);
-        connection.count_phase();
-        self.ready.push_back(connection);
-    }
-
-    /// Answers those that have waited for a thread for too long.
-    fn refuse_late(&mut self, shared: &Shared, now: Instant) {
-        while self.ready.front().is_some_and(|connection| connection.has_waited_too_long(shared, now)) {
-            let Some(mut connection) = self.ready.pop_front() else { break };
-            connection.refuse(Cause::QueueTimeout, shared, now);
-            self.hot.push_back(connection);
-        }
-    }
-
     /// When a stop begins, and when its grace is over, every connection is looked at once more.
     fn note_stop(&mut self, shared: &Shared) {
         let stop = shared.stop.load(Ordering::SeqCst);
@@ -374,8 +347,7 @@ impl State {
 
     /// Everything that waits.
     pub(super) fn all(&self) -> impl Iterator<Item = &Connection> {
-        let parked = self.parked.values().map(|parked| &parked.connection);
-        self.hot.iter().chain(&self.ready).chain(&self.begun).chain(parked).map(|connection| &**connection)
+        self.hot.iter().chain(self.parked.values().map(|parked| &parked.connection)).map(|connection| &**connection)
     }
 
     /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
@@ -397,26 +369,22 @@ impl State {
 
     /// Closes the first such connection, and tells whether there is one.
     pub(super) fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, shared: &Shared) -> bool {
-        let Some(mut closed) = self.remove(is_it) else { return false };
+        let hot = self.hot.iter().position(|connection| is_it(connection)).and_then(|at| self.hot.remove(at));
+        let closed = hot.or_else(|| {
+            let mut parked = self.parked.iter().filter(|(_, parked)| is_it(&parked.connection));
+            let number = *parked.next()?.0;
+            self.unpark(number)
+        });
+        let Some(mut closed) = closed else { return false };
         if closed.cut(cause) == Step::Job {
             // Reported when its body is closed; whoever makes room need not wait for that.
             closed.memory.count(0);
             closed.place = None;
-            self.begun.push_back(closed);
+            self.hot.push_back(closed);
         } else {
             closed.report(cause, Answer::Closed, shared);
         }
         true
-    }
-
-    fn remove(&mut self, is_it: impl Fn(&Connection) -> bool) -> Option<Box<Connection>> {
-        for queue in [&mut self.hot, &mut self.ready, &mut self.begun] {
-            if let Some(at) = queue.iter().position(|connection| is_it(connection)) {
-                return queue.remove(at);
-            }
-        }
-        let number = self.parked.iter().find_map(|(number, parked)| is_it(&parked.connection).then_some(*number))?;
-        self.unpark(number)
     }
 }
 

@@ -19,11 +19,6 @@ impl Connection {
         self.place.iter_mut().for_each(|place| place.enter(phase));
     }
 
-    /// Whether it goes on as soon as its client sends or takes something, and not before its deadline otherwise.
-    pub(in crate::server) fn waits_for_client(&self) -> bool {
-        self.phase != Phase::Seat && self.call.as_ref().is_none_or(|call| !call.response().queue.is_empty())
-    }
-
     /// Counts the memory that it holds at the moment: what has arrived of a request and what has not been taken of a response.
     pub(in crate::server) fn count_memory(&mut self) {
         let received = if self.buffer.is_empty() { 0 } else { self.buffer.capacity() };

@@ -297,7 +297,7 @@ mod tests {
         quiet.now += 2 * SELDOM;
         quiet.make_one_hot();
         let all = quiet.shard.sweep(None, &quiet.shared, quiet.now, Some(1));
-        assert!(matches!(all, Found::Alone(..)) && quiet.shard.lock().rounds.under_way.is_none());
+        assert!(matches!(all, Found::Nothing(_)) && quiet.shard.lock().rounds.under_way.is_none());
     }
 
     #[test]
