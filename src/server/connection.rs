@@ -1,10 +1,10 @@
 //! One connection's life, as phases that no thread owns while they wait.
 //!
 //! ```text
-//!   Fresh ─┐           ┌─▶ Gathering ─┐
-//!          ├─▶ Head ───┤              ├─▶ (a call) ─▶ Sending ─▶ Draining ─▶ Idle ─▶ Head ...
-//!   Idle ──┘           └─▶ Seat ──────┘       ▲          │  └─────▶ Lingering ─▶ end
-//!                                             └──────────┘
+//!                     ┌─▶ Gathering ─┐
+//!   Idle ─▶ Head ─────┤              ├─▶ (a call) ─▶ Sending ─▶ Draining ─▶ Idle ─▶ Head ...
+//!                     └─▶ Seat ──────┘       ▲          │  └─────▶ Lingering ─▶ end
+//!                                            └──────────┘
 //! ```
 //!
 //! [`Connection::step`] does what can be done without waiting and says what comes next. Each phase has one total deadline, from the settings;
@@ -67,9 +67,7 @@ pub(super) struct Connection {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Open, and nothing has arrived.
-    Fresh,
-    /// Between two requests.
+    /// Before the first request, or between two.
     Idle,
     /// A request head is arriving.
     Head,
@@ -112,7 +110,7 @@ impl Connection {
             peer,
             origin,
             buffer: Buffer::default(),
-            phase: Phase::Fresh,
+            phase: Phase::Idle,
             deadline: after(now, shared.settings.first_byte_deadline),
             since: now,
             last_call: Duration::ZERO,
@@ -136,7 +134,7 @@ impl Connection {
         }
         loop {
             let step = match self.phase {
-                Phase::Fresh | Phase::Idle | Phase::Head => self.receive_head(shared, now),
+                Phase::Idle | Phase::Head => self.receive_head(shared, now),
                 Phase::Gathering { whole, pace } => self.gather(whole, pace, shared, now),
                 Phase::Seat => self.wait_for_seat(shared, now),
                 Phase::Sending => self.send(shared, now),
@@ -163,7 +161,7 @@ impl Connection {
         if now >= self.deadline {
             return match self.phase {
                 Phase::Head => self.refuse(Cause::HeadDeadline, shared, now),
-                Phase::Fresh => Some(self.end(Cause::FirstByteDeadline, shared)),
+                _ if self.is_first => Some(self.end(Cause::FirstByteDeadline, shared)),
                 _ => Some(self.end(Cause::IdleDeadline, shared)),
             };
         }

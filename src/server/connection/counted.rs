@@ -8,7 +8,7 @@ impl Connection {
     pub(in crate::server) fn count_phase(&mut self) {
         let phase = match self.phase {
             _ if self.queued.is_some() => log::Phase::Queued,
-            Phase::Fresh => log::Phase::Fresh,
+            Phase::Idle if self.is_first => log::Phase::Fresh,
             Phase::Idle => log::Phase::Idle,
             Phase::Head => log::Phase::Head,
             Phase::Gathering { .. } => log::Phase::Content,

@@ -12,7 +12,7 @@ use crate::server::shared::Shared;
 impl Connection {
     /// Whether it waits for its client to begin a request.
     pub(in crate::server) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Idle)
+        self.phase == Phase::Idle
     }
 
     /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
