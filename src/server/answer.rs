@@ -59,12 +59,14 @@ impl Calls {
             return None;
         }
         let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
+        let come = connection.seat.take();
         let Calls { shared, room, .. } = self;
         let ready = match connection.examine(&shared.policy, room) {
             Ok((ref request, facts)) => {
                 let is_here = facts.is_all_here(connection.buffer.len());
                 // It waits without a thread for its turn to be waited for in one.
-                let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
+                let seat =
+                    if is_here || connection.has_gathered() { None } else { come.or_else(|| shared.seats.try_take()) };
                 Ok((is_here || seat.is_some()).then(|| call.fill(request, facts, seat, connection)))
             }
             Err(why) => Err(why),
@@ -78,7 +80,7 @@ impl Calls {
             }
             // The connection is looked at again when the gathered answers are out.
             _ if connection.has_gathered() => {}
-            Ok(None) => connection.wait_in_line(now),
+            Ok(None) => connection.wait_for_seat(shared, now),
             Err(why) => connection.put_off(why, shared, now),
         }
         self.spare = Some(call);

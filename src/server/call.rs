@@ -257,7 +257,7 @@ impl Call {
             kind => matches!(kind, Kind::Channel(_)),
         };
         let has_block = self.response().content > 0;
-        if has_block && !is_channel && !self.take_seat() {
+        if has_block && !is_channel && !self.take_seat(&mut None) {
             return Ok(Poll::Pending);
         }
         if let Kind::Range(range) = self.body.kind() {
@@ -291,12 +291,16 @@ impl Call {
     }
 
     /// Whether it has a seat, or gets one. A call has one only: while content is read, the reader has it, who can be cut for another.
-    fn take_seat(&mut self) -> bool {
+    fn take_seat(&mut self, place: &mut Option<Seat>) -> bool {
         let response = lock(&self.response);
         let state = response.content_state.as_ref().map(|state| lock(state));
         let (mut state, own) = (state.filter(|state| state.left.is_none()), self.seat.take());
         let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
-        *seat = seat.take().or(own).or_else(|| self.shared.seats.try_take());
+        *seat = seat.take().or(own);
+        if seat.is_none() {
+            place.get_or_insert_with(|| self.shared.seats.ask());
+            *seat = place.take_if(|place| place.has_come());
+        }
         seat.is_some()
     }
 
@@ -395,15 +399,16 @@ impl Call {
         self.leave.is_some() && self.is_finished && is_out(&self.response())
     }
 
-    /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the application is to be asked for more.
-    pub(super) fn may_go_on(&mut self) -> bool {
+    /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the application is to be asked for more,
+    /// or a place in the line for one.
+    pub(super) fn may_go_on(&mut self, place: &mut Option<Seat>) -> bool {
         match self.body.kind() {
             _ if self.is_finished => true,
             // It is only to be said that it is over.
             Kind::Range(range) if range.left == 0 => true,
             Kind::Channel(receiver) => receiver.is_ready(),
             _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
-            _ => self.take_seat(),
+            _ => self.take_seat(place),
         }
     }
 

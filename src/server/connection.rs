@@ -1,10 +1,9 @@
 //! One connection's life, as phases that no thread owns while they wait.
 //!
 //! ```text
-//!                     ┌─▶ Gathering ─┐
-//!   Idle ─▶ Head ─────┤              ├─▶ (a call) ─▶ Sending ─▶ Draining ─▶ Idle ─▶ Head ...
-//!                     └─▶ Seat ──────┘       ▲          │  └─────▶ Lingering ─▶ end
-//!                                            └──────────┘
+//!   Idle ─▶ Head ─▶ Gathering ─▶ (a call) ─▶ Sending ─▶ Draining ─▶ Idle ─▶ Head ...
+//!                                    ▲          │  └─────▶ Lingering ─▶ end
+//!                                    └──────────┘
 //! ```
 //!
 //! [`Connection::step`] does what can be done without waiting and says what comes next. Each phase has one total deadline, from the settings;
@@ -19,7 +18,7 @@ use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::bounds::{Memory, Place};
+use super::bounds::{Memory, Place, Seat};
 use super::buffer::Buffer;
 use super::call::Call;
 use super::reader::{Coding, Pace};
@@ -48,6 +47,8 @@ pub(super) struct Connection {
     pub(super) last_call: Duration,
     /// Since when a request has waited for a thread or a seat.
     pub(super) queued: Option<Instant>,
+    /// Its place in the line for a seat, or that of its call.
+    pub(super) seat: Option<Seat>,
     progress: Progress,
     /// What goes out before anything else: gathered answers, and what the server itself says.
     pub(super) queue: SendQueue,
@@ -73,8 +74,6 @@ enum Phase {
     Head,
     /// The head is whole, and so much of head and small content together is waited for.
     Gathering { whole: usize, pace: Pace },
-    /// The head is here, and its long content waits for a seat.
-    Seat,
     /// What there is of a response is being taken by the client, or has been, and there is more to come.
     Sending,
     /// Content nobody read is skipped, so that the next request can be found: at most so much more.
@@ -115,6 +114,7 @@ impl Connection {
             since: now,
             last_call: Duration::ZERO,
             queued: None,
+            seat: None,
             progress: Progress::default(),
             queue: SendQueue::default(),
             call: None,
@@ -134,9 +134,9 @@ impl Connection {
         }
         loop {
             let step = match self.phase {
+                _ if self.queued.is_some() => self.wait_for_turn(shared, now),
                 Phase::Idle | Phase::Head => self.receive_head(shared, now),
                 Phase::Gathering { whole, pace } => self.gather(whole, pace, shared, now),
-                Phase::Seat => self.wait_for_seat(shared, now),
                 Phase::Sending => self.send(shared, now),
                 Phase::Draining { most } => self.drain(most, shared, now),
                 Phase::Lingering { most } => self.linger(most, now),
@@ -154,8 +154,8 @@ impl Connection {
     }
 
     fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
-        // It waits for a thread, or may have come with the request before it.
-        if self.queued.is_some() || !self.buffer.is_empty() && self.may_be_decided(shared, now) {
+        // It may have come with the request before it.
+        if !self.buffer.is_empty() && self.may_be_decided(shared, now) {
             return Some(Step::Job);
         }
         if now >= self.deadline {
@@ -222,13 +222,6 @@ impl Connection {
         }
     }
 
-    fn wait_for_seat(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
-        if self.has_waited_too_long(shared, now) {
-            return self.refuse(Cause::QueueTimeout, shared, now);
-        }
-        Some(if shared.seats.try_take().is_some() { Step::Job } else { Step::Wait })
-    }
-
     fn send(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
         let flushed = match &self.call {
             Some(_) if shared.is_over() => return Some(self.cut(Cause::Stopping)),
@@ -236,7 +229,9 @@ impl Connection {
             None => self.queue.flush(&self.socket),
         };
         match (flushed, &mut self.call) {
-            (Ok(Flushed::Whole), Some(call)) => Some(if call.may_go_on() { Step::Job } else { Step::Wait }),
+            (Ok(Flushed::Whole), Some(call)) => {
+                Some(if call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
+            }
             (Ok(Flushed::Whole), None) => {
                 self.enter_after_response(b"", shared, now);
                 None
@@ -326,14 +321,6 @@ impl Connection {
         }
     }
 
-    /// Its content would have to be waited for, and no seat is free.
-    pub(super) fn wait_in_line(&mut self, now: Instant) {
-        self.queued.get_or_insert(now);
-        if self.phase != Phase::Seat {
-            (self.phase, self.since) = (Phase::Seat, now);
-        }
-    }
-
     /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
     pub(super) fn has_gathered(&self) -> bool {
         !self.queue.is_empty() && self.phase == Phase::Idle
@@ -367,14 +354,14 @@ impl Connection {
             }
         }
         self.unread.take_if(|coding| coding.is_end());
-        (self.close_after, self.is_first) = (!keep_alive, false);
+        (self.close_after, self.is_first, self.seat) = (!keep_alive, false, None);
         self.enter_after_response(&replies, shared, now);
     }
 
     /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.
     pub(super) fn refuse(&mut self, cause: Cause, shared: &Shared, now: Instant) -> Option<Step> {
         self.unread = None;
-        self.queued = None;
+        (self.queued, self.seat) = (None, None);
         self.close_after = true;
         match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled(), self.is_first)) {
             (Some(status), Some(addressee)) => {

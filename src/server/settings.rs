@@ -168,9 +168,6 @@ pub(crate) const QUICK_BLOCK: Duration = Duration::from_micros(100);
 /// How long a slow client must have been waited for in all before it can be cut in favour of others.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// For how many milliseconds a wish for a thread or a place counts: longer than between two looks at whoever waits.
-pub(crate) const WISH: usize = 250;
-
 /// So long after its beginning, or its last response, a connection may bring another request though the server stops: a client that uses it
 /// cannot know yet that it ends, and loses what it sends into the end.
 pub(crate) const LAST_REQUEST: Duration = Duration::from_secs(1);

@@ -84,7 +84,7 @@ pub(super) struct State {
 /// A connection that waits for longer than a moment.
 struct Parked {
     connection: Box<Connection>,
-    /// None where another thread calls it by its number: it sends its blocks, or sleeps on its socket.
+    /// Not where another thread calls it by its number: it sends its blocks, or sleeps on its socket.
     due: Option<Instant>,
     is_quiet: bool,
 }
@@ -219,7 +219,10 @@ impl Shard {
             let mut inbox = lock(&self.inbox);
             self.has_mail.store(false, Ordering::SeqCst);
             state.hot.append(&mut inbox.arrived);
-            for number in inbox.awake.drain(..) {
+            let awake = std::mem::take(&mut inbox.awake);
+            // One that ends here may have a seat, which goes to another, who may be of this shard.
+            drop(inbox);
+            for number in awake {
                 let woken = state.unpark(number);
                 state.hot.extend(woken);
             }
@@ -266,13 +269,9 @@ impl State {
                     }
                     self.hot.push_back(connection);
                 }
-                (Step::Wait, _)
-                    if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() =>
-                {
-                    self.park(connection, shard, shared, now);
-                }
-                (step, _) => {
-                    more |= step == Step::More;
+                (Step::Wait, _) => self.park(connection, cool, shard, shared, now),
+                (Step::More, _) => {
+                    more = true;
                     connection.count_memory();
                     self.hot.push_back(connection);
                 }
@@ -293,19 +292,29 @@ impl State {
         Found::Nothing(if self.hot.is_empty() { until_due } else { Some(SHORTEST) })
     }
 
-    /// Puts a connection where it waits for its client or, without being looked at, for another thread.
-    fn park(&mut self, mut connection: Box<Connection>, shard: &Arc<Shard>, shared: &Shared, now: Instant) {
-        connection.rest(shared);
+    /// Puts a connection where it waits without being looked at in every sweep: one that is to be called, and one that is cold.
+    fn park(
+        &mut self,
+        mut connection: Box<Connection>,
+        cool: Duration,
+        shard: &Arc<Shard>,
+        shared: &Shared,
+        now: Instant,
+    ) {
         self.last += 1;
+        let (waits, quiet_for) =
+            (connection.wait_to_be_called(shard, self.last), now.saturating_duration_since(connection.since));
+        // What it is called for may have come meanwhile.
+        if !waits.unwrap_or(quiet_for > cool) {
+            connection.count_memory();
+            return self.hot.push_back(connection);
+        }
+        connection.rest(shared);
         let longest = self.longest();
-        let interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, longest);
+        let interval = (quiet_for / 16).clamp(SHORTEST, longest);
         let may_be_slept_on = interval > LOOK && connection.is_idle() && !shared.is_stopping();
-        let is_called = match connection.receiver().map(|receiver| receiver.wait(shard, self.last)) {
-            // A block has come meanwhile.
-            Some(false) => return self.hot.push_back(connection),
-            Some(true) => true,
-            None => may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last)),
-        };
+        let is_called =
+            waits.is_some() || may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last));
         let is_patient = interval == longest && connection.deadline > now && !shared.is_stopping();
         let is_quiet = !is_called && is_patient && connection.waits_for_client();
         // The bell says nothing of Unix sockets, which have no address.
@@ -314,7 +323,7 @@ impl State {
         }
         let look = if is_quiet { connection.deadline } else { now + interval };
         let due = if connection.deadline > now { look.min(connection.deadline) } else { look };
-        let due = (!is_called).then_some(due);
+        let due = if is_called { connection.late(shared) } else { Some(due) };
         self.timers.extend(due.map(|due| (due, self.last)));
         self.quiet += usize::from(is_quiet);
         self.parked.insert(self.last, Parked { connection, due, is_quiet });

@@ -12,7 +12,6 @@ impl Connection {
             Phase::Idle => log::Phase::Idle,
             Phase::Head => log::Phase::Head,
             Phase::Gathering { .. } => log::Phase::Content,
-            Phase::Seat => log::Phase::Queued,
             Phase::Sending => log::Phase::Sending,
             Phase::Draining { .. } | Phase::Lingering { .. } => log::Phase::Closing,
         };
