@@ -14,7 +14,7 @@ use super::bounds::Seat;
 use super::engine::Engine;
 use super::response::send_delayed;
 use super::settings::{LISTEN, LOOK};
-use super::shard::WORKS;
+use super::shard::{UNATTENDED, WORKS};
 use crate::cause::Cause;
 use crate::log::{Full, Scoreboard};
 
@@ -79,7 +79,7 @@ pub(super) fn watch(engine: &Engine) {
 fn sweep_unattended(engine: &Engine, place: &mut Option<Seat>) {
     // Each has its part in the queue of requests that wait for a thread.
     let most = (engine.shared.settings.queue / engine.shards.len()).max(1);
-    for shard in engine.shards.iter().filter(|shard| engine.unattended.contains(shard)) {
+    for shard in engine.shards.iter().filter(|shard| shard.word_of(UNATTENDED).is_some()) {
         shard.sweep(None, &engine.shared, Instant::now(), Some(most));
         // A new worker may have found nothing a moment ago, and be about to sleep.
         shard.wake();

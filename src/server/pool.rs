@@ -17,7 +17,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -31,56 +31,49 @@ use super::upgrade;
 use crate::gateway::discard_panic;
 use crate::log::Phase;
 
-/// Shards that need a worker, in the order in which they lost theirs, and how many workers wait for one.
+/// Shards that need a worker, in the order in which they lost theirs.
 #[derive(Default)]
 pub(super) struct Unattended {
     shards: Mutex<VecDeque<Arc<Shard>>>,
     signal: Condvar,
-    length: AtomicUsize,
-    idle: AtomicUsize,
+    /// How many workers wait for a shard, less how many shards wait for a worker.
+    idle: AtomicIsize,
     is_closed: AtomicBool,
 }
 
 impl Unattended {
     pub(super) fn push(&self, shard: &Arc<Shard>) {
-        let mut shards = lock(&self.shards);
-        shards.push_back(Arc::clone(shard));
-        self.length.store(shards.len(), Ordering::SeqCst);
-        drop(shards);
+        self.idle.fetch_sub(1, Ordering::SeqCst);
+        lock(&self.shards).push_back(Arc::clone(shard));
         self.signal.notify_one();
     }
 
     /// Waits for a shard; `None` when the server has ended.
     fn take(&self) -> Option<Arc<Shard>> {
+        self.idle.fetch_add(1, Ordering::SeqCst);
         let mut shards = lock(&self.shards);
         while !self.is_closed() {
             if let Some(shard) = shards.pop_front() {
-                self.length.store(shards.len(), Ordering::SeqCst);
                 return Some(shard);
             }
-            self.idle.fetch_add(1, Ordering::SeqCst);
             shards = wait(&self.signal, shards, None);
-            self.idle.fetch_sub(1, Ordering::SeqCst);
         }
         None
     }
 
     /// Whether a worker waits that no shard has called yet.
     pub(super) fn has_idle(&self) -> bool {
-        self.idle.load(Ordering::SeqCst) > self.length.load(Ordering::SeqCst)
+        self.idle.load(Ordering::SeqCst) > 0
     }
 
+    /// Whether no shard waits but for a worker that is on its way.
     pub(super) fn is_empty(&self) -> bool {
-        self.length.load(Ordering::SeqCst) == 0
+        self.idle.load(Ordering::SeqCst) >= 0
     }
 
     /// Whether jobs wait in one of them, because no thread is free.
     pub(super) fn have_work(&self) -> bool {
         !self.is_empty() && lock(&self.shards).iter().any(|shard| shard.queued.load(Ordering::Relaxed) > 0)
-    }
-
-    pub(super) fn contains(&self, shard: &Arc<Shard>) -> bool {
-        lock(&self.shards).iter().any(|other| Arc::ptr_eq(shard, other))
     }
 
     /// Sends every worker home.
@@ -127,7 +120,7 @@ impl Worker<'_> {
     pub(super) fn run(engine: &Engine) {
         let mut worker = Worker { engine, calls: Calls::new(&engine.shared) };
         while let Some(shard) = engine.unattended.take() {
-            worker.attend(Attendance { word: Some(shard.word()), shard });
+            worker.attend(Attendance { word: shard.turn(shard.word(), ATTENDS), shard });
         }
     }
 
@@ -397,8 +390,7 @@ mod tests {
                     }
                 });
                 until("all but one a shard are idle", || {
-                    let idle = engine.unattended.idle.load(Ordering::SeqCst);
-                    idle == THREADS - shards && engine.unattended.is_empty()
+                    engine.unattended.idle.load(Ordering::SeqCst) == (THREADS - shards) as isize
                 });
             });
         }

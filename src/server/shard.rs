@@ -1,7 +1,7 @@
 //! A set of connections: where they are while they wait, and how a thread finds the next that needs it.
 //!
 //! A worker attends a shard: it holds the lock while it sweeps, and lets go of it to run a job. One word says who has the shard: whether its
-//! worker attends it (or it waits for one), blocks on the only connection or runs a job, and how often that has changed. Whoever changes the word
+//! worker attends it, blocks on the only connection or runs a job, or it waits for one, and how often that has changed. Whoever changes the word
 //! as it was known has the shard: its worker coming back, the monitor that has seen the same job twice, or whoever brings a connection to a worker
 //! that blocks. A worker that fails to has lost it.
 //!
@@ -50,10 +50,11 @@ pub(super) struct Shard {
     unattended: Weak<Unattended>,
 }
 
-/// What the worker of a shard does.
-pub(super) const ATTENDS: usize = 0;
-pub(super) const BLOCKS: usize = 1;
-pub(super) const WORKS: usize = 2;
+/// What the worker of a shard does, if it has one.
+pub(super) const UNATTENDED: usize = 0;
+pub(super) const ATTENDS: usize = 1;
+pub(super) const BLOCKS: usize = 2;
+pub(super) const WORKS: usize = 3;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
 /// the numbers of those that are called.
@@ -127,7 +128,7 @@ impl Shard {
 
     /// Takes it from its worker, if the word is still that, and calls for another.
     pub(super) fn change_worker(self: &Arc<Shard>, word: usize) {
-        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(word, ATTENDS).is_some()) {
+        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(word, UNATTENDED).is_some()) {
             unattended.push(self);
         }
     }
@@ -443,7 +444,8 @@ pub(super) mod tests {
     fn a_worker_that_has_lost_its_shard_cannot_take_it_from_the_next_that_is_away() {
         let shard = Shard::default();
         let lost = shard.turn(shard.word(), WORKS).unwrap();
-        assert!(shard.turn(lost, ATTENDS).is_some(), "it goes away, and the shard is taken over");
+        let over = shard.turn(lost, UNATTENDED).unwrap();
+        assert!(shard.turn(over, ATTENDS).is_some(), "it goes away, and the shard is taken over");
         for does in [WORKS, BLOCKS, WORKS] {
             let next = shard.turn(shard.word(), does).unwrap();
             assert!(shard.turn(lost, ATTENDS).is_none(), "{lost} is not {next}");
@@ -451,8 +453,8 @@ pub(super) mod tests {
             assert!(shard.turn(next, ATTENDS).is_some());
         }
         // The count begins anew, and changes nothing of what the worker does.
-        shard.word.store(usize::MAX - 1, Ordering::SeqCst);
-        assert_eq!(shard.turn(usize::MAX - 1, BLOCKS), Some(BLOCKS));
+        shard.word.store(usize::MAX, Ordering::SeqCst);
+        assert_eq!(shard.turn(usize::MAX, BLOCKS), Some(BLOCKS));
     }
 
     #[test]
