@@ -505,7 +505,7 @@ mod tests {
                 }
                 step => {
                     assert_ne!(step, Step::End);
-                    connection.rest(&shared);
+                    connection.rest();
                     let received = client.read(&mut part).unwrap();
                     answer.extend_from_slice(&part[..received]);
                 }

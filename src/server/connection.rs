@@ -143,11 +143,6 @@ impl Connection {
                 Phase::Lingering { most } => self.linger(most, now),
             };
             if let Some(step) = step {
-                if step == Step::End {
-                    // Its memory is used for the next connection.
-                    self.buffer.consume(self.buffer.len());
-                    self.buffer.release(&shared.reserve);
-                }
                 self.count_phase();
                 return step;
             }
@@ -172,7 +167,7 @@ impl Connection {
         // Looked at before the read: what arrives between the two had arrived before the stop. One that has just begun, or had an answer, is
         // left to its client for a moment: nobody has told it that this would be the end.
         let is_last = shared.is_stopping() && self.phase != Phase::Head && now >= after(self.since, LAST_REQUEST);
-        match self.buffer.fill(&self.socket, most, &shared.reserve) {
+        match self.buffer.fill(&self.socket, most) {
             Ok(0) if !protocol.has_begun(self.buffer.filled()) => Some(Step::End),
             // The verdict is that of all its bytes, not that of the last look at them.
             Ok(0) => {
@@ -211,7 +206,7 @@ impl Connection {
             let (_, cause) = pace.allowance(&shared.settings);
             return self.refuse(cause, shared, now);
         }
-        match self.buffer.fill(&self.socket, whole, &shared.reserve) {
+        match self.buffer.fill(&self.socket, whole) {
             Ok(0) => self.refuse(Cause::ContentTruncated, shared, now),
             Ok(received) => {
                 pace.note(now.saturating_duration_since(self.since), received);
@@ -279,7 +274,7 @@ impl Connection {
                 self.phase = Phase::Draining { most: most - skipped as u64 };
             }
             Content::Incomplete if now < self.deadline => {
-                return Some(after_read(&self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve)));
+                return Some(after_read(&self.buffer.fill(&self.socket, 16 * 1024)));
             }
             // Too much, too slow or malformed: where the next request starts will never be known.
             Content::Data { .. } | Content::Incomplete | Content::Invalid(_) => {
@@ -435,8 +430,8 @@ impl Connection {
     }
 
     /// Makes it ready to wait without a thread for longer than a moment.
-    pub(super) fn rest(&mut self, shared: &Shared) {
-        self.buffer.release(&shared.reserve);
+    pub(super) fn rest(&mut self) {
+        self.buffer.release();
         if self.queue.is_empty() {
             self.queue = SendQueue::default();
         }

@@ -230,7 +230,7 @@ impl Reader {
         loop {
             let result = match &mut direct {
                 Some(place) => self.socket.read(place),
-                None => self.buffer.fill(&self.socket, RECEIVED, &self.shared.reserve),
+                None => self.buffer.fill(&self.socket, RECEIVED),
             };
             match result {
                 Ok(received @ 1..) => {

@@ -296,7 +296,7 @@ impl State {
 
     /// Puts a connection where it waits for its client or, without being looked at, for another thread.
     fn park(&mut self, mut connection: Box<Connection>, shard: &Arc<Shard>, shared: &Shared, now: Instant) {
-        connection.rest(shared);
+        connection.rest();
         self.parked = self.parked.wrapping_add(1);
         match connection.receiver().map(|receiver| receiver.wait(shard, self.parked)) {
             Some(true) => return drop(self.called.insert(self.parked, connection)),

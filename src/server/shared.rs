@@ -1,6 +1,6 @@
 //! What every part of a running server shares: settings, application, log, counters, bounds, and whether it is stopping.
 //!
-//! Beside the log's own lock, what is taken on the way of a request is that of the reserve, by a connection whose buffer was given back.
+//! Nothing here takes a lock on the way of a request but the log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::bell::Bell;
 use super::bounds::{Places, Seats};
-use super::buffer::Reserve;
 use super::monitor::Monitor;
 use super::response::Response;
 use super::settings::{SLEEPER_STACK, Settings};
@@ -28,7 +27,6 @@ pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) application: Box<dyn Application>,
     log: Arc<dyn Log>,
-    pub(super) reserve: Reserve,
     pub(super) counters: Counters,
     pub(super) places: Arc<Places>,
     pub(super) seats: Arc<Seats>,
@@ -55,7 +53,6 @@ impl Shared {
             settings,
             application,
             log,
-            reserve: Reserve::default(),
             counters: Counters::default(),
             places: Arc::default(),
             memory: Arc::default(),
