@@ -13,10 +13,10 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
 use super::accept::Acceptor;
 use super::failure::Failure;
@@ -37,7 +37,6 @@ pub(super) struct Engine {
     pub(super) unattended: Arc<Unattended>,
     pub(super) acceptors: Vec<Arc<Acceptor>>,
     pub(super) next_shard: AtomicUsize,
-    grace_until: Mutex<Option<Instant>>,
 }
 
 impl Engine {
@@ -62,7 +61,6 @@ impl Engine {
             unattended,
             shared: Arc::clone(&shared),
             next_shard: AtomicUsize::new(0),
-            grace_until: Mutex::default(),
         });
         let mut started = Vec::new();
         if let Err(error) = engine.start_threads(&mut started) {
@@ -130,15 +128,11 @@ impl Engine {
         stats
     }
 
-    /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.
+    /// Begins to stop. A second call can only shorten the grace.
     pub(super) fn stop(&self, grace: Duration) {
-        let until = Instant::now().checked_add(grace);
-        let mut current = lock(&self.grace_until);
-        *current = current.into_iter().chain(until).min();
-        drop(current);
-        self.shared.begin_to_stop();
-        // It wakes all the others.
-        self.shared.monitor.notice();
+        self.shared.stop(grace);
+        // It wakes all the others. Not only if it is asleep: it may be about to be.
+        self.shared.monitor.thread.get().map(Thread::unpark);
     }
 
     /// Whether the server has ended: nothing is accepted any more, and no connection is left. Otherwise, while it stops, everybody is
@@ -147,8 +141,7 @@ impl Engine {
         if !self.shared.is_stopping() {
             return false;
         }
-        if lock(&self.grace_until).is_some_and(|until| Instant::now() >= until) {
-            self.shared.stop.fetch_max(2, Ordering::SeqCst);
+        if self.shared.is_over() {
             self.shared.upgrades.cut();
         }
         let is_accepting = self.acceptors.iter().any(|acceptor| acceptor.is_accepting.load(Ordering::SeqCst));

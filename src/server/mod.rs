@@ -335,7 +335,7 @@ impl Server {
                 Step::Job => {
                     if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
                         // As when a server stops: this response ends the connection.
-                        shared.begin_to_stop();
+                        shared.stop(Duration::MAX);
                     }
                     calls.run(&mut connection, now);
                     if upgrade::leaves(&connection) {

@@ -21,7 +21,7 @@ use crate::log::{Full, Scoreboard};
 #[derive(Default)]
 pub(super) struct Monitor {
     /// What is called before it is there, it sees when it begins.
-    thread: OnceLock<Thread>,
+    pub(super) thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
     /// How often it has looked around.
     pub(super) looks: AtomicUsize,

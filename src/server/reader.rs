@@ -496,7 +496,7 @@ mod tests {
             let mut taken: Vec<_> = std::iter::from_fn(|| seats.try_take()).collect();
             lock(&setup.state).seat = taken.pop();
             if is_over {
-                setup.reader.shared.stop.store(2, Ordering::SeqCst);
+                setup.reader.shared.stop(Duration::ZERO);
             } else {
                 taken.push(seats.take());
             }

@@ -82,7 +82,7 @@ pub(super) struct State {
     begun: VecDeque<Box<Connection>>,
     rounds: Rounds,
     /// How far a stop had come when every connection was looked at for it.
-    stop_seen: u8,
+    stop_seen: (bool, bool),
 }
 
 /// Connections by a time, and by their numbers where that is the same.
@@ -363,7 +363,7 @@ impl State {
 
     /// When a stop begins, and when its grace is over, every connection is looked at once more.
     fn note_stop(&mut self, shared: &Shared) {
-        let stop = shared.stop.load(Ordering::SeqCst);
+        let stop = (shared.is_stopping(), shared.is_over());
         if stop > self.stop_seen {
             self.stop_seen = stop;
             self.hot.extend(std::mem::take(&mut self.cold).into_values());
@@ -520,7 +520,7 @@ pub(super) mod tests {
         drop(state);
         let sweep = |now| shard.sweep(None, &shared, now, None);
         assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time >= SELDOM));
-        shared.begin_to_stop();
+        shared.stop(Duration::MAX);
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());

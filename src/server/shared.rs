@@ -3,16 +3,16 @@
 //! Nothing here takes a lock on the way of a request but the log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bell::Bell;
 use super::bounds::{Places, Seats};
 use super::monitor::Monitor;
 use super::response::Response;
-use super::settings::{SLEEPER_STACK, Settings};
+use super::settings::{SLEEPER_STACK, Settings, after};
 use super::sleepers::Sleepers;
 use super::upgrade::Upgrades;
 use crate::cause::Cause;
@@ -40,8 +40,8 @@ pub(super) struct Shared {
     pub(super) monitor: Monitor,
     pub(super) sleepers: Arc<Sleepers>,
     pub(super) bell: Bell,
-    /// How far a stop has come: 1 when it has begun, 2 when its grace is over.
-    pub(super) stop: AtomicU8,
+    /// When the grace of a stop is over, from its beginning on.
+    grace: OnceLock<Mutex<Instant>>,
 }
 
 impl Shared {
@@ -61,7 +61,7 @@ impl Shared {
             upgrades: Upgrades::default(),
             monitor: Monitor::default(),
             bell: Bell::default(),
-            stop: AtomicU8::new(0),
+            grace: OnceLock::new(),
         }
     }
 
@@ -98,18 +98,21 @@ impl Shared {
         Errors::new(Arc::new(ToLog(Arc::clone(&self.log))))
     }
 
-    /// Whether connections should end as soon as they decently can.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) > 0
+    /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.
+    pub(super) fn stop(&self, grace: Duration) {
+        let until = after(Instant::now(), grace);
+        let mut current = lock(self.grace.get_or_init(|| Mutex::new(until)));
+        *current = until.min(*current);
     }
 
-    pub(super) fn begin_to_stop(&self) {
-        self.stop.fetch_max(1, Ordering::SeqCst);
+    /// Whether connections should end as soon as they decently can.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.grace.get().is_some()
     }
 
     /// Whether the grace of a stop is over, so that whatever waits for a client gives up.
     pub(super) fn is_over(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) > 1
+        self.grace.get().is_some_and(|until| Instant::now() >= *lock(until))
     }
 }
 
