@@ -38,8 +38,7 @@ pub(super) struct Acceptor {
     lock: Mutex<()>,
     /// How many connections workers have accepted since the thread last looked.
     has_come: AtomicUsize,
-    /// Whether its thread runs, and from where it was woken to end.
-    pub(super) is_accepting: AtomicBool,
+    /// From where its thread was woken to end.
     woken_from: Mutex<Vec<Option<(IpAddr, u16)>>>,
 }
 
@@ -59,7 +58,6 @@ impl Acceptor {
             is_rush: AtomicBool::new(false),
             lock: Mutex::default(),
             has_come: AtomicUsize::new(0),
-            is_accepting: AtomicBool::new(false),
             woken_from: Mutex::default(),
         }
     }
@@ -68,13 +66,11 @@ impl Acceptor {
     /// connection that was to wake it.
     pub(super) fn wake(&self) {
         const LOOKS: usize = 256;
-        if self.is_accepting.load(Ordering::SeqCst) {
-            let mut woken_from = lock(&self.woken_from);
-            woken_from.push(self.listener.wake().and_then(|from| Peer::new(from).address));
-            if woken_from.len() > LOOKS {
-                // This machine cannot reach its own address.
-                self.listener.close();
-            }
+        let mut woken_from = lock(&self.woken_from);
+        woken_from.push(self.listener.wake().and_then(|from| Peer::new(from).address));
+        if woken_from.len() > LOOKS {
+            // This machine cannot reach its own address.
+            self.listener.close();
         }
     }
 
@@ -152,7 +148,6 @@ impl Engine {
             }
         }
         acceptor.listener.close();
-        acceptor.is_accepting.store(false, Ordering::SeqCst);
     }
 
     /// Whether many connections have come in quick succession, and half of them have ended.

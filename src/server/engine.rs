@@ -14,7 +14,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
@@ -85,9 +85,7 @@ impl Engine {
         })?);
         for (index, acceptor) in self.acceptors.iter().enumerate() {
             let (own, name) = (Arc::clone(acceptor), format!("doorway-accept-{index}"));
-            acceptor.is_accepting.store(true, Ordering::SeqCst);
-            let thread = self.thread(name, move |engine| engine.accept(&own));
-            started.push(thread.inspect_err(|_| acceptor.is_accepting.store(false, Ordering::SeqCst))?);
+            started.push(self.thread(name, move |engine| engine.accept(&own))?);
         }
         Ok(())
     }
@@ -144,12 +142,13 @@ impl Engine {
         if self.shared.is_over() {
             self.shared.upgrades.cut();
         }
-        let is_accepting = self.acceptors.iter().any(|acceptor| acceptor.is_accepting.load(Ordering::SeqCst));
-        if is_accepting {
-            self.acceptors.iter().for_each(|acceptor| acceptor.wake());
-        }
+        // The thread of an acceptor has it, as long as it accepts.
+        let accepting = self.acceptors.iter().filter(|acceptor| Arc::strong_count(acceptor) > 1);
+        let accepting = accepting.map(|acceptor| acceptor.wake()).count();
+        // What a thread that has gone brought is seen below.
+        fence(Ordering::Acquire);
         self.shards.iter().for_each(|shard| shard.wake());
-        !is_accepting
+        accepting == 0
             && self.shared.places.open() == 0
             && self.shards.iter().all(|shard| shard.lock().all().next().is_none())
     }
