@@ -202,12 +202,12 @@ impl Engine {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        let number = self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
         let Ok(socket) = Socket::accepted(stream) else { return };
         let origin = Arc::clone(&acceptor.origin);
         let connection = Connection::new(socket, peer, origin, &self.shared, Some(place), now);
         // The shards have their turns.
-        if let Some(shard) = self.shards.get(self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len()) {
+        if let Some(shard) = self.shards.get(number % self.shards.len()) {
             shard.deliver(connection);
         }
     }

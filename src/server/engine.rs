@@ -14,7 +14,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
@@ -36,7 +36,6 @@ pub(super) struct Engine {
     pub(super) shards: Vec<Arc<Shard>>,
     pub(super) unattended: Arc<Unattended>,
     pub(super) acceptors: Vec<Arc<Acceptor>>,
-    pub(super) next_shard: AtomicUsize,
 }
 
 impl Engine {
@@ -60,7 +59,6 @@ impl Engine {
             shards: (0..shards).map(|_| Shard::new(&unattended)).collect(),
             unattended,
             shared: Arc::clone(&shared),
-            next_shard: AtomicUsize::new(0),
         });
         let mut started = Vec::new();
         if let Err(error) = engine.start_threads(&mut started) {
