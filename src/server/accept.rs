@@ -51,10 +51,10 @@ struct Succession {
 }
 
 impl Acceptor {
-    pub(super) fn new(listener: Listener, origin: Origin) -> Acceptor {
+    pub(super) fn new(listener: Listener, origin: Arc<Origin>) -> Acceptor {
         Acceptor {
             listener,
-            origin: Arc::new(origin),
+            origin,
             is_rush: AtomicBool::new(false),
             lock: Mutex::default(),
             has_come: AtomicUsize::new(0),
@@ -237,7 +237,7 @@ impl Engine {
 
     /// Whether more connections are open than may be.
     fn is_crowded(&self) -> bool {
-        self.shared.places.open() > self.shared.settings.max_connections.max(1)
+        self.shared.places.open() > self.shared.settings.max_connections
     }
 }
 

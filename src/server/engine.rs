@@ -26,8 +26,7 @@ use super::pool::{Unattended, Worker};
 use super::shard::{Shard, WORKS};
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
-use crate::door::Origin;
-use crate::gateway::{Gateway, Variables};
+use crate::gateway::Variables;
 use crate::log::Stats;
 
 /// What the threads of a server share.
@@ -46,17 +45,15 @@ impl Engine {
         variables: &Variables,
     ) -> io::Result<(Arc<Engine>, Vec<JoinHandle<()>>)> {
         let settings = &shared.settings;
-        let shards = settings.shards.clamp(1, settings.threads.max(1));
-        let gateway = Gateway { https: settings.https, multithread: settings.threads > 1, ..Gateway::default() };
         let acceptors = listeners.into_iter().map(|listener| {
-            let (name, port) = (settings.server_name.clone(), listener.address.port());
-            let origin = Origin::new(listener.door, gateway, name, port, variables.clone());
+            let (door, port) = (listener.door, listener.address.port());
+            let origin = shared.origin(door, port, settings.threads > 1, variables.clone());
             Arc::new(Acceptor::new(listener, origin))
         });
         let unattended = Arc::new(Unattended::default());
         let engine = Arc::new(Engine {
             acceptors: acceptors.collect(),
-            shards: (0..shards).map(|_| Shard::new(&unattended)).collect(),
+            shards: (0..settings.shards).map(|_| Shard::new(&unattended)).collect(),
             unattended,
             shared: Arc::clone(&shared),
         });
@@ -64,7 +61,7 @@ impl Engine {
         if let Err(error) = engine.start_threads(&mut started) {
             engine.stop(Duration::ZERO);
             engine.end();
-            let (got, wanted) = (started.len(), settings.threads.max(1) + 1 + engine.acceptors.len());
+            let (got, wanted) = (started.len(), settings.threads + 1 + engine.acceptors.len());
             started.into_iter().for_each(|thread| drop(thread.join()));
             let text = format!("only {got} of {wanted} threads can be started: {error}; set fewer, or allow more");
             return Err(io::Error::new(error.kind(), text));
@@ -73,7 +70,7 @@ impl Engine {
     }
 
     fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> io::Result<()> {
-        for index in 0..self.shared.settings.threads.max(1) {
+        for index in 0..self.shared.settings.threads {
             started.push(self.thread(format!("doorway-{index}"), Worker::run)?);
         }
         self.shards.iter().for_each(|shard| self.unattended.push(shard));
@@ -118,7 +115,7 @@ impl Engine {
         let mut stats = shared.counters.read(&shared.places.phases);
         stats.open = shared.places.open();
         stats.queued = self.shards.iter().map(|shard| shard.queued.load(Ordering::Relaxed)).sum();
-        stats.threads = shared.settings.threads.max(1);
+        stats.threads = shared.settings.threads;
         stats.stopping = shared.is_stopping();
         stats.looks = shared.monitor.looks.load(Ordering::SeqCst) as u64;
         stats

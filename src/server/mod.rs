@@ -41,8 +41,8 @@ use listener::no_address;
 pub use listener::{Address, Listener};
 pub use settings::Settings;
 
-use crate::door::{Door, Origin, Peer, Room};
-use crate::gateway::{Application, Gateway, Variables};
+use crate::door::{Door, Peer, Room};
+use crate::gateway::{Application, Variables};
 use crate::log::{Lines, Log, Stats};
 use answer::Calls;
 use connection::{Connection, Step};
@@ -72,7 +72,7 @@ pub struct Server {
     door: Door,
     settings: Settings,
     variables: Variables,
-    log: Option<Arc<dyn Log>>,
+    log: Arc<dyn Log>,
     observer: Observer,
 }
 
@@ -199,7 +199,7 @@ impl Server {
 
     /// Reports to `log`. The default writes errors to standard error, and no access log.
     pub fn log(mut self, log: impl Log) -> Server {
-        self.log = Some(Arc::new(log));
+        self.log = Arc::new(log);
         self
     }
 
@@ -257,8 +257,7 @@ impl Server {
     pub fn spawn(self, application: impl Application) -> io::Result<Handle> {
         let address = self.addrs().next().cloned().ok_or_else(no_address)?;
         self.listeners.iter().try_for_each(Listener::check)?;
-        let log = self.log.unwrap_or_else(default_log);
-        let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
+        let shared = Arc::new(Shared::new(self.settings, Box::new(application), self.log));
         let (engine, threads) = Engine::start(shared, self.listeners, &self.variables)?;
         self.observer.engine.get_or_init(|| Arc::downgrade(&engine));
         Ok(Handle { address, engine, threads })
@@ -322,12 +321,9 @@ impl Server {
 
     /// Serves one connection in the calling thread: to its end, or one request only (`once`).
     fn converse(self, socket: Socket, peer: Peer, port: Option<u16>, once: bool, application: impl Application) {
-        let log = self.log.unwrap_or_else(default_log);
-        let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
-        let (https, alone) = (shared.settings.https, !self.door.protocol().has_addresses());
-        let gateway = Gateway { https, multithread: false, multiprocess: alone, run_once: alone, ..Gateway::default() };
-        let origin = Origin::new(self.door, gateway, shared.settings.server_name.clone(), port, self.variables);
-        let mut connection = Connection::new(socket, peer, Arc::new(origin), &shared, None, Instant::now());
+        let shared = Arc::new(Shared::new(self.settings, Box::new(application), self.log));
+        let origin = shared.origin(self.door, port, false, self.variables);
+        let mut connection = Connection::new(socket, peer, origin, &shared, None, Instant::now());
         let mut calls = Calls::new(&shared);
         loop {
             let (now, policy) = (Instant::now(), &shared.policy);
@@ -358,12 +354,9 @@ impl Server {
 
     fn over(listeners: Vec<Listener>) -> Server {
         let (settings, variables, observer) = (Settings::default(), Variables::default(), Observer::default());
-        Server { listeners, door: Door::Http, settings, variables, log: None, observer }
+        let log = Arc::new(Lines::errors(io::stderr()));
+        Server { listeners, door: Door::Http, settings, variables, log, observer }
     }
-}
-
-fn default_log() -> Arc<dyn Log> {
-    Arc::new(Lines::errors(io::stderr()))
 }
 
 /// A server that runs in the background. Dropping it ends the server at once, waiting only for calls of the application.

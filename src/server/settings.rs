@@ -291,7 +291,7 @@ impl Settings {
             gathered_content: self.gathered_content,
             refuse_underscores: self.refuse_underscores,
             https: self.https,
-            threads: self.threads.max(1),
+            threads: self.threads,
         }
     }
 }

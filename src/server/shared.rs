@@ -16,8 +16,8 @@ use super::settings::{SLEEPER_STACK, Settings, after};
 use super::sleepers::Sleepers;
 use super::upgrade::Upgrades;
 use crate::cause::Cause;
-use crate::door::Policy;
-use crate::gateway::{Application, Errors, discard_panic};
+use crate::door::{Door, Origin, Policy};
+use crate::gateway::{Application, Errors, Gateway, Variables, discard_panic};
 use crate::log::{Access, Answer, Counters, Log, Report, ToLog};
 
 /// The shared parts.
@@ -45,9 +45,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> Shared {
+    pub(super) fn new(mut settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> Shared {
+        // Without one of each there is no server.
+        settings.threads = settings.threads.max(1);
+        settings.shards = settings.shards.clamp(1, settings.threads);
+        settings.max_connections = settings.max_connections.max(1);
         Shared {
-            seats: Arc::new(Seats::new(settings.threads.max(1))),
+            seats: Arc::new(Seats::new(settings.threads)),
             sleepers: Sleepers::new(settings.sleepers, SLEEPER_STACK),
             policy: settings.policy(),
             settings,
@@ -91,6 +95,15 @@ impl Shared {
     /// Starts a thread that may run the application. In a box: std has the start of a thread once for every type.
     pub(super) fn start(&self, name: String, work: Box<dyn FnOnce() + Send>) -> std::io::Result<JoinHandle<()>> {
         self.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size).spawn(work)
+    }
+
+    /// What is the same for every request that comes through a door.
+    pub(super) fn origin(&self, door: Door, port: Option<u16>, multithread: bool, variables: Variables) -> Arc<Origin> {
+        let https = self.settings.https;
+        // A program that is started for one request.
+        let alone = !door.protocol().has_addresses();
+        let gateway = Gateway { https, multithread, multiprocess: alone, run_once: alone, ..Gateway::default() };
+        Arc::new(Origin::new(door, gateway, self.settings.server_name.clone(), port, variables))
     }
 
     /// The error stream of every environ.

@@ -68,7 +68,7 @@ impl Leave {
         let socket = socket.ok_or_else(|| Failure::new(Cause::UpgradeMisused, "there is no upgrade at this door"))?;
         let mut left = lock(&shared.upgrades.0);
         // Nobody can be closed for another where all have left.
-        let most = shared.settings.max_connections.max(1);
+        let most = shared.settings.max_connections;
         if left.len() >= shared.settings.upgrades.min(most - most / 4) {
             return Err(Failure::new(Cause::UpgradeLimit, ""));
         }
