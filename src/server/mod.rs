@@ -41,7 +41,7 @@ use listener::no_address;
 pub use listener::{Address, Listener};
 pub use settings::Settings;
 
-use crate::door::{Door, Peer, Room};
+use crate::door::{Door, Peer};
 use crate::gateway::{Application, Variables};
 use crate::log::{Lines, Log, Stats};
 use answer::Calls;
@@ -326,11 +326,11 @@ impl Server {
         let mut connection = Connection::new(socket, peer, origin, &shared, None, Instant::now());
         let mut calls = Calls::new(&shared);
         loop {
-            let (now, policy) = (Instant::now(), &shared.policy);
+            let now = Instant::now();
             match connection.step(&shared, now) {
                 Step::Job => {
-                    if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
-                        // As when a server stops: this response ends the connection.
+                    if once {
+                        // As when a server stops: what has begun is answered, and that ends the connection.
                         shared.stop(Duration::MAX);
                     }
                     calls.run(&mut connection, now);
