@@ -88,11 +88,9 @@ impl ToSocketAddrs for Address {
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         match self {
-            Address::Tcp(address) => Ok(Some(*address).into_iter()),
+            Address::Tcp(address) => address.to_socket_addrs(),
             #[cfg(unix)]
-            Address::Unix(_) => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no internet address"))
-            }
+            Address::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no IP address")),
         }
     }
 }
@@ -162,11 +160,8 @@ impl Listener {
     /// # Errors
     /// The address and the door do not go together.
     pub(super) fn check(&self) -> io::Result<()> {
-        let is_open = match self.address {
-            Address::Tcp(address) => !address.ip().to_canonical().is_loopback() && self.allowed.is_empty(),
-            #[cfg(unix)]
-            Address::Unix(_) => false,
-        };
+        let is_open = self.allowed.is_empty()
+            && matches!(self.address, Address::Tcp(address) if !address.ip().to_canonical().is_loopback());
         let reason = if !self.door.protocol().has_addresses() {
             "CGI is not spoken at an address: use Server::serve_cgi"
         } else if is_open && self.door.protocol().trusts_its_peer() {
@@ -252,9 +247,8 @@ impl Listener {
 
 impl From<TcpListener> for Listener {
     fn from(socket: TcpListener) -> Listener {
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let address = Address::Tcp(socket.local_addr().unwrap_or(unknown));
-        Listener::over(Kind::Tcp(socket), address, false)
+        let address = socket.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        Listener::over(Kind::Tcp(socket), Address::Tcp(address), false)
     }
 }
 
