@@ -118,7 +118,7 @@ impl Engine {
                     patience = PATIENCE.0;
                     last = accepted.1.address;
                     let now = Instant::now();
-                    self.let_in(acceptor, accepted, self.shared.places.take(), now);
+                    self.let_in(acceptor, accepted, None, now);
                     if self.is_in_a_rush(&mut succession, now) && acceptor.listener.is_own() {
                         acceptor.rush(self);
                     }
@@ -144,7 +144,7 @@ impl Engine {
         // What the system had accepted when the stop began; who comes later is not let wait for nothing.
         if acceptor.listener.is_own() && acceptor.listener.set_nonblocking(true).is_ok() {
             while let Ok(accepted) = acceptor.listener.accept() {
-                self.let_in(acceptor, accepted, self.shared.places.take(), Instant::now());
+                self.let_in(acceptor, accepted, None, Instant::now());
             }
         }
         acceptor.listener.close();
@@ -174,6 +174,7 @@ impl Engine {
         self.acceptors.iter().filter(|acceptor| acceptor.is_rush.load(Ordering::Relaxed)).any(|acceptor| {
             // Another worker accepts, or the thread takes over: it sees to what is there.
             let Ok(alone) = acceptor.lock.try_lock() else { return false };
+            // Its place first: no server ends before what has one. Where that is one too many nobody is accepted, since a worker waits for nobody.
             let place = self.shared.places.take();
             if !acceptor.is_rush.load(Ordering::Relaxed) || self.shared.is_stopping() || self.is_crowded() {
                 return false;
@@ -181,13 +182,13 @@ impl Engine {
             let Ok(accepted) = acceptor.listener.accept() else { return false };
             drop(alone);
             acceptor.has_come.fetch_add(1, Ordering::Relaxed);
-            self.let_in(acceptor, accepted, place, Instant::now());
+            self.let_in(acceptor, accepted, Some(place), Instant::now());
             true
         })
     }
 
-    /// Brings an accepted connection to a shard, if it may come in. Its place is made by closing another if need be.
-    fn let_in(&self, acceptor: &Acceptor, (stream, peer): (TcpStream, Peer), place: Place, now: Instant) {
+    /// Brings an accepted connection to a shard, if it may come in. If it has no place yet, room is made for one.
+    fn let_in(&self, acceptor: &Acceptor, (stream, peer): (TcpStream, Peer), place: Option<Place>, now: Instant) {
         // Nobody's: it woke the thread.
         if self.shared.is_stopping() && peer.address.is_some() && lock(&acceptor.woken_from).contains(&peer.address) {
             return;
@@ -196,12 +197,7 @@ impl Engine {
             let (cause, answer) = (Cause::PeerRefused, Answer::Closed);
             return self.shared.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
         }
-        while self.is_crowded() && !self.shared.is_stopping() {
-            if !self.make_room() {
-                // All are in calls, which end without telling this thread: a signal for it would cost every connection.
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
+        let place = place.unwrap_or_else(|| self.make_place());
         let number = self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
         let Ok(socket) = Socket::accepted(stream) else { return };
         let origin = Arc::clone(&acceptor.origin);
@@ -210,6 +206,18 @@ impl Engine {
         if let Some(shard) = self.shards.get(number % self.shards.len()) {
             shard.deliver(connection);
         }
+    }
+
+    /// Counts one more. What is too many then is closed.
+    fn make_place(&self) -> Place {
+        let place = self.shared.places.take();
+        while self.is_crowded() && !self.shared.is_stopping() {
+            if !self.make_room() {
+                // All are in calls, which end without telling this thread: a signal for it would cost every connection.
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        place
     }
 
     /// Closes the connection that has waited longest of the address that has most waiting. Tells whether there was one.
@@ -245,9 +253,10 @@ impl Engine {
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use std::sync::mpsc;
 
     use super::*;
-    use crate::gateway::{Environ, StartResponse, Variables};
+    use crate::gateway::{Application, Environ, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::settings::Settings;
     use crate::server::shared::Shared;
@@ -272,8 +281,17 @@ mod tests {
 
     /// Runs with a server of four threads, and ends it.
     fn with_engine(listener: Listener, run: impl FnOnce(&Engine)) {
-        let settings = Settings { threads: 4, shards: 2, ..Settings::default() };
-        let shared = Arc::new(Shared::new(settings, Box::new(hello), Arc::new(Lines::errors(io::sink()))));
+        with_application(hello, Settings::default(), listener, run);
+    }
+
+    fn with_application(
+        application: impl Application,
+        settings: Settings,
+        listener: Listener,
+        run: impl FnOnce(&Engine),
+    ) {
+        let settings = Settings { threads: 4, shards: 2, ..settings };
+        let shared = Arc::new(Shared::new(settings, Box::new(application), Arc::new(Lines::errors(io::sink()))));
         let (engine, threads) = Engine::start(shared, vec![listener], &Variables::default()).unwrap();
         run(&engine);
         engine.stop(Duration::from_secs(5));
@@ -327,6 +345,32 @@ mod tests {
                     scope.spawn(|| (0..5).for_each(|_| assert!(ask(engine, "/slow").ends_with("/slow"))));
                 }
                 assert!(has_rush(engine));
+            });
+        });
+    }
+
+    #[test]
+    fn a_worker_brings_what_it_has_accepted_and_waits_for_no_room() {
+        let (let_go, waits) = mpsc::channel();
+        let waits = Mutex::new(waits);
+        let application = move |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            let was_let_go = lock(&waits).recv_timeout(Duration::from_secs(5)).is_ok();
+            if was_let_go { "let go" } else { "waited for" }
+        };
+        let settings = Settings { max_connections: 1, ..Settings::default() };
+        with_application(application, settings, own(), |engine| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| assert!(ask(engine, "/").ends_with("let go")));
+                while engine.stats().busy == 0 {
+                    std::thread::yield_now();
+                }
+                // Somebody else has taken a place since there was room, and nobody can be closed for it.
+                let (listener, place) = (TcpListener::bind("127.0.0.1:0").unwrap(), engine.shared.places.take());
+                let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let (stream, peer) = listener.accept().unwrap();
+                engine.let_in(&engine.acceptors[0], (stream, Peer::new(peer)), Some(place), Instant::now());
+                let_go.send(()).unwrap();
             });
         });
     }
