@@ -181,7 +181,7 @@ impl Worker<'_> {
         while !self.engine.accept_in_rush() {
             if *fruitless == IDLE_PASSES {
                 // Nobody wakes a worker for a connection that it is to accept itself.
-                let look = self.engine.is_rush().then_some(SHORTEST);
+                let look = self.engine.has_rush().then_some(SHORTEST);
                 return shard.sleep(time.into_iter().chain(look).min());
             }
             *fruitless += 1;
