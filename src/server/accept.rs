@@ -2,7 +2,7 @@
 //!
 //! The thread blocks in accept, so that a server nobody calls costs nothing. Each connection that it brings to a shard costs a wake-up of
 //! the worker, though. While many come in a short time and end as quickly there is a *rush*: the listener does not block, and the
-//! workers accept between their sweeps; the thread only looks how many still come. It takes over again when they are few, when no worker has
+//! workers accept when they find nothing to do in their shards; the thread only looks how many still come. It takes over again when they are few, when no worker has
 //! time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
 //! and nobody empties it as fast as a thread that does nothing else.
 //!

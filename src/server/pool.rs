@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::answer::Calls;
 use super::connection::{Connection, Step};
 use super::engine::Engine;
-use super::settings::{IDLE_PASSES, LONG_CALL, RUSH_TURNS, SHORTEST, SLICES, SLOW_CALL, TURNS};
+use super::settings::{IDLE_PASSES, LONG_CALL, SHORTEST, SLICES, SLOW_CALL, TURNS};
 use super::shard::{ATTENDS, BLOCKS, Found, Shard, WORKS};
 use super::shared::{lock, wait};
 use super::upgrade;
@@ -138,10 +138,7 @@ impl Worker<'_> {
         // Not before a sweep: two shards without a worker would be exchanged for each other by the one thread that is free, for ever.
         while turns == 0 || !engine.unattended.have_work() {
             turns = turns.wrapping_add(1);
-            // Now and then: accepts in a rush, and lets clients and other workers have the core.
-            if turns % RUSH_TURNS == 0 {
-                engine.accept_in_rush();
-            }
+            // Now and then it lets clients and other workers have the core.
             if turns % TURNS == 0 {
                 std::thread::yield_now();
             }
