@@ -58,12 +58,10 @@ impl Buffer {
         Some(taken)
     }
 
-    /// Reads once from the socket behind what is there. The buffer holds at most `most` bytes; there must be room.
+    /// Reads once from the socket behind what is there. For more than `most` bytes the buffer does not grow; there must be room.
     pub(super) fn fill(&mut self, socket: &Socket, most: usize) -> io::Result<usize> {
         self.make_room(most);
-        let most = most.saturating_sub(self.len());
         let room = self.memory.split_at_mut(self.end).1;
-        let room = room.split_at_mut(most.min(room.len())).0;
         if room.is_empty() {
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, "the buffer is full"));
         }
