@@ -60,7 +60,6 @@ impl Engine {
         let mut started = Vec::new();
         if let Err(error) = engine.start_threads(&mut started) {
             engine.stop(Duration::ZERO);
-            engine.end();
             let (got, wanted) = (started.len(), settings.threads + 1 + engine.acceptors.len());
             started.into_iter().for_each(|thread| drop(thread.join()));
             let text = format!("only {got} of {wanted} threads can be started: {error}; set fewer, or allow more");
@@ -70,14 +69,17 @@ impl Engine {
     }
 
     fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> io::Result<()> {
+        // First of all, because it ends the others.
+        started.push(self.thread("doorway-monitor".into(), |engine| {
+            monitor::watch(engine);
+            engine.shared.sleepers.close();
+            engine.unattended.close();
+            engine.shards.iter().for_each(|shard| shard.wake());
+        })?);
         for index in 0..self.shared.settings.threads {
             started.push(self.thread(format!("doorway-{index}"), Worker::run)?);
         }
         self.shards.iter().for_each(|shard| self.unattended.push(shard));
-        started.push(self.thread("doorway-monitor".into(), |engine| {
-            monitor::watch(engine);
-            engine.end();
-        })?);
         for (index, acceptor) in self.acceptors.iter().enumerate() {
             let (own, name) = (Arc::clone(acceptor), format!("doorway-accept-{index}"));
             started.push(self.thread(name, move |engine| engine.accept(&own))?);
@@ -146,12 +148,5 @@ impl Engine {
         accepting == 0
             && self.shared.places.open() == 0
             && self.shards.iter().all(|shard| shard.lock().all().next().is_none())
-    }
-
-    /// Sends every worker home.
-    fn end(&self) {
-        self.shared.sleepers.close();
-        self.unattended.close();
-        self.shards.iter().for_each(|shard| shard.wake());
     }
 }

@@ -455,9 +455,7 @@ pub struct Stopper {
 impl Stopper {
     /// Stops with the grace of the settings, and returns at once.
     pub fn stop(&self) {
-        if let Some(engine) = self.engine.upgrade() {
-            engine.stop(engine.shared.settings.grace);
-        }
+        self.engine.upgrade().iter().for_each(|engine| engine.stop(engine.shared.settings.grace));
     }
 
     /// The same as [`Server::hand_over`], of a server that runs. When the other process is ready, this one can stop: what both have accepted is
@@ -473,9 +471,7 @@ impl Stopper {
 
     /// Stops with a grace of one's own, and returns at once. A further call can shorten the grace.
     pub fn stop_within(&self, grace: Duration) {
-        if let Some(engine) = self.engine.upgrade() {
-            engine.stop(grace);
-        }
+        self.engine.upgrade().iter().for_each(|engine| engine.stop(grace));
     }
 }
 
