@@ -105,15 +105,13 @@ impl Listener {
             if let (0, Some(port)) = (address.port(), listeners.first().and_then(|first| first.address.port())) {
                 address.set_port(port);
             }
-            match TcpListener::bind(address) {
+            match TcpListener::bind(address).map_err(|error| explain(&error, &address)) {
                 Ok(socket) => {
                     let address = Address::Tcp(socket.local_addr()?);
                     listeners.push(Listener::over(Kind::Tcp(socket), address, true));
                 }
-                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    missing = Some(explain(&error, &address))
-                }
-                Err(error) => return Err(explain(&error, &address)),
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => missing = Some(error),
+                Err(error) => return Err(error),
             }
         }
         if listeners.is_empty() { Err(missing.unwrap_or_else(no_address)) } else { Ok(listeners) }
