@@ -1,9 +1,9 @@
 //! How connections come in: one thread for each listener, and the workers themselves while connections come in a rush.
 //!
 //! The thread blocks in accept, so that a server nobody calls costs nothing. Each connection that it brings to a shard costs a wake-up of
-//! the worker, though. While many come in a short time and end as quickly there is a *rush*: the listener does not block, and the
-//! workers accept when they find nothing to do in their shards; the thread only looks how many still come. It takes over again when they are few, when no worker has
-//! time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
+//! the worker, though. While many come in a short time and end as quickly there is a *rush*: the listener does not block, and workers that
+//! find nothing to do in their shards accept; the thread only looks how many still come. It takes over again when they are few, when no
+//! worker has time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
 //! and nobody empties it as fast as a thread that does nothing else.
 //!
 //! Invariant: nobody but the thread accepts while the socket may block, or waits for room. A worker accepts only in a rush, and under the lock
@@ -161,7 +161,7 @@ impl Engine {
         self.acceptors.iter().any(|acceptor| {
             // Another worker accepts, or the thread takes over: it sees to what is there.
             let Some(is_rush) = acceptor.is_rush.try_lock().ok().filter(|is_rush| **is_rush) else { return false };
-            // Its place first: no server ends before what has one. Where that is one too many nobody is accepted, since a worker waits for nobody.
+            // Its place first: no server ends before what has one. Where it would be one too many the thread makes room.
             let place = self.shared.places.take();
             if self.shared.is_stopping() || self.is_crowded() {
                 return false;
