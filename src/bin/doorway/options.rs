@@ -10,7 +10,6 @@ use std::time::Duration;
 use doorway::{Door, Headers};
 
 use crate::behind::Behind;
-use crate::values::status_of;
 use crate::wsgi::{self, Plan};
 
 /// Everything the arguments say.
@@ -69,7 +68,6 @@ pub struct Options {
     pub stdin: bool,
     pub until_eof: bool,
     pub demo: bool,
-    pub completions: Option<String>,
     /// Addresses at which the protocols of front servers are spoken.
     pub doors: Vec<(Door, String)>,
 }
@@ -151,12 +149,6 @@ impl Options {
     /// Whether somebody reads the log as it is written.
     pub fn is_terminal(&self) -> bool {
         self.log_file.is_none() && io::stderr().is_terminal()
-    }
-
-    /// Takes the place of the status, and who may ask there.
-    pub fn say_how_it_is(&mut self, text: &str) -> Result<(), String> {
-        self.status = Some(status_of(text)?);
-        Ok(())
     }
 
     /// Makes one meaning of all of it: a mount at the root is the folder. What cannot be meant together is an error.
