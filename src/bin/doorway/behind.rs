@@ -128,7 +128,7 @@ impl Behind {
             |pass: &Pass| pass.clone().first_byte_deadline(silence).progress_deadline(silence).gather_answer(GATHERED);
         Ok(match self {
             Behind::Proxy(proxy) => Box::new(proxy.clone().first_byte_deadline(silence).progress_deadline(silence)),
-            Behind::Pass(pass) => Box::new(Buffered::new(patient(pass)).memory(GATHERED)),
+            Behind::Pass(pass) => Box::new(gathered(patient(pass))),
             Behind::Php(pass, root) => Box::new(Php::new(patient(pass), root)?),
             Behind::Cgi(path) => cgi(path, silence)?,
             Behind::Wsgi(application) => {
@@ -139,6 +139,12 @@ impl Behind {
             }
         })
     }
+}
+
+/// With the content of a request received first.
+pub fn gathered(application: impl Application) -> Buffered<Box<dyn Application>> {
+    let application: Box<dyn Application> = Box::new(application);
+    Buffered::new(application).memory(GATHERED)
 }
 
 fn named(flag: &str, path: &Path, error: io::Error) -> io::Error {
@@ -164,7 +170,7 @@ fn cgi(path: &Path, _silence: Duration) -> io::Result<Box<dyn Application>> {
 
 /// A folder of PHP files and what they show: scripts for the interpreter, all other files as they are.
 struct Php {
-    scripts: Buffered<Pass>,
+    scripts: Buffered<Box<dyn Application>>,
     files: Files,
     root: PathBuf,
 }
@@ -173,7 +179,7 @@ impl Php {
     fn new(pass: Pass, root: &Path) -> io::Result<Php> {
         let wrong = |error| named("--pass root", root, error);
         let root = root.canonicalize().map_err(wrong)?;
-        let scripts = Buffered::new(pass.script_root(&root).map_err(wrong)?).memory(GATHERED);
+        let scripts = gathered(pass.script_root(&root).map_err(wrong)?);
         let files = Files::new(&root).map_err(wrong)?.listing(false).cache_control("no-cache");
         Ok(Php { scripts, files, root })
     }

@@ -1,7 +1,5 @@
 //! What the command was told: one value for each flag, with what holds where none was given.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -183,8 +181,8 @@ impl Options {
 
     /// How a Python application is run; `number` tells it from the others.
     pub fn plan(&self, application: &str, number: usize) -> Plan {
-        // A process that was killed has left its folder behind. RandomState is the only source of randomness in std.
-        let token = RandomState::new().build_hasher().finish() >> 32;
+        // A process that was killed has left its folder behind.
+        let token = wsgi::unforeseen() >> 32;
         Plan {
             application: application.to_owned(),
             python: self.python.path.clone().unwrap_or_else(wsgi::default_python),
