@@ -34,11 +34,6 @@ macro_rules! causes {
                 self as u16
             }
 
-            /// The place in [`Cause::ALL`].
-            pub(crate) fn index(self) -> Option<usize> {
-                Cause::ALL.iter().position(|cause| *cause == self)
-            }
-
             /// The name, for search: lower-case words joined by hyphens.
             pub const fn name(self) -> &'static str {
                 match self { $(Cause::$variant => $name,)+ }
@@ -283,20 +278,15 @@ impl Cause {
     /// assert_eq!(Cause::of(&io::Error::other("the disk is full")), None);
     /// ```
     pub fn of(error: &(dyn Error + 'static)) -> Option<Cause> {
-        let mut next = Some(error);
-        // An error that is its own source is no reason to search for ever.
-        for _ in 0..16 {
-            let error = next?;
-            if let Some(cause) = error.downcast_ref::<Cause>() {
-                return Some(*cause);
-            }
-            next = match error.downcast_ref::<io::Error>() {
+        fn inner<'a>(&error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+            match error.downcast_ref::<io::Error>() {
                 // Its source would be that of the error in it.
                 Some(outer) => outer.get_ref().map(|inner| inner as _),
                 None => error.source(),
-            };
+            }
         }
-        None
+        // An error that is its own source is no reason to search for ever.
+        std::iter::successors(Some(error), inner).take(16).find_map(|error| error.downcast_ref().copied())
     }
 }
 

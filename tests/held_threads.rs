@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, TrySendError};
 use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use doorway::log::Answer;
+use doorway::log::{Answer, Phase};
 use doorway::{Application, Body, Cause, Environ, Handle, Server, StartResponse};
 use support::{Client, House, PATIENCE, locked, serve, serve_with};
 
@@ -557,6 +557,41 @@ fn a_writer_whom_the_end_of_a_grace_cuts_off_is_not_called_slow() {
     client.until(b"x");
     ends(house.handle, Duration::from_millis(50));
     assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut);
+}
+
+/// Otherwise the longer one waits, the seldomer it is looked at, and the less it gets.
+#[test]
+fn content_that_has_waited_longest_for_a_seat_has_the_next_however_much_comes_later() {
+    let (told, order) = (Told::default(), Arc::new(Mutex::new(Vec::new())));
+    let (stream, called) = (streams(&told), Arc::clone(&order));
+    let house = serve_with(
+        move |environ: &Environ, start_response: &mut StartResponse| {
+            if environ.path() == "/sleep" {
+                return stream.call(environ, start_response);
+            }
+            locked(&called).push(environ.path().into_owned());
+            let read = io::copy(&mut environ.input(), &mut io::sink());
+            start_response.start("200 OK", &[]);
+            read.map(|_| Body::empty()).into()
+        },
+        |settings| (settings.threads, settings.shards) = (2, 2),
+    );
+    let mut sleeping = house.client();
+    sleeping.send(&get("/sleep"));
+    sleeping.until(b"begun");
+    house.until("the only seat is taken", |stats| stats.busy == 1);
+    let mut clients = Vec::new();
+    for at in 1..=10 {
+        let mut client = post_to(&house, &format!("/{at}"));
+        house.until("it waits", |stats| stats.phases().any(|count| count == (Phase::Queued, at)));
+        client.send(&[b'x'; SOME]);
+        clients.push(client);
+        // The clients that are tested with are slow: this is no wait for something to happen.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    told.tell();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    assert_eq!(*locked(&order), (1..=10).map(|at| format!("/{at}")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -4,10 +4,8 @@
 //! that of every other door. SCRIPT_NAME and PATH_INFO stay as the server split them: it knows where the program is mounted. Arguments
 //! of the process are not looked at: a server may pass words of the query there (section 4.4). No file is opened, no variable set.
 
-use std::borrow::Cow;
-
 use super::variables::{self, Block, addressee, next_of_nul, ready, write_cgi_head};
-use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room};
 
 /// CGI.
 pub(crate) struct Cgi;
@@ -30,10 +28,10 @@ impl Protocol for Cgi {
         split(bytes).is_some()
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, _room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let (variables, head_len) = split(bytes).ok_or(NotReady::Incomplete)?;
         // Nobody else waits for the thread, so nothing is gathered.
-        ready(variables::Request::read(block(variables), Door::Cgi, head_len, policy)?)
+        ready(variables::Request::read(block(variables), Door::Cgi, head_len, policy)?, filling)
     }
 
     fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {
@@ -41,8 +39,8 @@ impl Protocol for Cgi {
         Some(addressee(Door::Cgi, block(variables)))
     }
 
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
-        split(bytes).map_or(Cow::Borrowed(b""), |(variables, _)| variables::request_line(block(variables)).into())
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8> {
+        split(bytes).map_or_else(Vec::new, |(variables, _)| variables::request_line(block(variables)))
     }
 
     fn mistake(&self, _bytes: &[u8]) -> Option<String> {

@@ -5,18 +5,14 @@
 //! of `http`; here are the ones that depend on the settings: which schemes, names and lengths are served. It does not decide about
 //! framing (`http::framing`) and writes to no socket.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use super::{
-    Content, Door, Examined, Facts, NotReady, Origin, Peer, Persistence, Policy, Progress, Protocol, Reply, Room,
-    mistaken,
-};
+use super::{Content, Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, mistaken};
 use crate::cause::Cause;
-use crate::gateway::{Environ, Name, Variables, percent_decode, variable_byte};
-use crate::http::field::{COUNT, Known, NAMES};
+use crate::gateway::{Name, Variables, percent_decode, variable_byte};
+use crate::http::field::{self, Known};
 use crate::http::framing::{self, push_decimal};
-use crate::http::head::{self, Head, Parsed, Span};
+use crate::http::head::{self, Head, Parsed, Span, Version};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -43,7 +39,7 @@ impl Protocol for Http {
         head::may_be_decided(bytes, &mut progress.head, &policy.head)
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let head = match head::parse(bytes, &policy.head, &mut room.spans) {
             Parsed::Incomplete => return Err(NotReady::Incomplete),
             Parsed::Invalid(cause) => return Err(cause.into()),
@@ -53,7 +49,7 @@ impl Protocol for Http {
         if matches!(request.target, Target::Absolute { https: true, .. }) && !policy.https {
             return Err(Cause::TargetScheme.into());
         }
-        if policy.refuse_underscores && request.head.fields().any(|(name, _)| name.contains(&b'_')) {
+        if policy.refuse_underscores && head.fields().any(|(name, _)| name.contains(&b'_')) {
             return Err(Cause::FieldUnderscore.into());
         }
         if let framing::Content::Length(length) = request.content {
@@ -62,8 +58,22 @@ impl Protocol for Http {
                 policy.gather(head.len(), length, bytes.len())?;
             }
         }
-        let facts = facts(&request);
-        Ok((super::Request::Http(request), facts))
+        Ok(Facts {
+            head_len: head.len(),
+            version: head.version(),
+            is_head: head.method() == b"HEAD",
+            content: match request.content {
+                framing::Content::None => Content::None,
+                framing::Content::Length(length) => Content::Length(length),
+                framing::Content::Chunked => Content::Chunked,
+            },
+            expects_continue: request.expects_continue,
+            keep_alive: request.keep_alive,
+            is_options_asterisk: matches!(request.target, Target::Asterisk),
+            offers_upgrade: request.upgrade.is_some(),
+            dropped: filling.map_or(0, |filling| fill_environ(&request, filling)),
+            ..Facts::default()
+        })
     }
 
     /// Whatever is wrong with it, a client of HTTP reads a status.
@@ -73,18 +83,14 @@ impl Protocol for Http {
         Some(Facts { is_head, ..Facts::default() })
     }
 
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8> {
         let mut lines = bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
         let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
-        line.get(..200).unwrap_or(line).into()
+        line.get(..200).unwrap_or(line).to_vec()
     }
 
     fn mistake(&self, bytes: &[u8]) -> Option<String> {
         mistaken::mistake(bytes, "HTTP")
-    }
-
-    fn trusts_its_peer(&self) -> bool {
-        false
     }
 
     /// Status line, the application's fields as they came, then what HTTP asks for.
@@ -101,14 +107,15 @@ impl Protocol for Http {
         if reply.framing.delimiter == framing::Delimiter::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
-        match reply.persistence {
-            Persistence::Silent => {}
-            Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-            Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
-            Persistence::Upgrade(protocol) => {
+        match (reply.upgrade, reply.keep_alive, reply.version) {
+            (Some(protocol), ..) => {
                 let parts: [&[u8]; 3] = [b"Connection: Upgrade\r\nUpgrade: ", protocol.as_bytes(), b"\r\n"];
                 parts.iter().for_each(|part| out.extend_from_slice(part));
             }
+            (None, false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+            (None, true, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+            // That it stays is the default: nothing is said.
+            (None, true, Version::Http11) => {}
         }
         if !has_date && !has_server {
             return out.extend_from_slice(reply.end);
@@ -130,30 +137,11 @@ pub(crate) fn write_end(out: &mut Vec<u8>, server: Option<&str>, date: Option<[u
     out.extend_from_slice(b"\r\n");
 }
 
-/// What outlives the head of a request.
-fn facts(request: &Request<'_>) -> Facts {
-    Facts {
-        head_len: request.head.len(),
-        version: request.head.version(),
-        is_head: request.head.method() == b"HEAD",
-        content: match request.content {
-            framing::Content::None => Content::None,
-            framing::Content::Length(length) => Content::Length(length),
-            framing::Content::Chunked => Content::Chunked,
-        },
-        expects_continue: request.expects_continue,
-        keep_alive: request.keep_alive,
-        is_options_asterisk: matches!(request.target, Target::Asterisk),
-        offers_upgrade: request.upgrade.is_some(),
-        ..Facts::default()
-    }
-}
-
 /// What the server answers `OPTIONS *` and CONNECT with: the methods it passes on.
 pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their underscore.
-pub(super) fn fill_environ(request: &Request<'_>, origin: &Origin, peer: &Peer, environ: &mut Environ) -> u64 {
+/// Fills the variables of a request. Gives the number of fields that were dropped for their underscore.
+fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Filling<'_>) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
         Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
@@ -201,11 +189,10 @@ fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
     }
     let known_variables = &*VARIABLES;
     for span in request.head.spans {
+        let is_new = seen & 1 << span.known.index() == 0;
+        seen |= 1 << span.known.index();
         match known_variables.get(span.known.index()) {
-            Some(variable) if !variable.is_empty() && seen & 1 << span.known.index() == 0 => {
-                seen |= 1 << span.known.index();
-                variables.push(variable, span.value);
-            }
+            Some(variable) if !variable.is_empty() && is_new => variables.push(variable, span.value),
             variable => dropped += u64::from(fill_other(&request.head, span, variable, variables)),
         }
     }
@@ -237,8 +224,8 @@ fn write_variable(field: &[u8], text: &mut Vec<u8>) {
 
 /// The variables of known fields; empty for those that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
 /// (httpoxy: HTTP_PROXY would be taken for a setting of the environment).
-static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
-    NAMES.map(|name| {
+static VARIABLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let variables = field::names().map(|name| {
         let mut variable = Vec::new();
         if !(Known::TRANSFER_ENCODING..=Known::PROXY).contains(&Known::of(name)) {
             write_variable(name, &mut variable);
@@ -247,7 +234,8 @@ static VARIABLES: LazyLock<[Vec<u8>; COUNT]> = LazyLock::new(|| {
             Some(bare @ (b"CONTENT_TYPE" | b"CONTENT_LENGTH")) => bare.to_vec(),
             _ => variable,
         }
-    })
+    });
+    variables.collect()
 });
 
 /// The host of an authority, without its port.

@@ -2,7 +2,7 @@
 //!
 //! A door knows the syntax of its protocol and the gateway, and nothing of sockets and threads. [`Protocol`] is what a door must be
 //! able to do, and a [`Door`] names one. A call (environ, application, clean-up, logging) exists once, in the server, and asks the door only
-//! where protocols differ: where a head ends, what it says ([`Request`], [`Facts`]), how the head of a response is written; and where a
+//! where protocols differ: where a head ends, what it says ([`Facts`], and the variables), how the head of a response is written; and where a
 //! protocol has frames of its own, how content is read out of them ([`ContentReader`]) and a response put into them ([`Framer`]).
 //!
 //! HTTP is part of the core; every other protocol is a file or folder that can be taken out with its `mod` line.
@@ -15,7 +15,6 @@ mod scgi;
 mod uwsgi;
 mod variables;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -54,26 +53,21 @@ pub(crate) trait Protocol: Sync {
     /// byte by byte does not have its head read at each.
     fn may_be_decided(&self, bytes: &[u8], progress: &mut Progress, policy: &Policy) -> bool;
 
-    /// Reads what has arrived as a request.
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf>;
+    /// Reads what has arrived as a request, and fills an environ with it.
+    fn examine(&self, bytes: &[u8], policy: &Policy, room: &mut Room, filling: Option<Filling<'_>>) -> Examined;
 
     /// Whom a refusal of these bytes answers, or nothing where no answer would be understood. Whether they are the first of their connection
     /// matters where it stays.
     fn addressee(&self, bytes: &[u8], is_first: bool) -> Option<Facts>;
 
     /// What was asked for, on one line for a log, as far as it has arrived; at most 200 bytes, escaped when shown.
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]>;
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8>;
 
     /// What the bytes look like if not like this protocol, in words for a log.
     fn mistake(&self, bytes: &[u8]) -> Option<String>;
 
     /// Writes the head of a response.
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>);
-
-    /// Whether whoever reaches the address is believed what it says about clients (G-01).
-    fn trusts_its_peer(&self) -> bool {
-        true
-    }
 
     /// Whether content of unknown length ends visibly.
     fn shows_end_of_content(&self) -> bool {
@@ -98,6 +92,11 @@ impl Door {
 
     pub(crate) fn protocol(self) -> &'static dyn Protocol {
         self.protocol
+    }
+
+    /// Whether whoever reaches the address is believed what it says about clients (G-01): that is for front servers.
+    pub(crate) fn trusts_its_peer(self) -> bool {
+        self != Door::Http
     }
 }
 
@@ -173,7 +172,7 @@ pub(crate) struct Room {
 }
 
 /// What the received bytes are: a request to answer, or not yet, or none.
-pub(crate) type Examined<'buf> = Result<(Request<'buf>, Facts), NotReady>;
+pub(crate) type Examined = Result<Facts, NotReady>;
 
 /// Why received bytes are nothing that an application answers.
 pub(crate) enum NotReady {
@@ -193,28 +192,11 @@ impl From<Cause> for NotReady {
     }
 }
 
-/// A request as its protocol says it, still in the buffer.
-pub(crate) enum Request<'buf> {
-    /// A head of HTTP.
-    Http(crate::http::request::Request<'buf>),
-    /// The variables of a front server. In a box, so that a request of HTTP stays small.
-    Variables(Box<dyn Variables + 'buf>),
-}
-
-/// A request that a front server has read.
-pub(crate) trait Variables {
-    /// Fills the variables of a request (P-ENV-02 to P-ENV-17). Gives the number of fields that were dropped for their names.
-    fn fill_environ(&self, origin: &Origin, environ: &mut Environ) -> u64;
-}
-
-impl Request<'_> {
-    /// Fills the environ of a call. Gives the number of fields that were dropped for their names.
-    pub(crate) fn fill(&self, environ: &mut Environ, origin: &Origin, peer: &Peer) -> u64 {
-        match self {
-            Request::Http(request) => http::fill_environ(request, origin, peer, environ),
-            Request::Variables(said) => said.fill_environ(origin, environ),
-        }
-    }
+/// Where the variables of a request go, and what they say besides it (P-ENV-02 to P-ENV-17).
+pub(crate) struct Filling<'a> {
+    pub(crate) environ: &'a mut Environ,
+    pub(crate) origin: &'a Origin,
+    pub(crate) peer: &'a Peer,
 }
 
 /// How the content of a request is delimited.
@@ -284,6 +266,8 @@ pub(crate) struct Facts {
     pub(crate) is_options_asterisk: bool,
     /// The client offers to go on in another protocol.
     pub(crate) offers_upgrade: bool,
+    /// How many fields were dropped for their names.
+    pub(crate) dropped: u64,
     /// Where the protocol has frames of its own for responses.
     pub(crate) framer: Option<Box<dyn Framer>>,
 }
@@ -306,22 +290,13 @@ pub(crate) struct Reply<'a> {
     pub(crate) status: &'a str,
     pub(crate) headers: &'a Headers,
     pub(crate) framing: Framing,
-    pub(crate) persistence: Persistence<'a>,
+    /// The protocol in which the connection goes on.
+    pub(crate) upgrade: Option<&'a str>,
+    /// Whether the connection stays, and the version that the client speaks.
+    pub(crate) keep_alive: bool,
+    pub(crate) version: Version,
     /// What stands at the end of a head of HTTP: Server and Date, where they are sent, and the empty line.
     pub(crate) end: &'a [u8],
-}
-
-/// What is said about the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Persistence<'a> {
-    /// It stays, as HTTP/1.1 has it by default: nothing is said.
-    Silent,
-    /// It stays, and an HTTP/1.0 client is told so.
-    KeepAlive,
-    /// It ends with this response.
-    Close,
-    /// It goes on in this protocol.
-    Upgrade(&'a str),
 }
 
 /// What is the same for every request that comes through one listener.
@@ -329,13 +304,12 @@ pub(crate) enum Persistence<'a> {
 pub(crate) struct Origin {
     pub(crate) door: Door,
     pub(crate) gateway: Gateway,
-    /// The server's own variables with fixed values, among them SERVER_PORT and HTTPS where no front server says them.
+    /// The server's own variables with fixed values, among them HTTPS, and SERVER_PORT where no front server says it.
     pub(crate) variables: Arc<gateway::Variables>,
     /// Those of the deployer, which win over everything a client sends.
     pub(crate) deployed: gateway::Variables,
-    /// SERVER_NAME and SERVER_PORT where the request does not say them.
+    /// SERVER_NAME where the request does not say it.
     pub(crate) server_name: String,
-    pub(crate) server_port: String,
 }
 
 impl Origin {
@@ -352,14 +326,12 @@ impl Origin {
         variables.set(b"SERVER_SOFTWARE", format!("doorway/{}", crate::VERSION).as_bytes());
         variables.set(b"SCRIPT_NAME", b"");
         // The local port, or that of the scheme on a Unix socket.
-        let server_port = server_port.unwrap_or(if gateway.https { 443 } else { 80 }).to_string();
-        if door == Door::Http {
-            variables.set(b"SERVER_PORT", server_port.as_bytes());
-            if gateway.https {
-                variables.set(b"HTTPS", b"on");
-            }
+        let server_port = server_port.unwrap_or(if gateway.https { 443 } else { 80 });
+        variables.set(b"SERVER_PORT", server_port.to_string().as_bytes());
+        if gateway.https && door == Door::Http {
+            variables.set(b"HTTPS", b"on");
         }
-        Origin { door, gateway, variables: Arc::new(variables), deployed, server_name, server_port }
+        Origin { door, gateway, variables: Arc::new(variables), deployed, server_name }
     }
 }
 

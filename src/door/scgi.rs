@@ -4,10 +4,8 @@
 //! and `SCGI=1` among the names. One request a connection; the answer is the head of CGI. Stricter than some: the length has no leading
 //! zero. More lenient in one point: CONTENT_LENGTH need not come first, since its place says nothing.
 
-use std::borrow::Cow;
-
 use super::variables::{self, Block, addressee, next_of_nul, ready, write_cgi_head};
-use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
 
 /// SCGI.
@@ -34,7 +32,7 @@ impl Protocol for Scgi {
         !matches!(whole(bytes), Ok(None))
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, _room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let end = whole(bytes)?.ok_or(NotReady::Incomplete)?;
         if bytes.get(end) != Some(&b',') {
             return Err(Cause::PacketFormat.into());
@@ -44,7 +42,7 @@ impl Protocol for Scgi {
             return Err(Cause::VariableMissing.into());
         }
         request.gather(bytes.len(), policy)?;
-        ready(request)
+        ready(request, filling)
     }
 
     fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {
@@ -54,9 +52,9 @@ impl Protocol for Scgi {
         (netstring(bytes) != Err(Cause::ProtocolMistaken)).then(|| addressee(Door::Scgi, readable(bytes)))
     }
 
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8> {
         match netstring(bytes) {
-            Ok(_) => variables::request_line(readable(bytes)).into(),
+            Ok(_) => variables::request_line(readable(bytes)),
             Err(_) => http::Http.request_line(bytes),
         }
     }

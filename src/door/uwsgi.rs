@@ -5,10 +5,8 @@
 //! would work, but nginx passes the field on. Modifiers that order anything but a request are refused: uWSGI's others
 //! evaluate code, run spoolers and reload. A block of 65,535 bytes is taken whole: uWSGI's own 4,096 is what deployers trip over.
 
-use std::borrow::Cow;
-
 use super::variables::{self, Block, Pair, addressee, ready, write_head};
-use super::{Door, Examined, Facts, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken};
 use crate::cause::Cause;
 
 /// uwsgi.
@@ -35,11 +33,11 @@ impl Protocol for Uwsgi {
         !matches!(whole(bytes), Ok(None))
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, _room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, _room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let head_len = whole(bytes)?.ok_or(NotReady::Incomplete)?;
         let request = variables::Request::read(readable(bytes), Door::Uwsgi, head_len, policy)?;
         request.gather(bytes.len(), policy)?;
-        ready(if bytes.first() == Some(&SPLIT) { request.split_path() } else { request })
+        ready(if bytes.first() == Some(&SPLIT) { request.split_path() } else { request }, filling)
     }
 
     /// The answer is one of HTTP, so it is also understood by a client of HTTP that came to the wrong port.
@@ -50,9 +48,9 @@ impl Protocol for Uwsgi {
         (size(bytes) != Err(Cause::ProtocolMistaken)).then(|| addressee(Door::Uwsgi, readable(bytes)))
     }
 
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8> {
         match size(bytes) {
-            Ok(_) => variables::request_line(readable(bytes)).into(),
+            Ok(_) => variables::request_line(readable(bytes)),
             Err(_) => http::Http.request_line(bytes),
         }
     }

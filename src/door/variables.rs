@@ -5,9 +5,9 @@
 //! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
 //! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
 
-use super::{Content, Door, Examined, Facts, NotReady, Origin, Policy, Reply, Variables, http};
+use super::{Content, Door, Examined, Facts, Filling, NotReady, Policy, Reply, http};
 use crate::cause::Cause;
-use crate::gateway::{Environ, Gateway, Name, percent_decode};
+use crate::gateway::{Gateway, Name, percent_decode};
 use crate::http::framing::{self, push_decimal};
 use crate::http::head::Version;
 use crate::http::scan;
@@ -108,8 +108,9 @@ impl<'buf> Request<'buf> {
         Ok(Request { block, said, path, query, length, door, head_len })
     }
 
-    /// What outlives the variables. Whoever unpacks the content at the front server knows no chunks: a length, or the end of the connection.
-    pub(super) fn facts(&self) -> Facts {
+    /// What outlives the variables, which are filled in. Whoever unpacks the content at the front server knows no chunks: a length, or the
+    /// end of the connection.
+    pub(super) fn facts(&self, filling: Option<Filling<'_>>) -> Facts {
         Facts {
             head_len: self.head_len,
             version: Version::Http10,
@@ -118,6 +119,7 @@ impl<'buf> Request<'buf> {
             is_options_asterisk: self.said.method == b"OPTIONS"
                 && matches!(self.path, Path::Decoded(b"", b"*") | Path::Encoded(b"*")),
             door: self.door,
+            dropped: filling.map_or(0, |filling| self.fill_environ(filling)),
             ..Facts::default()
         }
     }
@@ -162,20 +164,20 @@ impl<'buf> Request<'buf> {
             _ => b"HTTP/1.0",
         }
     }
-}
 
-impl Variables for Request<'_> {
-    fn fill_environ(&self, origin: &Origin, environ: &mut Environ) -> u64 {
+    /// Fills the variables of a request. Gives the number of those that were dropped for their names.
+    fn fill_environ(&self, Filling { environ, origin, .. }: Filling<'_>) -> u64 {
         let (said, head, gateway) = (&self.said, self.block.bytes, self.gateway(origin.gateway));
         let variables = environ.refill(gateway, head, &origin.variables);
         let name = [said.server_name, http::host_of(said.host), origin.server_name.as_bytes()];
-        let port = if said.server_port.is_empty() { origin.server_port.as_bytes() } else { said.server_port };
         variables.push_part(head, b"REQUEST_METHOD", said.method);
         variables.push_part(head, b"QUERY_STRING", self.query);
         variables.push_part(head, b"SERVER_PROTOCOL", self.protocol());
         let name = name.into_iter().find(|name| !name.is_empty()).unwrap_or(b"localhost");
         variables.push_part(head, b"SERVER_NAME", name);
-        variables.push_part(head, b"SERVER_PORT", port);
+        if !said.server_port.is_empty() {
+            variables.set(b"SERVER_PORT", said.server_port);
+        }
         let path = variables.append(|text| match self.path {
             Path::Decoded(before, behind) => text.extend([before, behind].into_iter().flatten()),
             Path::Encoded(path) => percent_decode(path, text),
@@ -217,11 +219,11 @@ impl Variables for Request<'_> {
 }
 
 /// A request that is answered without more ado. Content whose end nobody tells would be lost without a word.
-pub(super) fn ready(request: Request<'_>) -> Examined<'_> {
+pub(super) fn ready(request: Request<'_>, filling: Option<Filling<'_>>) -> Examined {
     if request.length.is_none() && !request.said.coding.is_empty() {
         return Err(Cause::LengthMissing.into());
     }
-    Ok((super::Request::Variables(Box::new(request)), request.facts()))
+    Ok(request.facts(filling))
 }
 
 /// `HTTP/` and a digit, or two with a point between them: front servers say `HTTP/2.0` and `HTTP/3`.

@@ -171,15 +171,14 @@ impl Body {
         &mut self.kind
     }
 
-    /// Whether functions of the application's will run when it closes.
-    pub(crate) fn closes_late(&self) -> bool {
-        !self.on_close.is_empty()
+    /// Whether nothing is left in it that could do anything when it closes: most bodies have been sent by then.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.kind, Kind::Empty) && self.on_close.is_empty()
     }
 
     /// Drops what is left and runs the `on_close` functions. Gives the number of panics in them.
     pub(crate) fn close(&mut self) -> usize {
-        if matches!(self.kind, Kind::Empty) && self.on_close.is_empty() {
-            // Most bodies have been sent and have nothing left that could panic.
+        if self.is_closed() {
             return 0;
         }
         let (kind, closes) = (std::mem::take(&mut self.kind), std::mem::take(&mut self.on_close));

@@ -29,7 +29,7 @@ pub(crate) type Change = Box<dyn FnMut(io::Result<Block>) -> io::Result<Block> +
 /// How a body that waits for a block is woken.
 pub(crate) trait Wake: Send + Sync {
     /// What waits at this place may go on.
-    fn wake(self: Arc<Self>, place: usize);
+    fn wake(self: Arc<Self>, place: u64);
 }
 
 #[derive(Default)]
@@ -40,13 +40,12 @@ struct Channel {
 
 #[derive(Default)]
 struct State {
-    blocks: VecDeque<Block>,
+    /// Behind them may come an error.
+    blocks: VecDeque<io::Result<Block>>,
     bound: usize,
-    /// What comes behind the last block.
-    failure: Option<Box<dyn Error + Send + Sync>>,
     sender_is_gone: bool,
     body_is_gone: bool,
-    waiter: Option<(Arc<dyn Wake>, usize)>,
+    waiter: Option<(Arc<dyn Wake>, u64)>,
 }
 
 impl State {
@@ -76,7 +75,7 @@ impl Channel {
         match *state {
             State { body_is_gone: true, .. } => return Err(TrySendError::Disconnected(block)),
             _ if state.is_full() => return Err(TrySendError::Full(block)),
-            _ => state.blocks.push_back(block),
+            _ => state.blocks.push_back(Ok(block)),
         }
         self.tell(state);
         Ok(())
@@ -148,7 +147,7 @@ impl Sender {
 
     /// Ends the body with an error, which is logged: 500 if nothing was sent, otherwise a visible abort.
     pub fn fail(self, error: impl Into<Box<dyn Error + Send + Sync>>) {
-        self.0.lock().failure = Some(error.into());
+        self.0.lock().blocks.push_back(Err(io::Error::other(error)));
     }
 }
 
@@ -170,8 +169,7 @@ impl Receiver {
     /// What is there: a block, an error, `None` at the end, or nothing for the moment.
     pub(crate) fn take(&mut self) -> Poll<Option<io::Result<Block>>> {
         let mut state = self.channel.lock();
-        let block = state.blocks.pop_front().map(Ok);
-        let Some(block) = block.or_else(|| state.failure.take().map(|error| Err(io::Error::other(error)))) else {
+        let Some(block) = state.blocks.pop_front() else {
             return if state.sender_is_gone { Poll::Ready(None) } else { Poll::Pending };
         };
         drop(state);
@@ -206,7 +204,7 @@ impl Receiver {
     }
 
     /// Has `waiter` woken when something comes. Tells whether it must wait for that.
-    pub(crate) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: usize) -> bool {
+    pub(crate) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: u64) -> bool {
         let mut state = self.channel.lock();
         let is_quiet = state.is_quiet();
         if is_quiet {

@@ -61,11 +61,9 @@ struct Hooks {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum State {
-    /// Not called yet.
+    /// Not called yet, or in the wrong way, which only `restart` can mend (P-SR-07).
     #[default]
     Idle,
-    /// Called in the wrong way: only `restart` can mend it (P-SR-07).
-    Failed,
     /// A head is stored and can still be replaced.
     Started,
     /// The head is out.
@@ -98,7 +96,7 @@ impl StartResponse {
     /// Content-Length that is not one number ([`Cause::HeaderLength`]).
     pub fn start(&mut self, status: &str, headers: &[(&str, &str)]) -> Writer<'_> {
         // The error stays recorded in `misuse`, and the writer refuses to write because of it.
-        let _recorded = self.first(status, |own| fill(own, headers)).err();
+        let _recorded = self.try_start(status, headers).err();
         Writer { start_response: self }
     }
 
@@ -114,7 +112,7 @@ impl StartResponse {
     /// # Errors
     /// As listed at [`start`](StartResponse::start).
     pub fn try_start(&mut self, status: &str, headers: &[(&str, &str)]) -> Result<Writer<'_>, StartError> {
-        self.first(status, |own| fill(own, headers))
+        self.first(status, |own| headers.iter().for_each(|(name, value)| own.add(name, value)))
     }
 
     /// The `exc_info` form: replaces status and all fields by those of an error page, as long as the head has not been sent. The
@@ -144,7 +142,7 @@ impl StartResponse {
         headers: &[(&str, &str)],
         error: impl fmt::Display,
     ) -> Result<Writer<'_>, StartError> {
-        self.again(error.to_string(), status, |own| fill(own, headers))
+        self.restart_with(status, &Headers::from(headers), error)
     }
 
     /// As [`restart`](StartResponse::restart), with fields built before.
@@ -157,7 +155,13 @@ impl StartResponse {
         headers: &Headers,
         error: impl fmt::Display,
     ) -> Result<Writer<'_>, StartError> {
-        self.again(error.to_string(), status, |own| own.extend(headers))
+        let error = error.to_string();
+        if self.state == State::Sent {
+            return Err(self.refuse(Cause::HeadSent, error));
+        }
+        // It mends a wrong call, too.
+        (self.misuse, self.replaced) = (None, Some(error));
+        self.store(status, |own| own.extend(headers))
     }
 
     /// Exchanges status and all fields of a response that has not begun, or starts one. Nothing is wrong, so the log says nothing: this is for
@@ -181,7 +185,7 @@ impl StartResponse {
         match (self.state, &self.misuse) {
             (State::Sent, _) => Err(self.refuse(Cause::HeadSent, status.to_owned())),
             (_, Some(misuse)) => Err(misuse.clone()),
-            (State::Idle | State::Started | State::Failed, None) => self.store(status, |own| own.extend(headers)),
+            (State::Idle | State::Started, None) => self.store(status, |own| own.extend(headers)),
         }
     }
 
@@ -237,7 +241,6 @@ impl StartResponse {
 
     /// Makes it ready for a request, keeping its memory.
     pub(crate) fn reset(&mut self) {
-        self.headers.clear();
         (self.state, self.misuse, self.replaced) = Default::default();
     }
 
@@ -256,18 +259,8 @@ impl StartResponse {
         self.replaced.take()
     }
 
-    /// Stores another head because of an error, which also mends a wrong call.
-    fn again(&mut self, why: String, status: &str, fill: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
-        if self.state == State::Sent {
-            return Err(self.refuse(Cause::HeadSent, why));
-        }
-        self.misuse = None;
-        self.replaced = Some(why);
-        self.store(status, fill)
-    }
-
     fn first(&mut self, status: &str, fill: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
-        if self.state == State::Idle {
+        if self.state == State::Idle && self.misuse.is_none() {
             return self.store(status, fill);
         }
         // The first call counts even if it failed (P-SR-07), and its cause is the one worth reading.
@@ -275,7 +268,7 @@ impl StartResponse {
     }
 
     fn store(&mut self, status: &str, fill: impl FnOnce(&mut Headers)) -> Result<Writer<'_>, StartError> {
-        self.state = State::Failed;
+        self.state = State::Idle;
         self.status.set(status).map_err(|cause| self.refuse(cause, format!("{status:?}")))?;
         self.headers.clear();
         fill(&mut self.headers);
@@ -325,12 +318,6 @@ impl StartResponse {
             State::Sent => self.transmit.block(&block),
             _ => self.transmit.head(&self.status, &self.headers, &block),
         }
-    }
-}
-
-fn fill(own: &mut Headers, headers: &[(&str, &str)]) {
-    for (name, value) in headers {
-        own.add(name, value);
     }
 }
 

@@ -73,14 +73,6 @@ enum State {
     Broken(Cause),
 }
 
-impl State {
-    /// Whether the last chunk has passed and the trailer section is being read.
-    const fn is_trailer(self) -> bool {
-        use State::{EndLf, Line, TrailerLf, TrailerName, TrailerValue};
-        matches!(self, Line | TrailerName | TrailerValue | TrailerLf | EndLf)
-    }
-}
-
 /// A decoder of the chunked coding. It only counts: the bytes stay where the caller has them.
 ///
 /// ```
@@ -185,9 +177,7 @@ impl Decoder {
     // last-chunk   = 1*("0") [ chunk-ext ] CRLF
     // chunk-ext    = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
     fn next(&mut self, byte: u8) -> Result<State, Cause> {
-        if !self.state.is_trailer() {
-            self.overhead = self.overhead.saturating_add(1);
-        }
+        self.overhead = self.overhead.saturating_add(1);
         if let (State::Size, Some(digit)) = (self.state, char::from(byte).to_digit(16)) {
             return self.count_digit(digit);
         }
@@ -206,8 +196,8 @@ impl Decoder {
             }
             (State::DataCr | State::DataLf, _) => Err(Cause::ChunkEnd),
 
-            (state, _) if state.is_trailer() => {
-                let state = next_in_trailers(state, byte)?;
+            (State::Line | State::TrailerName | State::TrailerValue | State::TrailerLf | State::EndLf, _) => {
+                let state = next_in_trailers(self.state, byte)?;
                 self.count_trailer(state)
             }
 

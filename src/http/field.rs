@@ -21,16 +21,16 @@ X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto X-Real-IP X-Request-ID X-Req
 /// How many names there are; a set of them fits in a `u64`.
 pub(crate) const COUNT: usize = 57;
 
-pub(crate) static NAMES: LazyLock<[&[u8]; COUNT]> = LazyLock::new(|| {
-    let mut names = TEXT.split(' ');
-    std::array::from_fn(|_| names.next().unwrap_or_default().as_bytes())
-});
-
-/// Where a name stands in [`NAMES`], by its [`slot_of`]: no two share one.
+/// Where a name stands in the table, by its [`slot_of`]: no two share one.
 static SLOTS: LazyLock<[Known; 256]> = LazyLock::new(|| {
-    let known = |slot| NAMES.iter().position(|name| slot_of(name) == slot);
+    let known = |slot| names().position(|name| slot_of(name) == slot);
     std::array::from_fn(|slot| known(slot as u8).map_or(Known::OTHER, |at| Known(at as u8)))
 });
+
+/// Every name of the table as it is usually spelt.
+pub(crate) fn names() -> impl Iterator<Item = &'static [u8]> {
+    TEXT.split(' ').map(str::as_bytes)
+}
 
 /// A number that is the same for names which differ in case only.
 fn slot_of(name: &[u8]) -> u8 {
@@ -56,23 +56,55 @@ impl Known {
     pub(crate) fn of(name: &[u8]) -> Known {
         #[expect(clippy::indexing_slicing, reason = "a u8 cannot leave a table of 256")]
         let known = SLOTS[usize::from(slot_of(name))];
-        // In a token nothing but the other case of a letter of a known name differs from it in this bit alone.
-        let is_other_case = |other: &[u8]| {
-            other.len() == name.len() && other.iter().zip(name).fold(0, |all, (a, b)| all | ((a ^ b) & !0x20)) == 0
-        };
-        let other = known.name();
-        if other == name || is_other_case(other) { known } else { Known::OTHER }
+        if known.beginning().name.eq_ignore_ascii_case(name) { known } else { Known::OTHER }
     }
 
-    /// The name as it is usually spelt; empty for one that is not in the table.
-    #[inline]
-    pub(crate) fn name(self) -> &'static [u8] {
-        NAMES.get(self.index()).copied().unwrap_or_default()
+    /// How a line of it begins.
+    pub(crate) fn beginning(self) -> &'static Beginning {
+        #[expect(clippy::indexing_slicing, reason = "the table has a place for every number")]
+        &BEGINNINGS[self.index()]
     }
 
-    /// Its place in [`NAMES`].
+    /// Its place in the table.
     pub(crate) const fn index(self) -> usize {
         self.0 as usize
+    }
+}
+
+/// A name of the table as a field line begins with it. To see whether it does is quicker than to see which name it is.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) known: Known,
+    /// As it is usually spelt.
+    pub(crate) name: &'static [u8],
+    /// Its first 16 bytes, of which these bits count: all but the one that is the case of a letter.
+    first: u128,
+    mask: u128,
+}
+
+/// Those of all names, and behind them that of none: where a field could begin, a CR ends the head.
+static BEGINNINGS: LazyLock<[Beginning; COUNT + 1]> = LazyLock::new(|| {
+    let mut names = names();
+    std::array::from_fn(|at| Beginning::new(Known(at as u8), names.next().unwrap_or(b"\r")))
+});
+
+impl Beginning {
+    fn new(known: Known, name: &'static [u8]) -> Beginning {
+        let sixteen = |bits: fn(&u8) -> u8| u128::from_le_bytes(std::array::from_fn(|at| name.get(at).map_or(0, bits)));
+        let mask = sixteen(|byte| if byte.is_ascii_alphabetic() { !0x20 } else { 0xFF });
+        Beginning { known, name, first: sixteen(|byte| *byte) & mask, mask }
+    }
+
+    /// What stands behind the name and the colon, where a line begins with them. Of a short line at the very end it may say nothing.
+    #[inline]
+    pub(crate) fn strip<'buf>(&self, line: &'buf [u8]) -> Option<&'buf [u8]> {
+        if u128::from_le_bytes(*line.first_chunk()?) & self.mask != self.first {
+            return None;
+        }
+        match line.split_at_checked(self.name.len())? {
+            (name, [b':', behind @ ..]) if name.len() <= 16 || name.eq_ignore_ascii_case(self.name) => Some(behind),
+            _ => None,
+        }
     }
 }
 
@@ -82,7 +114,7 @@ mod tests {
 
     #[test]
     fn rfc9110_5_1_a_name_is_found_in_any_case_and_no_other_is() {
-        for (index, name) in NAMES.iter().enumerate() {
+        for (index, name) in names().enumerate() {
             let (upper, lower) = (name.to_ascii_uppercase(), name.to_ascii_lowercase());
             for name in [name, &upper[..], &lower] {
                 assert_eq!(Known::of(name).index(), index, "{}", name.escape_ascii());
@@ -90,11 +122,11 @@ mod tests {
             for at in 0..name.len() {
                 let mut other = name.to_vec();
                 other[at] ^= 1;
-                let expected = NAMES.iter().position(|name| name.eq_ignore_ascii_case(&other)).unwrap_or(COUNT);
+                let expected = names().position(|name| name.eq_ignore_ascii_case(&other)).unwrap_or(COUNT);
                 assert_eq!(Known::of(&other).index(), expected, "{}", other.escape_ascii());
                 assert_eq!(
                     Known::of(&name[..at]),
-                    NAMES.iter().position(|known| *known == &name[..at]).map_or(Known::OTHER, |at| Known(at as u8))
+                    names().position(|known| *known == name[..at]).map_or(Known::OTHER, |at| Known(at as u8))
                 );
             }
         }
@@ -102,8 +134,26 @@ mod tests {
     }
 
     #[test]
+    fn rfc9110_5_1_a_line_begins_with_a_name_in_any_case_and_its_colon_and_with_no_other() {
+        for (beginning, name) in BEGINNINGS.iter().zip(names()) {
+            for name in [name.to_vec(), name.to_ascii_uppercase(), name.to_ascii_lowercase()] {
+                let line = [&name[..], b": and a value\r\n"].concat();
+                assert_eq!(beginning.strip(&line), Some(&b" and a value\r\n"[..]), "{}", line.escape_ascii());
+                for (at, bit) in (0..=name.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+                    let mut other = line.clone();
+                    other[at] ^= 1 << bit;
+                    let is_other_case = other[..=name.len()].eq_ignore_ascii_case(&line[..=name.len()]);
+                    assert_eq!(beginning.strip(&other).is_some(), is_other_case, "{}", other.escape_ascii());
+                }
+            }
+        }
+        let none = Known::OTHER.beginning();
+        assert!(none.known == Known::OTHER && none.strip(b": and a value without a name").is_none());
+    }
+
+    #[test]
     fn no_two_names_have_one_slot() {
-        let slots: std::collections::BTreeSet<u8> = NAMES.iter().map(|name| slot_of(name)).collect();
+        let slots: std::collections::BTreeSet<u8> = names().map(slot_of).collect();
         assert_eq!((slots.len(), TEXT.split(' ').count()), (COUNT, COUNT));
     }
 

@@ -6,7 +6,7 @@
 //! [`Limits::head`] alone comes before everything. Nothing is repaired: bare LF, bare CR, folding and white space before
 //! a colon are refused. It does not say what a field or a target means; [`request`](super::request) does.
 
-use super::field::{COUNT, Known};
+use super::field::{Beginning, COUNT, Known};
 use super::scan;
 use crate::cause::Cause;
 
@@ -89,9 +89,8 @@ fn part(bytes: &[u8], (start, end): (usize, usize)) -> &[u8] {
 #[derive(Debug, Default)]
 pub struct Spans {
     pub(crate) places: Vec<Span>,
-    /// Which name came behind which the last time: the next is likely to be the same, which is quicker to see than which one it is. Empty
-    /// before the first head.
-    follows: Vec<(Known, &'static [u8])>,
+    /// Which name came behind which the last time: the next is likely to be the same. Empty before the first head.
+    follows: Vec<&'static Beginning>,
 }
 
 impl Spans {
@@ -230,22 +229,22 @@ pub(crate) fn parse_fields<'buf>(
     spans: &mut Spans,
 ) -> Result<&'buf [u8], Stop> {
     spans.places.clear();
-    spans.follows.resize(COUNT + 1, (Known::OTHER, b""));
+    spans.follows.resize(COUNT + 1, Known::OTHER.beginning());
     let mut last = Known::OTHER;
     // field-line = field-name ":" OWS field-value OWS
     while rest.first() != Some(&b'\r') {
         let may_come = spans.places.len() < limits.fields;
         #[expect(clippy::indexing_slicing, reason = "it has a place for every known name and for others")]
         let guess = &mut spans.follows[last.index()];
-        let value = match rest.strip_prefix(guess.1) {
-            Some([b':', value @ ..]) if may_come && guess.0 != Known::OTHER => value,
+        let value = match guess.strip(rest) {
+            Some(value) if may_come => value,
             _ => {
                 let (known, value) = split_at_colon(rest, may_come, limits)?;
-                *guess = (known, known.name());
+                *guess = known.beginning();
                 value
             }
         };
-        last = guess.0;
+        last = guess.known;
         let name = (bytes.len() - rest.len(), bytes.len() - value.len() - 1);
         let behind = scan::behind_field_value(value);
         if rest.len() - behind.len() > limits.field_line {

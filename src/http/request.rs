@@ -55,7 +55,8 @@ pub(crate) fn read_after<'buf>(head: Head<'buf>, valid: &mut Vec<u8>) -> Result<
     // Two values of these would leave it to each recipient which to believe.
     let mut once = [None; Known::ONCE];
     let (mut close, mut keep_alive, mut upgrades, mut upgrade) = (false, false, false, None);
-    for span in head.spans {
+    // Most fields mean nothing here.
+    for span in head.spans.iter().filter(|span| span.known <= Known::UPGRADE) {
         if let Some(place) = once.get_mut(span.known.index()) {
             if place.replace(span.value(head.bytes)).is_some() {
                 return Err(Cause::FieldRepeated);

@@ -141,7 +141,7 @@ struct Counts<T>([T; Cause::ALL.len()]);
 
 impl<T> Counts<T> {
     fn of(&self, cause: Cause) -> Option<&T> {
-        self.0.get(cause.index()?)
+        Cause::ALL.iter().zip(&self.0).find(|(other, _)| **other == cause).map(|(_, count)| count)
     }
 }
 

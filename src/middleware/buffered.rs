@@ -9,10 +9,8 @@
 //! Reading is what asks a client for the content it announced by `Expect: 100-continue`, so an application that would refuse some of
 //! them by the head alone should do so outside of this.
 
-use std::collections::hash_map::RandomState;
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::hash::BuildHasher;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, Write};
 #[cfg(unix)]
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::cause::Cause;
 use crate::gateway::{Application, Body, Environ, StartResponse};
 use crate::web::content;
+use crate::web::token::unforeseen;
 
 /// Receives the content first, and then calls the application with an input that never waits. `CONTENT_LENGTH` is its length then,
 /// for chunked content too.
@@ -172,9 +171,8 @@ fn of_file(error: io::Error) -> io::Error {
 const ATTEMPTS: u32 = 16;
 
 /// A name that nobody can foresee.
-fn unpredictable(attempt: u32) -> String {
-    // The keys of a RandomState are the only unpredictable numbers in std.
-    format!("doorway-{:016x}", RandomState::new().hash_one(attempt))
+fn unpredictable(_attempt: u32) -> String {
+    format!("doorway-{:016x}", unforeseen())
 }
 
 /// Creates a file, and removes its name where the system allows that at once, so that it cannot outlive the process either.

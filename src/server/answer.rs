@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::call::Call;
 use super::connection::Connection;
+use super::settings::after;
 use super::shared::Shared;
 use crate::door::Room;
 use crate::log::Score;
@@ -32,74 +33,63 @@ impl Calls {
         Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), score }
     }
 
-    /// Does what a connection needs a thread for. Gives when the application was done.
-    pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant) -> Instant {
+    /// Does what a connection needs a thread for. Gives how long that took the application.
+    pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant) -> Duration {
         if let Some(mut call) = connection.call.take() {
             self.score.begin(now, &call.environ);
             let progress = call.go_on(connection);
-            return self.settle(call, progress, connection);
+            let lasted = call.answered.saturating_duration_since(now);
+            self.settle(call, progress, connection);
+            return lasted;
         }
+        let mut sum = Duration::ZERO;
         for _ in 0..GATHERED {
-            let Some(answered) = self.answer(connection, now) else { break };
-            now = answered;
+            let Some(lasted) = self.answer(connection, now) else { break };
+            sum = sum.saturating_add(lasted);
             if !connection.has_gathered() {
-                return now;
+                return sum;
             }
+            now = after(now, lasted);
         }
         if connection.has_gathered() {
             connection.send_gathered(&self.shared, Instant::now());
         }
-        now
+        sum
     }
 
-    /// Answers one request. Gives when the application was done; `None` where there is no request, or where gathered answers must go out before it.
-    fn answer(&mut self, connection: &mut Connection, now: Instant) -> Option<Instant> {
-        if self.shared.is_over() {
-            // The grace of a stop is over: what is looked at next ends.
-            return None;
-        }
+    /// Answers one request. Gives how long that took the application; `None` where there is no request, or where gathered answers must go out before it.
+    fn answer(&mut self, connection: &mut Connection, now: Instant) -> Option<Duration> {
         let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
-        let Calls { shared, room, .. } = self;
-        let ready = match connection.examine(&shared.policy, room) {
-            Ok((ref request, facts)) => {
-                let is_here = facts.is_all_here(connection.buffer.len());
-                // It waits without a thread for its turn to be waited for in one.
-                let seat = if is_here || connection.has_gathered() { None } else { shared.seats.try_take() };
-                Ok((is_here || seat.is_some()).then(|| call.fill(request, facts, seat, connection)))
-            }
-            Err(why) => Err(why),
-        };
-        match ready {
-            Ok(Some(())) => {
-                connection.queued = None;
+        match call.begin(connection, &mut self.room) {
+            Ok(true) => {
                 self.score.begin(now, &call.environ);
                 let progress = call.start(connection, now);
                 return Some(self.settle(call, progress, connection));
             }
             // The connection is looked at again when the gathered answers are out.
             _ if connection.has_gathered() => {}
-            Ok(None) => connection.wait_in_line(now),
-            Err(why) => connection.put_off(why, shared, now),
+            Ok(false) => connection.wait_for_seat(&self.shared, now),
+            Err(why) => connection.put_off(why, &self.shared, now),
         }
         self.spare = Some(call);
         None
     }
 
-    /// The call is done with, or waits in its connection. Gives when the application was done.
-    fn settle(&mut self, mut call: Box<Call>, progress: Poll<()>, connection: &mut Connection) -> Instant {
+    /// The call is done with, or waits in its connection. Gives how long the application took for it so far.
+    fn settle(&mut self, mut call: Box<Call>, progress: Poll<()>, connection: &mut Connection) -> Duration {
         self.score.end();
-        let answered = call.answered;
+        let lasted = call.lasted();
         if call.leaves() {
             // The connection is the application's, and whoever runs this sees to that.
             connection.call = Some(call);
         } else if progress.is_pending() {
             connection.wait_with(call, &self.shared, Instant::now());
         } else {
-            call.finish(connection);
+            call.finish(connection, lasted);
             if !call.is_spoiled() {
                 self.spare = Some(call);
             }
         }
-        answered
+        lasted
     }
 }

@@ -4,15 +4,18 @@
 //! A thread of the pool is held by a client in three cases only: the application reads long content, it writes through `Writer`, or it
 //! is asked for the next block of a body that it makes as it goes. Each takes a seat, and three quarters of the pool are seats, so that a
 //! quarter always answers requests. Content takes its seat before the call and gives it back when it has been read; a body takes one for each
-//! turn and waits without a thread where none is free. A `Writer` has its thread already when it first has to wait, so it takes a seat in any
-//! case; while more are taken than there are, and while others wait for one, the slowest client that is waited for is cut.
+//! turn. Where none is free they wait without a thread, in one line: whoever came first has the next seat. A `Writer` has its
+//! thread already when it first has to wait, so it takes a seat in any case; while more are taken than there are, and while others wait for one,
+//! the slowest client that is waited for is cut.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::settings::{PATIENCE, WISH};
+use super::settings::PATIENCE;
 use super::shared::lock;
+use crate::gateway::Wake;
 use crate::log::{Phase, Phases};
 
 /// How many connections are open.
@@ -86,99 +89,105 @@ impl Drop for Memory {
     }
 }
 
-/// The seats of a server, and how fast the clients are that are waited for in them.
+/// The seats of a server, and the line of those who wait for one.
 pub(super) struct Seats {
     most: usize,
-    taken: AtomicUsize,
-    /// When somebody last waited for a seat or a thread, in milliseconds since the start; 0 for never.
-    wanted: AtomicUsize,
-    start: Instant,
-    next: AtomicUsize,
-    /// Seats whose client was waited for, with the bytes a second that it managed.
-    slow: Mutex<Vec<(usize, u64)>>,
+    line: Mutex<Line>,
 }
+
+#[derive(Default)]
+struct Line {
+    /// The number of the last that asked.
+    last: u64,
+    /// Those that are taken, each with the bytes a second of the client that was waited for there, if one was.
+    taken: BTreeMap<u64, u64>,
+    /// Who is called when a seat is theirs. It is the first's as soon as it is free, however late that looks.
+    waiting: BTreeMap<u64, Option<Waiter>>,
+}
+
+type Waiter = (Arc<dyn Wake>, u64);
 
 impl Seats {
     pub(super) fn new(threads: usize) -> Seats {
-        Seats {
-            most: (threads * 3 / 4).max(1),
-            taken: AtomicUsize::new(0),
-            wanted: AtomicUsize::new(0),
-            start: Instant::now(),
-            next: AtomicUsize::new(0),
-            slow: Mutex::default(),
-        }
+        Seats { most: (threads * 3 / 4).max(1), line: Mutex::default() }
     }
 
-    /// Takes a seat, if one is free; otherwise says that one is wanted.
+    /// A seat, or the last place in the line for one.
+    pub(super) fn ask(self: &Arc<Seats>) -> Seat {
+        self.seat(self.most)
+    }
+
+    /// A seat, if one is free.
     pub(super) fn try_take(self: &Arc<Seats>) -> Option<Seat> {
-        let more = |taken| (taken < self.most).then_some(taken + 1);
-        if self.taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_err() {
-            self.want();
-            return None;
-        }
-        Some(self.seat())
+        Some(self.ask()).filter(Seat::has_come)
     }
 
-    /// Takes a seat even if none is free: the thread is held already.
+    /// A seat even if none is free: the thread is held already.
     pub(super) fn take(self: &Arc<Seats>) -> Seat {
-        self.taken.fetch_add(1, Ordering::SeqCst);
-        self.seat()
+        self.seat(usize::MAX)
     }
 
-    /// Somebody waits because of those who have seats. Who goes on waiting says so again: a wish is soon forgotten.
-    pub(super) fn want(&self) {
-        self.wanted.store(self.now(), Ordering::SeqCst);
+    fn seat(self: &Arc<Seats>, most: usize) -> Seat {
+        let mut line = lock(&self.line);
+        line.last += 1;
+        let number = line.last;
+        if line.taken.len() < most {
+            line.taken.insert(number, u64::MAX);
+        } else {
+            line.waiting.insert(number, None);
+        }
+        Seat { seats: Arc::clone(self), number }
     }
 
-    /// Whether somebody waits for a seat.
+    /// Whether somebody waits because of those who have seats.
     pub(super) fn is_wanted(&self) -> bool {
-        let wanted = self.wanted.load(Ordering::SeqCst);
-        wanted > 0 && self.now().wrapping_sub(wanted) <= WISH
-    }
-
-    /// 32 bits begin anew after 49 days, and a wish lasts a quarter of a second.
-    fn now(&self) -> usize {
-        (self.start.elapsed().as_millis() as usize).wrapping_add(1)
-    }
-
-    fn seat(self: &Arc<Seats>) -> Seat {
-        Seat { seats: Arc::clone(self), id: self.next.fetch_add(1, Ordering::Relaxed) }
+        !lock(&self.line).waiting.is_empty()
     }
 }
 
-/// A seat, given back when it is dropped.
+/// A seat, or a place in the line for one. Given back when it is dropped.
 pub(super) struct Seat {
     seats: Arc<Seats>,
-    id: usize,
+    number: u64,
 }
 
 impl Seat {
+    /// Whether it is a seat.
+    pub(super) fn has_come(&self) -> bool {
+        lock(&self.seats.line).taken.contains_key(&self.number)
+    }
+
+    /// Has `waiter` woken when it is one. Tells whether it must wait for that.
+    pub(super) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: u64) -> bool {
+        let mut line = lock(&self.seats.line);
+        let waiting = line.waiting.get_mut(&self.number);
+        waiting.map(|own| *own = Some((Arc::clone(waiter) as Arc<dyn Wake>, place))).is_some()
+    }
+
     /// The client has been waited for so long in all and has moved so many bytes. Whether it is the one to be cut: the seats are taken,
-    /// somebody wants one, and no other is slower.
+    /// somebody wants one, and no other is slower. It is the slowest as long as it keeps its seat, so that one goes for one who wants in.
     pub(super) fn must_go(&self, waited: Duration, moved: u64) -> bool {
         let rate = moved.saturating_mul(1000) / u64::try_from(waited.as_millis()).unwrap_or(u64::MAX).max(1);
-        let mut slow = lock(&self.seats.slow);
-        match slow.iter_mut().find(|(id, _)| *id == self.id) {
-            Some(entry) => entry.1 = rate,
-            None => slow.push((self.id, rate)),
-        }
-        let is_slowest = slow.iter().all(|(_, other)| *other >= rate);
-        let taken = self.seats.taken.load(Ordering::SeqCst);
-        let is_wanted = || taken > self.seats.most || (taken == self.seats.most && self.seats.is_wanted());
-        let goes = is_slowest && waited >= PATIENCE && is_wanted();
-        if goes {
-            // One goes for one who wants in.
-            self.seats.wanted.store(0, Ordering::SeqCst);
-        }
-        goes
+        let mut line = lock(&self.seats.line);
+        line.taken.insert(self.number, rate);
+        let is_slowest = line.taken.values().all(|other| *other >= rate);
+        let wanted = line.taken.len() + usize::from(!line.waiting.is_empty());
+        is_slowest && waited >= PATIENCE && wanted > self.seats.most
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        lock(&self.seats.slow).retain(|(id, _)| *id != self.id);
-        self.seats.taken.fetch_sub(1, Ordering::SeqCst);
+        let mut line = lock(&self.seats.line);
+        let left = line.waiting.remove(&self.number);
+        line.taken.remove(&self.number);
+        let next = if line.taken.len() < self.seats.most { line.waiting.pop_first() } else { None };
+        line.taken.extend(next.iter().map(|(number, _)| (*number, u64::MAX)));
+        drop(line);
+        drop(left);
+        if let Some((_, Some((waiter, place)))) = next {
+            waiter.wake(place);
+        }
     }
 }
 
@@ -204,11 +213,12 @@ mod tests {
         let seats = Arc::new(Seats::new(4));
         let (slow, fast, _other) = (seats.take(), seats.take(), seats.take());
         assert!(!fast.must_go(LONG, 1_000_000) && !slow.must_go(LONG, 10), "nobody wants in");
-        assert!(seats.try_take().is_none());
+        let wants = seats.ask();
         assert!(!fast.must_go(LONG, 1_000_000), "another is slower");
         assert!(!slow.must_go(Duration::from_millis(1), 0), "hardly waited for");
-        assert!(slow.must_go(LONG, 10));
-        assert!(!slow.must_go(LONG, 10), "one goes for one who wants in");
+        assert!(slow.must_go(LONG, 10) && !fast.must_go(LONG, 1_000_000), "one goes for one who wants in");
+        drop(slow);
+        assert!(wants.has_come() && !fast.must_go(LONG, 1_000_000));
     }
 
     #[test]
@@ -217,7 +227,39 @@ mod tests {
         let (slow, fast) = (seats.take(), seats.take());
         assert!(!slow.must_go(Duration::ZERO, 10) && !fast.must_go(LONG, 1_000_000));
         assert!(slow.must_go(LONG, 10));
+        let waits = seats.ask();
         drop(slow);
-        assert!(!fast.must_go(LONG, 1_000_000));
+        assert!(!waits.has_come(), "there was one too many");
+        drop(fast);
+        assert!(waits.has_come());
+    }
+
+    /// Keeps the numbers that are called.
+    #[derive(Default)]
+    struct Called(Mutex<Vec<u64>>);
+
+    impl Wake for Called {
+        fn wake(self: Arc<Called>, number: u64) {
+            lock(&self.0).push(number);
+        }
+    }
+
+    #[test]
+    fn whoever_came_first_has_the_next_seat_however_many_come_and_whoever_gives_up_meanwhile() {
+        let (seats, called) = (Arc::new(Seats::new(1)), Arc::new(Called::default()));
+        let taken = seats.ask();
+        let mut line: Vec<_> = (0..5).map(|_| seats.ask()).collect();
+        assert!(taken.has_come() && (0..5).all(|number| line[number].wait(&called, number as u64)));
+        drop((line.remove(3), line.remove(0)));
+        assert!(lock(&called.0).is_empty());
+        drop(taken);
+        for (at, number) in [1, 2, 4].into_iter().enumerate() {
+            assert!(seats.try_take().is_none(), "it is not for those who come now");
+            assert_eq!(*lock(&called.0).last().unwrap(), number);
+            let seat = line.remove(0);
+            assert!(seat.has_come() && !seat.wait(&called, 9) && !line.iter().any(Seat::has_come));
+            assert_eq!(lock(&called.0).len(), at + 1);
+        }
+        assert!(seats.try_take().is_some() && !seats.is_wanted());
     }
 }

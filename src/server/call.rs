@@ -21,8 +21,8 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
-use crate::door::{Content, Facts, Request, http::ALLOW};
-use crate::gateway::{Block, Body, Environ, Gateway, Kind, Receiver, StartResponse};
+use crate::door::{Content, NotReady, Room, http::ALLOW};
+use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Kind, Receiver, StartResponse, discard_panic};
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -46,7 +46,7 @@ pub(super) struct Call {
     /// Everything that will be sent is in the queue.
     is_finished: bool,
     /// What becomes of the connection when that is out.
-    pub(super) leave: Option<Leave>,
+    pub(super) leave: Option<Box<Leave>>,
 }
 
 /// Empty blocks in a row before the others have their turn, and how long that lasts at least.
@@ -88,31 +88,38 @@ impl Call {
         self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
     }
 
-    /// Takes in a request that is still in the buffer of its connection. `seat` is for content that has to be waited for.
-    pub(super) fn fill(&mut self, request: &Request<'_>, facts: Facts, seat: Option<Seat>, connection: &Connection) {
-        let dropped = request.fill(&mut self.environ, &connection.origin, &connection.peer);
-        self.shared.counters.count_dropped_fields(dropped);
-        self.seat = seat;
-        self.response().request = facts;
-    }
-
-    /// Calls the application for that request, and sends what it answers as far as the client takes it.
-    pub(super) fn start(&mut self, connection: &mut Connection, now: Instant) -> Poll<()> {
+    /// Takes in the request that has arrived on a connection. Tells whether it can be answered: content that has to be waited for needs a seat,
+    /// for which it waits without a thread.
+    pub(super) fn begin(&mut self, connection: &mut Connection, room: &mut Room) -> Result<bool, NotReady> {
         let Call { shared, environ, response: own, .. } = self;
+        let come = connection.seat.take();
+        let facts = connection.examine(&shared.policy, room, Some(environ))?;
+        let is_here = facts.is_all_here(connection.buffer.len());
+        let take = || come.or_else(|| shared.seats.try_take());
+        let seat = if is_here || connection.has_gathered() { None } else { take() };
+        // When the grace of a stop is over, what is looked at next ends.
+        if shared.is_over() || !is_here && seat.is_none() {
+            return Ok(false);
+        }
+        shared.counters.count_dropped_fields(facts.dropped);
+        self.start_response.reset();
+        if facts.is_options_asterisk {
+            // Of the server and not of anything in it (RFC 9110 section 9.3.7).
+            self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
+        }
+        (connection.queued, self.rests_until, self.is_finished) = (None, None, false);
+
         let mut response = lock(own);
-        connection.buffer.consume(response.request.head_len);
+        connection.buffer.consume(facts.head_len);
+        response.begin(facts, connection);
         let content = std::mem::take(&mut response.request.content);
-        // Where a monitor looks after it: a stream of the caller's own has none.
-        let may_gather = connection.socket.system().is_ok() && matches!(content, Content::None);
-        let gathers = may_gather && !connection.buffer.is_empty();
-        response.begin(connection, gathers);
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
         let reader: Option<Box<dyn BufRead + Send>> = match here {
             // It stands apart from what has come behind it, and nobody waits for anything.
             Some(content) => Some(Box::new(Cursor::new(content))),
             None => Coding::of(content, &shared.policy).map(|coding| {
                 let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
-                let state = ContentState { expects_continue, seat: self.seat.take(), ..ContentState::default() };
+                let state = ContentState { expects_continue, seat, ..ContentState::default() };
                 let buffer = std::mem::take(&mut connection.buffer);
                 let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
                 response.content_state = Some(state);
@@ -125,37 +132,39 @@ impl Call {
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
             delay(&mut response, own, shared);
         }
-        (self.begin, self.answered, self.rests_until, self.is_finished) = (now, now, None, false);
-        let asks_server = response.request.is_options_asterisk;
-        drop(response);
-        self.call(asks_server).and_then(|()| self.produce()).unwrap_or_else(|failure| self.fail(failure, connection))
+        Ok(true)
     }
 
-    /// Goes on where the client, a sender or the others came first. Ready, when everything was sent, or is gathered to be sent with the next
-    /// response.
+    /// Calls the application for that request, and sends what it answers as far as the client takes it. Ready, when everything was sent, or is
+    /// gathered to be sent with the next response.
+    pub(super) fn start(&mut self, connection: &Connection, now: Instant) -> Poll<()> {
+        (self.begin, self.answered) = (now, now);
+        self.call().unwrap_or_else(|failure| self.fail(failure, connection))
+    }
+
+    /// Goes on where the client, a sender or the others came first.
     pub(super) fn go_on(&mut self, connection: &Connection) -> Poll<()> {
-        self.set_among_others(false);
+        if let Some(state) = &self.response().content_state {
+            lock(state).is_among_others = false;
+        }
         self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
-    fn call(&mut self, asks_server: bool) -> Result<(), Failure> {
-        self.start_response.reset();
+    fn call(&mut self) -> Result<Poll<()>, Failure> {
         let Call { shared, environ, start_response, body, .. } = self;
         let called = catch_unwind(AssertUnwindSafe(|| {
-            *body = if asks_server {
-                // Of the server and not of anything in it (RFC 9110 section 9.3.7).
-                start_response.start("204 No Content", &[("Allow", ALLOW)]);
-                Body::empty()
-            } else {
+            if start_response.status().is_none() {
                 // A deferred body runs the application once more, to start late (P-SR-10).
-                shared.application.call(environ, start_response).resolve(start_response)
-            };
+                *body = shared.application.call(environ, start_response).resolve(start_response);
+            }
+            // What the hooks of middleware hold ends with the call, and so does a panic in it.
+            start_response.end();
         }));
         self.answered = Instant::now();
-        // What the hooks of middleware hold ends with the call, however that ends, and so does a panic in it.
-        let ended = catch_unwind(AssertUnwindSafe(|| self.start_response.end())).map_err(Failure::of_panic);
-        called.map_err(Failure::of_panic)?;
-        ended?;
+        if let Err(panic) = called {
+            catch_unwind(AssertUnwindSafe(|| self.start_response.end())).unwrap_or_else(discard_panic);
+            return Err(Failure::of_panic(panic));
+        }
         if self.is_spoiled() {
             // Nothing can be said on this connection any more.
             return Err(Failure::new(Cause::NotStarted, "the start_response was exchanged for another"));
@@ -168,16 +177,17 @@ impl Call {
         }
         let upgrade = self.body.take_upgrade(self.start_response.status(), &self.environ);
         if let Some(upgrade) = upgrade.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
-            self.leave = Some(Leave::prepare(upgrade, &mut lock(&self.response), &self.shared)?);
+            let leave = Leave::prepare(upgrade, &mut lock(&self.response), &self.shared)?;
+            self.leave = Some(Box::new(leave));
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
-            _ => Ok(()),
+            _ => self.produce(),
         }
     }
 
     /// The head of a body whose length is known, and the body if it is in memory.
-    fn begin_whole(&mut self, known: u64) -> Result<(), Failure> {
+    fn begin_whole(&mut self, known: u64) -> Result<Poll<()>, Failure> {
         // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
         let drain = self.shared.settings.drain;
         self.has_content = self.has_content && !self.environ.close_input();
@@ -192,11 +202,14 @@ impl Call {
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
             kind => *body = kind,
         }
-        if matches!(body, Kind::Empty) {
-            self.is_finished = true;
-            response.finish(false);
+        if !matches!(body, Kind::Empty) {
+            drop(response);
+            return self.produce();
         }
-        Ok(())
+        self.is_finished = true;
+        response.finish(false);
+        let sent = response.send()?;
+        Ok(if sent == Flushed::Whole { Poll::Ready(()) } else { Poll::Pending })
     }
 
     fn make_head(&self, response: &mut Response, known: Option<u64>) -> Result<(), Failure> {
@@ -237,10 +250,7 @@ impl Call {
                     response.finish(false);
                 }
             }
-            if self.is_finished && response.is_gathering() {
-                return Ok(Poll::Ready(()));
-            }
-            match response.flush().map_err(|error| Failure::new(Cause::ClientGone, error))? {
+            match response.send()? {
                 Flushed::Whole if self.is_finished => return Ok(Poll::Ready(())),
                 Flushed::Whole if !is_pending && moved < TURN && !self.shared.seats.is_wanted() => {}
                 Flushed::Whole | Flushed::Partly(_) | Flushed::Turn => return Ok(Poll::Pending),
@@ -251,16 +261,11 @@ impl Call {
     /// What the body gives next, if that is not waited for. To be asked for more than its first block it takes a seat: without one it waits
     /// for its turn.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        let is_channel = match self.body.kind() {
-            Kind::Empty => return Ok(Poll::Ready(None)),
-            Kind::Range(range) if range.left == 0 => return Ok(Poll::Ready(None)),
-            kind => matches!(kind, Kind::Channel(_)),
-        };
-        let has_block = self.response().content > 0;
-        if has_block && !is_channel && !self.take_seat() {
+        let is_first = self.seat.is_none() && self.response().content == 0;
+        if !is_first && !self.may_go_on(&mut None) {
             return Ok(Poll::Pending);
         }
-        if let Kind::Range(range) = self.body.kind() {
+        if let Kind::Range(range @ FileRange { left: 1.., .. }) = self.body.kind() {
             let length = usize::try_from(range.left).unwrap_or(PIECE).min(PIECE);
             let memory = lock(&self.response).queue.take_spare(length);
             let piece = range.read(memory).map_err(|error| Failure::new(Cause::BodyShort, error))?;
@@ -272,12 +277,12 @@ impl Call {
                 Kind::Channel(receiver) => receiver.take(),
                 _ => Poll::Ready(self.body.next_block()),
             }));
-            match next.map_err(Failure::of_panic)?.map_err(Failure::of_body)? {
+            match next.map_err(Failure::of_panic)?.map_err(|error| Failure::of_error(&error, Cause::BodyFailed))? {
                 Poll::Ready(Some(block)) if block.is_empty() => {}
                 next => return Ok(next),
             }
         }
-        if is_channel {
+        if matches!(self.body.kind(), Kind::Channel(_)) {
             // The others have their turn; what is behind the empty blocks makes it ready at once.
             return Ok(Poll::Pending);
         }
@@ -290,13 +295,16 @@ impl Call {
         Ok(Poll::Pending)
     }
 
-    /// Whether it has a seat, or gets one. A call has one only: while content is read, the reader has it, who can be cut for another.
-    fn take_seat(&mut self) -> bool {
+    /// Whether it gets a seat. A call has one only: while content is read, the reader has it, who can be cut for another.
+    fn take_seat(&mut self, place: &mut Option<Seat>) -> bool {
         let response = lock(&self.response);
         let state = response.content_state.as_ref().map(|state| lock(state));
-        let (mut state, own) = (state.filter(|state| state.left.is_none()), self.seat.take());
+        let mut state = state.filter(|state| state.left.is_none());
         let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
-        *seat = seat.take().or(own).or_else(|| self.shared.seats.try_take());
+        if seat.is_none() {
+            place.get_or_insert_with(|| self.shared.seats.ask());
+            *seat = place.take_if(|place| place.has_come());
+        }
         seat.is_some()
     }
 
@@ -309,21 +317,19 @@ impl Call {
         if let Some(of_input) = response.content_state.as_ref().and_then(|state| lock(state).failure) {
             (cause, detail) = (of_input, String::new());
         }
-        let is_own = cause.number() >= 4000;
         let answer = if !response.is_sound() {
             response.cut(None);
             Answer::Cut
-        } else if response.is_complete() && is_own {
+        } else if response.is_complete() {
             // The client gets all that was promised; only the application is not content.
             response.finish(false);
             Answer::Sent
         } else if response.delimiter.is_some() || self.is_spoiled() {
             // No last chunk, fewer bytes than promised: the client sees that the response is not whole (P-ERR-04).
-            response.keep_alive = false;
             Answer::Cut
         } else {
             let status = cause.status().unwrap_or(500);
-            response.keep_alive &= is_own;
+            response.keep_alive &= cause.number() >= 4000;
             response.answer(status, &self.shared);
             Answer::Status(status)
         };
@@ -337,15 +343,21 @@ impl Call {
         })
     }
 
+    /// From the whole head to what the application gave last.
+    pub(super) fn lasted(&self) -> Duration {
+        self.answered.saturating_duration_since(self.begin)
+    }
+
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
-    pub(super) fn finish(&mut self, connection: &mut Connection) {
+    pub(super) fn finish(&mut self, connection: &mut Connection, mut lasted: Duration) {
         // Where the client did not take the head of it.
         self.leave = None;
         // Before the next request on the connection, whatever happened (P-BODY-04).
-        let closes_late = self.body.closes_late();
-        let panics = self.body.close();
-        if closes_late {
+        let mut panics = 0;
+        if !self.body.is_closed() {
+            panics = self.body.close();
             self.answered = Instant::now();
+            lasted = self.lasted();
         }
         // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
         self.has_content = self.has_content && !self.environ.close_input();
@@ -353,24 +365,23 @@ impl Call {
         self.seat = None;
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
-        let is_cut = failure == Some(Cause::BodyShort) || !response.is_sound() && !response.keep_alive;
-        response.keep_alive &= !self.has_content;
+        let is_whole = response.is_complete();
+        let mut keep_alive = response.keep_alive && is_whole && !self.has_content;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
-            response.keep_alive &= state.failure.is_none();
+            keep_alive &= state.failure.is_none();
             state.seat = None;
             if let Some((buffer, coding)) = state.left.take() {
                 (connection.buffer, connection.unread) = (buffer, Some(coding));
             }
         }
-        let keep_alive = response.keep_alive;
-        if self.is_finished && response.is_gathering() {
+        if response.is_gathering() {
             std::mem::swap(&mut response.queue, &mut connection.queue);
         }
         let bytes = response.end();
         drop(response);
         if let Some(cause) = failure {
-            self.report(cause, if is_cut { Answer::Cut } else { Answer::Sent }, "", connection);
+            self.report(cause, if is_whole { Answer::Sent } else { Answer::Cut }, "", connection);
         }
         if is_large {
             self.report(Cause::HeadLarge, Answer::Sent, "", connection);
@@ -379,7 +390,6 @@ impl Call {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
         (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
-        let lasted = self.answered.saturating_duration_since(self.begin);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
         connection.finish_call(keep_alive, &self.shared, self.answered);
     }
@@ -395,15 +405,16 @@ impl Call {
         self.leave.is_some() && self.is_finished && is_out(&self.response())
     }
 
-    /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the application is to be asked for more.
-    pub(super) fn may_go_on(&mut self) -> bool {
+    /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the body is to be asked for more, or a place in the
+    /// line for one.
+    pub(super) fn may_go_on(&mut self, place: &mut Option<Seat>) -> bool {
         match self.body.kind() {
             _ if self.is_finished => true,
             // It is only to be said that it is over.
-            Kind::Range(range) if range.left == 0 => true,
+            Kind::Empty | Kind::Range(FileRange { left: 0, .. }) => true,
             Kind::Channel(receiver) => receiver.is_ready(),
             _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
-            _ => self.take_seat(),
+            _ => self.seat.is_some() || self.take_seat(place),
         }
     }
 
@@ -415,23 +426,17 @@ impl Call {
         }
     }
 
-    /// Gives back what it needs only in a thread.
-    pub(super) fn leave_seats(&mut self) -> MutexGuard<'_, Response> {
+    /// Waits in its connection: what it needs only in a thread is given back, and what is unsent is left to the connection.
+    pub(super) fn wait(&mut self) {
         self.seat = None;
-        let response = self.response();
-        if let Some(state) = &response.content_state {
-            lock(state).seat = None;
+        let mut response = lock(&self.response);
+        if std::mem::take(&mut response.is_delayed) {
+            lock(&self.shared.delayed).retain(|other| !Arc::ptr_eq(other, &self.response));
         }
-        response
-    }
-
-    /// Says whether it waits in its connection, which sends what is unsent then.
-    pub(super) fn set_among_others(&mut self, waits: bool) {
-        let mut response = self.response();
-        response.waits_in_connection = waits;
         if let Some(state) = &response.content_state {
+            let mut state = lock(state);
             // One that waits for a sender of blocks is not looked at.
-            lock(state).is_among_others = waits && !response.queue.is_empty();
+            (state.seat, state.is_among_others) = (None, !response.queue.is_empty());
         }
     }
 
@@ -505,7 +510,7 @@ mod tests {
                 }
                 step => {
                     assert_ne!(step, Step::End);
-                    connection.rest(&shared);
+                    connection.rest();
                     let received = client.read(&mut part).unwrap();
                     answer.extend_from_slice(&part[..received]);
                 }

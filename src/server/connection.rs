@@ -1,10 +1,9 @@
 //! One connection's life, as phases that no thread owns while they wait.
 //!
 //! ```text
-//!   Fresh ─┐           ┌─▶ Gathering ─┐
-//!          ├─▶ Head ───┤              ├─▶ (a call) ─▶ Sending ─▶ Draining ─▶ Idle ─▶ Head ...
-//!   Idle ──┘           └─▶ Seat ──────┘       ▲          │  └─────▶ Lingering ─▶ end
-//!                                             └──────────┘
+//!   Idle ─▶ Head ─▶ Gathering ─▶ (a call) ─▶ Sending ─▶ Draining ─▶ Idle ─▶ Head ...
+//!                                    ▲          │  └─────▶ Lingering ─▶ end
+//!                                    └──────────┘
 //! ```
 //!
 //! [`Connection::step`] does what can be done without waiting and says what comes next. Each phase has one total deadline, from the settings;
@@ -12,13 +11,14 @@
 //! thread is a job.
 
 mod counted;
+mod waiting;
 
 use std::io;
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::bounds::{Memory, Place};
+use super::bounds::{Memory, Place, Seat};
 use super::buffer::Buffer;
 use super::call::Call;
 use super::reader::{Coding, Pace};
@@ -28,8 +28,8 @@ use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::door::{Examined, NotReady, Origin, Peer, Policy, Progress, Room};
-use crate::gateway::{Receiver, is_not_yet};
+use crate::door::{Examined, Filling, NotReady, Origin, Peer, Policy, Progress, Room};
+use crate::gateway::{Environ, is_not_yet};
 use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
 
@@ -47,6 +47,8 @@ pub(super) struct Connection {
     pub(super) last_call: Duration,
     /// Since when a request has waited for a thread or a seat.
     pub(super) queued: Option<Instant>,
+    /// Its place in the line for a seat, or that of its call.
+    pub(super) seat: Option<Seat>,
     progress: Progress,
     /// What goes out before anything else: gathered answers, and what the server itself says.
     pub(super) queue: SendQueue,
@@ -66,16 +68,12 @@ pub(super) struct Connection {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Open, and nothing has arrived.
-    Fresh,
-    /// Between two requests.
+    /// Before the first request, or between two.
     Idle,
     /// A request head is arriving.
     Head,
     /// The head is whole, and so much of head and small content together is waited for.
     Gathering { whole: usize, pace: Pace },
-    /// The head is here, and its long content waits for a seat.
-    Seat,
     /// What there is of a response is being taken by the client, or has been, and there is more to come.
     Sending,
     /// Content nobody read is skipped, so that the next request can be found: at most so much more.
@@ -111,11 +109,12 @@ impl Connection {
             peer,
             origin,
             buffer: Buffer::default(),
-            phase: Phase::Fresh,
+            phase: Phase::Idle,
             deadline: after(now, shared.settings.first_byte_deadline),
             since: now,
             last_call: Duration::ZERO,
             queued: None,
+            seat: None,
             progress: Progress::default(),
             queue: SendQueue::default(),
             call: None,
@@ -135,19 +134,14 @@ impl Connection {
         }
         loop {
             let step = match self.phase {
-                Phase::Fresh | Phase::Idle | Phase::Head => self.receive_head(shared, now),
+                _ if self.queued.is_some() => self.wait_for_turn(shared, now),
+                Phase::Idle | Phase::Head => self.receive_head(shared, now),
                 Phase::Gathering { whole, pace } => self.gather(whole, pace, shared, now),
-                Phase::Seat => self.wait_for_seat(shared, now),
                 Phase::Sending => self.send(shared, now),
                 Phase::Draining { most } => self.drain(most, shared, now),
                 Phase::Lingering { most } => self.linger(most, now),
             };
             if let Some(step) = step {
-                if step == Step::End {
-                    // Its memory is used for the next connection.
-                    self.buffer.consume(self.buffer.len());
-                    self.buffer.release(&shared.reserve);
-                }
                 self.count_phase();
                 return step;
             }
@@ -162,7 +156,7 @@ impl Connection {
         if now >= self.deadline {
             return match self.phase {
                 Phase::Head => self.refuse(Cause::HeadDeadline, shared, now),
-                Phase::Fresh => Some(self.end(Cause::FirstByteDeadline, shared)),
+                _ if self.is_first => Some(self.end(Cause::FirstByteDeadline, shared)),
                 _ => Some(self.end(Cause::IdleDeadline, shared)),
             };
         }
@@ -172,7 +166,7 @@ impl Connection {
         // Looked at before the read: what arrives between the two had arrived before the stop. One that has just begun, or had an answer, is
         // left to its client for a moment: nobody has told it that this would be the end.
         let is_last = shared.is_stopping() && self.phase != Phase::Head && now >= after(self.since, LAST_REQUEST);
-        match self.buffer.fill(&self.socket, most, &shared.reserve) {
+        match self.buffer.fill(&self.socket, most) {
             Ok(0) if !protocol.has_begun(self.buffer.filled()) => Some(Step::End),
             // The verdict is that of all its bytes, not that of the last look at them.
             Ok(0) => {
@@ -211,7 +205,7 @@ impl Connection {
             let (_, cause) = pace.allowance(&shared.settings);
             return self.refuse(cause, shared, now);
         }
-        match self.buffer.fill(&self.socket, whole, &shared.reserve) {
+        match self.buffer.fill(&self.socket, whole) {
             Ok(0) => self.refuse(Cause::ContentTruncated, shared, now),
             Ok(received) => {
                 pace.note(now.saturating_duration_since(self.since), received);
@@ -223,13 +217,6 @@ impl Connection {
         }
     }
 
-    fn wait_for_seat(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
-        if self.has_waited_too_long(shared, now) {
-            return self.refuse(Cause::QueueTimeout, shared, now);
-        }
-        Some(if shared.seats.try_take().is_some() { Step::Job } else { Step::Wait })
-    }
-
     fn send(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
         let flushed = match &self.call {
             Some(_) if shared.is_over() => return Some(self.cut(Cause::Stopping)),
@@ -237,7 +224,9 @@ impl Connection {
             None => self.queue.flush(&self.socket),
         };
         match (flushed, &mut self.call) {
-            (Ok(Flushed::Whole), Some(call)) => Some(if call.may_go_on() { Step::Job } else { Step::Wait }),
+            (Ok(Flushed::Whole), Some(call)) => {
+                Some(if call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
+            }
             (Ok(Flushed::Whole), None) => {
                 self.enter_after_response(b"", shared, now);
                 None
@@ -279,7 +268,7 @@ impl Connection {
                 self.phase = Phase::Draining { most: most - skipped as u64 };
             }
             Content::Incomplete if now < self.deadline => {
-                return Some(after_read(&self.buffer.fill(&self.socket, 16 * 1024, &shared.reserve)));
+                return Some(after_read(&self.buffer.fill(&self.socket, 16 * 1024)));
             }
             // Too much, too slow or malformed: where the next request starts will never be known.
             Content::Data { .. } | Content::Incomplete | Content::Invalid(_) => {
@@ -299,10 +288,11 @@ impl Connection {
         Some(after_read(&read))
     }
 
-    /// Reads what has arrived as a request. The bytes stay in the buffer.
-    pub(super) fn examine<'buf>(&'buf self, policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+    /// Reads what has arrived as a request, and fills an environ with it. The bytes stay in the buffer.
+    pub(super) fn examine(&self, policy: &Policy, room: &mut Room, environ: Option<&mut Environ>) -> Examined {
         room.is_first = self.is_first;
-        self.origin.door.protocol().examine(self.buffer.filled(), policy, room)
+        let filling = environ.map(|environ| Filling { environ, origin: &self.origin, peer: &self.peer });
+        self.origin.door.protocol().examine(self.buffer.filled(), policy, room, filling)
     }
 
     /// What has arrived is no request to answer, or not yet.
@@ -327,19 +317,6 @@ impl Connection {
         }
     }
 
-    /// Its content would have to be waited for, and no seat is free.
-    pub(super) fn wait_in_line(&mut self, now: Instant) {
-        self.queued.get_or_insert(now);
-        if self.phase != Phase::Seat {
-            (self.phase, self.since) = (Phase::Seat, now);
-        }
-    }
-
-    /// Whether its request has waited for a thread or a seat for longer than it may.
-    pub(super) fn has_waited_too_long(&self, shared: &Shared, now: Instant) -> bool {
-        self.queued.is_some_and(|since| now >= after(since, shared.settings.queue_timeout))
-    }
-
     /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
     pub(super) fn has_gathered(&self) -> bool {
         !self.queue.is_empty() && self.phase == Phase::Idle
@@ -353,8 +330,7 @@ impl Connection {
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        drop(call.leave_seats());
-        call.set_among_others(true);
+        call.wait();
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);
@@ -373,14 +349,14 @@ impl Connection {
             }
         }
         self.unread.take_if(|coding| coding.is_end());
-        (self.close_after, self.is_first) = (!keep_alive, false);
+        (self.close_after, self.is_first, self.seat) = (!keep_alive, false, None);
         self.enter_after_response(&replies, shared, now);
     }
 
     /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.
     pub(super) fn refuse(&mut self, cause: Cause, shared: &Shared, now: Instant) -> Option<Step> {
         self.unread = None;
-        self.queued = None;
+        (self.queued, self.seat) = (None, None);
         self.close_after = true;
         match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled(), self.is_first)) {
             (Some(status), Some(addressee)) => {
@@ -414,29 +390,13 @@ impl Connection {
         Step::End
     }
 
-    /// Whether it waits for its client to begin a request.
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Idle)
-    }
-
-    /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
-    pub(super) fn is_worth_waiting_for(&self) -> bool {
-        self.is_idle() || matches!(self.phase, Phase::Head | Phase::Gathering { .. })
-    }
-
-    /// Where its next block comes from, if it waits for another thread to send it and for nothing else.
-    pub(super) fn receiver(&mut self) -> Option<&mut Receiver> {
-        let call = self.call.as_deref_mut().filter(|call| call.response().queue.is_empty())?;
-        call.receiver()
-    }
-
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.peer.address.map(|(address, _)| address)
     }
 
     /// Makes it ready to wait without a thread for longer than a moment.
-    pub(super) fn rest(&mut self, shared: &Shared) {
-        self.buffer.release(&shared.reserve);
+    pub(super) fn rest(&mut self) {
+        self.buffer.release();
         if self.queue.is_empty() {
             self.queue = SendQueue::default();
         }

@@ -13,10 +13,10 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
 
 use super::accept::Acceptor;
 use super::failure::Failure;
@@ -26,8 +26,7 @@ use super::pool::{Unattended, Worker};
 use super::shard::{Shard, WORKS};
 use super::shared::{Shared, lock};
 use crate::cause::Cause;
-use crate::door::Origin;
-use crate::gateway::{Gateway, Variables};
+use crate::gateway::Variables;
 use crate::log::Stats;
 
 /// What the threads of a server share.
@@ -36,8 +35,6 @@ pub(super) struct Engine {
     pub(super) shards: Vec<Arc<Shard>>,
     pub(super) unattended: Arc<Unattended>,
     pub(super) acceptors: Vec<Arc<Acceptor>>,
-    pub(super) next_shard: AtomicUsize,
-    grace_until: Mutex<Option<Instant>>,
 }
 
 impl Engine {
@@ -48,27 +45,22 @@ impl Engine {
         variables: &Variables,
     ) -> io::Result<(Arc<Engine>, Vec<JoinHandle<()>>)> {
         let settings = &shared.settings;
-        let shards = settings.shards.clamp(1, settings.threads.max(1));
-        let gateway = Gateway { https: settings.https, multithread: settings.threads > 1, ..Gateway::default() };
         let acceptors = listeners.into_iter().map(|listener| {
-            let (name, port) = (settings.server_name.clone(), listener.address.port());
-            let origin = Origin::new(listener.door, gateway, name, port, variables.clone());
+            let (door, port) = (listener.door, listener.address.port());
+            let origin = shared.origin(door, port, settings.threads > 1, variables.clone());
             Arc::new(Acceptor::new(listener, origin))
         });
         let unattended = Arc::new(Unattended::default());
         let engine = Arc::new(Engine {
             acceptors: acceptors.collect(),
-            shards: (0..shards).map(|_| Shard::new(&unattended)).collect(),
+            shards: (0..settings.shards).map(|_| Shard::new(&unattended)).collect(),
             unattended,
             shared: Arc::clone(&shared),
-            next_shard: AtomicUsize::new(0),
-            grace_until: Mutex::default(),
         });
         let mut started = Vec::new();
         if let Err(error) = engine.start_threads(&mut started) {
             engine.stop(Duration::ZERO);
-            engine.end();
-            let (got, wanted) = (started.len(), settings.threads.max(1) + 1 + engine.acceptors.len());
+            let (got, wanted) = (started.len(), settings.threads + 1 + engine.acceptors.len());
             started.into_iter().for_each(|thread| drop(thread.join()));
             let text = format!("only {got} of {wanted} threads can be started: {error}; set fewer, or allow more");
             return Err(io::Error::new(error.kind(), text));
@@ -77,19 +69,20 @@ impl Engine {
     }
 
     fn start_threads(self: &Arc<Engine>, started: &mut Vec<JoinHandle<()>>) -> io::Result<()> {
-        for index in 0..self.shared.settings.threads.max(1) {
+        // First of all, because it ends the others.
+        started.push(self.thread("doorway-monitor".into(), |engine| {
+            monitor::watch(engine);
+            engine.shared.sleepers.close();
+            engine.unattended.close();
+            engine.shards.iter().for_each(|shard| shard.wake());
+        })?);
+        for index in 0..self.shared.settings.threads {
             started.push(self.thread(format!("doorway-{index}"), Worker::run)?);
         }
         self.shards.iter().for_each(|shard| self.unattended.push(shard));
-        started.push(self.thread("doorway-monitor".into(), |engine| {
-            monitor::watch(engine);
-            engine.end();
-        })?);
         for (index, acceptor) in self.acceptors.iter().enumerate() {
             let (own, name) = (Arc::clone(acceptor), format!("doorway-accept-{index}"));
-            acceptor.is_accepting.store(true, Ordering::SeqCst);
-            let thread = self.thread(name, move |engine| engine.accept(&own));
-            started.push(thread.inspect_err(|_| acceptor.is_accepting.store(false, Ordering::SeqCst))?);
+            started.push(self.thread(name, move |engine| engine.accept(&own))?);
         }
         Ok(())
     }
@@ -124,21 +117,17 @@ impl Engine {
         let mut stats = shared.counters.read(&shared.places.phases);
         stats.open = shared.places.open();
         stats.queued = self.shards.iter().map(|shard| shard.queued.load(Ordering::Relaxed)).sum();
-        stats.threads = shared.settings.threads.max(1);
+        stats.threads = shared.settings.threads;
         stats.stopping = shared.is_stopping();
         stats.looks = shared.monitor.looks.load(Ordering::SeqCst) as u64;
         stats
     }
 
-    /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.
+    /// Begins to stop. A second call can only shorten the grace.
     pub(super) fn stop(&self, grace: Duration) {
-        let until = Instant::now().checked_add(grace);
-        let mut current = lock(&self.grace_until);
-        *current = current.into_iter().chain(until).min();
-        drop(current);
-        self.shared.begin_to_stop();
-        // It wakes all the others.
-        self.shared.monitor.notice();
+        self.shared.stop(grace);
+        // It wakes all the others. Not only if it is asleep: it may be about to be.
+        self.shared.monitor.thread.get().map(Thread::unpark);
     }
 
     /// Whether the server has ended: nothing is accepted any more, and no connection is left. Otherwise, while it stops, everybody is
@@ -147,24 +136,17 @@ impl Engine {
         if !self.shared.is_stopping() {
             return false;
         }
-        if lock(&self.grace_until).is_some_and(|until| Instant::now() >= until) {
-            self.shared.stop.fetch_max(2, Ordering::SeqCst);
+        if self.shared.is_over() {
             self.shared.upgrades.cut();
         }
-        let is_accepting = self.acceptors.iter().any(|acceptor| acceptor.is_accepting.load(Ordering::SeqCst));
-        if is_accepting {
-            self.acceptors.iter().for_each(|acceptor| acceptor.wake());
-        }
+        // The thread of an acceptor has it, as long as it accepts.
+        let accepting = self.acceptors.iter().filter(|acceptor| Arc::strong_count(acceptor) > 1);
+        let accepting = accepting.map(|acceptor| acceptor.wake()).count();
+        // What a thread that has gone brought is seen below.
+        fence(Ordering::Acquire);
         self.shards.iter().for_each(|shard| shard.wake());
-        !is_accepting
+        accepting == 0
             && self.shared.places.open() == 0
             && self.shards.iter().all(|shard| shard.lock().all().next().is_none())
-    }
-
-    /// Sends every worker home.
-    fn end(&self) {
-        self.shared.sleepers.close();
-        self.unattended.close();
-        self.shards.iter().for_each(|shard| shard.wake());
     }
 }

@@ -5,7 +5,6 @@
 use std::any::Any;
 use std::error::Error;
 use std::fmt::Display;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::cause::Cause;
@@ -33,11 +32,6 @@ impl Failure {
         let said = catch_unwind(AssertUnwindSafe(|| (Cause::of(error), error.to_string())));
         let (own, detail) = said.unwrap_or_else(|panic| (None, panic_text(panic)));
         Failure { cause: own.filter(|cause| cause.status().is_some()).unwrap_or(otherwise), detail }
-    }
-
-    /// An error that came instead of a block.
-    pub(super) fn of_body(error: io::Error) -> Failure {
-        Failure::of_error(&error, Cause::BodyFailed)
     }
 }
 

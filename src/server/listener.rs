@@ -88,11 +88,9 @@ impl ToSocketAddrs for Address {
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         match self {
-            Address::Tcp(address) => Ok(Some(*address).into_iter()),
+            Address::Tcp(address) => address.to_socket_addrs(),
             #[cfg(unix)]
-            Address::Unix(_) => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no internet address"))
-            }
+            Address::Unix(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no IP address")),
         }
     }
 }
@@ -107,15 +105,13 @@ impl Listener {
             if let (0, Some(port)) = (address.port(), listeners.first().and_then(|first| first.address.port())) {
                 address.set_port(port);
             }
-            match TcpListener::bind(address) {
+            match TcpListener::bind(address).map_err(|error| explain(&error, &address)) {
                 Ok(socket) => {
                     let address = Address::Tcp(socket.local_addr()?);
                     listeners.push(Listener::over(Kind::Tcp(socket), address, true));
                 }
-                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    missing = Some(explain(&error, &address))
-                }
-                Err(error) => return Err(explain(&error, &address)),
+                Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => missing = Some(error),
+                Err(error) => return Err(error),
             }
         }
         if listeners.is_empty() { Err(missing.unwrap_or_else(no_address)) } else { Ok(listeners) }
@@ -162,14 +158,11 @@ impl Listener {
     /// # Errors
     /// The address and the door do not go together.
     pub(super) fn check(&self) -> io::Result<()> {
-        let is_open = match self.address {
-            Address::Tcp(address) => !address.ip().to_canonical().is_loopback() && self.allowed.is_empty(),
-            #[cfg(unix)]
-            Address::Unix(_) => false,
-        };
+        let is_open = self.allowed.is_empty()
+            && matches!(self.address, Address::Tcp(address) if !address.ip().to_canonical().is_loopback());
         let reason = if !self.door.protocol().has_addresses() {
             "CGI is not spoken at an address: use Server::serve_cgi"
-        } else if is_open && self.door.protocol().trusts_its_peer() {
+        } else if is_open && self.door.trusts_its_peer() {
             "whoever connects there is believed who its client is: listen at a loopback address or a Unix socket, \
              or name the front servers with Server::allow"
         } else {
@@ -252,9 +245,8 @@ impl Listener {
 
 impl From<TcpListener> for Listener {
     fn from(socket: TcpListener) -> Listener {
-        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let address = Address::Tcp(socket.local_addr().unwrap_or(unknown));
-        Listener::over(Kind::Tcp(socket), address, false)
+        let address = socket.local_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        Listener::over(Kind::Tcp(socket), Address::Tcp(address), false)
     }
 }
 

@@ -41,8 +41,8 @@ use listener::no_address;
 pub use listener::{Address, Listener};
 pub use settings::Settings;
 
-use crate::door::{Door, Origin, Peer, Room};
-use crate::gateway::{Application, Gateway, Variables};
+use crate::door::{Door, Peer};
+use crate::gateway::{Application, Variables};
 use crate::log::{Lines, Log, Stats};
 use answer::Calls;
 use connection::{Connection, Step};
@@ -72,7 +72,7 @@ pub struct Server {
     door: Door,
     settings: Settings,
     variables: Variables,
-    log: Option<Arc<dyn Log>>,
+    log: Arc<dyn Log>,
     observer: Observer,
 }
 
@@ -199,7 +199,7 @@ impl Server {
 
     /// Reports to `log`. The default writes errors to standard error, and no access log.
     pub fn log(mut self, log: impl Log) -> Server {
-        self.log = Some(Arc::new(log));
+        self.log = Arc::new(log);
         self
     }
 
@@ -257,8 +257,7 @@ impl Server {
     pub fn spawn(self, application: impl Application) -> io::Result<Handle> {
         let address = self.addrs().next().cloned().ok_or_else(no_address)?;
         self.listeners.iter().try_for_each(Listener::check)?;
-        let log = self.log.unwrap_or_else(default_log);
-        let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
+        let shared = Arc::new(Shared::new(self.settings, Box::new(application), self.log));
         let (engine, threads) = Engine::start(shared, self.listeners, &self.variables)?;
         self.observer.engine.get_or_init(|| Arc::downgrade(&engine));
         Ok(Handle { address, engine, threads })
@@ -322,24 +321,21 @@ impl Server {
 
     /// Serves one connection in the calling thread: to its end, or one request only (`once`).
     fn converse(self, socket: Socket, peer: Peer, port: Option<u16>, once: bool, application: impl Application) {
-        let log = self.log.unwrap_or_else(default_log);
-        let shared = Arc::new(Shared::new(self.settings, Box::new(application), log));
-        let (https, alone) = (shared.settings.https, !self.door.protocol().has_addresses());
-        let gateway = Gateway { https, multithread: false, multiprocess: alone, run_once: alone, ..Gateway::default() };
-        let origin = Origin::new(self.door, gateway, shared.settings.server_name.clone(), port, self.variables);
-        let mut connection = Connection::new(socket, peer, Arc::new(origin), &shared, None, Instant::now());
+        let shared = Arc::new(Shared::new(self.settings, Box::new(application), self.log));
+        let origin = shared.origin(self.door, port, false, self.variables);
+        let mut connection = Connection::new(socket, peer, origin, &shared, None, Instant::now());
         let mut calls = Calls::new(&shared);
         loop {
-            let (now, policy) = (Instant::now(), &shared.policy);
+            let now = Instant::now();
             match connection.step(&shared, now) {
                 Step::Job => {
-                    if once && connection.call.is_none() && connection.examine(policy, &mut Room::default()).is_ok() {
-                        // As when a server stops: this response ends the connection.
-                        shared.begin_to_stop();
+                    if once {
+                        // As when a server stops: what has begun is answered, and that ends the connection.
+                        shared.stop(Duration::MAX);
                     }
                     calls.run(&mut connection, now);
                     if upgrade::leaves(&connection) {
-                        return upgrade::converse(&mut connection);
+                        return upgrade::converse(&mut connection, &shared);
                     }
                 }
                 // A socket that waits has waited: its deadlines are looked at again. The next block is waited for here.
@@ -358,12 +354,9 @@ impl Server {
 
     fn over(listeners: Vec<Listener>) -> Server {
         let (settings, variables, observer) = (Settings::default(), Variables::default(), Observer::default());
-        Server { listeners, door: Door::Http, settings, variables, log: None, observer }
+        let log = Arc::new(Lines::errors(io::stderr()));
+        Server { listeners, door: Door::Http, settings, variables, log, observer }
     }
-}
-
-fn default_log() -> Arc<dyn Log> {
-    Arc::new(Lines::errors(io::stderr()))
 }
 
 /// A server that runs in the background. Dropping it ends the server at once, waiting only for calls of the application.
@@ -462,9 +455,7 @@ pub struct Stopper {
 impl Stopper {
     /// Stops with the grace of the settings, and returns at once.
     pub fn stop(&self) {
-        if let Some(engine) = self.engine.upgrade() {
-            engine.stop(engine.shared.settings.grace);
-        }
+        self.engine.upgrade().iter().for_each(|engine| engine.stop(engine.shared.settings.grace));
     }
 
     /// The same as [`Server::hand_over`], of a server that runs. When the other process is ready, this one can stop: what both have accepted is
@@ -480,9 +471,7 @@ impl Stopper {
 
     /// Stops with a grace of one's own, and returns at once. A further call can shorten the grace.
     pub fn stop_within(&self, grace: Duration) {
-        if let Some(engine) = self.engine.upgrade() {
-            engine.stop(grace);
-        }
+        self.engine.upgrade().iter().for_each(|engine| engine.stop(grace));
     }
 }
 

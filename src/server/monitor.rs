@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+use super::bounds::Seat;
 use super::engine::Engine;
 use super::response::send_delayed;
 use super::settings::{LISTEN, LOOK};
-use super::shard::{Found, WORKS};
+use super::shard::{UNATTENDED, WORKS};
 use crate::cause::Cause;
 use crate::log::{Full, Scoreboard};
 
@@ -21,7 +22,7 @@ use crate::log::{Full, Scoreboard};
 #[derive(Default)]
 pub(super) struct Monitor {
     /// What is called before it is there, it sees when it begins.
-    thread: OnceLock<Thread>,
+    pub(super) thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
     /// How often it has looked around.
     pub(super) looks: AtomicUsize,
@@ -41,7 +42,7 @@ pub(super) fn watch(engine: &Engine) {
     let monitor = &engine.shared.monitor;
     monitor.thread.get_or_init(thread::current);
     let mut seen = vec![None; engine.shards.len()];
-    let (mut quiet, mut full) = (0_u32, Full::default());
+    let (mut quiet, mut full, mut place) = (0_u32, Full::default(), None);
     while !engine.ends() {
         // Seen twice without anything to look after, nothing is going on; then whoever begins something calls.
         let sleeps = quiet >= 2;
@@ -63,7 +64,7 @@ pub(super) fn watch(engine: &Engine) {
             engine.shards.iter().for_each(|shard| shard.ring(says));
         }
         send_delayed(&engine.shared);
-        sweep_unattended(engine);
+        sweep_unattended(engine, &mut place);
         let stats = (!engine.unattended.has_idle()).then(|| engine.stats());
         if let Some(text) = full.look(stats.as_ref(), &monitor.scoreboard, Instant::now()) {
             engine.shared.report(Cause::ThreadsBusy, &text);
@@ -73,22 +74,20 @@ pub(super) fn watch(engine: &Engine) {
     }
 }
 
-/// Sweeps the shards that wait for a worker because no thread is free: only applications are not called.
-fn sweep_unattended(engine: &Engine) {
+/// Sweeps the shards that wait for a worker because no thread is free: only applications are not called. As long as there is work in them that
+/// has a place in the line for seats: a slow client that holds a thread may have to go for it.
+fn sweep_unattended(engine: &Engine, place: &mut Option<Seat>) {
     // Each has its part in the queue of requests that wait for a thread.
     let most = (engine.shared.settings.queue / engine.shards.len()).max(1);
-    for shard in engine.shards.iter().filter(|shard| engine.unattended.contains(shard)) {
-        if let Found::Alone(connection, _) = shard.sweep(None, &engine.shared, Instant::now(), Some(most)) {
-            shard.deliver(connection);
-        }
+    for shard in engine.shards.iter().filter(|shard| shard.word_of(UNATTENDED).is_some()) {
+        shard.sweep(None, &engine.shared, Instant::now(), Some(most));
         // A new worker may have found nothing a moment ago, and be about to sleep.
         shard.wake();
     }
-    if engine.unattended.have_work() {
-        if !engine.unattended.has_idle() {
-            // No thread is free: a slow client that holds one may have to go.
-            engine.shared.seats.want();
-        }
+    let has_work = engine.unattended.have_work();
+    let lacks_thread = has_work && !engine.unattended.has_idle();
+    *place = lacks_thread.then(|| engine.shared.seats.ask()).filter(|seat| !seat.has_come());
+    if has_work {
         // The workers of other shards may have nothing to do, or block on their only connection.
         engine.shards.iter().for_each(|shard| shard.wake());
     }

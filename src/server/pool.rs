@@ -12,75 +12,68 @@
 //! - *At most one worker attends a shard*: one that is away has it again only if the word is still its own, and each word is changed once.
 //! - *No shard is left*: a shard is attended, or its worker is away and will try to come back, or it stands in the queue of
 //!   [`Unattended`]. While it stands there because no thread is free, the monitor sweeps it: deadlines, refusals and slow clients go on.
-//! - *None starves*: hot connections stand in a ring, a served one goes to its end; queued requests go before the ring; a worker leaves its shard
-//!   for one that has queued requests and no worker.
+//! - *None starves*: hot connections, and what waits for a thread, stand in a ring; a served one goes to its end; a worker leaves its shard
+//!   for one that has work and no worker.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::answer::Calls;
 use super::connection::{Connection, Step};
 use super::engine::Engine;
-use super::settings::{IDLE_PASSES, LONG_CALL, RUSH_TURNS, SHORTEST, SLICES, SLOW_CALL, TURNS};
+use super::settings::{IDLE_PASSES, LONG_CALL, SHORTEST, SLICES, SLOW_CALL, TURNS};
 use super::shard::{ATTENDS, BLOCKS, Found, Shard, WORKS};
 use super::shared::{lock, wait};
 use super::upgrade;
 use crate::gateway::discard_panic;
 use crate::log::Phase;
 
-/// Shards that need a worker, in the order in which they lost theirs, and how many workers wait for one.
+/// Shards that need a worker, in the order in which they lost theirs.
 #[derive(Default)]
 pub(super) struct Unattended {
     shards: Mutex<VecDeque<Arc<Shard>>>,
     signal: Condvar,
-    length: AtomicUsize,
-    idle: AtomicUsize,
+    /// How many workers wait for a shard, less how many shards wait for a worker.
+    idle: AtomicIsize,
     is_closed: AtomicBool,
 }
 
 impl Unattended {
     pub(super) fn push(&self, shard: &Arc<Shard>) {
-        let mut shards = lock(&self.shards);
-        shards.push_back(Arc::clone(shard));
-        self.length.store(shards.len(), Ordering::SeqCst);
-        drop(shards);
+        self.idle.fetch_sub(1, Ordering::SeqCst);
+        lock(&self.shards).push_back(Arc::clone(shard));
         self.signal.notify_one();
     }
 
     /// Waits for a shard; `None` when the server has ended.
     fn take(&self) -> Option<Arc<Shard>> {
+        self.idle.fetch_add(1, Ordering::SeqCst);
         let mut shards = lock(&self.shards);
         while !self.is_closed() {
             if let Some(shard) = shards.pop_front() {
-                self.length.store(shards.len(), Ordering::SeqCst);
                 return Some(shard);
             }
-            self.idle.fetch_add(1, Ordering::SeqCst);
             shards = wait(&self.signal, shards, None);
-            self.idle.fetch_sub(1, Ordering::SeqCst);
         }
         None
     }
 
     /// Whether a worker waits that no shard has called yet.
     pub(super) fn has_idle(&self) -> bool {
-        self.idle.load(Ordering::SeqCst) > self.length.load(Ordering::SeqCst)
+        self.idle.load(Ordering::SeqCst) > 0
     }
 
+    /// Whether no shard waits but for a worker that is on its way.
     pub(super) fn is_empty(&self) -> bool {
-        self.length.load(Ordering::SeqCst) == 0
+        self.idle.load(Ordering::SeqCst) >= 0
     }
 
     /// Whether jobs wait in one of them, because no thread is free.
     pub(super) fn have_work(&self) -> bool {
         !self.is_empty() && lock(&self.shards).iter().any(|shard| shard.queued.load(Ordering::Relaxed) > 0)
-    }
-
-    pub(super) fn contains(&self, shard: &Arc<Shard>) -> bool {
-        lock(&self.shards).iter().any(|other| Arc::ptr_eq(shard, other))
     }
 
     /// Sends every worker home.
@@ -127,7 +120,7 @@ impl Worker<'_> {
     pub(super) fn run(engine: &Engine) {
         let mut worker = Worker { engine, calls: Calls::new(&engine.shared) };
         while let Some(shard) = engine.unattended.take() {
-            worker.attend(Attendance { word: Some(shard.word()), shard });
+            worker.attend(Attendance { word: shard.turn(shard.word(), ATTENDS), shard });
         }
     }
 
@@ -138,10 +131,7 @@ impl Worker<'_> {
         // Not before a sweep: two shards without a worker would be exchanged for each other by the one thread that is free, for ever.
         while turns == 0 || !engine.unattended.have_work() {
             turns = turns.wrapping_add(1);
-            // Now and then: accepts in a rush, and lets clients and other workers have the core.
-            if turns % RUSH_TURNS == 0 {
-                engine.accept_in_rush();
-            }
+            // Now and then it lets clients and other workers have the core.
             if turns % TURNS == 0 {
                 std::thread::yield_now();
             }
@@ -181,7 +171,7 @@ impl Worker<'_> {
         while !self.engine.accept_in_rush() {
             if *fruitless == IDLE_PASSES {
                 // Nobody wakes a worker for a connection that it is to accept itself.
-                let look = self.engine.is_rush().then_some(SHORTEST);
+                let look = self.engine.has_rush().then_some(SHORTEST);
                 return shard.sleep(time.into_iter().chain(look).min());
             }
             *fruitless += 1;
@@ -217,8 +207,8 @@ impl Worker<'_> {
         // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
         let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now)));
         match run {
-            Ok(answered) => {
-                connection.last_call = answered.saturating_duration_since(now);
+            Ok(lasted) => {
+                connection.last_call = lasted;
                 connection.count_phase();
                 own.shard.note_call(connection.last_call);
                 upgrade::stay_or_leave(connection, shared)
@@ -397,8 +387,7 @@ mod tests {
                     }
                 });
                 until("all but one a shard are idle", || {
-                    let idle = engine.unattended.idle.load(Ordering::SeqCst);
-                    idle == THREADS - shards && engine.unattended.is_empty()
+                    engine.unattended.idle.load(Ordering::SeqCst) == (THREADS - shards) as isize
                 });
             });
         }

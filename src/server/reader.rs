@@ -5,12 +5,13 @@
 //! settings. A failure is remembered: every later read fails alike, and the server answers with its cause. A [`Reader`] belongs to the environ;
 //! when it is dropped, what it has not used goes back to the call through its [`ContentState`].
 
-use std::io::{self, BufRead, IoSlice, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::buffer::Buffer;
+use super::send::{Flushed, SendQueue};
 use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
@@ -149,6 +150,11 @@ pub(super) struct ContentState {
 }
 
 impl ContentState {
+    fn fail(&mut self, cause: Cause) -> io::Error {
+        self.failure = Some(cause);
+        failed(cause)
+    }
+
     /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client
     /// was never told to send it and may or may not do so.
     pub(super) fn ends_connection(&mut self) -> bool {
@@ -196,7 +202,7 @@ impl Reader {
             // Chunks have no length in advance: the limit counts what is announced, before it is received.
             let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
             if self.taken.saturating_add(self.coding.announced()) > most {
-                return Err(self.fail(Cause::ContentLong));
+                return Err(lock(&self.state).fail(Cause::ContentLong));
             }
             match found {
                 Step::Data { len } => return Ok(len),
@@ -204,7 +210,7 @@ impl Reader {
                     lock(&self.state).seat = None;
                     return Ok(0);
                 }
-                Step::Invalid(cause) => return Err(self.fail(cause)),
+                Step::Invalid(cause) => return Err(lock(&self.state).fail(cause)),
                 Step::Incomplete => self.receive(None)?,
             };
         }
@@ -225,54 +231,46 @@ impl Reader {
         if self.buffer.is_empty() {
             self.answer_expectation()?;
         }
-        // What is there already needs no clock, and a socket that returns at once no change: both only for a client that is waited for.
-        let mut begin = self.socket.waits().then(Instant::now);
+        let begin = Instant::now();
         loop {
             let result = match &mut direct {
                 Some(place) => self.socket.read(place),
-                None => self.buffer.fill(&self.socket, RECEIVED, &self.shared.reserve),
+                None => self.buffer.fill(&self.socket, RECEIVED),
             };
             match result {
                 Ok(received @ 1..) => {
-                    self.pace.note(begin.map_or(Duration::ZERO, |begin| begin.elapsed()), received);
+                    self.pace.note(begin.elapsed(), received);
                     // A client that never lets a slice pass is held to the pace like any other.
-                    if begin.is_some() {
-                        self.go_on_waiting(Duration::ZERO)?;
-                    }
+                    self.go_on_waiting(Duration::ZERO, &mut lock(&self.state))?;
                     return Ok(received);
                 }
                 Err(error) if is_not_yet(&error) => {
-                    self.go_on_waiting(begin.get_or_insert_with(Instant::now).elapsed())?;
+                    self.go_on_waiting(begin.elapsed(), &mut lock(&self.state))?;
                     self.wait()?;
                 }
                 // P-IN-07: never a quiet end.
-                Ok(_) | Err(_) => return Err(self.fail(Cause::ContentTruncated)),
+                Ok(_) | Err(_) => return Err(lock(&self.state).fail(Cause::ContentTruncated)),
             }
         }
     }
 
     /// Sends `100 Continue`, once and whole, and never behind the final head: who makes that waits for the lock.
-    fn answer_expectation(&mut self) -> io::Result<()> {
-        let state = Arc::clone(&self.state);
-        let mut state = lock(&state);
+    fn answer_expectation(&self) -> io::Result<()> {
+        let mut state = lock(&self.state);
         if !std::mem::take(&mut state.expects_continue) {
             return Ok(());
         }
-        let (mut rest, begin) = (&b"HTTP/1.1 100 Continue\r\n\r\n"[..], Instant::now());
-        while !rest.is_empty() {
-            match self.socket.write(&[IoSlice::new(rest)]) {
-                Ok(written @ 1..) => rest = rest.split_at(written).1,
+        let (mut queue, begin) = (SendQueue::default(), Instant::now());
+        queue.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
+        loop {
+            match queue.flush(&self.socket) {
+                Ok(Flushed::Whole) => return Ok(()),
                 // The client is waited for as it is for content.
-                Err(error) if is_not_yet(&error) && self.is_too_slow(begin.elapsed(), &state).is_none() => {
-                    self.socket.set_waiting(true)?;
-                }
-                Ok(_) | Err(_) => {
-                    state.failure = Some(Cause::ContentTruncated);
-                    return Err(failed(Cause::ContentTruncated));
-                }
+                Ok(_) => self.go_on_waiting(begin.elapsed(), &mut state)?,
+                Err(_) => return Err(state.fail(Cause::ContentTruncated)),
             }
+            self.socket.set_waiting(true)?;
         }
-        Ok(())
     }
 
     /// Has the next read wait, or waits here.
@@ -288,20 +286,12 @@ impl Reader {
     }
 
     /// Whether a client that has sent or taken nothing for so long may go on.
-    fn go_on_waiting(&mut self, waited: Duration) -> io::Result<()> {
-        let cause = self.is_too_slow(waited, &lock(&self.state));
-        cause.map_or(Ok(()), |cause| Err(self.fail(cause)))
-    }
-
-    fn is_too_slow(&self, waited: Duration, state: &ContentState) -> Option<Cause> {
+    fn go_on_waiting(&self, waited: Duration, state: &mut ContentState) -> io::Result<()> {
         let mut pace = self.pace;
         pace.note(waited, 0);
-        pace.verdict(waited, self.pace.allowance(&self.shared.settings), state.seat.as_ref(), &self.shared)
-    }
-
-    fn fail(&mut self, cause: Cause) -> io::Error {
-        lock(&self.state).failure = Some(cause);
-        failed(cause)
+        let allowance = self.pace.allowance(&self.shared.settings);
+        let verdict = pace.verdict(waited, allowance, state.seat.as_ref(), &self.shared);
+        verdict.map_or(Ok(()), |cause| Err(state.fail(cause)))
     }
 
     /// A failure is remembered: every later read fails alike.
@@ -496,13 +486,15 @@ mod tests {
             let mut taken: Vec<_> = std::iter::from_fn(|| seats.try_take()).collect();
             lock(&setup.state).seat = taken.pop();
             if is_over {
-                setup.reader.shared.stop.store(2, Ordering::SeqCst);
+                setup.reader.shared.stop(Duration::ZERO);
             } else {
                 taken.push(seats.take());
             }
             let begin = Instant::now();
             assert!(setup.reader.read(&mut [0; 10]).is_err());
             assert!(begin.elapsed() < Duration::from_secs(10), "{is_over} {:?}", begin.elapsed());
+            let cause = if is_over { Cause::Stopping } else { Cause::CrowdedOut };
+            assert_eq!(lock(&setup.state).failure, Some(cause));
         }
     }
 

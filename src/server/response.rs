@@ -12,6 +12,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
 use super::connection::Connection;
+use super::failure::Failure;
 use super::reader::{ContentState, Pace};
 use super::send::{COPIED, FLAT, Flushed, SendQueue};
 use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
@@ -19,12 +20,11 @@ use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, write_end};
-use crate::door::{Facts, Persistence, Reply};
+use crate::door::{Content, Facts, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
 use crate::http::framing::{self, Delimiter};
-use crate::http::head::Version;
 
 /// The writing side of a call; its memory is used for the next.
 #[derive(Default)]
@@ -37,7 +37,7 @@ pub(super) struct Response {
     pub(super) content_state: Option<Arc<Mutex<ContentState>>>,
     /// Whether the connection may stay, as far as is known.
     pub(super) keep_alive: bool,
-    /// Known once the head was made. Of a declared length, it is what is still to come.
+    /// Known once the head was made. Of a declared length, it is what is still to come; when all has been framed, there is nothing more.
     pub(super) delimiter: Option<Delimiter>,
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
@@ -54,24 +54,25 @@ pub(super) struct Response {
     pace: Pace,
     /// When the last block was framed, and whether the monitor will look.
     last_block: Option<Instant>,
-    is_delayed: bool,
-    /// Whether its call waits in the connection, which sends what is unsent then.
-    pub(super) waits_in_connection: bool,
+    pub(super) is_delayed: bool,
     end: End,
 }
 
 impl Response {
     /// Turns to the new request. What has been gathered in its connection are responses to earlier ones.
-    pub(super) fn begin(&mut self, connection: &mut Connection, gathers: bool) {
+    pub(super) fn begin(&mut self, request: Facts, connection: &mut Connection) {
         if !connection.queue.is_empty() {
             std::mem::swap(&mut self.queue, &mut connection.queue);
         }
+        // Where a monitor looks after it: a stream of the caller's own has none.
+        self.gathers = !connection.buffer.is_empty()
+            && matches!(request.content, Content::None)
+            && connection.socket.system().is_ok()
+            && self.queue.len() < COPIED;
         self.socket = Some(Arc::clone(&connection.socket));
-        self.keep_alive = self.request.keep_alive;
+        (self.keep_alive, self.request) = (request.keep_alive, request);
         (self.delimiter, self.status, self.content, self.upgrade) = (None, 0, 0, None);
-        (self.failure, self.head_is_large, self.last_block) = (None, false, None);
-        (self.pace, self.waits_in_connection) = (Pace::default(), false);
-        self.gathers = gathers && self.queue.len() < COPIED;
+        (self.failure, self.head_is_large, self.last_block, self.pace) = (None, false, None, Pace::default());
     }
 
     /// A response that no call makes, behind what is in a queue; the connection ends with it.
@@ -88,13 +89,16 @@ impl Response {
 
     /// Gives the rest of the response up, and with it the connection.
     pub(super) fn cut(&mut self, cause: Option<Cause>) {
-        (self.failure, self.keep_alive) = (cause, false);
+        (self.failure, self.delimiter) = (cause, None);
         self.drop_unsent();
     }
 
     fn drop_unsent(&mut self) {
-        self.content = self.content.saturating_sub(self.queue.len() as u64);
-        self.queue.clear();
+        if !self.queue.is_empty() {
+            self.content = self.content.saturating_sub(self.queue.len() as u64);
+            self.queue.clear();
+        }
+        self.queue.shrink();
     }
 
     /// Whether nothing but the application, if that, is at fault: the client still takes what there is.
@@ -102,9 +106,9 @@ impl Response {
         self.failure.is_none_or(|cause| cause.number() >= 4000)
     }
 
-    /// Whether this response is to be sent with the next.
+    /// Whether this response is whole, and to be sent with the next.
     pub(super) fn is_gathering(&self) -> bool {
-        self.gathers && self.queue.is_flat() && self.keep_alive && self.is_sound()
+        self.gathers && self.drops_content() && self.queue.is_flat() && self.keep_alive && self.is_sound()
     }
 
     /// Whether everything that the head promised has been framed.
@@ -112,7 +116,7 @@ impl Response {
         matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None))
     }
 
-    /// Whether the body is dropped whatever it holds (HEAD, 204, 304).
+    /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end).
     pub(super) fn drops_content(&self) -> bool {
         self.delimiter == Some(Delimiter::None)
     }
@@ -135,21 +139,15 @@ impl Response {
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
         let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection());
         self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
-        let persistence = match (&self.upgrade, self.keep_alive, request.version) {
-            (Some(protocol), ..) => Persistence::Upgrade(protocol),
-            (None, false, _) => Persistence::Close,
-            (None, true, Version::Http10) => Persistence::KeepAlive,
-            (None, true, Version::Http11) => Persistence::Silent,
-        };
         let end = self.end.at(SystemTime::now(), &shared.settings);
-        let reply = Reply { status: status.1, headers, framing, persistence, end };
-        let protocol = request.door.protocol();
+        let (upgrade, keep_alive, version) = (self.upgrade.as_deref(), self.keep_alive, request.version);
+        let reply = Reply { status: status.1, headers, framing, upgrade, keep_alive, version, end };
         (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
         let front = self.queue.end();
         let start = front.len();
-        protocol.write_head(front, &reply);
+        request.door.protocol().write_head(front, &reply);
         // G-09: nginx's first buffer has 4 KiB, and it answers 502 to a head that does not fit.
-        self.head_is_large = protocol.trusts_its_peer() && front.len() - start > LARGE_HEAD;
+        self.head_is_large = front.len() - start > LARGE_HEAD && request.door.trusts_its_peer();
         if let Some(framer) = &mut request.framer {
             framer.enclose(front, start);
         }
@@ -192,13 +190,12 @@ impl Response {
         }
     }
 
-    /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03).
+    /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03), with which the connection ends.
     pub(super) fn finish(&mut self, is_overloaded: bool) {
         match self.delimiter {
             Some(Delimiter::Chunked) => self.queue.push(Block::Borrowed(LAST_CHUNK)),
             Some(Delimiter::Length(1..)) => {
                 self.failure.get_or_insert(Cause::BodyShort);
-                self.keep_alive = false;
                 return;
             }
             _ => {}
@@ -207,6 +204,7 @@ impl Response {
         if let Some(framer) = &self.request.framer {
             self.queue.push_bytes(&framer.end(is_overloaded));
         }
+        self.delimiter = Some(Delimiter::None);
     }
 
     /// What the server answers by itself: a status, its reason, and nothing of the request, of the application or of the machine.
@@ -222,6 +220,14 @@ impl Response {
         self.make_head((status, text), &headers, Some(content.len() as u64), shared);
         self.push(content.into());
         self.finish(status == 503);
+    }
+
+    /// Sends what the socket takes at once; nothing if it is to be sent with the next response.
+    pub(super) fn send(&mut self) -> Result<Flushed, Failure> {
+        if self.is_gathering() {
+            return Ok(Flushed::Whole);
+        }
+        self.flush().map_err(|error| Failure::new(Cause::ClientGone, error))
     }
 
     /// Sends what the socket takes at once.
@@ -252,12 +258,10 @@ impl Response {
         let (mut last, mut seat) = (Instant::now(), None::<Seat>);
         let mut progress = last;
         loop {
-            let (left, waits) = (self.queue.len(), !self.returns_at_once());
+            let left = self.queue.len();
             let flushed = self.flush()?;
             let (now, moved) = (Instant::now(), left - self.queue.len());
-            if waits {
-                self.pace.note(now.saturating_duration_since(last), moved);
-            }
+            self.pace.note(now.saturating_duration_since(last), moved);
             (last, progress) = (now, if moved > 0 { now } else { progress });
             match flushed {
                 Flushed::Whole => return Ok(()),
@@ -336,11 +340,10 @@ pub(super) fn send_delayed(shared: &Shared) {
                 continue;
             }
         };
-        response.is_delayed = false;
-        if response.returns_at_once() {
-            let flushed = response.flush();
+        // One whose call waits in the connection by now is sent there.
+        if std::mem::take(&mut response.is_delayed) && response.returns_at_once() {
             // The rest goes when the client takes more, though the application may give nothing for long.
-            if !response.waits_in_connection && flushed.is_ok_and(|flushed| flushed != Flushed::Whole) {
+            if response.flush().is_ok_and(|flushed| flushed != Flushed::Whole) {
                 delay(&mut response, &delayed, shared);
             }
         }
@@ -433,6 +436,10 @@ mod tests {
 
         client.set_nonblocking(true).unwrap();
         while client.read(&mut [0; 4096]).is_ok() {}
+        lock(&delayed).is_delayed = false;
+        send_delayed(&shared);
+        assert!(!lock(&delayed).queue.is_empty(), "its connection sends it");
+        delay(&mut lock(&delayed), &delayed, &shared);
         send_delayed(&shared);
         assert!(lock(&delayed).queue.is_empty());
         assert!(lock(&shared.delayed).is_empty());

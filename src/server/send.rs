@@ -118,9 +118,13 @@ impl SendQueue {
     /// Forgets everything but the memory of the front.
     pub(super) fn clear(&mut self) {
         self.front.clear();
-        self.front.shrink_to(2 * FLAT);
         self.blocks.clear();
         self.sent = 0;
+    }
+
+    /// Gives memory back that few responses need.
+    pub(super) fn shrink(&mut self) {
+        self.front.shrink_to(2 * FLAT);
     }
 
     /// Sends until everything is gone, the socket takes no more, or a turn is over.

@@ -133,9 +133,6 @@ pub(crate) const COOL: (Duration, Duration) = (Duration::from_millis(1), Duratio
 /// The shortest time between two looks at a cold connection, and the sleep of a worker that found nothing.
 pub(crate) const SHORTEST: Duration = Duration::from_micros(50);
 
-/// Looks further apart than this are put off by up to as much, so that one waking serves many connections.
-pub(crate) const TOGETHER: Duration = Duration::from_millis(10);
-
 /// The longest time between two looks at a connection, and between two rounds: this for each one of the shard that is looked at, within these
 /// bounds. A look in a round takes 1 µs, so that is 1 % of a core for up to 1,000 connections.
 pub(crate) const LONGEST_EACH: Duration = Duration::from_micros(100);
@@ -171,9 +168,6 @@ pub(crate) const QUICK_BLOCK: Duration = Duration::from_micros(100);
 /// How long a slow client must have been waited for in all before it can be cut in favour of others.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 
-/// For how many milliseconds a wish for a thread or a place counts: longer than between two looks at whoever waits.
-pub(crate) const WISH: usize = 250;
-
 /// So long after its beginning, or its last response, a connection may bring another request though the server stops: a client that uses it
 /// cannot know yet that it ends, and loses what it sends into the end.
 pub(crate) const LAST_REQUEST: Duration = Duration::from_secs(1);
@@ -186,12 +180,11 @@ pub(crate) const LISTEN: Duration = Duration::from_millis(5);
 
 /// When workers accept themselves. With a connection for every request and 16 at a time, CPU a request beside an asynchronous server
 /// (hyper) in the same run: 1.07 when each is brought by the thread that accepts, 0.90 with this; a pool whose threads all block in accept: 0.91.
-/// So many connections in succession, each less than the gap after the one before, begin it, if half of them have ended; it goes on as long as
-/// so many come between two looks of the accept thread. A worker that has enough to do accepts at every so many turns.
-pub(crate) const RUSH_BEGINS: usize = 8;
-pub(crate) const RUSH_GAP: Duration = Duration::from_millis(1);
+/// So many connections within this time begin it, if half of them have ended; it goes on as long as so many come between two looks of the accept
+/// thread.
+pub(crate) const RUSH: usize = 8;
+pub(crate) const RUSH_TIME: Duration = Duration::from_millis(8);
 pub(crate) const RUSH_LOOK: Duration = Duration::from_millis(2);
-pub(crate) const RUSH_TURNS: u32 = 8;
 
 /// A moment later. A time beyond the clock's range is so far away that it is no deadline at all.
 pub(super) fn after(now: Instant, time: Duration) -> Instant {
@@ -291,7 +284,7 @@ impl Settings {
             gathered_content: self.gathered_content,
             refuse_underscores: self.refuse_underscores,
             https: self.https,
-            threads: self.threads.max(1),
+            threads: self.threads,
         }
     }
 }

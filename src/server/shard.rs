@@ -1,13 +1,13 @@
 //! A set of connections: where they are while they wait, and how a thread finds the next that needs it.
 //!
 //! A worker attends a shard: it holds the lock while it sweeps, and lets go of it to run a job. One word says who has the shard: whether its
-//! worker attends it (or it waits for one), blocks on the only connection or runs a job, and how often that has changed. Whoever changes the word
+//! worker attends it, blocks on the only connection or runs a job, or it waits for one, and how often that has changed. Whoever changes the word
 //! as it was known has the shard: its worker coming back, the monitor that has seen the same job twice, or whoever brings a connection to a worker
 //! that blocks. A worker that fails to has lost it.
 //!
 //! A connection is hot for a moment (1 to 10 ms) after it did something, and looked at in every sweep; then it is cold, and looked at after a
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
-//! that, and is not looked at. A cold connection gives its buffer back.
+//! that, and is not looked at. A cold connection gives its buffer back. The hot ones are a ring, in which also stays what waits for a thread.
 //!
 //! When that time is the longest there is, a connection that waits for its client is *quiet*: left to the [rounds].
 //!
@@ -16,7 +16,7 @@
 
 mod rounds;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
@@ -25,10 +25,9 @@ use rounds::Rounds;
 
 use super::connection::{Connection, Step};
 use super::pool::Unattended;
-use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SHORTEST, SLOW_CALL, TOGETHER};
+use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SHORTEST, SLOW_CALL};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
-use crate::door::{NotReady, Room};
 use crate::gateway::Wake;
 use crate::log::Answer;
 
@@ -44,24 +43,25 @@ pub(super) struct Shard {
     word: AtomicUsize,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicUsize,
-    /// How many jobs waited for a thread at the last sweep.
+    /// How many jobs were found while no thread was free for them, and have not been run since.
     pub(super) queued: AtomicUsize,
     /// What the bell had said before the round that led to a rest; 0 when the shard does not rest, or it has rung since.
     rests_on: AtomicUsize,
     unattended: Weak<Unattended>,
 }
 
-/// What the worker of a shard does.
-pub(super) const ATTENDS: usize = 0;
-pub(super) const BLOCKS: usize = 1;
-pub(super) const WORKS: usize = 2;
+/// What the worker of a shard does, if it has one.
+pub(super) const UNATTENDED: usize = 0;
+pub(super) const ATTENDS: usize = 1;
+pub(super) const BLOCKS: usize = 2;
+pub(super) const WORKS: usize = 3;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
 /// the numbers of those that are called.
 #[derive(Default)]
 struct Inbox {
     arrived: VecDeque<Box<Connection>>,
-    awake: Vec<usize>,
+    awake: Vec<u64>,
     is_asleep: bool,
 }
 
@@ -69,24 +69,26 @@ struct Inbox {
 #[derive(Default)]
 pub(super) struct State {
     hot: VecDeque<Box<Connection>>,
-    /// By the time of the next look at them.
-    cold: Parked,
-    /// Left to the rounds, by their deadlines.
-    quiet: Parked,
-    /// Those that another thread calls by their number: it sends their blocks, or sleeps on their socket.
-    called: BTreeMap<usize, Box<Connection>>,
-    /// How many were parked so far: none has the number of another.
-    parked: usize,
-    /// Requests that were found while no thread was free to answer them, and calls that may go on.
-    ready: VecDeque<Box<Connection>>,
-    begun: VecDeque<Box<Connection>>,
+    /// Those that wait for longer, by numbers: none has that of another, so that whoever calls one calls no other.
+    parked: BTreeMap<u64, Parked>,
+    /// The last of the numbers.
+    last: u64,
+    /// When they are looked at, whether or not somebody calls.
+    timers: BTreeSet<(Instant, u64)>,
+    /// How many of them are quiet.
+    quiet: usize,
     rounds: Rounds,
     /// How far a stop had come when every connection was looked at for it.
-    stop_seen: u8,
+    stop_seen: (bool, bool),
 }
 
-/// Connections by a time, and by their numbers where that is the same.
-type Parked = BTreeMap<(Instant, usize), Box<Connection>>;
+/// A connection that waits for longer than a moment.
+struct Parked {
+    connection: Box<Connection>,
+    /// Not where another thread calls it by its number: it sends its blocks, or sleeps on its socket.
+    due: Option<Instant>,
+    is_quiet: bool,
+}
 
 /// What a sweep found.
 pub(super) enum Found {
@@ -126,7 +128,7 @@ impl Shard {
 
     /// Takes it from its worker, if the word is still that, and calls for another.
     pub(super) fn change_worker(self: &Arc<Shard>, word: usize) {
-        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(word, ATTENDS).is_some()) {
+        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(word, UNATTENDED).is_some()) {
             unattended.push(self);
         }
     }
@@ -204,8 +206,7 @@ impl Shard {
     }
 
     /// Takes what was brought, `back` with it, and looks at every hot connection once and at the cold ones that are due, until one needs a
-    /// thread. While no thread is free (`most` requests may wait for one), those that need one are queued instead, or refused when too
-    /// many are.
+    /// thread. While no thread is free, those that need one stay in the ring instead; `most` of them may be requests.
     pub(super) fn sweep(
         self: &Arc<Shard>,
         back: Option<Box<Connection>>,
@@ -219,20 +220,21 @@ impl Shard {
             let mut inbox = lock(&self.inbox);
             self.has_mail.store(false, Ordering::SeqCst);
             state.hot.append(&mut inbox.arrived);
-            for number in inbox.awake.drain(..) {
-                let woken = state.called.remove(&number).and_then(awake);
+            let awake = std::mem::take(&mut inbox.awake);
+            // One that ends here may have a seat, which goes to another, who may be of this shard.
+            drop(inbox);
+            for number in awake {
+                let woken = state.unpark(number);
                 state.hot.extend(woken);
             }
         }
-        let found = state.sweep(self, shared, now, most);
-        self.queued.store(state.ready.len() + state.begun.len(), Ordering::Relaxed);
-        found
+        state.sweep(self, shared, now, most)
     }
 }
 
 /// A block was sent for the connection with a number, or its client has said something.
 impl Wake for Shard {
-    fn wake(self: Arc<Shard>, number: usize) {
+    fn wake(self: Arc<Shard>, number: u64) {
         self.mail(|inbox| inbox.awake.push(number));
         self.relieve();
     }
@@ -241,50 +243,47 @@ impl Wake for Shard {
 impl State {
     fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
         self.note_stop(shared);
-        if self.go_round(shard, shared, now, most.is_none()) {
-            // The looks have taken a while: what they found is served by a new reading of the clock.
-            return Found::Nothing(Some(Duration::ZERO));
-        }
         self.keep_within_memory(shared);
-        self.refuse_late(shared, now);
-        if most.is_none() {
-            // What was begun first: it holds more, and there is an end to it.
-            if let Some(connection) = self.begun.pop_front().or_else(|| self.ready.pop_front()) {
-                return Found::Job(connection);
-            }
-        }
-        let mut more = self.rounds.under_way.is_some();
+        self.go_round(shard, shared, now, most.is_none());
+        let (mut more, mut requests, mut calls) = (self.rounds.under_way.is_some(), 0, 0);
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
-        for parked in [&mut self.cold, &mut self.quiet] {
-            while let Some(entry) = parked.first_entry().filter(|entry| entry.key().0 <= now) {
-                self.hot.push_back(entry.remove());
-            }
+        while let Some((_, number)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            let woken = self.unpark(number);
+            self.hot.extend(woken);
         }
         for _ in 0..self.hot.len() {
             let Some(mut connection) = self.hot.pop_front() else { break };
             match (connection.step(shared, now), most) {
                 (Step::End, _) => {}
-                (Step::Job, None) => return Found::Job(connection),
-                (Step::Job, Some(most)) => self.queue(connection, most, shared, now),
-                (Step::Wait, _)
-                    if now.saturating_duration_since(connection.since) > cool || connection.receiver().is_some() =>
-                {
-                    self.park(connection, shard, shared, now);
+                (Step::Job, None) => {
+                    shard.queued.store(shard.queued.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+                    return Found::Job(connection);
                 }
-                (step, _) => {
-                    more |= step == Step::More;
+                (Step::Job, Some(most)) => {
+                    if connection.call.is_none() {
+                        requests += 1;
+                        connection.wait_for_thread(requests <= most, shared, now);
+                        connection.count_memory();
+                    } else {
+                        calls += 1;
+                    }
+                    self.hot.push_back(connection);
+                }
+                (Step::Wait, _) => self.park(connection, cool, shard, shared, now),
+                (Step::More, _) => {
+                    more = true;
                     connection.count_memory();
                     self.hot.push_back(connection);
                 }
             }
         }
+        shard.queued.store(requests + calls, Ordering::Relaxed);
         if more {
             return Found::Nothing(Some(Duration::ZERO));
         }
-        let next = [&self.cold, &self.quiet].into_iter().filter_map(|parked| parked.first_key_value());
-        let due = next.map(|((due, _), _)| *due).chain(self.round_due(shard, now)).min();
-        let may_block = self.hot.len() == 1 && !shared.is_stopping();
+        let due = self.timers.first().map(|(due, _)| *due).into_iter().chain(self.round_due(shard, now)).min();
+        let may_block = most.is_none() && self.hot.len() == 1 && !shared.is_stopping();
         if may_block && self.hot.front().is_some_and(|connection| connection.is_worth_waiting_for()) {
             if let Some(connection) = self.hot.pop_front() {
                 return Found::Alone(connection, due);
@@ -294,88 +293,71 @@ impl State {
         Found::Nothing(if self.hot.is_empty() { until_due } else { Some(SHORTEST) })
     }
 
-    /// Puts a connection where it waits for its client or, without being looked at, for another thread.
-    fn park(&mut self, mut connection: Box<Connection>, shard: &Arc<Shard>, shared: &Shared, now: Instant) {
-        connection.rest(shared);
-        self.parked = self.parked.wrapping_add(1);
-        match connection.receiver().map(|receiver| receiver.wait(shard, self.parked)) {
-            Some(true) => return drop(self.called.insert(self.parked, connection)),
-            // A block has come meanwhile.
-            Some(false) => return self.hot.push_back(connection),
-            None => {}
+    /// Puts a connection where it waits without being looked at in every sweep: one that is to be called, and one that is cold.
+    fn park(
+        &mut self,
+        mut connection: Box<Connection>,
+        cool: Duration,
+        shard: &Arc<Shard>,
+        shared: &Shared,
+        now: Instant,
+    ) {
+        self.last += 1;
+        let (waits, quiet_for) =
+            (connection.wait_to_be_called(shard, self.last), now.saturating_duration_since(connection.since));
+        // What it is called for may have come meanwhile.
+        if !waits.unwrap_or(quiet_for > cool) {
+            connection.count_memory();
+            return self.hot.push_back(connection);
         }
+        connection.rest();
         let longest = self.longest();
-        let interval = (now.saturating_duration_since(connection.since) / 16).clamp(SHORTEST, longest);
-        let may_be_slept_on = connection.is_idle() && !shared.is_stopping();
-        if interval > LOOK && may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.parked)) {
-            return drop(self.called.insert(self.parked, connection));
+        let interval = (quiet_for / 16).clamp(SHORTEST, longest);
+        let may_be_slept_on = interval > LOOK && connection.is_idle() && !shared.is_stopping();
+        let is_called =
+            waits.is_some() || may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last));
+        let is_patient = interval == longest && connection.deadline > now && !shared.is_stopping();
+        let is_quiet = !is_called && is_patient && connection.waits_for_client();
+        // The bell says nothing of Unix sockets, which have no address.
+        if is_quiet && connection.peer.address.is_none() {
+            shard.rests_on.store(0, Ordering::SeqCst);
         }
-        let may_be_left = interval == longest && connection.deadline > now && !shared.is_stopping();
-        if may_be_left && connection.waits_for_client() {
-            // The bell says nothing of Unix sockets, which have no address.
-            if connection.peer.address.is_none() {
-                shard.rests_on.store(0, Ordering::SeqCst);
-            }
-            return drop(self.quiet.insert((connection.deadline, self.parked), connection));
-        }
-        let mut due = now + interval;
-        if interval >= TOGETHER {
-            // One waking serves many: it waits for the next that is due soon after.
-            let soon = self.cold.range((due, 0)..(due + TOGETHER.max(interval / 4), 0)).next();
-            due = soon.map_or(due, |((soon, _), _)| *soon);
-        }
-        if connection.deadline > now {
-            due = due.min(connection.deadline);
-        }
-        self.cold.insert((due, self.parked), connection);
+        let look = if is_quiet { connection.deadline } else { now + interval };
+        let due = if connection.deadline > now { look.min(connection.deadline) } else { look };
+        let due = if is_called { connection.late(shared) } else { Some(due) };
+        self.timers.extend(due.map(|due| (due, self.last)));
+        self.quiet += usize::from(is_quiet);
+        self.parked.insert(self.last, Parked { connection, due, is_quiet });
+    }
+
+    /// Takes one out again, whose socket waits no longer for whoever has slept on it.
+    fn unpark(&mut self, number: u64) -> Option<Box<Connection>> {
+        let Parked { connection, due, is_quiet } = self.parked.remove(&number)?;
+        due.map(|due| self.timers.remove(&(due, number)));
+        self.quiet -= usize::from(is_quiet);
+        connection.socket.set_waiting(false).is_ok().then_some(connection)
     }
 
     /// The longest time between two looks at a connection without a bell.
     fn longest(&self) -> Duration {
-        proportional(LONGEST_EACH, self.hot.len() + self.cold.len() + self.quiet.len(), LONGEST)
-    }
-
-    /// A job waits for a thread. What has been begun goes on; of requests only so many may wait.
-    fn queue(&mut self, mut connection: Box<Connection>, most: usize, shared: &Shared, now: Instant) {
-        connection.count_memory();
-        if connection.call.is_some() {
-            return self.begun.push_back(connection);
-        }
-        let examined = connection.examine(&shared.policy, &mut Room::default()).map(drop);
-        let room = if self.ready.len() < most { Ok(()) } else { Err(NotReady::Refused(Cause::QueueFull)) };
-        if let Err(why) = examined.and(room) {
-            connection.put_off(why, shared, now);
-            return self.hot.push_back(connection);
-        }
-        connection.queued.get_or_insert(now);
-        connection.count_phase();
-        self.ready.push_back(connection);
-    }
-
-    /// Answers those that have waited for a thread for too long.
-    fn refuse_late(&mut self, shared: &Shared, now: Instant) {
-        while self.ready.front().is_some_and(|connection| connection.has_waited_too_long(shared, now)) {
-            let Some(mut connection) = self.ready.pop_front() else { break };
-            connection.refuse(Cause::QueueTimeout, shared, now);
-            self.hot.push_back(connection);
-        }
+        proportional(LONGEST_EACH, self.hot.len() + self.timers.len(), LONGEST)
     }
 
     /// When a stop begins, and when its grace is over, every connection is looked at once more.
     fn note_stop(&mut self, shared: &Shared) {
-        let stop = shared.stop.load(Ordering::SeqCst);
+        let stop = (shared.is_stopping(), shared.is_over());
         if stop > self.stop_seen {
             self.stop_seen = stop;
-            self.hot.extend(std::mem::take(&mut self.cold).into_values());
-            self.hot.extend(std::mem::take(&mut self.quiet).into_values());
-            self.hot.extend(std::mem::take(&mut self.called).into_values().filter_map(awake));
+            while let Some(number) = self.parked.first_key_value().map(|(number, _)| *number) {
+                let woken = self.unpark(number);
+                self.hot.extend(woken);
+            }
         }
     }
 
     /// Everything that waits.
     pub(super) fn all(&self) -> impl Iterator<Item = &Connection> {
-        let parked = self.cold.values().chain(self.quiet.values()).chain(self.called.values());
-        self.hot.iter().chain(&self.ready).chain(&self.begun).chain(parked).map(|connection| &**connection)
+        self.hot.iter().chain(self.parked.values().map(|parked| &parked.connection)).map(|connection| &**connection)
     }
 
     /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
@@ -397,37 +379,23 @@ impl State {
 
     /// Closes the first such connection, and tells whether there is one.
     pub(super) fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, shared: &Shared) -> bool {
-        let Some(mut closed) = self.remove(is_it) else { return false };
+        let hot = self.hot.iter().position(|connection| is_it(connection)).and_then(|at| self.hot.remove(at));
+        let closed = hot.or_else(|| {
+            let mut parked = self.parked.iter().filter(|(_, parked)| is_it(&parked.connection));
+            let number = *parked.next()?.0;
+            self.unpark(number)
+        });
+        let Some(mut closed) = closed else { return false };
         if closed.cut(cause) == Step::Job {
             // Reported when its body is closed; whoever makes room need not wait for that.
             closed.memory.count(0);
             closed.place = None;
-            self.begun.push_back(closed);
+            self.hot.push_back(closed);
         } else {
             closed.report(cause, Answer::Closed, shared);
         }
         true
     }
-
-    fn remove(&mut self, is_it: impl Fn(&Connection) -> bool) -> Option<Box<Connection>> {
-        for queue in [&mut self.hot, &mut self.ready, &mut self.begun] {
-            if let Some(at) = queue.iter().position(|connection| is_it(connection)) {
-                return queue.remove(at);
-            }
-        }
-        if let Some(number) = self.called.iter().find_map(|(number, called)| is_it(called).then_some(*number)) {
-            return self.called.remove(&number);
-        }
-        [&mut self.cold, &mut self.quiet].into_iter().find_map(|parked| {
-            let key = parked.iter().find_map(|(key, connection)| is_it(connection).then_some(*key))?;
-            parked.remove(&key)
-        })
-    }
-}
-
-/// Its socket waits no longer for whoever has slept on it.
-fn awake(connection: Box<Connection>) -> Option<Box<Connection>> {
-    connection.socket.set_waiting(false).is_ok().then_some(connection)
 }
 
 /// So much time for each, within bounds.
@@ -476,7 +444,8 @@ pub(super) mod tests {
     fn a_worker_that_has_lost_its_shard_cannot_take_it_from_the_next_that_is_away() {
         let shard = Shard::default();
         let lost = shard.turn(shard.word(), WORKS).unwrap();
-        assert!(shard.turn(lost, ATTENDS).is_some(), "it goes away, and the shard is taken over");
+        let over = shard.turn(lost, UNATTENDED).unwrap();
+        assert!(shard.turn(over, ATTENDS).is_some(), "it goes away, and the shard is taken over");
         for does in [WORKS, BLOCKS, WORKS] {
             let next = shard.turn(shard.word(), does).unwrap();
             assert!(shard.turn(lost, ATTENDS).is_none(), "{lost} is not {next}");
@@ -484,8 +453,8 @@ pub(super) mod tests {
             assert!(shard.turn(next, ATTENDS).is_some());
         }
         // The count begins anew, and changes nothing of what the worker does.
-        shard.word.store(usize::MAX - 1, Ordering::SeqCst);
-        assert_eq!(shard.turn(usize::MAX - 1, BLOCKS), Some(BLOCKS));
+        shard.word.store(usize::MAX, Ordering::SeqCst);
+        assert_eq!(shard.turn(usize::MAX, BLOCKS), Some(BLOCKS));
     }
 
     #[test]
@@ -514,13 +483,15 @@ pub(super) mod tests {
         let [(_client, connection), (_other, left)] = clients::<2>(&shared, "");
         let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3_600));
         let mut state = shard.lock();
-        state.cold.insert((later, 1), connection);
-        state.quiet.insert((later, 2), left);
-        state.rounds.earliest = Some(later);
+        (state.quiet, state.rounds.earliest) = (1, Some(later));
+        for (number, connection, is_quiet) in [(1, connection, false), (2, left, true)] {
+            state.parked.insert(number, Parked { connection, due: Some(later), is_quiet });
+            state.timers.insert((later, number));
+        }
         drop(state);
         let sweep = |now| shard.sweep(None, &shared, now, None);
         assert!(matches!(sweep(now), Found::Nothing(Some(time)) if time >= SELDOM));
-        shared.begin_to_stop();
+        shared.stop(Duration::MAX);
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());

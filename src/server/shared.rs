@@ -1,24 +1,23 @@
 //! What every part of a running server shares: settings, application, log, counters, bounds, and whether it is stopping.
 //!
-//! Beside the log's own lock, what is taken on the way of a request is that of the reserve, by a connection whose buffer was given back.
+//! Nothing here takes a lock on the way of a request but the log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bell::Bell;
 use super::bounds::{Places, Seats};
-use super::buffer::Reserve;
 use super::monitor::Monitor;
 use super::response::Response;
-use super::settings::{SLEEPER_STACK, Settings};
+use super::settings::{SLEEPER_STACK, Settings, after};
 use super::sleepers::Sleepers;
 use super::upgrade::Upgrades;
 use crate::cause::Cause;
-use crate::door::Policy;
-use crate::gateway::{Application, Errors, discard_panic};
+use crate::door::{Door, Origin, Policy};
+use crate::gateway::{Application, Errors, Gateway, Variables, discard_panic};
 use crate::log::{Access, Answer, Counters, Log, Report, ToLog};
 
 /// The shared parts.
@@ -28,7 +27,6 @@ pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) application: Box<dyn Application>,
     log: Arc<dyn Log>,
-    pub(super) reserve: Reserve,
     pub(super) counters: Counters,
     pub(super) places: Arc<Places>,
     pub(super) seats: Arc<Seats>,
@@ -42,20 +40,23 @@ pub(super) struct Shared {
     pub(super) monitor: Monitor,
     pub(super) sleepers: Arc<Sleepers>,
     pub(super) bell: Bell,
-    /// How far a stop has come: 1 when it has begun, 2 when its grace is over.
-    pub(super) stop: AtomicU8,
+    /// When the grace of a stop is over, from its beginning on.
+    grace: OnceLock<Mutex<Instant>>,
 }
 
 impl Shared {
-    pub(super) fn new(settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> Shared {
+    pub(super) fn new(mut settings: Settings, application: Box<dyn Application>, log: Arc<dyn Log>) -> Shared {
+        // Without one of each there is no server.
+        settings.threads = settings.threads.max(1);
+        settings.shards = settings.shards.clamp(1, settings.threads);
+        settings.max_connections = settings.max_connections.max(1);
         Shared {
-            seats: Arc::new(Seats::new(settings.threads.max(1))),
+            seats: Arc::new(Seats::new(settings.threads)),
             sleepers: Sleepers::new(settings.sleepers, SLEEPER_STACK),
             policy: settings.policy(),
             settings,
             application,
             log,
-            reserve: Reserve::default(),
             counters: Counters::default(),
             places: Arc::default(),
             memory: Arc::default(),
@@ -64,7 +65,7 @@ impl Shared {
             upgrades: Upgrades::default(),
             monitor: Monitor::default(),
             bell: Bell::default(),
-            stop: AtomicU8::new(0),
+            grace: OnceLock::new(),
         }
     }
 
@@ -96,23 +97,35 @@ impl Shared {
         self.settings.stack.into_iter().fold(Builder::new().name(name), Builder::stack_size).spawn(work)
     }
 
+    /// What is the same for every request that comes through a door.
+    pub(super) fn origin(&self, door: Door, port: Option<u16>, multithread: bool, variables: Variables) -> Arc<Origin> {
+        let https = self.settings.https;
+        // A program that is started for one request.
+        let alone = !door.protocol().has_addresses();
+        let gateway = Gateway { https, multithread, multiprocess: alone, run_once: alone, ..Gateway::default() };
+        Arc::new(Origin::new(door, gateway, self.settings.server_name.clone(), port, variables))
+    }
+
     /// The error stream of every environ.
     pub(super) fn errors(&self) -> Errors {
         Errors::new(Arc::new(ToLog(Arc::clone(&self.log))))
     }
 
-    /// Whether connections should end as soon as they decently can.
-    pub(super) fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) > 0
+    /// Begins to stop: what runs may go on for the grace. A second call can only shorten it.
+    pub(super) fn stop(&self, grace: Duration) {
+        let until = after(Instant::now(), grace);
+        let mut current = lock(self.grace.get_or_init(|| Mutex::new(until)));
+        *current = until.min(*current);
     }
 
-    pub(super) fn begin_to_stop(&self) {
-        self.stop.fetch_max(1, Ordering::SeqCst);
+    /// Whether connections should end as soon as they decently can.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.grace.get().is_some()
     }
 
     /// Whether the grace of a stop is over, so that whatever waits for a client gives up.
     pub(super) fn is_over(&self) -> bool {
-        self.stop.load(Ordering::SeqCst) > 1
+        self.grace.get().is_some_and(|until| Instant::now() >= *lock(until))
     }
 }
 

@@ -47,7 +47,7 @@ struct Beds {
 struct Watch {
     socket: Arc<Socket>,
     shard: Arc<Shard>,
-    number: usize,
+    number: u64,
 }
 
 impl Drop for Watch {
@@ -68,7 +68,7 @@ impl Sleepers {
         self: &Arc<Sleepers>,
         connection: &Connection,
         now: Instant,
-        (shard, number): (&Arc<Shard>, usize),
+        (shard, number): (&Arc<Shard>, u64),
     ) -> bool {
         let mut beds = lock(&self.beds);
         let is_crowded = beds.refused.is_some_and(|last| now.saturating_duration_since(last) < 2 * SELDOM);

@@ -9,12 +9,11 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
-use super::call::Call;
 use super::connection::{Connection, Step};
 use super::failure::Failure;
 use super::response::Response;
@@ -25,56 +24,52 @@ use crate::cause::Cause;
 use crate::gateway::{Upgrade, Upgraded, bounded};
 use crate::log::{Answer, Phase, Report};
 
-/// The sockets that have left, or are about to, each with the thread that it is the application's in.
+/// The connections that have left, or are about to, as long as they live.
 #[derive(Default)]
-pub(super) struct Upgrades(Mutex<Vec<(Arc<Socket>, Option<ThreadId>)>>);
+pub(super) struct Upgrades(Mutex<Vec<Weak<Entry>>>);
+
+/// The socket of one, and the thread that it is the application's in.
+struct Entry {
+    socket: Arc<Socket>,
+    thread: OnceLock<ThreadId>,
+}
 
 impl Upgrades {
     /// Ends them all: the grace of a stop is over.
     pub(super) fn cut(&self) {
-        for (socket, _) in &*lock(&self.0) {
-            socket.shutdown(Shutdown::Both);
+        for entry in lock(&self.0).iter().filter_map(Weak::upgrade) {
+            entry.socket.shutdown(Shutdown::Both);
         }
     }
 
     /// Whether one of them is the application's in this thread.
     pub(super) fn are_in(&self, thread: ThreadId) -> bool {
-        lock(&self.0).iter().any(|(_, other)| *other == Some(thread))
-    }
-}
-
-/// One of them, until it is dropped.
-struct Entry {
-    shared: Arc<Shared>,
-    socket: Arc<Socket>,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        lock(&self.shared.upgrades.0).retain(|(other, _)| !Arc::ptr_eq(other, &self.socket));
+        lock(&self.0).iter().filter_map(Weak::upgrade).any(|entry| entry.thread.get() == Some(&thread))
     }
 }
 
 /// What a connection leaves for.
 pub(super) struct Leave {
     run: Box<dyn FnOnce(Box<dyn Upgraded>) + Send>,
-    entry: Entry,
+    entry: Arc<Entry>,
 }
 
 impl Leave {
     /// Enters the socket, and has the head say so.
-    pub(super) fn prepare(upgrade: Upgrade, response: &mut Response, shared: &Arc<Shared>) -> Result<Leave, Failure> {
+    pub(super) fn prepare(upgrade: Upgrade, response: &mut Response, shared: &Shared) -> Result<Leave, Failure> {
         let socket = response.socket.clone().filter(|_| response.request.offers_upgrade);
         let socket = socket.ok_or_else(|| Failure::new(Cause::UpgradeMisused, "there is no upgrade at this door"))?;
         let mut left = lock(&shared.upgrades.0);
+        left.retain(|entry| entry.strong_count() > 0);
         // Nobody can be closed for another where all have left.
-        let most = shared.settings.max_connections.max(1);
+        let most = shared.settings.max_connections;
         if left.len() >= shared.settings.upgrades.min(most - most / 4) {
             return Err(Failure::new(Cause::UpgradeLimit, ""));
         }
-        left.push((Arc::clone(&socket), None));
+        let entry = Arc::new(Entry { socket, thread: OnceLock::new() });
+        left.push(Arc::downgrade(&entry));
         (response.upgrade, response.keep_alive) = (Some(upgrade.protocol), false);
-        Ok(Leave { run: upgrade.run, entry: Entry { shared: Arc::clone(shared), socket } })
+        Ok(Leave { run: upgrade.run, entry })
     }
 }
 
@@ -84,13 +79,14 @@ pub(super) fn leaves(connection: &Connection) -> bool {
 }
 
 /// Starts a thread for a connection that leaves, and gives any other back.
-pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) -> Option<Box<Connection>> {
+pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Arc<Shared>) -> Option<Box<Connection>> {
     if !leaves(&connection) {
         return Some(connection);
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
     connection.memory.count(0);
-    if let Err(error) = shared.start("doorway-upgrade".into(), Box::new(move || converse(&mut connection))) {
+    let own = Arc::clone(shared);
+    if let Err(error) = shared.start("doorway-upgrade".into(), Box::new(move || converse(&mut connection, &own))) {
         let detail = &error.to_string();
         shared.error(&Report { cause: Cause::ServerFault, peer: None, request: b"", answer: Answer::Cut, detail });
     }
@@ -98,43 +94,36 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Shared) ->
 }
 
 /// Has the application speak on a connection that leaves, to its end.
-pub(super) fn converse(connection: &mut Connection) {
+pub(super) fn converse(connection: &mut Connection, shared: &Arc<Shared>) {
     let Some(mut call) = connection.call.take() else { return };
-    if let Some(leave) = call.leave.take() {
-        leave.converse(&mut call, connection);
+    let Some(leave) = call.leave.take() else { return };
+    let Leave { run, entry } = *leave;
+    let socket = &entry.socket;
+    entry.thread.get_or_init(|| thread::current().id());
+    if socket.set_waiting(true).is_ok() {
+        if let Ok(system) = socket.system() {
+            let _ = system.set_read_timeout(Some(bounded(shared.settings.idle_deadline)));
+            let _ = system.set_write_timeout(Some(bounded(shared.settings.response_stall)));
+        }
+        let stream = Stream(Arc::new(Taken {
+            shared: Arc::clone(shared),
+            socket: Arc::clone(socket),
+            before: Mutex::new(std::mem::take(&mut connection.buffer)),
+            sent: AtomicUsize::new(0),
+        }));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(Box::new(stream.clone())))) {
+            let failure = Failure::of_panic(panic);
+            call.report(failure.cause, Answer::Cut, &failure.detail, connection);
+        }
+        call.response().content = stream.0.sent.load(Ordering::Relaxed) as u64;
     }
-}
-
-impl Leave {
-    fn converse(self, call: &mut Call, connection: &mut Connection) {
-        let Entry { shared, socket } = &self.entry;
-        for (_, thread) in lock(&shared.upgrades.0).iter_mut().filter(|(other, _)| Arc::ptr_eq(other, socket)) {
-            *thread = Some(thread::current().id());
-        }
-        if socket.set_waiting(true).is_ok() {
-            if let Ok(system) = socket.system() {
-                let _ = system.set_read_timeout(Some(bounded(shared.settings.idle_deadline)));
-                let _ = system.set_write_timeout(Some(bounded(shared.settings.response_stall)));
-            }
-            let stream = Stream(Arc::new(Taken {
-                shared: Arc::clone(shared),
-                socket: Arc::clone(socket),
-                before: Mutex::new(std::mem::take(&mut connection.buffer)),
-                sent: AtomicUsize::new(0),
-            }));
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.run)(Box::new(stream.clone())))) {
-                let failure = Failure::of_panic(panic);
-                call.report(failure.cause, Answer::Cut, &failure.detail, connection);
-            }
-            call.response().content = stream.0.sent.load(Ordering::Relaxed) as u64;
-        }
-        call.finish(connection);
-        // What the engine does at its end, with a thread of its own.
-        connection.enter_lingering(shared, Instant::now());
-        // A clone that is left may still set timeouts, which hold for whoever waits.
-        while socket.set_waiting(false).is_ok() && connection.step(shared, Instant::now()) != Step::End {
-            thread::sleep(SLICE);
-        }
+    let lasted = call.lasted();
+    call.finish(connection, lasted);
+    // What the engine does at its end, with a thread of its own.
+    connection.enter_lingering(shared, Instant::now());
+    // A clone that is left may still set timeouts, which hold for whoever waits.
+    while socket.set_waiting(false).is_ok() && connection.step(shared, Instant::now()) != Step::End {
+        thread::sleep(SLICE);
     }
 }
 
@@ -254,6 +243,6 @@ mod tests {
         client.read_to_end(&mut Vec::new()).unwrap();
         let stats = shared.counters.read(&shared.places.phases);
         assert_eq!((stats.count(Cause::ServerFault), stats.served), (1, 0));
-        assert!(shared.places.open() == 0 && lock(&shared.upgrades.0).is_empty());
+        assert!(shared.places.open() == 0 && lock(&shared.upgrades.0).iter().all(|entry| entry.strong_count() == 0));
     }
 }

@@ -31,7 +31,7 @@ mod json;
 mod navigation;
 mod percent;
 mod response;
-mod token;
+pub(crate) mod token;
 mod url;
 
 pub use base64::{base64_decode, base64_encode};

@@ -3,6 +3,7 @@
 //! std has no random numbers to give away. On Unix they come from the system's own source, `/dev/urandom`; elsewhere from the keys that std draws
 //! from the system for its hash tables, by way of SipHash.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 
 /// 32 hexadecimal digits that the system has drawn: 128 bits, for the id of a session or a token in a form, where guessing is all that an
@@ -40,14 +41,15 @@ fn random() -> io::Result<u128> {
 
 #[cfg(not(unix))]
 fn random() -> io::Result<u128> {
-    use std::hash::{BuildHasher, RandomState};
-
     // Each thread draws keys of its own, and counts up from them for every further table.
-    let drawn = std::thread::Builder::new().spawn(|| {
-        let [high, low] = [0_u8, 1].map(|half| u128::from(RandomState::new().hash_one(half)));
-        high << 64 | low
-    })?;
+    let drawn = std::thread::Builder::new().spawn(|| u128::from(unforeseen()) << 64 | u128::from(unforeseen()))?;
     drawn.join().map_err(|_| io::Error::other("no random number could be drawn"))
+}
+
+/// 64 bits that nobody else can foresee, each time others: enough for the name of a file, or a line that no file holds. The keys of hash tables are the
+/// only numbers of that kind in std.
+pub(crate) fn unforeseen() -> u64 {
+    RandomState::new().hash_one(0_u8)
 }
 
 #[cfg(test)]

@@ -3,17 +3,15 @@
 //! The boundary is drawn anew for every answer, so that nobody can write a file that holds it. The length is known before the first byte.
 
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 
 use super::ranges::Range;
 use crate::gateway::{Body, FileRange};
 use crate::web::Response;
+use crate::web::token::unforeseen;
 
 /// 206 with the parts of a file, in order.
 pub(super) fn answer(file: File, parts: Vec<Range>, complete: u64, content_type: &str) -> Response {
-    // The keys of the standard hash tables are drawn from the system.
-    let keys = RandomState::new();
-    let boundary = format!("{:016x}{:016x}", keys.hash_one(0), keys.hash_one(1));
+    let boundary = format!("{:016x}{:016x}", unforeseen(), unforeseen());
     let heads: Vec<Vec<u8>> = parts
         .iter()
         .map(|part| {

@@ -10,7 +10,6 @@
 //! - No more than a buffer of a file is in memory.
 
 use std::fs::{self, File};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use crate::app::{origin, path};
 use crate::cause::Cause;
 use crate::gateway::{Body, Environ};
 use crate::web::multipart::{Limits, Parts, safe_file_name};
+use crate::web::token::unforeseen;
 use crate::web::{Response, is_navigation};
 
 /// So many numbers are tried behind a name that is taken.
@@ -256,8 +256,7 @@ struct Unfinished {
 
 impl Unfinished {
     fn new(directory: &Path) -> Result<Unfinished, Refused> {
-        // The keys of the standard hash tables are drawn from the system.
-        let path = directory.join(format!(".{:016x}.part", RandomState::new().hash_one(0_u8)));
+        let path = directory.join(format!(".{:016x}.part", unforeseen()));
         let file = File::create_new(&path).map_err(of_disk)?;
         Ok(Unfinished { directory: directory.to_owned(), path, file })
     }

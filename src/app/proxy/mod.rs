@@ -23,8 +23,6 @@
 mod request;
 mod upstream;
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 pub use upstream::UpstreamError;
@@ -34,6 +32,7 @@ use super::relay::head::HttpHead;
 use super::relay::link::Link;
 use super::relay::{Deadlines, Failure};
 use crate::gateway::{Application, Body, Environ, StartResponse};
+use crate::web::token::unforeseen;
 use upstream::Upstream;
 
 /// Passes requests on to another server, and its responses back.
@@ -100,14 +99,12 @@ impl Proxy {
     /// # Errors
     /// When it is no such URL, and says why.
     pub fn to(url: &str) -> Result<Proxy, UpstreamError> {
-        // RandomState is seeded by the system: the only source of randomness in std.
-        let token = RandomState::new().build_hasher().finish();
         Ok(Proxy {
             upstream: Upstream::parse(url)?,
             keep_host: false,
             deadlines: Deadlines::default(),
             upgrades: vec!["websocket".to_owned()],
-            pseudonym: format!("doorway-{token:016x}"),
+            pseudonym: format!("doorway-{:016x}", unforeseen()),
         })
     }
 

@@ -110,7 +110,7 @@ impl Kept {
     /// Starts the thread. Where there is none, they end when the next one is taken or put back.
     fn watch(self: &Arc<Kept>) {
         let kept = Arc::downgrade(self);
-        let watch = move || {
+        let watch: Box<dyn FnOnce() + Send> = Box::new(move || {
             loop {
                 thread::sleep(IDLE);
                 let Some(kept) = kept.upgrade() else { return };
@@ -119,7 +119,7 @@ impl Kept {
                     return kept.is_watched.store(false, Ordering::SeqCst);
                 }
             }
-        };
+        });
         let thread = thread::Builder::new().name("doorway-kept".into()).stack_size(64 * 1024);
         self.is_watched.store(thread.spawn(watch).is_ok(), Ordering::SeqCst);
     }

@@ -7,18 +7,18 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::flags::Apply::{Ask, Set, Take};
-use crate::flags::{Asked, FLAGS, Value};
+use doorway::VERSION;
+
+use crate::flags::{Value, flags};
 use crate::options::Options;
+use crate::{completions, help};
 
 /// What the arguments come to.
 #[derive(Debug)]
 pub enum Parsed {
     Serve(Box<Options>),
-    Completions(String),
-    /// The most used flags.
-    Brief,
-    Asked(Asked),
+    /// What is to be printed instead.
+    Text(String),
 }
 
 /// Reads the arguments.
@@ -39,31 +39,31 @@ pub fn parse(arguments: &[OsString]) -> Result<Parsed, String> {
             Some((name, value)) => (name, Some(value)),
             None => (argument, None),
         };
-        let flag = FLAGS.iter().find(|flag| flag.is_called(name)).ok_or_else(|| unknown(name))?;
+        let flag = flags().find(|flag| flag.is_called(name)).ok_or_else(|| unknown(name))?;
         let takes_next = match flag.value {
-            Value::None | Value::Optional(_) => false,
-            Value::Address(_) => rest.as_slice().first().and_then(|next| next.to_str()).is_some_and(is_address),
+            Value::None | Value::Optional => false,
+            Value::Address => rest.as_slice().first().and_then(|next| next.to_str()).is_some_and(is_address),
             _ => true,
         };
         if value.is_none() && takes_next {
             value = rest.next().and_then(|value| value.to_str());
         }
-        match (&flag.apply, value) {
-            (Ask(Asked::Help), None) if name == "-h" => return Ok(Parsed::Brief),
-            (Ask(asked), None) => return Ok(Parsed::Asked(*asked)),
-            (Set(set), None) => set(&mut options),
-            (Ask(_) | Set(_), Some(_)) => return Err(format!("--{} takes no value", flag.long)),
-            (Take(take), _) => {
-                let optional = matches!(flag.value, Value::Optional(_) | Value::Address(_)).then_some("");
-                let text = value.or(optional).ok_or_else(|| format!("--{} needs a value", flag.long))?;
-                take(&mut options, text).map_err(|wrong| format!("--{} {text}: {wrong}", flag.long))?;
-            }
+        let text = match (flag.value, value) {
+            (Value::None, Some(_)) => return Err(format!("--{} takes no value", flag.long)),
+            (Value::None | Value::Optional | Value::Address, None) => "",
+            (_, value) => value.ok_or_else(|| format!("--{} needs a value", flag.long))?,
+        };
+        let wrong = |wrong: String| format!("--{} {text}: {wrong}", flag.long);
+        match flag.long {
+            "help" if name == "-h" => return Ok(Parsed::Text(help::brief())),
+            "help" => return Ok(Parsed::Text(help::whole())),
+            "man" => return Ok(Parsed::Text(help::manual())),
+            "version" => return Ok(Parsed::Text(format!("doorway {VERSION}\n"))),
+            "completions" => return completions::script(text).map(Parsed::Text).map_err(wrong),
+            _ => flag.apply(text, &mut options).map_err(wrong)?,
         }
     }
-    match options.completions.take() {
-        Some(shell) => Ok(Parsed::Completions(shell)),
-        None => options.settle().map(|()| Parsed::Serve(Box::new(options))),
-    }
+    options.settle().map(|()| Parsed::Serve(Box::new(options)))
 }
 
 /// Whether a word behind `--host` is meant by it: any other word is what is served, and a name of this machine is written `--host=NAME`.
@@ -88,7 +88,7 @@ fn take_folder(options: &mut Options, argument: &OsStr) -> Result<(), String> {
 
 fn unknown(name: &str) -> String {
     let bare = name.trim_start_matches('-');
-    let nearest = FLAGS.iter().map(|flag| (distance(flag.long, bare), flag.long)).min();
+    let nearest = flags().map(|flag| (distance(flag.long, bare), flag.long)).min();
     match nearest.filter(|(distance, long)| *distance * 2 <= long.len()) {
         Some((_, long)) => format!("unknown flag {name}; did you mean --{long}?"),
         None => format!("unknown flag {name}"),
@@ -134,11 +134,15 @@ mod tests {
             assert_eq!((options.port, options.threads), (Some(80), Some(2)));
             assert_eq!(options.hosts, ["::1"]);
         }
-        assert!(matches!(parsed(&["-h"]), Ok(Parsed::Brief)));
-        assert!(matches!(parsed(&["--help"]), Ok(Parsed::Asked(Asked::Help))));
-        assert!(matches!(parsed(&["--man"]), Ok(Parsed::Asked(Asked::Manual))));
-        assert!(matches!(parsed(&["x", "--version"]), Ok(Parsed::Asked(Asked::Version))));
-        assert!(matches!(parsed(&["--completions", "fish"]), Ok(Parsed::Completions(shell)) if shell == "fish"));
+        for (arguments, text) in [
+            (&["-h"][..], help::brief()),
+            (&["--help"], help::whole()),
+            (&["--man"], help::manual()),
+            (&["x", "--version"], format!("doorway {VERSION}\n")),
+            (&["--completions", "fish"], completions::script("fish").unwrap()),
+        ] {
+            assert!(matches!(parsed(arguments), Ok(Parsed::Text(printed)) if printed == text), "{arguments:?}");
+        }
     }
 
     #[test]

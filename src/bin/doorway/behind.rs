@@ -24,11 +24,6 @@ pub const GATHERED: usize = 1024 * 1024;
 /// How long such a content may be where `--upload-limit` does not say. All seats together may have so much in the temporary folder.
 const KEPT: u64 = 1 << 30;
 
-/// Receives content before the application is called.
-fn buffered<A: Application>(application: A, options: &Options) -> Buffered<A> {
-    Buffered::new(application).memory(GATHERED).limit(options.upload_limit.unwrap_or(KEPT))
-}
-
 /// One thing behind, which takes the place of a folder.
 #[derive(Clone, Debug)]
 pub enum Behind {
@@ -136,17 +131,23 @@ impl Behind {
             |pass: &Pass| pass.clone().first_byte_deadline(silence).progress_deadline(silence).gather_answer(GATHERED);
         Ok(match self {
             Behind::Proxy(proxy) => Box::new(proxy.clone().first_byte_deadline(silence).progress_deadline(silence)),
-            Behind::Pass(pass) => Box::new(buffered(patient(pass), options)),
+            Behind::Pass(pass) => Box::new(gathered(patient(pass), options)),
             Behind::Php(pass, root) => Box::new(Php::new(patient(pass), root, options)?),
             Behind::Cgi(path) => cgi(path, silence)?,
             Behind::Wsgi(application) => {
                 let started = Workers::start(options.plan(application, workers.len()))?;
-                let application = buffered(started.application(), options);
+                let application = gathered(started.application(), options);
                 workers.push(started);
                 Box::new(application)
             }
         })
     }
+}
+
+/// With the content of a request received first.
+fn gathered(application: impl Application, options: &Options) -> Buffered<Box<dyn Application>> {
+    let application: Box<dyn Application> = Box::new(application);
+    Buffered::new(application).memory(GATHERED).limit(options.upload_limit.unwrap_or(KEPT))
 }
 
 fn named(flag: &str, path: &Path, error: io::Error) -> io::Error {
@@ -172,7 +173,7 @@ fn cgi(path: &Path, _silence: Duration) -> io::Result<Box<dyn Application>> {
 
 /// A folder of PHP files and what they show: scripts for the interpreter, all other files as they are.
 struct Php {
-    scripts: Buffered<Pass>,
+    scripts: Buffered<Box<dyn Application>>,
     files: Files,
     root: PathBuf,
 }
@@ -181,7 +182,7 @@ impl Php {
     fn new(pass: Pass, root: &Path, options: &Options) -> io::Result<Php> {
         let wrong = |error| named("--pass root", root, error);
         let root = root.canonicalize().map_err(wrong)?;
-        let scripts = buffered(pass.script_root(&root).map_err(wrong)?, options);
+        let scripts = gathered(pass.script_root(&root).map_err(wrong)?, options);
         let files = Files::new(&root).map_err(wrong)?.listing(false).cache_control("no-cache");
         Ok(Php { scripts, files, root })
     }

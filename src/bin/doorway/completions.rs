@@ -2,38 +2,35 @@
 
 use std::fmt::Write;
 
-use crate::flags::{FLAGS, Flag, Value};
+use crate::flags::{Flag, Value, flags};
 
-pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
-
-/// The script for a shell; nothing for one that is not in [`SHELLS`].
-pub fn script(shell: &str) -> String {
+/// The script for a shell.
+pub fn script(shell: &str) -> Result<String, String> {
     match shell {
-        "bash" => bash(),
-        "zsh" => zsh(),
-        "fish" => fish(),
-        _ => String::new(),
+        "bash" => Ok(bash()),
+        "zsh" => Ok(zsh()),
+        "fish" => Ok(fish()),
+        _ => Err("a shell is bash, zsh or fish".into()),
     }
 }
 
 fn bash() -> String {
     let mut words = String::new();
     let (mut choices, mut files, mut free) = (String::new(), Vec::new(), Vec::new());
-    for flag in FLAGS {
+    for flag in flags() {
         let _ = write!(words, " --{}", flag.long);
-        if let Some(short) = flag.short {
-            let _ = write!(words, " -{short}");
+        if !flag.short.is_empty() {
+            let _ = write!(words, " {}", flag.short);
         }
         match flag.value {
-            Value::Choice(_, all) => {
-                let all = all.join(" ");
+            Value::Choice(all) => {
                 let _ =
                     writeln!(choices, "    --{}) COMPREPLY=($(compgen -W '{all}' -- \"$word\")); return ;;", flag.long);
             }
-            Value::Text(_) => free.push(format!("--{}", flag.long)),
-            Value::File(_) | Value::Optional(_) => files.push(format!("--{}", flag.long)),
+            Value::Text => free.push(format!("--{}", flag.long)),
+            Value::File | Value::Optional => files.push(format!("--{}", flag.long)),
             // A folder stands behind a prefix and an equals sign, where bash sees a word of its own.
-            Value::None | Value::Folder(_) | Value::Address(_) => {}
+            Value::None | Value::Folder | Value::Address => {}
         }
     }
     format!(
@@ -53,21 +50,23 @@ fn bash() -> String {
 
 fn zsh() -> String {
     let mut script = String::from("#compdef doorway\n_arguments -s \\\n");
-    for flag in FLAGS {
+    for flag in flags() {
         let help = flag.help.replace('\'', "").replace('[', "(").replace(']', ")").replace(':', "\\:");
+        // The name of the value, without what zsh would read as syntax.
+        let name = flag.name.trim_start_matches("[=").replace(['\'', ':', '[', ']'], "");
         let (behind, action) = match flag.value {
             Value::None => ("", String::new()),
-            Value::Text(name) => ("=", format!(":{}: ", plain(name))),
-            Value::File(name) => ("=", format!(":{}:_files", plain(name))),
-            Value::Folder(name) => ("=", format!(":{}:{{compset -P \"*=\"; _files -/}}", plain(name))),
-            Value::Choice(name, all) => ("=", format!(":{}:({})", plain(name), all.join(" "))),
-            Value::Optional(name) => ("=-", format!("::{}:_files", plain(name))),
-            Value::Address(name) => ("=-", format!("::{}: ", plain(name))),
+            Value::Text => ("=", format!(":{name}: ")),
+            Value::File => ("=", format!(":{name}:_files")),
+            Value::Folder => ("=", format!(":{name}:{{compset -P \"*=\"; _files -/}}")),
+            Value::Choice(all) => ("=", format!(":{name}:({all})")),
+            Value::Optional => ("=-", format!("::{name}:_files")),
+            Value::Address => ("=-", format!("::{name}: ")),
         };
         let _ = writeln!(script, "  '*--{}{behind}[{help}]{action}' \\", flag.long);
-        if let Some(short) = flag.short {
+        if !flag.short.is_empty() {
             let behind = if behind.is_empty() { "" } else { "+" };
-            let _ = writeln!(script, "  '*-{short}{behind}[{help}]{action}' \\");
+            let _ = writeln!(script, "  '*{}{behind}[{help}]{action}' \\", flag.short);
         }
     }
     script.push_str("  '*:folder or file:_files'\n");
@@ -80,16 +79,16 @@ const FISH_FOLDERS: &str = "(set -l begin (string match -r \"^.*=\" -- (commandl
 
 fn fish() -> String {
     let mut script = String::new();
-    for flag in FLAGS {
-        let short = flag.short.map_or(String::new(), |short| format!(" -s {short}"));
+    for flag in flags() {
+        let short = flag.short.replace('-', " -s ");
         let value = match flag.value {
-            Value::None | Value::Optional(_) | Value::Address(_) => String::new(),
-            Value::Text(_) => " -x".into(),
-            Value::File(_) => " -r -F".into(),
-            Value::Folder(_) => format!(" -x -a '{FISH_FOLDERS}'"),
-            Value::Choice(_, all) => format!(" -x -a '{}'", all.join(" ")),
+            Value::None | Value::Optional | Value::Address => String::new(),
+            Value::Text => " -x".into(),
+            Value::File => " -r -F".into(),
+            Value::Folder => format!(" -x -a '{FISH_FOLDERS}'"),
+            Value::Choice(all) => format!(" -x -a '{all}'"),
         };
-        let _ = writeln!(script, "complete -c doorway -l {}{short}{value} -d '{}'", flag.long, quoted(flag));
+        let _ = writeln!(script, "complete -c doorway -l {}{short}{value} -d '{}'", flag.long, quoted(&flag));
     }
     script
 }
@@ -99,20 +98,15 @@ fn quoted(flag: &Flag) -> String {
     flag.help.replace('\\', "\\\\").replace('\'', "\\'")
 }
 
-/// The name of a value without what zsh would read as syntax.
-fn plain(name: &str) -> String {
-    name.replace(['\'', ':', '[', ']'], "")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_flag_stands_in_every_script() {
-        for shell in SHELLS {
-            let script = script(shell);
-            for flag in FLAGS {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = script(shell).unwrap();
+            for flag in flags() {
                 let found =
                     script.contains(&format!("--{}", flag.long)) || script.contains(&format!("-l {}", flag.long));
                 assert!(found, "{shell}: {}\n{script}", flag.long);

@@ -4,46 +4,34 @@ use std::fmt::Write;
 
 use doorway::VERSION;
 
-use crate::flags::{FLAGS, Flag, OFTEN_USED};
+use crate::flags::{Flag, OFTEN_USED, TABLE};
 
 const USAGE: &str = "doorway [FLAGS] [DIR or FILE] serves a folder (default: this one) over HTTP.";
 
 /// Commands that people type, and what for.
-const EXAMPLES: &[(&str, &str)] = &[
-    ("doorway", "this folder, at http://127.0.0.1:8000/"),
-    ("doorway --reload --open dist", "a site while it is made"),
-    ("doorway --spa dist --proxy /api=http://127.0.0.1:3000", "an application and what it asks"),
-    ("doorway --wsgi app:app --reload", "a Python application while it is written"),
-    ("doorway --host 0.0.0.0 holiday.mp4", "one film, for the television"),
-];
+const EXAMPLES: &str = "\
+doorway
+    this folder, at http://127.0.0.1:8000/
+doorway --reload --open dist
+    a site while it is made
+doorway --spa dist --proxy /api=http://127.0.0.1:3000
+    an application and what it asks
+doorway --wsgi app:app --reload
+    a Python application while it is written
+doorway --host 0.0.0.0 holiday.mp4
+    one film, for the television
+";
 
 /// The text of `-h`: the most used flags. It fits a screen of 80 columns and 25 lines.
 pub fn brief() -> String {
-    let mut text = format!("{USAGE}\n\n");
-    FLAGS.iter().filter(|flag| OFTEN_USED.contains(&flag.long)).for_each(|flag| push_line(flag, &mut text));
-    text.push_str("\ndoorway --help has all flags and examples.\n");
-    text
+    let is_often_used = |flag: Flag| OFTEN_USED.split(' ').any(|long| long == flag.long);
+    let lines: Vec<&str> = TABLE.lines().filter(|line| Flag::of(line).is_some_and(is_often_used)).collect();
+    format!("{USAGE}\n\n{}\n\ndoorway --help has all flags and examples.\n", lines.join("\n"))
 }
 
 /// The text of `--help`: all flags, in groups, and examples.
 pub fn whole() -> String {
-    let mut text = format!("{USAGE}\n");
-    for flag in FLAGS {
-        if let Some(title) = flag.group {
-            let _ = writeln!(text, "\n{title}:");
-        }
-        push_line(flag, &mut text);
-    }
-    text.push_str("\nExamples:\n");
-    for (command, what) in EXAMPLES {
-        let _ = writeln!(text, "{command}\n    {what}");
-    }
-    text
-}
-
-fn push_line(flag: &Flag, text: &mut String) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{:<26} {}", flag.names(), flag.help);
+    format!("{USAGE}\n\n{TABLE}\nExamples:\n{EXAMPLES}")
 }
 
 /// The text of `--man`: a page for man(1), in the macros of man(7).
@@ -57,17 +45,16 @@ pub fn manual() -> String {
         never a stale file, nothing hidden. The first line of standard output is the URL; everything else goes to standard error.",
         &mut page,
     );
-    for flag in FLAGS {
-        if let Some(title) = flag.group {
-            let _ = writeln!(page, ".SH {}", title.to_ascii_uppercase());
+    for line in TABLE.lines().filter(|line| !line.is_empty()) {
+        match Flag::of(line) {
+            Some(flag) => push_item(flag.names, flag.help, &mut page),
+            None => page.push_str(&format!(".SH {}\n", line.trim_end_matches(':').to_ascii_uppercase())),
         }
-        let _ = writeln!(page, ".TP\n.B {}", quoted(flag.names().trim_start()));
-        push_text(flag.help, &mut page);
     }
     page.push_str(".SH EXAMPLES\n");
-    for (command, what) in EXAMPLES {
-        let _ = writeln!(page, ".TP\n.B {}", quoted(command));
-        push_text(what, &mut page);
+    let mut examples = EXAMPLES.lines();
+    while let (Some(command), Some(what)) = (examples.next(), examples.next()) {
+        push_item(command, what.trim_start(), &mut page);
     }
     page.push_str(".SH EXIT STATUS\n");
     for (code, what) in [
@@ -76,10 +63,15 @@ pub fn manual() -> String {
         ("2", "The arguments are wrong, and it says which."),
         ("130, 143", "A second SIGINT or SIGTERM."),
     ] {
-        let _ = writeln!(page, ".TP\n.B {}", quoted(code));
-        push_text(what, &mut page);
+        push_item(code, what, &mut page);
     }
     page
+}
+
+/// A term, and what it means.
+fn push_item(term: &str, meaning: &str, page: &mut String) {
+    let _ = writeln!(page, ".TP\n.B {}", quoted(term));
+    push_text(meaning, page);
 }
 
 /// A line of text, in which nothing is a request or an escape of roff.
@@ -100,17 +92,13 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flags::flags;
 
     #[test]
     fn the_help_has_one_line_a_flag_in_groups_and_examples_that_are_understood() {
         let help = whole();
-        for flag in FLAGS {
-            let lines = help.lines().filter(|line| line.starts_with(&flag.names()) && line.ends_with(flag.help));
-            assert_eq!(lines.count(), 1, "--{}\n{help}", flag.long);
-        }
         assert!(help.lines().all(|line| line.len() < 80), "{help}");
-        assert!(FLAGS[0].group.is_some());
-        for (command, _) in EXAMPLES {
+        for command in EXAMPLES.lines().filter(|line| !line.starts_with(' ')) {
             let arguments: Vec<_> = command.split(' ').skip(1).map(std::ffi::OsString::from).collect();
             assert!(crate::arguments::parse(&arguments).is_ok(), "{command}");
         }
@@ -121,7 +109,7 @@ mod tests {
         let help = brief();
         assert!(help.lines().count() <= 25 && help.lines().all(|line| line.len() < 80), "{help}");
         let flags = help.lines().filter(|line| line.get(4..6) == Some("--"));
-        assert_eq!(flags.count(), OFTEN_USED.len(), "a name that is no flag: {help}");
+        assert_eq!(flags.count(), OFTEN_USED.split(' ').count(), "a name that is no flag: {help}");
         assert!(
             help.contains("--port PORT") && help.ends_with("doorway --help has all flags and examples.\n"),
             "{help}"
@@ -134,6 +122,6 @@ mod tests {
         push_text(".it's a \\-", &mut page);
         assert_eq!(page, "\\&.it\\(aqs a \\e\\-\n");
         assert_eq!(quoted("--header 'K: \"V\"'"), "\"\\-\\-header \\(aqK: \\(dqV\\(dq\\(aq\"");
-        assert!(FLAGS.iter().all(|flag| manual().contains(&escaped(&format!("--{}", flag.long)))));
+        assert!(flags().all(|flag| manual().contains(&escaped(&format!("--{}", flag.long)))));
     }
 }

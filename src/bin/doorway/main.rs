@@ -52,14 +52,13 @@ use std::time::Duration;
 
 use doorway::app::Status;
 use doorway::middleware::Mount;
-use doorway::{Address, Application, Door, Environ, Observer, Server, VERSION};
+use doorway::{Address, Application, Door, Environ, Observer, Server};
 
 use arguments::Parsed;
 use console::Console;
 use control::Running;
 #[cfg(not(unix))]
 use elsewhere::{notify, privileges, sockets};
-use flags::Asked;
 use hosts::Hosts;
 use log_file::LogFile;
 use options::{Askers, Options};
@@ -86,11 +85,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => complain(&error.to_string(), 1),
         },
-        Ok(Parsed::Completions(shell)) => say(&completions::script(&shell)),
-        Ok(Parsed::Brief) => say(&help::brief()),
-        Ok(Parsed::Asked(Asked::Help)) => say(&help::whole()),
-        Ok(Parsed::Asked(Asked::Manual)) => say(&help::manual()),
-        Ok(Parsed::Asked(Asked::Version)) => say(&format!("doorway {VERSION}\n")),
+        Ok(Parsed::Text(text)) => say(&text),
         Err(wrong) => complain(&format!("{wrong}\nTry 'doorway --help'."), 2),
     }
 }

@@ -1,7 +1,5 @@
 //! What the command was told: one value for each flag, with what holds where none was given.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IsTerminal};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,7 +8,6 @@ use std::time::Duration;
 use doorway::{Door, Headers};
 
 use crate::behind::Behind;
-use crate::values::status_of;
 use crate::wsgi::{self, Plan};
 
 /// Everything the arguments say.
@@ -69,7 +66,6 @@ pub struct Options {
     pub stdin: bool,
     pub until_eof: bool,
     pub demo: bool,
-    pub completions: Option<String>,
     /// Addresses at which the protocols of front servers are spoken.
     pub doors: Vec<(Door, String)>,
 }
@@ -153,12 +149,6 @@ impl Options {
         self.log_file.is_none() && io::stderr().is_terminal()
     }
 
-    /// Takes the place of the status, and who may ask there.
-    pub fn say_how_it_is(&mut self, text: &str) -> Result<(), String> {
-        self.status = Some(status_of(text)?);
-        Ok(())
-    }
-
     /// Makes one meaning of all of it: a mount at the root is the folder. What cannot be meant together is an error.
     pub fn settle(&mut self) -> Result<(), String> {
         let has_pages = self.spa.is_some() || self.upload.is_some() || !self.error_pages.is_empty();
@@ -191,8 +181,8 @@ impl Options {
 
     /// How a Python application is run; `number` tells it from the others.
     pub fn plan(&self, application: &str, number: usize) -> Plan {
-        // A process that was killed has left its folder behind. RandomState is the only source of randomness in std.
-        let token = RandomState::new().build_hasher().finish() >> 32;
+        // A process that was killed has left its folder behind.
+        let token = wsgi::unforeseen() >> 32;
         Plan {
             application: application.to_owned(),
             python: self.python.path.clone().unwrap_or_else(wsgi::default_python),

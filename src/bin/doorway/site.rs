@@ -61,11 +61,7 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
         // Around all there is: what asks for changes, too.
         site = Box::new(BasicAuth::new(site, "doorway", users));
     }
-    site = match options.format() {
-        Format::Combined => logged(site, |site| AccessLog::combined(site, console::queue())),
-        Format::Json => logged(site, |site| AccessLog::json(site, console::queue())),
-        _ => site,
-    };
+    site = logged(site, options.format());
     if options.cors {
         // `*` does not cover Authorization. Of the answer a script sees a handful of fields only, without those by which it fetches parts of a file.
         let cors = Cors::any(site).methods(["*"]).headers(["*", "Authorization"]).max_age(Duration::from_secs(600));
@@ -77,10 +73,14 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
     Ok((site, served))
 }
 
-/// With an access log of all but what live reload asks, which nobody wants in it.
-fn logged<L: Application>(site: Site, log: impl FnOnce(Arc<dyn Application>) -> L) -> Site {
+/// With the access log of a format that has one, of all but what live reload asks, which nobody wants in it.
+fn logged(site: Site, format: Format) -> Site {
     let site: Arc<dyn Application> = Arc::from(site);
-    let with_log = log(Arc::clone(&site));
+    let with_log = match format {
+        Format::Combined => AccessLog::combined(Arc::clone(&site), console::queue()),
+        Format::Json => AccessLog::json(Arc::clone(&site), console::queue()),
+        _ => return Box::new(site),
+    };
     Box::new(move |environ: &Environ, start_response: &mut StartResponse| match reload::is_own(environ.path_info()) {
         true => site.call(environ, start_response),
         false => with_log.call(environ, start_response),

@@ -10,11 +10,9 @@
 mod record;
 mod stdin;
 
-use std::borrow::Cow;
-
 use super::variables::{self, Block, Pair, addressee, write_cgi_head};
 use super::{
-    Content, Door, Examined, Facts, Framer, NotReady, Policy, Progress, Protocol, Reply, Request, Room, http, mistaken,
+    Content, Door, Examined, Facts, Filling, Framer, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken,
 };
 use crate::cause::Cause;
 use record::{Header, Kind, Record};
@@ -70,7 +68,7 @@ impl Protocol for FastCgi {
         }
     }
 
-    fn examine<'buf>(&self, bytes: &'buf [u8], policy: &Policy, room: &'buf mut Room) -> Examined<'buf> {
+    fn examine(&self, bytes: &[u8], policy: &Policy, room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let bounded = |not_ready| match not_ready {
             NotReady::Incomplete if bytes.len() >= MAX_HEAD => Cause::PacketLong.into(),
             _ => not_ready,
@@ -90,8 +88,7 @@ impl Protocol for FastCgi {
             }
         };
         let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: begun.replies }));
-        let facts = Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts() };
-        Ok((Request::Variables(Box::new(request)), facts))
+        Ok(Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts(filling) })
     }
 
     fn addressee(&self, bytes: &[u8], is_first: bool) -> Option<Facts> {
@@ -103,11 +100,11 @@ impl Protocol for FastCgi {
         Some(Facts { framer, ..addressee(Door::FastCgi, Block { bytes: &begun.readable_params(), next }) })
     }
 
-    fn request_line<'buf>(&self, bytes: &'buf [u8]) -> Cow<'buf, [u8]> {
+    fn request_line(&self, bytes: &[u8]) -> Vec<u8> {
         match Begun::find(bytes, true, 1) {
-            Ok(begun) => variables::request_line(Block { bytes: &begun.readable_params(), next }).into(),
+            Ok(begun) => variables::request_line(Block { bytes: &begun.readable_params(), next }),
             Err(NotReady::Refused(_)) => http::Http.request_line(bytes),
-            Err(_) => Cow::Borrowed(b""),
+            Err(_) => Vec::new(),
         }
     }
 

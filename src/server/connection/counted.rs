@@ -8,20 +8,14 @@ impl Connection {
     pub(in crate::server) fn count_phase(&mut self) {
         let phase = match self.phase {
             _ if self.queued.is_some() => log::Phase::Queued,
-            Phase::Fresh => log::Phase::Fresh,
+            Phase::Idle if self.is_first => log::Phase::Fresh,
             Phase::Idle => log::Phase::Idle,
             Phase::Head => log::Phase::Head,
             Phase::Gathering { .. } => log::Phase::Content,
-            Phase::Seat => log::Phase::Queued,
             Phase::Sending => log::Phase::Sending,
             Phase::Draining { .. } | Phase::Lingering { .. } => log::Phase::Closing,
         };
         self.place.iter_mut().for_each(|place| place.enter(phase));
-    }
-
-    /// Whether it goes on as soon as its client sends or takes something, and not before its deadline otherwise.
-    pub(in crate::server) fn waits_for_client(&self) -> bool {
-        self.phase != Phase::Seat && self.call.as_ref().is_none_or(|call| !call.response().queue.is_empty())
     }
 
     /// Counts the memory that it holds at the moment: what has arrived of a request and what has not been taken of a response.

@@ -20,6 +20,7 @@ mod watch;
 #[cfg(unix)]
 mod workers;
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,11 @@ pub struct Plan {
     pub quiet: bool,
     /// For the sockets; nobody else may enter it.
     pub folder: PathBuf,
+}
+
+/// A number that nobody can foresee. The keys of hash tables are the only ones of that kind in std.
+pub fn unforeseen() -> u64 {
+    RandomState::new().hash_one(0_u8)
 }
 
 /// The Python of the virtual environment that is active, or of the one in this folder, or the system's.

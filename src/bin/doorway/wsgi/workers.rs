@@ -3,9 +3,7 @@
 //! Each worker has a thread that starts it, waits for its end, and starts it again unless it was to go. A worker that is to go gets no request
 //! any more, and is told to end when it has answered those it has; whoever takes its place is there before.
 
-use std::collections::hash_map::RandomState;
 use std::fs::DirBuilder;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +13,8 @@ use std::time::{Duration, Instant};
 use doorway::app::Pass;
 use doorway::{Application, Body, Environ, StartResponse, escape_html};
 
-use super::Plan;
 use super::process::{Process, Started};
+use super::{Plan, unforeseen};
 use crate::behind::GATHERED;
 use crate::{console, threads};
 
@@ -385,8 +383,7 @@ impl Shared {
 
 /// `--max-requests` and up to a tenth more, so that not all workers are replaced at the same time.
 fn jittered(limit: u64) -> u64 {
-    // RandomState is seeded by the system: the only source of randomness in std.
-    limit + RandomState::new().build_hasher().finish() % (limit / 10 + 1)
+    limit + unforeseen() % (limit / 10 + 1)
 }
 
 fn request_line(environ: &Environ) -> String {
