@@ -218,6 +218,12 @@ impl fmt::Display for Process {
     }
 }
 
+/// The thread that signals are for begins when the URL is out already.
+fn obeys_signals(id: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).expect("the server runs");
+    tasks.flatten().any(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "signals"))
+}
+
 #[test]
 fn a_mixed_load_leaves_memory_threads_and_descriptors_as_they_were() {
     let minutes: Option<u64> = std::env::var("DOORWAY_SOAK").ok().map(|text| text.parse().expect("DOORWAY_SOAK"));
@@ -233,6 +239,11 @@ fn a_mixed_load_leaves_memory_threads_and_descriptors_as_they_were() {
     std::thread::spawn(move || io::copy(&mut errors, &mut io::sink()));
     let id = serving.child.id();
     serving.get("/page.html");
+    let give_up = Instant::now() + PATIENCE;
+    while !obeys_signals(id) {
+        assert!(Instant::now() < give_up, "no thread for signals");
+        std::thread::yield_now();
+    }
     let start = Process::of(id);
     println!("  start {start}");
 
