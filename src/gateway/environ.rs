@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::Silent;
+use super::headers::length_of;
 use super::input::{Input, Slot};
 use super::{Errors, Variables};
 
@@ -110,6 +111,7 @@ impl Environ {
         match self.bytes("REQUEST_METHOD").unwrap_or_default() {
             // Whether bytes are text takes longer to see than that they are these.
             b"GET" => "GET",
+            b"POST" => "POST",
             method => std::str::from_utf8(method).unwrap_or_default(),
         }
     }
@@ -143,7 +145,7 @@ impl Environ {
     /// `CONTENT_LENGTH` in bytes. `None` means no content or content of unknown length (chunked): reading to the end of
     /// [`input`](Environ::input) is right in every case.
     pub fn content_length(&self) -> Option<u64> {
-        std::str::from_utf8(self.bytes("CONTENT_LENGTH")?).ok()?.parse().ok()
+        length_of(self.bytes("CONTENT_LENGTH")?)
     }
 
     /// `SERVER_NAME`: the name in the request, or the one the server goes by.
@@ -361,6 +363,8 @@ mod tests {
         for flag in [false, true] {
             let mut environ = Environ::new(gateway(flag));
             assert_eq!((environ.content_length(), environ.server_port(), environ.remote_addr()), (None, None, None));
+            environ.set("CONTENT_LENGTH", "+42");
+            assert_eq!(environ.content_length(), None);
             environ.set("CONTENT_LENGTH", "42");
             environ.set("SERVER_NAME", "example.org");
             environ.set("SERVER_PORT", "8080");

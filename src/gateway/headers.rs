@@ -234,10 +234,10 @@ fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-/// Digits only, at most 19, so that no server reads it in two ways.
-fn length_of(value: &[u8]) -> Option<u64> {
-    let is_number = value.len() <= 19 && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
+/// Digits only, 1 to 19 of them, which always fit, so that no server reads it in two ways.
+pub(super) fn length_of(value: &[u8]) -> Option<u64> {
+    let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| value.iter().fold(0, |length, digit| length * 10 + u64::from(digit & 15)))
 }
 
 #[cfg(test)]
