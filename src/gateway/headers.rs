@@ -35,7 +35,7 @@ pub struct Headers {
 }
 
 /// As much memory stays for the next response.
-const MAX_KEPT: usize = 256 * 1024;
+const MAX_KEPT: usize = 16 * 1024;
 
 impl Headers {
     /// No fields.

@@ -7,11 +7,14 @@
 
 use std::sync::Arc;
 
-/// As much memory stays for the next request: twice the largest head of a gateway door.
-const MAX_KEPT: usize = 256 * 1024;
+/// As much memory stays for the next request: few heads are as large as that.
+const MAX_KEPT: usize = 16 * 1024;
+
+/// Room behind the head for what is usually appended: an address, names that are not known, a decoded path.
+const BEHIND: usize = 512;
 
 /// The list.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Variables {
     /// The head of the request, and what was appended.
     text: Vec<u8>,
@@ -30,12 +33,23 @@ pub(crate) enum Name {
     Text(Place),
 }
 
+impl Clone for Variables {
+    /// Made to be edited, so with room for what that appends.
+    fn clone(&self) -> Variables {
+        let mut text = Vec::with_capacity(self.text.len() + BEHIND);
+        text.extend_from_slice(&self.text);
+        Variables { text, head: self.head, own: self.own.clone(), shared: self.shared.clone() }
+    }
+}
+
 impl Variables {
     /// Begins a new list with the head of a request, which is copied, beside a shared list.
     pub(crate) fn refill(&mut self, head: &[u8], shared: &Arc<Variables>) {
         self.own.clear();
         self.text.clear();
         self.text.shrink_to(MAX_KEPT);
+        // Doubled when the first byte is appended, a large head would take twice its length.
+        self.text.reserve_exact(head.len() + BEHIND);
         self.text.extend_from_slice(head);
         self.head = head.len();
         if !self.shared.as_ref().is_some_and(|own| Arc::ptr_eq(own, shared)) {
@@ -98,6 +112,8 @@ impl Variables {
             Some((_, (_, end))) if *end > self.head => {}
             Some((_, place)) => {
                 let start = self.text.len();
+                // All that will be joined is shorter than the head it stands in.
+                self.text.reserve_exact((2 * self.head + BEHIND).saturating_sub(start));
                 all.for_each(|value| self.text.extend([value, between].into_iter().flatten()));
                 *place = (start, self.text.len() - between.len());
             }
@@ -231,6 +247,24 @@ mod tests {
         variables.refill(&[b'x'; 1_000_000], &Arc::default());
         variables.refill(b"", &Arc::default());
         assert!(variables.text.capacity() <= MAX_KEPT, "{}", variables.text.capacity());
+    }
+
+    #[test]
+    fn g_08_a_large_head_takes_its_length_and_what_is_appended_and_not_twice_that() {
+        let head = [b'x'; 50_000];
+        let mut variables = Variables::default();
+        variables.refill(&head, &Arc::default());
+        variables.append(|text| text.extend_from_slice(b"192.0.2.7"));
+        assert!(variables.memory() < 51_000, "{}", variables.memory());
+        let mut copy = variables.clone();
+        copy.set(b"SCRIPT_NAME", b"/mounted");
+        assert!(copy.memory() < 52_000, "{}", copy.memory());
+        // Its two halves are of one name.
+        for half in [(0, 25_000), (25_000, 50_000)] {
+            let all = head.chunks(25_000);
+            variables.push_field((Name::Fixed(b"HTTP_A"), half), b", ", all);
+        }
+        assert!(variables.memory() < 102_000, "{}", variables.memory());
     }
 
     #[test]

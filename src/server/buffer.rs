@@ -83,7 +83,9 @@ impl Buffer {
             (self.start, self.end) = (0, self.len());
         } else if self.memory.len() < most {
             // Doubled, so that a client which sends byte by byte does not have its bytes copied at each.
-            self.memory.resize((self.memory.len() * 2).min(most), 0);
+            let length = (self.memory.len() * 2).min(most);
+            self.memory.reserve_exact(length - self.memory.len());
+            self.memory.resize(length, 0);
         }
     }
 
@@ -118,7 +120,7 @@ mod tests {
         while buffer.len() < 10_000 {
             buffer.fill(&socket, 10_000).unwrap();
         }
-        assert_eq!(buffer.capacity(), 10_000);
+        assert_eq!((buffer.capacity(), buffer.memory.capacity()), (10_000, 10_000));
         assert!(buffer.fill(&socket, 10_000).is_err());
         buffer.consume(9_999);
         assert_eq!(buffer.fill(&socket, 10_000).unwrap(), 9_999);

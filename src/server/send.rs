@@ -107,8 +107,9 @@ impl SendQueue {
         match (self.front.is_empty(), self.blocks.len(), self.blocks.front_mut()) {
             (true, 1, Some(Block::Owned(block))) if block.len() > self.sent + keep => {
                 let taken = block.len() - self.sent - keep;
-                block.truncate(self.sent + keep);
-                block.shrink_to_fit();
+                // Copied: shrunk in its place, it would leave a gap too small for the next piece.
+                let kept = block.split_at(self.sent).1.split_at(keep).0.to_vec();
+                (*block, self.sent) = (kept, 0);
                 taken
             }
             _ => 0,
@@ -243,6 +244,20 @@ mod tests {
             }
             assert!(*client.0.lock().unwrap() == expected, "{takes}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_held_and_what_is_kept_goes_out() {
+        let client = Client(Arc::default(), 10_000);
+        let socket = Socket::over(client.clone());
+        let mut queue = SendQueue::default();
+        let piece: Vec<u8> = (0..PIECE).map(|at| at as u8).collect();
+        queue.push(Block::Owned(piece.clone()));
+        queue.advance(1_000);
+        assert_eq!(queue.take_back(4_000), PIECE - 5_000);
+        assert_eq!((queue.len(), queue.memory()), (4_000, 4_000));
+        assert_eq!((queue.take_back(4_000), queue.flush(&socket).unwrap()), (0, Flushed::Whole));
+        assert!(*client.0.lock().unwrap() == piece[1_000..5_000]);
     }
 
     #[test]
