@@ -11,7 +11,6 @@
 //! room meanwhile. A stop does: what the system had accepted by then is brought in, and nothing after it. Of a socket that others have too that
 //! is known by the connection that wakes the thread, which stands behind all of it; they may take that, so it is woken until it is out.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -205,29 +204,6 @@ impl Engine {
             }
         }
         place
-    }
-
-    /// Closes the connection that has waited longest of the address that has most waiting. Tells whether there was one.
-    fn make_room(&self) -> bool {
-        // How many each address has, since when the oldest of them waits, and where.
-        let mut waiting = HashMap::new();
-        for shard in &self.shards {
-            // One without a place has been closed already, and waits for a thread that closes its body.
-            for connection in shard.lock().all().filter(|connection| connection.place.is_some()) {
-                let (count, oldest) = waiting.entry(connection.address()).or_insert((0, (connection.since, shard)));
-                *count += 1;
-                if connection.since < oldest.0 {
-                    *oldest = (connection.since, shard);
-                }
-            }
-        }
-        let busiest = waiting.into_iter().max_by_key(|(_, (count, _))| *count);
-        busiest.is_some_and(|(address, (_, (since, shard)))| {
-            let is_it = |connection: &Connection| {
-                connection.place.is_some() && connection.address() == address && connection.since == since
-            };
-            shard.lock().close_one(Cause::ConnectionLimit, is_it, &self.shared)
-        })
     }
 
     /// Whether more connections are open than may be.

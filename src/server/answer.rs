@@ -35,6 +35,8 @@ impl Calls {
 
     /// Does what a connection needs a thread for. Gives how long that took the application.
     pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant) -> Duration {
+        // It waits no longer, and could not be closed for what it holds.
+        connection.memory.count(0);
         if let Some(mut call) = connection.call.take() {
             self.score.begin(now, &call.environ);
             let progress = call.go_on(connection);

@@ -14,7 +14,7 @@ mod counted;
 mod waiting;
 
 use std::io;
-use std::net::{IpAddr, Shutdown};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -388,10 +388,6 @@ impl Connection {
         let (peer, answer) = (self.peer.address, Answer::Closed);
         shared.closed(&Report { cause, peer, request: b"", answer, detail: "" });
         Step::End
-    }
-
-    pub(super) fn address(&self) -> Option<IpAddr> {
-        self.peer.address.map(|(address, _)| address)
     }
 
     /// Makes it ready to wait without a thread for longer than a moment.

@@ -135,6 +135,7 @@ impl Worker<'_> {
             if turns % TURNS == 0 {
                 std::thread::yield_now();
             }
+            engine.keep_within_memory();
             let now = Instant::now();
             match shard.sweep(back.take(), &engine.shared, now, None) {
                 Found::Nothing(Some(Duration::ZERO)) => continue,

@@ -243,7 +243,6 @@ impl Wake for Shard {
 impl State {
     fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
         self.note_stop(shared);
-        self.keep_within_memory(shared);
         self.go_round(shard, shared, now, most.is_none());
         let (mut more, mut requests, mut calls) = (self.rounds.under_way.is_some(), 0, 0);
         // A turn over many takes longer: what waits for its own is not cold.
@@ -360,41 +359,24 @@ impl State {
         self.hot.iter().chain(self.parked.values().map(|parked| &parked.connection)).map(|connection| &**connection)
     }
 
-    /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
-    fn keep_within_memory(&mut self, shared: &Shared) {
-        if shared.memory.load(Ordering::Relaxed) <= shared.settings.held {
-            return;
-        }
-        // Two shards that close one each for the same excess would close one too many.
-        let _alone = lock(&shared.shedding);
-        loop {
-            let sum = shared.memory.load(Ordering::Relaxed);
-            let largest = self.all().map(|connection| connection.memory.counted).max().unwrap_or(0);
-            if sum <= shared.settings.held || largest == 0 || largest < sum / shared.places.open().max(1) {
-                return;
+    /// Closes all such connections.
+    pub(super) fn close(&mut self, cause: Cause, mut is_it: impl FnMut(&Connection) -> bool, shared: &Shared) {
+        let parked = self.parked.iter().filter(|(_, parked)| is_it(&parked.connection)).map(|(number, _)| *number);
+        let parked: Vec<_> = parked.collect();
+        let all = std::mem::take(&mut self.hot).into_iter();
+        let (mut closed, hot) = all.partition::<VecDeque<_>, _>(|connection| is_it(connection));
+        self.hot = hot;
+        closed.extend(parked.into_iter().filter_map(|number| self.unpark(number)));
+        for mut closed in closed {
+            if closed.cut(cause) == Step::Job {
+                // Reported when its body is closed; whoever makes room need not wait for that.
+                closed.memory.count(0);
+                closed.place = None;
+                self.hot.push_back(closed);
+            } else {
+                closed.report(cause, Answer::Closed, shared);
             }
-            self.close_one(Cause::HeldLimit, |connection| connection.memory.counted == largest, shared);
         }
-    }
-
-    /// Closes the first such connection, and tells whether there is one.
-    pub(super) fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, shared: &Shared) -> bool {
-        let hot = self.hot.iter().position(|connection| is_it(connection)).and_then(|at| self.hot.remove(at));
-        let closed = hot.or_else(|| {
-            let mut parked = self.parked.iter().filter(|(_, parked)| is_it(&parked.connection));
-            let number = *parked.next()?.0;
-            self.unpark(number)
-        });
-        let Some(mut closed) = closed else { return false };
-        if closed.cut(cause) == Step::Job {
-            // Reported when its body is closed; whoever makes room need not wait for that.
-            closed.memory.count(0);
-            closed.place = None;
-            self.hot.push_back(closed);
-        } else {
-            closed.report(cause, Answer::Closed, shared);
-        }
-        true
     }
 }
 
