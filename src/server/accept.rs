@@ -3,8 +3,8 @@
 //! The thread blocks in accept, so that a server nobody calls costs nothing. Each connection that it brings to a shard costs a wake-up of
 //! the worker, though. While many come in a short time and end as quickly there is a *rush*: the listener does not block, and workers that
 //! find nothing to do in their shards accept; the thread only looks how many still come. It takes over again when they are few, when no
-//! worker has time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
-//! and nobody empties it as fast as a thread that does nothing else.
+//! worker has time for them, when they stay, or when there is no place for one more: std's queue holds 128 connections, a client that finds it
+//! full tries again after 200 ms, and nobody empties it as fast as a thread that does nothing else.
 //!
 //! Invariant: nobody but the thread accepts while the socket may block, or waits for room. A worker accepts only in a rush, and under the lock
 //! under which the thread begins and ends that. No error ends accepting: what the system refuses is waited out, making
@@ -137,7 +137,7 @@ impl Engine {
         Count { at: Instant::now(), come, open: self.shared.places.open() }
     }
 
-    /// Whether many connections have come in a short time, and half of them have ended.
+    /// Whether many connections have come in a short time, and half of them have ended. At the limit the thread makes room for each.
     fn is_rush(&self, acceptor: &Acceptor, before: &mut Count) -> bool {
         let now = self.count(acceptor);
         let come = now.come.wrapping_sub(before.come);
@@ -145,7 +145,8 @@ impl Engine {
         if come < RUSH && !is_late {
             return false;
         }
-        let is_rush = !is_late && now.open <= before.open + come / 2;
+        let has_room = now.open < self.shared.settings.max_connections;
+        let is_rush = !is_late && has_room && now.open <= before.open + come / 2;
         *before = now;
         is_rush
     }
@@ -370,6 +371,26 @@ mod tests {
                 engine.let_in(&engine.acceptors[0], (stream, Peer::new(peer)), Some(place));
                 let_go.send(()).unwrap();
             });
+        });
+    }
+
+    /// Workers do not make room: connections would wait for the thread to look again.
+    #[test]
+    fn a_server_at_its_limit_has_no_rush() {
+        let settings = Settings { max_connections: 4, ..Settings::default() };
+        with_application(hello, settings, vec![own()], |engine| {
+            let mut places: Vec<_> = (0..4).map(|_| engine.shared.places.take()).collect();
+            let is_rush = || {
+                let acceptor = &engine.acceptors[0];
+                let mut before = engine.count(acceptor);
+                // However late this thread is.
+                before.at += Duration::from_secs(3_600);
+                acceptor.come.fetch_add(RUSH, Ordering::Relaxed);
+                engine.is_rush(acceptor, &mut before)
+            };
+            assert!(!is_rush());
+            places.pop();
+            assert!(is_rush());
         });
     }
 
