@@ -90,6 +90,10 @@ struct Parked {
     is_quiet: bool,
 }
 
+/// How many whose time has come go into one sweep: with all of ten thousand deadlines that come together, who has something to do would wait for
+/// tens of milliseconds.
+const DUE: usize = 64;
+
 /// What a sweep found.
 pub(super) enum Found {
     /// A connection for which a thread is needed.
@@ -223,10 +227,7 @@ impl Shard {
             let awake = std::mem::take(&mut inbox.awake);
             // One that ends here may have a seat, which goes to another, who may be of this shard.
             drop(inbox);
-            for number in awake {
-                let woken = state.unpark(number);
-                state.hot.extend(woken);
-            }
+            awake.into_iter().for_each(|number| state.make_hot(number));
         }
         state.sweep(self, shared, now, most)
     }
@@ -247,9 +248,9 @@ impl State {
         let (mut more, mut requests, mut calls) = (self.rounds.under_way.is_some(), 0, 0);
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
-        while let Some((_, number)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
-            let woken = self.unpark(number);
-            self.hot.extend(woken);
+        for _ in 0..DUE {
+            let Some((_, number)) = self.timers.first().copied().filter(|(due, _)| *due <= now) else { break };
+            self.make_hot(number);
         }
         for _ in 0..self.hot.len() {
             let Some(mut connection) = self.hot.pop_front() else { break };
@@ -337,6 +338,11 @@ impl State {
         connection.socket.set_waiting(false).is_ok().then_some(connection)
     }
 
+    fn make_hot(&mut self, number: u64) {
+        let connection = self.unpark(number);
+        self.hot.extend(connection);
+    }
+
     /// The longest time between two looks at a connection without a bell.
     fn longest(&self) -> Duration {
         proportional(LONGEST_EACH, self.hot.len() + self.timers.len(), LONGEST)
@@ -348,8 +354,7 @@ impl State {
         if stop > self.stop_seen {
             self.stop_seen = stop;
             while let Some(number) = self.parked.first_key_value().map(|(number, _)| *number) {
-                let woken = self.unpark(number);
-                self.hot.extend(woken);
+                self.make_hot(number);
             }
         }
     }
@@ -457,6 +462,30 @@ pub(super) mod tests {
             calls.run(&mut served, Instant::now());
             back = Some(served);
         }
+    }
+
+    #[test]
+    fn deadlines_that_come_together_keep_nobody_waiting_who_has_something_to_do() {
+        const COUNT: usize = 3 * DUE + 1;
+        let (shared, shard) = (shared(), Arc::new(Shard::default()));
+        let later = Instant::now() + Duration::from_secs(3_600);
+        let mut state = shard.lock();
+        let _clients = clients::<COUNT>(&shared, "").map(|(client, connection)| {
+            let number = state.last;
+            state.last += 1;
+            state.parked.insert(number, Parked { connection, due: Some(later), is_quiet: false });
+            state.timers.insert((later, number));
+            client
+        });
+        drop(state);
+        let left = || {
+            let found = shard.sweep(None, &shared, later, None);
+            assert!(
+                matches!(found, Found::Nothing(time) if time == (!shard.lock().parked.is_empty()).then_some(Duration::ZERO))
+            );
+            shard.lock().parked.len()
+        };
+        assert_eq!(std::array::from_fn(|_| left()), [COUNT - DUE, COUNT - 2 * DUE, 1, 0]);
     }
 
     #[test]

@@ -80,10 +80,7 @@ impl State {
                 }
             }
         }
-        for number in wanted {
-            let woken = self.unpark(number);
-            self.hot.extend(woken);
-        }
+        wanted.into_iter().for_each(|number| self.make_hot(number));
         if looks == most {
             self.rounds.under_way = Some(round);
         } else {
