@@ -9,7 +9,7 @@
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
 //! that, and is not looked at. A cold connection gives its buffer back. The hot ones are a ring, in which also stays what waits for a thread.
 //!
-//! When that time is the longest there is, a connection that waits for its client is *quiet*: left to the [rounds].
+//! When that time is the longest there is, a TCP connection that waits for its client is *quiet*: left to the [rounds].
 //!
 //! Invariant: a connection is at every moment in exactly one place: in one of the collections of a shard, in its inbox, or owned by one
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
@@ -317,11 +317,9 @@ impl State {
         let is_called =
             waits.is_some() || may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last));
         let is_patient = interval == longest && connection.deadline > now && !shared.is_stopping();
-        let is_quiet = !is_called && is_patient && connection.waits_for_client();
         // The bell says nothing of Unix sockets, which have no address.
-        if is_quiet && connection.peer.address.is_none() {
-            shard.rests_on.store(0, Ordering::SeqCst);
-        }
+        let has_bell = connection.peer.address.is_some();
+        let is_quiet = !is_called && is_patient && has_bell && connection.waits_for_client();
         let look = if is_quiet { connection.deadline } else { now + interval };
         let due = if connection.deadline > now { look.min(connection.deadline) } else { look };
         let due = if is_called { connection.late(shared) } else { Some(due) };
