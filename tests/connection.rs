@@ -392,6 +392,25 @@ fn p_body_07_a_client_that_takes_nothing_of_a_stream_is_cut_and_the_body_closed(
     client.until_end();
 }
 
+#[test]
+fn a_client_that_takes_nothing_of_what_is_written_is_cut_whatever_the_application_makes_of_that() {
+    let (sender, failed) = mpsc::channel();
+    let house = serve_with(
+        move |_: &Environ, start_response: &mut StartResponse| {
+            let result = start_response.start("200 OK", &[]).write_all(&vec![b'x'; LARGE]);
+            sender.send(result.is_err()).unwrap();
+            Body::from("as if nothing had happened")
+        },
+        |settings| settings.response_stall = SHORT,
+    );
+    let mut client = house.client();
+    client.send(&get("/"));
+    assert!(failed.recv_timeout(PATIENCE).unwrap());
+    let out = client.until_end();
+    assert!(out.len() < LARGE && !out.ends_with(b"0\r\n\r\n"), "{}", out.len());
+    assert_eq!(house.log.take(Cause::ResponseStalled).answer, doorway::log::Answer::Cut);
+}
+
 // ------------------------------------------------------------------------------------- slow clients and few threads
 
 #[test]

@@ -589,6 +589,37 @@ fn p_body_04_07_a_client_that_goes_away_ends_the_body() {
     assert_eq!((closed.count(), house.log.causes()), (1, vec![]));
 }
 
+/// A client that has gone is found by what is written, which the application ignores or passes on.
+#[test]
+fn p_body_07_behind_a_write_that_failed_no_block_is_asked_for_and_the_application_is_not_at_fault() {
+    for passes_on in [false, true] {
+        let (closed, asked) = (Closed::default(), Arc::new(AtomicUsize::new(0)));
+        let (seen, counted) = (closed.clone(), Arc::clone(&asked));
+        let house = serve(app(move |_, start_response| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[]);
+            while writer.write_all(&[b'x'; 65_536]).is_ok() {}
+            let again = writer.write_all(b"y");
+            assert!(again.is_err());
+            if passes_on {
+                again?;
+            }
+            let counted = Arc::clone(&counted);
+            Ok(seen.on(Body::blocks(std::iter::repeat_with(move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                "z"
+            }))))
+        }));
+        let mut client = house.client();
+        client.send(KEEP_11);
+        client.until(b"xxx");
+        drop(client);
+        assert_eq!(house.log.take(Cause::ClientGone).answer, Answer::Cut, "{passes_on}");
+        house.until("the connection is gone", |stats| stats.open == 0);
+        let seen = (house.log.causes(), asked.load(Ordering::SeqCst), closed.count());
+        assert_eq!(seen, (vec![], 0, usize::from(!passes_on)));
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------------- length
 
 /// One application for every form of a body, by its path.

@@ -214,7 +214,6 @@ impl Call {
 
     fn make_head(&self, response: &mut Response, known: Option<u64>) -> Result<(), Failure> {
         match (self.start_response.status(), self.start_response.headers()) {
-            _ if response.delimiter.is_some() => {}
             (Some(status), Some(headers)) => {
                 response.make_head((status.code(), status.text()), headers, known, &self.shared);
             }
@@ -261,7 +260,13 @@ impl Call {
     /// What the body gives next, if that is not waited for. To be asked for more than its first block it takes a seat: without one it waits
     /// for its turn.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        let is_first = self.seat.is_none() && self.response().content == 0;
+        let response = self.response();
+        if response.drops_content() {
+            // Nothing of it would be sent, or nobody is there to take it (P-BODY-07).
+            return Ok(Poll::Ready(None));
+        }
+        let is_first = self.seat.is_none() && response.content == 0;
+        drop(response);
         if !is_first && !self.may_go_on(&mut None) {
             return Ok(Poll::Pending);
         }
@@ -313,14 +318,13 @@ impl Call {
         (self.is_finished, self.leave) = (true, None);
         self.environ.close_input();
         let mut response = lock(&self.response);
-        // An error of reading, passed on by the application, is the client's and not the application's.
-        if let Some(of_input) = response.content_state.as_ref().and_then(|state| lock(state).failure) {
-            (cause, detail) = (of_input, String::new());
+        // An error of writing or reading, passed on by the application, is the client's and not the application's.
+        let of_input = || response.content_state.as_ref().and_then(|state| lock(state).failure);
+        let of_client = response.cut_for().filter(|own| *own != cause).or_else(of_input);
+        if let Some(of_client) = of_client {
+            (cause, detail) = (of_client, String::new());
         }
-        let answer = if !response.is_sound() {
-            response.cut(None);
-            Answer::Cut
-        } else if response.is_complete() {
+        let answer = if response.is_complete() {
             // The client gets all that was promised; only the application is not content.
             response.finish(false);
             Answer::Sent
@@ -338,7 +342,7 @@ impl Call {
         self.report(cause, answer, &detail, connection);
         // The client may be gone as well.
         self.produce().unwrap_or_else(|_| {
-            self.response().cut(None);
+            self.response().failure = None;
             Poll::Ready(())
         })
     }
@@ -452,7 +456,7 @@ impl Call {
     /// Gives up what is unsent. Whichever thread finds it closes the body, and says in the log what happened.
     pub(super) fn cut(&mut self, cause: Cause) {
         self.is_finished = true;
-        self.response().cut(Some(cause));
+        self.response().cut(cause);
     }
 
     pub(super) fn report(&self, cause: Cause, answer: Answer, detail: &str, connection: &Connection) {

@@ -37,7 +37,8 @@ pub(super) struct Response {
     pub(super) content_state: Option<Arc<Mutex<ContentState>>>,
     /// Whether the connection may stay, as far as is known.
     pub(super) keep_alive: bool,
-    /// Known once the head was made. Of a declared length, it is what is still to come; when all has been framed, there is nothing more.
+    /// Known once the head was made. Of a declared length, it is what is still to come; when all has been framed, or nobody takes any more, there is
+    /// nothing.
     pub(super) delimiter: Option<Delimiter>,
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
@@ -82,15 +83,21 @@ impl Response {
 
     /// Lets go of the connection. Gives how much of the content was sent, or is gathered to be.
     pub(super) fn end(&mut self) -> u64 {
-        (self.socket, self.content_state) = (None, None);
+        (self.socket, self.content_state, self.delimiter) = (None, None, Some(Delimiter::None));
         self.drop_unsent();
         self.content
     }
 
-    /// Gives the rest of the response up, and with it the connection.
-    pub(super) fn cut(&mut self, cause: Option<Cause>) {
-        (self.failure, self.delimiter) = (cause, None);
+    /// Gives the rest of the response up, and with it the connection: whatever still comes from the application is dropped. The first cause counts.
+    pub(super) fn cut(&mut self, cause: Cause) {
+        self.failure = self.cut_for().or(Some(cause));
+        (self.delimiter, self.keep_alive, self.request.framer) = (Some(Delimiter::None), false, None);
         self.drop_unsent();
+    }
+
+    /// Why it was cut, if it was. Otherwise nothing but the application, if that, is at fault: the client still takes what there is.
+    pub(super) fn cut_for(&self) -> Option<Cause> {
+        self.failure.filter(|cause| cause.number() < 4000)
     }
 
     fn drop_unsent(&mut self) {
@@ -101,22 +108,17 @@ impl Response {
         self.queue.shrink();
     }
 
-    /// Whether nothing but the application, if that, is at fault: the client still takes what there is.
-    pub(super) fn is_sound(&self) -> bool {
-        self.failure.is_none_or(|cause| cause.number() >= 4000)
-    }
-
     /// Whether this response is whole, and to be sent with the next.
     pub(super) fn is_gathering(&self) -> bool {
-        self.gathers && self.drops_content() && self.queue.is_flat() && self.keep_alive && self.is_sound()
+        self.gathers && self.drops_content() && self.queue.is_flat() && self.keep_alive
     }
 
     /// Whether everything that the head promised has been framed.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None))
+        matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None)) && self.cut_for().is_none()
     }
 
-    /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end).
+    /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end, as it was meant or not).
     pub(super) fn drops_content(&self) -> bool {
         self.delimiter == Some(Delimiter::None)
     }
@@ -131,8 +133,11 @@ impl Response {
         taken
     }
 
-    /// Writes the head in front. `known` is the length of a body that is all there.
+    /// Writes the head in front, once. `known` is the length of a body that is all there.
     pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>, shared: &Shared) {
+        if self.delimiter.is_some() {
+            return;
+        }
         let request = &mut self.request;
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
@@ -230,10 +235,10 @@ impl Response {
         self.flush().map_err(|error| Failure::new(Cause::ClientGone, error))
     }
 
-    /// Sends what the socket takes at once.
+    /// Sends what the socket takes at once. Of a response that was cut there is nothing to send.
     pub(super) fn flush(&mut self) -> io::Result<Flushed> {
         let socket = self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?;
-        self.queue.flush(socket).inspect_err(|_| self.failure = Some(Cause::ClientGone))
+        self.queue.flush(socket).inspect_err(|_| self.cut(Cause::ClientGone))
     }
 
     /// Whether a block that was framed at this time may wait for those behind it. While the application still reads content, the socket
@@ -277,7 +282,7 @@ impl Response {
             let verdict = self.pace.verdict(now.saturating_duration_since(progress), stall, Some(seat), shared);
             drop(content);
             if let Some(cause) = verdict {
-                self.failure = Some(cause);
+                self.cut(cause);
                 return Err(io::Error::new(io::ErrorKind::TimedOut, cause));
             }
         }
@@ -292,19 +297,12 @@ pub(super) struct WriteEnd {
 
 impl Transmit for WriteEnd {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
-        let mut response = lock(&self.response);
-        if response.socket.is_some() {
-            response.make_head((status.code(), status.text()), headers, None, &self.shared);
-        }
-        drop(response);
+        lock(&self.response).make_head((status.code(), status.text()), headers, None, &self.shared);
         self.block(block)
     }
 
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
         let mut response = lock(&self.response);
-        if response.socket.is_none() {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
         // Written blocks are borrowed, so they are copied once; what is yielded is not.
         response.push(block.to_vec().into());
         if response.may_be_delayed(Instant::now()) {
@@ -418,12 +416,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_the_client_did_not_take_of_delayed_blocks_goes_out_when_it_takes_more() {
+    /// What all calls share, and the socket of a response beside its client.
+    fn setup() -> (Arc<Shared>, UnixStream, UnixStream) {
         let application = |_: &Environ, _: &mut StartResponse| "";
         let log = Arc::new(Lines::errors(io::sink()));
-        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
-        let (mut own, mut client) = UnixStream::pair().unwrap();
+        let (own, client) = UnixStream::pair().unwrap();
+        (Arc::new(Shared::new(Settings::default(), Box::new(application), log)), own, client)
+    }
+
+    /// An application may go on for long though every write fails.
+    #[test]
+    fn p_body_07_nothing_is_held_of_what_is_written_to_a_client_that_has_gone() {
+        let (shared, own, client) = setup();
+        let response = Arc::new(Mutex::new(Response::default()));
+        lock(&response).socket = Some(Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap()));
+        let mut writer = WriteEnd { shared, response: Arc::clone(&response) };
+        drop(client);
+        assert!(writer.head(&Status::default(), &Headers::default(), &[7; 100_000]).is_err());
+        for _ in 0..10 {
+            assert!(writer.block(&[7; 100_000]).is_err());
+        }
+        let response = lock(&response);
+        assert!(response.queue.is_empty() && response.queue.memory() < 100_000 && !response.is_complete());
+        assert_eq!((response.cut_for(), response.content), (Some(Cause::ClientGone), 0));
+    }
+
+    #[test]
+    fn what_the_client_did_not_take_of_delayed_blocks_goes_out_when_it_takes_more() {
+        let (shared, mut own, mut client) = setup();
         own.set_nonblocking(true).unwrap();
         while own.write(&[0; 4096]).is_ok() {}
         let socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
