@@ -546,6 +546,30 @@ fn p_body_04_on_close_runs_once_and_before_the_next_request() {
     assert_eq!(closed.count(), count);
 }
 
+/// It is sent before its body closes, though others are behind it.
+#[test]
+fn p_body_04_an_answer_to_a_pipelined_request_does_not_wait_until_its_body_has_closed() {
+    for in_memory in [true, false] {
+        let (go, wait) = channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let house = serve(app(move |_, start_response| {
+            start_response.start("200 OK", &[("Content-Length", "5")]);
+            let body = if in_memory { Body::from("hello") } else { Body::blocks(["hello"]) };
+            let wait = Arc::clone(&wait);
+            body.on_close(move || {
+                let _ = locked(&wait).recv_timeout(PATIENCE);
+            })
+        }));
+        let mut client = house.client();
+        client.stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.send(&KEEP_11.repeat(3));
+        for _ in 0..3 {
+            assert_eq!(client.response().text(), "hello");
+            go.send(()).unwrap();
+        }
+    }
+}
+
 #[test]
 fn p_body_04_a_panic_in_on_close_is_caught_and_the_others_run() {
     let closed = Closed::default();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::reader::{Coding, ContentState, Reader};
+use super::reader::{Coding, ContentState, RECEIVED, Reader};
 use super::response::{Response, WriteEnd, delay};
 use super::send::{Flushed, PIECE, TURN};
 use super::settings::after;
@@ -39,10 +39,10 @@ pub(super) struct Call {
     pub(super) answered: Instant,
     /// Where the body gives nothing but empty blocks, it is not asked again before this.
     rests_until: Option<Instant>,
-    /// While the body is asked for more than its first block, and no reader of content is alive, which has it otherwise.
+    /// While the body is asked for more than its first block of a request without content: with some, it is where the reader finds it.
     seat: Option<Seat>,
-    /// Whether the application may have access to content, which ends with the call.
-    has_content: bool,
+    /// How many bytes of memory content has to which the application may have access, which ends with the call.
+    content: usize,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
     /// What becomes of the connection when that is out.
@@ -72,7 +72,7 @@ impl Call {
             answered: now,
             rests_until: None,
             seat: None,
-            has_content: false,
+            content: 0,
             is_finished: false,
             leave: None,
         }
@@ -82,10 +82,12 @@ impl Call {
         lock(&self.response)
     }
 
-    /// How many bytes of memory it holds for its client: what is unsent, and what an unusual request has said.
-    pub(super) fn memory(&self) -> usize {
+    /// How many bytes of memory it holds for its client: what is unsent and what waits for that, and what the request has said, where that is
+    /// unusual, and brought.
+    pub(super) fn memory(&mut self) -> usize {
         const USUAL: usize = 8 * 1024;
-        self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
+        let waiting = self.receiver().map_or(0, |receiver| receiver.memory());
+        waiting + self.response().queue.memory() + self.content + self.environ.memory().saturating_sub(USUAL)
     }
 
     /// Takes in the request that has arrived on a connection. Tells whether it can be answered: content that has to be waited for needs a seat,
@@ -114,6 +116,7 @@ impl Call {
         response.begin(facts, connection);
         let content = std::mem::take(&mut response.request.content);
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
+        self.content = here.as_ref().map_or(0, Vec::len);
         let reader: Option<Box<dyn BufRead + Send>> = match here {
             // It stands apart from what has come behind it, and nobody waits for anything.
             Some(content) => Some(Box::new(Cursor::new(content))),
@@ -121,12 +124,14 @@ impl Call {
                 let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
                 let state = ContentState { expects_continue, seat, ..ContentState::default() };
                 let buffer = std::mem::take(&mut connection.buffer);
+                self.content = buffer.capacity().max(RECEIVED);
+                // Nobody but the reader knows how much, until it is gone.
+                connection.unread = Some(Coding::Length(u64::MAX));
                 let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
                 response.content_state = Some(state);
                 reader as _
             }),
         };
-        self.has_content = reader.is_some();
         environ.open_input(reader);
         // Earlier answers have been gathered. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
@@ -188,12 +193,10 @@ impl Call {
 
     /// The head of a body whose length is known, and the body if it is in memory.
     fn begin_whole(&mut self, known: u64) -> Result<Poll<()>, Failure> {
-        // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
-        let drain = self.shared.settings.drain;
-        self.has_content = self.has_content && !self.environ.close_input();
+        // Where a reader outlives the call, the head can still say that the connection ends.
+        self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
         let mut response = lock(&self.response);
-        let is_over = response.content_state.as_ref().is_none_or(|state| lock(state).is_soon_over(drain));
-        response.keep_alive &= !self.has_content && is_over;
+        response.keep_alive &= self.content == 0;
         self.make_head(&mut response, Some(known))?;
         let body = self.body.kind();
         match std::mem::take(body) {
@@ -208,7 +211,8 @@ impl Call {
         }
         self.is_finished = true;
         response.finish(false);
-        let sent = response.send()?;
+        // What a body does at its end may last, and comes when everything is out.
+        let sent = if self.body.is_closed() && response.is_gathering() { Flushed::Whole } else { response.send()? };
         Ok(if sent == Flushed::Whole { Poll::Ready(()) } else { Poll::Pending })
     }
 
@@ -231,11 +235,11 @@ impl Call {
             let is_pending = next.is_pending();
             let mut response = lock(&self.response);
             if let Poll::Ready(next) = next {
+                (self.answered, self.rests_until) = (Instant::now(), None);
                 // No block at all is a body of length 0.
                 self.make_head(&mut response, next.is_none().then_some(0))?;
                 self.is_finished = next.is_none();
                 if let Some(block) = next {
-                    (self.answered, self.rests_until) = (Instant::now(), None);
                     moved += block.len();
                     response.push(block);
                     let is_long = response.failure == Some(Cause::BodyLong) && response.is_complete();
@@ -300,11 +304,10 @@ impl Call {
         Ok(Poll::Pending)
     }
 
-    /// Whether it gets a seat. A call has one only: while content is read, the reader has it, who can be cut for another.
+    /// Whether it gets a seat. A call has one only: where content is read, its reader may have to go for another.
     fn take_seat(&mut self, place: &mut Option<Seat>) -> bool {
         let response = lock(&self.response);
-        let state = response.content_state.as_ref().map(|state| lock(state));
-        let mut state = state.filter(|state| state.left.is_none());
+        let mut state = response.content_state.as_ref().map(|state| lock(state));
         let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
         if seat.is_none() {
             place.get_or_insert_with(|| self.shared.seats.ask());
@@ -320,8 +323,7 @@ impl Call {
         let mut response = lock(&self.response);
         // An error of writing or reading, passed on by the application, is the client's and not the application's.
         let of_input = || response.content_state.as_ref().and_then(|state| lock(state).failure);
-        let of_client = response.cut_for().filter(|own| *own != cause).or_else(of_input);
-        if let Some(of_client) = of_client {
+        if let Some(of_client) = response.cut_for().filter(|own| *own != cause).or_else(of_input) {
             (cause, detail) = (of_client, String::new());
         }
         let answer = if response.is_complete() {
@@ -364,20 +366,17 @@ impl Call {
             lasted = self.lasted();
         }
         // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
-        self.has_content = self.has_content && !self.environ.close_input();
+        self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
         // Its seat goes as well: none of the pool's threads waits for it.
         self.seat = None;
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
         let is_whole = response.is_complete();
-        let mut keep_alive = response.keep_alive && is_whole && !self.has_content;
+        let mut keep_alive = response.keep_alive && is_whole && self.content == 0;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
             keep_alive &= state.failure.is_none();
-            state.seat = None;
-            if let Some((buffer, coding)) = state.left.take() {
-                (connection.buffer, connection.unread) = (buffer, Some(coding));
-            }
+            state.give_back(connection, true);
         }
         if response.is_gathering() {
             std::mem::swap(&mut response.queue, &mut connection.queue);
@@ -430,17 +429,16 @@ impl Call {
         }
     }
 
-    /// Waits in its connection: what it needs only in a thread is given back, and what is unsent is left to the connection.
-    pub(super) fn wait(&mut self) {
+    /// Waits in its connection: what it needs only in a thread is given back, and what is unsent or unread is left to the connection.
+    pub(super) fn wait(&mut self, connection: &mut Connection) {
         self.seat = None;
         let mut response = lock(&self.response);
         if std::mem::take(&mut response.is_delayed) {
             lock(&self.shared.delayed).retain(|other| !Arc::ptr_eq(other, &self.response));
         }
         if let Some(state) = &response.content_state {
-            let mut state = lock(state);
             // One that waits for a sender of blocks is not looked at.
-            (state.seat, state.is_among_others) = (None, !response.queue.is_empty());
+            lock(state).give_back(connection, !response.queue.is_empty());
         }
     }
 
@@ -468,24 +466,48 @@ impl Call {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
-    #[cfg(unix)]
+    use std::fs::File;
+    use std::io::{self, Read, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::door::{Door, Origin, Peer};
+    use crate::gateway::{Application, Variables};
+    use crate::log::Lines;
+    use crate::server::answer::Calls;
+    use crate::server::connection::Step;
+    use crate::server::settings::Settings;
+    use crate::server::socket::Socket;
+
+    /// A connection, and its client, who waits for nothing. A Unix socket takes little, and always as much.
+    fn connect(application: impl Application) -> (Arc<Shared>, Box<Connection>, UnixStream) {
+        let log = Arc::new(Lines::errors(io::sink()));
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
+        let (own, client) = UnixStream::pair().unwrap();
+        client.set_nonblocking(true).unwrap();
+        let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
+        let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default()));
+        let connection = Connection::new(socket, Peer::default(), origin, &shared, None, Instant::now());
+        (shared, connection, client)
+    }
+
+    /// Goes on with what is there until that waits for the client, or for blocks.
+    fn go_on(connection: &mut Connection, shared: &Arc<Shared>) {
+        let mut calls = Calls::new(shared);
+        loop {
+            match connection.step(shared, Instant::now()) {
+                Step::Job => _ = calls.run(connection, Instant::now()),
+                Step::More => {}
+                Step::Wait | Step::End => return connection.rest(),
+            }
+        }
+    }
+
     #[test]
     fn p_len_02_a_slow_client_of_a_file_that_is_longer_than_was_promised_gets_what_was() {
-        use std::fs::File;
-        use std::io::{self, Read, Write};
-        use std::os::fd::OwnedFd;
-        use std::os::unix::net::UnixStream;
-
-        use super::*;
-        use crate::door::{Door, Origin, Peer};
-        use crate::gateway::Variables;
-        use crate::log::Lines;
-        use crate::server::answer::Calls;
-        use crate::server::connection::Step;
-        use crate::server::settings::Settings;
-        use crate::server::socket::Socket;
-
         // Little more than a Unix socket takes: the end of the last piece stays behind.
         const PROMISED: usize = 260_000;
         let path = std::env::temp_dir().join(format!("doorway-call-{}", std::process::id()));
@@ -495,35 +517,96 @@ mod tests {
             start_response.start("200 OK", &[("Content-Length", &PROMISED.to_string())]);
             Ok(File::open(&place)?.into())
         };
-        let log = Arc::new(Lines::errors(io::sink()));
-        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
-        let (own, mut client) = UnixStream::pair().unwrap();
-        let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
-        let origin = Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default());
-        let now = Instant::now();
-        let mut connection = Connection::new(socket, Peer::default(), Arc::new(origin), &shared, None, now);
-        let (mut calls, mut answer, mut part) = (Calls::new(&shared), Vec::new(), vec![0; 50_000]);
+        let (shared, mut connection, mut client) = connect(application);
+        let (mut answer, mut part) = (Vec::new(), vec![0; 50_000]);
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        client.set_nonblocking(true).unwrap();
-        let mut has_begun = false;
-        while !(has_begun && connection.is_idle()) {
-            match connection.step(&shared, now) {
-                Step::Job => {
-                    calls.run(&mut connection, now);
-                    has_begun = true;
-                }
-                step => {
-                    assert_ne!(step, Step::End);
-                    connection.rest();
-                    let received = client.read(&mut part).unwrap();
-                    answer.extend_from_slice(&part[..received]);
-                }
-            }
-        }
+        go_on(&mut connection, &shared);
+        assert!(!connection.is_idle());
         while let Ok(received) = client.read(&mut part) {
             answer.extend_from_slice(&part[..received]);
+            go_on(&mut connection, &shared);
         }
         std::fs::remove_file(path).unwrap();
+        assert!(connection.is_idle());
         assert_eq!(answer.iter().filter(|byte| **byte == b'x').count(), PROMISED);
+    }
+
+    /// It is as any block of it: until then there was nothing to take.
+    #[test]
+    fn a_client_has_its_time_for_the_end_of_a_stream_that_was_silent_for_long() {
+        let (give, senders) = std::sync::mpsc::channel();
+        let application = move |_: &Environ, start_response: &mut StartResponse| {
+            let (sender, body) = Body::channel(1);
+            give.send(sender).unwrap();
+            start_response.start("200 OK", &[]);
+            body
+        };
+        let (shared, mut connection, mut client) = connect(application);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        go_on(&mut connection, &shared);
+        let sender = senders.recv().unwrap();
+        let is_unsent =
+            |connection: &Connection| connection.call.as_ref().is_some_and(|call| !call.response().queue.is_empty());
+        let fill = |connection: &mut Connection| {
+            while !is_unsent(connection) {
+                sender.send(vec![b'x'; 0x1000]).unwrap();
+                go_on(connection, &shared);
+            }
+        };
+        fill(&mut connection);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        // Each chunk is a write, which the socket takes whole or not at all. So much is taken that there is room for one more, and for nothing else.
+        for chunks in [3, 1] {
+            fill(&mut connection);
+            client.read_exact(&mut vec![0; chunks * "1000\r\n\r\n".len() + chunks * 0x1000]).unwrap();
+            go_on(&mut connection, &shared);
+        }
+        assert!(!is_unsent(&connection));
+        connection.deadline = Instant::now();
+        drop(sender);
+        go_on(&mut connection, &shared);
+        assert!(is_unsent(&connection), "its end is not taken, and nobody is cut");
+        assert_eq!(connection.step(&shared, Instant::now()), Step::Wait);
+    }
+
+    #[test]
+    fn what_has_arrived_behind_a_head_counts_as_memory_while_the_response_waits() {
+        let application = |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            vec![b'x'; 300_000]
+        };
+        let (shared, mut connection, mut client) = connect(application);
+        let field = format!("X-Long: {}\r\n", "v".repeat(8_000)).repeat(7);
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}Content-Length: 50000\r\n\r\n");
+        client.write_all(&[head.as_bytes(), b"some of it"].concat()).unwrap();
+        go_on(&mut connection, &shared);
+        let counted = connection.memory.counted;
+        let response = connection.call.as_mut().expect("the client takes nothing").memory();
+        assert!(response > 300_000 && counted >= response + head.len(), "{counted} {response}");
+    }
+
+    #[test]
+    fn blocks_in_a_channel_and_content_that_was_read_count_as_memory_while_the_response_waits() {
+        let counted = |length: usize| {
+            let application = |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+                io::copy(&mut environ.input(), &mut io::sink())?;
+                let (sender, body) = Body::channel(8);
+                (0..8).for_each(|_| sender.send(vec![b'x'; 100_000]).unwrap());
+                start_response.start("200 OK", &[]);
+                Ok(body)
+            };
+            let (shared, mut connection, mut client) = connect(application);
+            write!(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").unwrap();
+            client.write_all(&vec![b'c'; length]).unwrap();
+            go_on(&mut connection, &shared);
+            connection.memory.counted
+        };
+        let (without, with, long) = (counted(0), counted(15_000), counted(50_000));
+        assert!(without > 500_000 && with >= without + 15_000 && long >= without + RECEIVED, "{without} {with} {long}");
     }
 }

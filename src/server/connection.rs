@@ -54,7 +54,7 @@ pub(super) struct Connection {
     pub(super) queue: SendQueue,
     /// The call that waits until what it has sent is taken, or for a block to send.
     pub(super) call: Option<Box<Call>>,
-    /// Content of the answered request that has not been read.
+    /// Content of the request that has not been read, as far as is known.
     pub(super) unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
@@ -330,7 +330,7 @@ impl Connection {
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        call.wait();
+        call.wait(self);
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);

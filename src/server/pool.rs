@@ -364,6 +364,36 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_that_lingers_is_not_waited_for_though_another_thread_still_reads_content_from_it() {
+        let application = |environ: &Environ, start_response: &mut StartResponse| {
+            let (own, (sender, body)) = (environ.clone(), Body::channel(1));
+            std::thread::spawn(move || {
+                let mut input = own.input();
+                sender.send(&b"y"[..]).unwrap();
+                drop(sender);
+                // Until the connection ends.
+                let _ = input.read(&mut [0]);
+            });
+            start_response.start("200 OK", &[]);
+            body
+        };
+        with_application(application, 2, 1, |engine, address| {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n").unwrap();
+            client.read_to_end(&mut Vec::new()).unwrap();
+            let shard = &engine.shards[0];
+            let waits = || shard.lock().all().next().map(|connection| connection.socket.waits());
+            until("it lingers", || waits().is_some());
+            // The reader begins to wait again and again.
+            for _ in 0..100 {
+                std::thread::sleep(Duration::from_millis(1));
+                assert_ne!(waits(), Some(true));
+            }
+            assert!(waits().is_some(), "it still lingers");
+        });
+    }
+
+    #[test]
     fn a_shard_has_one_worker_again_after_any_number_of_exchanges() {
         const THREADS: usize = 8;
         for shards in 1..4 {

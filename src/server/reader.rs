@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::buffer::Buffer;
+use super::connection::Connection;
 use super::send::{Flushed, SendQueue};
 use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
@@ -21,7 +22,7 @@ use crate::gateway::is_not_yet;
 use crate::http::chunked::{Decoder, Step};
 
 /// How much is received at once where it cannot go straight to the application.
-const RECEIVED: usize = 16 * 1024;
+pub(super) const RECEIVED: usize = 16 * 1024;
 
 /// Reads of at least this much go straight to the application's memory: std's `read_to_end` asks for 8 KiB at first.
 const DIRECT: usize = 4 * 1024;
@@ -141,7 +142,7 @@ pub(super) struct ContentState {
     /// Whether the client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     pub(super) failure: Option<Cause>,
-    /// The response waits for its client among others, who look at the socket: nobody may wait for it.
+    /// The connection is among others now, with a response that waits or after its end, and they look at its socket: nobody may wait for it.
     pub(super) is_among_others: bool,
     /// None where all of the content had arrived before the call, or has arrived since and the body is not asked for more.
     pub(super) seat: Option<Seat>,
@@ -155,18 +156,22 @@ impl ContentState {
         failed(cause)
     }
 
-    /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client
-    /// was never told to send it and may or may not do so.
-    pub(super) fn ends_connection(&mut self) -> bool {
-        std::mem::take(&mut self.expects_continue) || self.failure.is_some()
+    /// Gives the seat back, and to the connection, which may be among others now, what the reader has left if it is gone.
+    pub(super) fn give_back(&mut self, connection: &mut Connection, is_among_others: bool) {
+        (self.seat, self.is_among_others) = (None, is_among_others);
+        if let Some((buffer, coding)) = self.left.take() {
+            (connection.buffer, connection.unread) = (buffer, Some(coding));
+        }
     }
 
-    /// Whether the reader is gone, and no more is certain to come than may be passed over. An answered request of a protocol with frames
-    /// leaves nothing behind that must be waited for.
-    pub(super) fn is_soon_over(&self, most: u64) -> bool {
-        self.left.as_ref().is_some_and(|(buffer, coding)| {
-            matches!(coding, Coding::Door(_)) || coding.announced() <= most.saturating_add(buffer.len() as u64)
-        })
+    /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client was never
+    /// told to send it and may or may not do so, or more of it is certain to come than is passed over. An answered request of a protocol with
+    /// frames leaves nothing behind that must be waited for.
+    pub(super) fn ends_connection(&mut self, passed_over: u64) -> bool {
+        let is_long = |(buffer, coding): &(Buffer, Coding)| {
+            !matches!(coding, Coding::Door(_)) && coding.announced() > passed_over.saturating_add(buffer.len() as u64)
+        };
+        std::mem::take(&mut self.expects_continue) || self.failure.is_some() || self.left.as_ref().is_some_and(is_long)
     }
 }
 

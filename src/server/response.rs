@@ -103,7 +103,7 @@ impl Response {
     fn drop_unsent(&mut self) {
         if !self.queue.is_empty() {
             self.content = self.content.saturating_sub(self.queue.len() as u64);
-            self.queue.clear();
+            self.queue = SendQueue::default();
         }
         self.queue.shrink();
     }
@@ -142,7 +142,8 @@ impl Response {
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
-        let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection());
+        let drain = shared.settings.drain;
+        let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection(drain));
         self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
         let end = self.end.at(SystemTime::now(), &shared.settings);
         let (upgrade, keep_alive, version) = (self.upgrade.as_deref(), self.keep_alive, request.version);
@@ -227,11 +228,8 @@ impl Response {
         self.finish(status == 503);
     }
 
-    /// Sends what the socket takes at once; nothing if it is to be sent with the next response.
+    /// Sends what the socket takes at once, for a call.
     pub(super) fn send(&mut self) -> Result<Flushed, Failure> {
-        if self.is_gathering() {
-            return Ok(Flushed::Whole);
-        }
         self.flush().map_err(|error| Failure::new(Cause::ClientGone, error))
     }
 

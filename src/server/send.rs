@@ -116,13 +116,6 @@ impl SendQueue {
         }
     }
 
-    /// Forgets everything but the memory of the front.
-    pub(super) fn clear(&mut self) {
-        self.front.clear();
-        self.blocks.clear();
-        self.sent = 0;
-    }
-
     /// Gives memory back that few responses need.
     pub(super) fn shrink(&mut self) {
         self.front.shrink_to(2 * FLAT);
