@@ -378,7 +378,7 @@ impl Call {
             keep_alive &= state.failure.is_none();
             state.give_back(connection, true);
         }
-        if response.is_gathering() {
+        if !response.queue.is_empty() {
             std::mem::swap(&mut response.queue, &mut connection.queue);
         }
         let bytes = response.end();

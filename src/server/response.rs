@@ -84,7 +84,7 @@ impl Response {
     /// Lets go of the connection. Gives how much of the content was sent, or is gathered to be.
     pub(super) fn end(&mut self) -> u64 {
         (self.socket, self.content_state, self.delimiter) = (None, None, Some(Delimiter::None));
-        self.drop_unsent();
+        self.queue.shrink();
         self.content
     }
 
@@ -92,20 +92,13 @@ impl Response {
     pub(super) fn cut(&mut self, cause: Cause) {
         self.failure = self.cut_for().or(Some(cause));
         (self.delimiter, self.keep_alive, self.request.framer) = (Some(Delimiter::None), false, None);
-        self.drop_unsent();
+        self.content = self.content.saturating_sub(self.queue.len() as u64);
+        self.queue = SendQueue::default();
     }
 
     /// Why it was cut, if it was. Otherwise nothing but the application, if that, is at fault: the client still takes what there is.
     pub(super) fn cut_for(&self) -> Option<Cause> {
         self.failure.filter(|cause| cause.number() < 4000)
-    }
-
-    fn drop_unsent(&mut self) {
-        if !self.queue.is_empty() {
-            self.content = self.content.saturating_sub(self.queue.len() as u64);
-            self.queue = SendQueue::default();
-        }
-        self.queue.shrink();
     }
 
     /// Whether this response is whole, and to be sent with the next.
