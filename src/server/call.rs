@@ -98,7 +98,7 @@ impl Call {
         let facts = connection.examine(&shared.policy, room, Some(environ))?;
         let is_here = facts.is_all_here(connection.buffer.len());
         let take = || come.or_else(|| shared.seats.try_take());
-        let seat = if is_here || connection.has_gathered() { None } else { take() };
+        let seat = if is_here || connection.has_answers() { None } else { take() };
         // When the grace of a stop is over, what is looked at next ends.
         if shared.is_over() || !is_here && seat.is_none() {
             return Ok(false);
@@ -124,7 +124,7 @@ impl Call {
                 let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
                 let state = ContentState { expects_continue, seat, ..ContentState::default() };
                 let buffer = std::mem::take(&mut connection.buffer);
-                self.content = buffer.capacity().max(RECEIVED);
+                self.content = buffer.capacity().max(if is_here { 0 } else { RECEIVED });
                 // Nobody but the reader knows how much, until it is gone.
                 connection.unread = Some(Coding::Length(u64::MAX));
                 let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
@@ -133,15 +133,15 @@ impl Call {
             }),
         };
         environ.open_input(reader);
-        // Earlier answers have been gathered. This call may last, unlike those: the monitor sends them then.
+        // Earlier answers wait for this one. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
             delay(&mut response, own, shared);
         }
         Ok(true)
     }
 
-    /// Calls the application for that request, and sends what it answers as far as the client takes it. Ready, when everything was sent, or is
-    /// gathered to be sent with the next response.
+    /// Calls the application for that request, and sends what it answers as far as the client takes it. Ready, when everything was sent, or
+    /// waits to be sent with the next response.
     pub(super) fn start(&mut self, connection: &Connection, now: Instant) -> Poll<()> {
         (self.begin, self.answered) = (now, now);
         self.call().unwrap_or_else(|failure| self.fail(failure, connection))
@@ -212,7 +212,7 @@ impl Call {
         self.is_finished = true;
         response.finish(false);
         // What a body does at its end may last, and comes when everything is out.
-        let sent = if self.body.is_closed() && response.is_gathering() { Flushed::Whole } else { response.send()? };
+        let sent = if self.body.is_closed() && response.waits_for_next() { Flushed::Whole } else { response.send()? };
         Ok(if sent == Flushed::Whole { Poll::Ready(()) } else { Poll::Pending })
     }
 
@@ -318,7 +318,7 @@ impl Call {
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
     fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Poll<()> {
-        (self.is_finished, self.leave) = (true, None);
+        (self.is_finished, self.leave, self.answered) = (true, None, Instant::now());
         self.environ.close_input();
         let mut response = lock(&self.response);
         // An error of writing or reading, passed on by the application, is the client's and not the application's.

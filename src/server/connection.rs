@@ -50,7 +50,7 @@ pub(super) struct Connection {
     /// Its place in the line for a seat, or that of its call.
     pub(super) seat: Option<Seat>,
     progress: Progress,
-    /// What goes out before anything else: gathered answers, and what the server itself says.
+    /// What goes out before anything else: answers that wait for the next, and what the server itself says.
     pub(super) queue: SendQueue,
     /// The call that waits until what it has sent is taken, or for a block to send.
     pub(super) call: Option<Box<Call>>,
@@ -318,12 +318,12 @@ impl Connection {
     }
 
     /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
-    pub(super) fn has_gathered(&self) -> bool {
+    pub(super) fn has_answers(&self) -> bool {
         !self.queue.is_empty() && self.phase == Phase::Idle
     }
 
     /// Sends them, before anything else happens. Where that fails, the next step finds it.
-    pub(super) fn send_gathered(&mut self, shared: &Shared, now: Instant) {
+    pub(super) fn send_answers(&mut self, shared: &Shared, now: Instant) {
         self.enter(Phase::Sending, shared.settings.response_stall, now);
         self.send(shared, now);
     }
@@ -339,7 +339,7 @@ impl Connection {
         }
     }
 
-    /// A response is out, or gathered: what is left of the request, and of the connection.
+    /// A response is out, or waits for the next: what is left of the request, and of the connection.
     pub(super) fn finish_call(&mut self, keep_alive: bool, shared: &Shared, now: Instant) {
         let mut replies = Vec::new();
         if let Some(Coding::Door(reader)) = &mut self.unread {

@@ -50,7 +50,7 @@ pub(super) struct Response {
     /// The head may not fit where a front server puts it.
     pub(super) head_is_large: bool,
     /// Whether it may wait for the next response of the connection, to be sent with it.
-    gathers: bool,
+    has_next: bool,
     /// How a `Writer` has waited for the client in all: one that takes each block a little late is as slow as one that takes one of them late.
     pace: Pace,
     /// When the last block was framed, and whether the monitor will look.
@@ -60,13 +60,13 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// Turns to the new request. What has been gathered in its connection are responses to earlier ones.
+    /// Turns to the new request. What is unsent in its connection are responses to earlier ones.
     pub(super) fn begin(&mut self, request: Facts, connection: &mut Connection) {
         if !connection.queue.is_empty() {
             std::mem::swap(&mut self.queue, &mut connection.queue);
         }
         // Where a monitor looks after it: a stream of the caller's own has none.
-        self.gathers = !connection.buffer.is_empty()
+        self.has_next = !connection.buffer.is_empty()
             && matches!(request.content, Content::None)
             && connection.socket.system().is_ok()
             && self.queue.len() < COPIED;
@@ -81,7 +81,7 @@ impl Response {
         Response { queue, request, ..Response::default() }
     }
 
-    /// Lets go of the connection. Gives how much of the content was sent, or is gathered to be.
+    /// Lets go of the connection. Gives how much of the content was sent, or waits in the connection to be.
     pub(super) fn end(&mut self) -> u64 {
         (self.socket, self.content_state, self.delimiter) = (None, None, Some(Delimiter::None));
         self.queue.shrink();
@@ -102,8 +102,8 @@ impl Response {
     }
 
     /// Whether this response is whole, and to be sent with the next.
-    pub(super) fn is_gathering(&self) -> bool {
-        self.gathers && self.drops_content() && self.queue.is_flat() && self.keep_alive
+    pub(super) fn waits_for_next(&self) -> bool {
+        self.has_next && self.drops_content() && self.queue.is_flat() && self.keep_alive
     }
 
     /// Whether everything that the head promised has been framed.

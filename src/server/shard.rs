@@ -412,7 +412,7 @@ pub(super) mod tests {
     use crate::door::{Door, Origin, Peer};
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
-    use crate::server::answer::{Calls, GATHERED};
+    use crate::server::answer::{Calls, PIPELINED};
     use crate::server::settings::{LAST_REQUEST, SELDOM, Settings};
     use crate::server::socket::Socket;
 
@@ -460,7 +460,7 @@ pub(super) mod tests {
     #[test]
     fn a_connection_that_was_served_goes_behind_the_others_however_much_more_it_asks_for() {
         let (shared, shard) = (shared(), Arc::new(Shard::default()));
-        let clients = clients::<3>(&shared, &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3 * GATHERED));
+        let clients = clients::<3>(&shared, &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3 * PIPELINED));
         let peers = clients.each_ref().map(|(_, connection)| connection.peer.address);
         // The clients stay until the end.
         let _clients = clients.map(|(client, connection)| {
