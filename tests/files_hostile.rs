@@ -485,6 +485,22 @@ fn a_range_beyond_the_end_of_a_file_ends_the_connection_and_is_not_padded() {
 }
 
 #[test]
+fn p_err_02_a_file_of_which_nothing_can_be_read_is_a_500_and_no_head_of_something_else() {
+    let tree = Tree::new();
+    let path = tree.write("short", "12345");
+    let house = serve(move |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        File::open(&path).map(|file| Body::file_range(file, 5, 10))
+    });
+    let mut client = house.client();
+    for _ in 0..2 {
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response().status, 500);
+        assert_eq!(house.log.take(Cause::BodyShort).answer, Answer::Status(500));
+    }
+}
+
+#[test]
 fn a_file_that_grows_while_it_is_sent_ends_where_it_was_said_to() {
     let tree = Tree::new();
     let mut file = large(&tree, "large");

@@ -152,7 +152,7 @@ impl Call {
         if let Some(state) = &self.response().content_state {
             lock(state).is_among_others = false;
         }
-        self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
+        self.produce(None).unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
     fn call(&mut self) -> Result<Poll<()>, Failure> {
@@ -187,27 +187,26 @@ impl Call {
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
-            _ => self.produce(),
+            _ => self.produce(None),
         }
     }
 
-    /// The head of a body whose length is known, and the body if it is in memory.
+    /// A body whose length is known: all of it at once, with its head, if it is in memory.
     fn begin_whole(&mut self, known: u64) -> Result<Poll<()>, Failure> {
         // Where a reader outlives the call, the head can still say that the connection ends.
         self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
         let mut response = lock(&self.response);
         response.keep_alive &= self.content == 0;
+        if let (Kind::Range(_), false) = (self.body.kind(), response.request.is_head) {
+            drop(response);
+            return self.produce(Some(known));
+        }
         self.make_head(&mut response, Some(known))?;
-        let body = self.body.kind();
-        match std::mem::take(body) {
+        match std::mem::take(self.body.kind()) {
             _ if response.drops_content() => {}
             Kind::Bytes(block) => response.push(block),
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
-            kind => *body = kind,
-        }
-        if !matches!(body, Kind::Empty) {
-            drop(response);
-            return self.produce();
+            _ => {}
         }
         self.is_finished = true;
         response.finish(false);
@@ -227,8 +226,8 @@ impl Call {
     }
 
     /// Asks the body for block after block, each on its way before the next is asked for (P-BODY-01). The head goes with the first that is
-    /// not empty, so that until then an error can still become a 500 (P-SR-06).
-    fn produce(&mut self) -> Result<Poll<()>, Failure> {
+    /// not empty, so that until then an error can still become a 500 (P-SR-06). `known` is the length of a file.
+    fn produce(&mut self, known: Option<u64>) -> Result<Poll<()>, Failure> {
         let mut moved = 0;
         loop {
             let next = if self.is_finished { Poll::Pending } else { self.next()? };
@@ -237,7 +236,7 @@ impl Call {
             if let Poll::Ready(next) = next {
                 (self.answered, self.rests_until) = (Instant::now(), None);
                 // No block at all is a body of length 0.
-                self.make_head(&mut response, next.is_none().then_some(0))?;
+                self.make_head(&mut response, known.or(next.is_none().then_some(0)))?;
                 self.is_finished = next.is_none();
                 if let Some(block) = next {
                     moved += block.len();
@@ -343,7 +342,7 @@ impl Call {
         drop(response);
         self.report(cause, answer, &detail, connection);
         // The client may be gone as well.
-        self.produce().unwrap_or_else(|_| {
+        self.produce(None).unwrap_or_else(|_| {
             self.response().failure = None;
             Poll::Ready(())
         })
