@@ -6,6 +6,7 @@
 //! when it is dropped, what it has not used goes back to the call through its [`ContentState`].
 
 use std::io::{self, BufRead, Read};
+use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -232,12 +233,12 @@ impl Reader {
 
     /// Waits for bytes, under the deadlines: into `direct`, or behind what is in the buffer.
     fn receive(&mut self, mut direct: Option<&mut [u8]>) -> io::Result<usize> {
-        // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
-        if self.buffer.is_empty() {
-            self.answer_expectation()?;
-        }
         let begin = Instant::now();
         loop {
+            // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
+            if self.buffer.is_empty() {
+                self.answer_expectation()?;
+            }
             let result = match &mut direct {
                 Some(place) => self.socket.read(place),
                 None => self.buffer.fill(&self.socket, RECEIVED),
@@ -245,8 +246,10 @@ impl Reader {
             match result {
                 Ok(received @ 1..) => {
                     self.pace.note(begin.elapsed(), received);
+                    let mut state = lock(&self.state);
+                    state.expects_continue = false;
                     // A client that never lets a slice pass is held to the pace like any other.
-                    self.go_on_waiting(Duration::ZERO, &mut lock(&self.state))?;
+                    self.go_on_waiting(Duration::ZERO, &mut state)?;
                     return Ok(received);
                 }
                 Err(error) if is_not_yet(&error) => {
@@ -259,23 +262,24 @@ impl Reader {
         }
     }
 
-    /// Sends `100 Continue`, once and whole, and never behind the final head: who makes that waits for the lock.
+    /// Sends `100 Continue`, once and whole, and never behind the final head: who makes that waits for the lock, for one write.
+    /// While the client takes nothing it is waited for as it is for content, and this is tried again.
     fn answer_expectation(&self) -> io::Result<()> {
         let mut state = lock(&self.state);
-        if !std::mem::take(&mut state.expects_continue) {
-            return Ok(());
-        }
-        let (mut queue, begin) = (SendQueue::default(), Instant::now());
-        queue.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
-        loop {
+        if state.expects_continue {
+            let mut queue = SendQueue::default();
+            queue.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
             match queue.flush(&self.socket) {
-                Ok(Flushed::Whole) => return Ok(()),
-                // The client is waited for as it is for content.
-                Ok(_) => self.go_on_waiting(begin.elapsed(), &mut state)?,
-                Err(_) => return Err(state.fail(Cause::ContentTruncated)),
+                Ok(Flushed::Whole) => state.expects_continue = false,
+                Ok(Flushed::Partly(0)) => {}
+                Ok(_) | Err(_) => {
+                    // Nothing can stand behind a part of it.
+                    self.socket.shutdown(Shutdown::Both);
+                    return Err(state.fail(Cause::ContentTruncated));
+                }
             }
-            self.socket.set_waiting(true)?;
         }
+        Ok(())
     }
 
     /// Has the next read wait, or waits here.
@@ -471,21 +475,47 @@ mod tests {
         assert_eq!(lock(&setup.written).as_slice(), b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
-    #[test]
+    /// A reader whose client waits for `100 Continue`, and takes nothing more.
     #[cfg(unix)]
-    fn p_exp_01_a_client_that_does_not_take_100_continue_is_waited_for_no_longer_than_for_content() {
+    fn full() -> (Setup, std::os::unix::net::UnixStream) {
         use std::io::Write;
         use std::os::fd::OwnedFd;
         use std::os::unix::net::UnixStream;
 
+        let (mut own, client) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        while own.write(&[0; 4096]).is_ok() {}
+        while own.write(&[0]).is_ok() {}
+        let mut setup = reader(Vec::new(), 10, None);
+        setup.reader.socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
+        lock(&setup.state).expects_continue = true;
+        (setup, client)
+    }
+
+    /// It would wait in a thread of the pool for what a thread of the application waits for.
+    #[test]
+    #[cfg(unix)]
+    fn p_exp_01_whoever_makes_the_head_does_not_wait_for_a_client_that_takes_no_100_continue() {
+        let (mut setup, _client) = full();
+        let (shared, begin) = (Arc::clone(&setup.reader.shared), Instant::now());
+        std::thread::scope(|scope| {
+            let reads = scope.spawn(|| setup.reader.read(&mut [0; 10]));
+            // It may not have begun in the first of these.
+            for _ in 0..20 {
+                std::thread::sleep(Duration::from_millis(5));
+                assert!(lock(&setup.state).expects_continue && !reads.is_finished());
+            }
+            let waited = begin.elapsed();
+            shared.stop(Duration::ZERO);
+            assert!(reads.join().unwrap().is_err() && waited < Duration::from_secs(10), "{waited:?}");
+        });
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn p_exp_01_a_client_that_does_not_take_100_continue_is_waited_for_no_longer_than_for_content() {
         for is_over in [true, false] {
-            let (mut own, _client) = UnixStream::pair().unwrap();
-            own.set_nonblocking(true).unwrap();
-            while own.write(&[0; 4096]).is_ok() {}
-            while own.write(&[0]).is_ok() {}
-            let mut setup = reader(Vec::new(), 10, None);
-            setup.reader.socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
-            lock(&setup.state).expects_continue = true;
+            let (mut setup, _client) = full();
             // All seats are taken, its own among them, and in one case one more than there are.
             let seats = Arc::clone(&setup.reader.shared.seats);
             let mut taken: Vec<_> = std::iter::from_fn(|| seats.try_take()).collect();
