@@ -95,25 +95,25 @@ impl Call {
     pub(super) fn begin(&mut self, connection: &mut Connection, room: &mut Room) -> Result<bool, NotReady> {
         let Call { shared, environ, response: own, .. } = self;
         let come = connection.seat.take();
-        let facts = connection.examine(&shared.policy, room, Some(environ))?;
-        let is_here = facts.is_all_here(connection.buffer.len());
+        let mut response = lock(own);
+        response.request = connection.examine(&shared.policy, room, Some(environ))?;
+        let is_here = response.request.is_all_here(connection.buffer.len());
         let take = || come.or_else(|| shared.seats.try_take());
         let seat = if is_here || connection.has_answers() { None } else { take() };
         // When the grace of a stop is over, what is looked at next ends.
         if shared.is_over() || !is_here && seat.is_none() {
             return Ok(false);
         }
-        shared.counters.count_dropped_fields(facts.dropped);
+        shared.counters.count_dropped_fields(response.request.dropped);
         self.start_response.reset();
-        if facts.is_options_asterisk {
+        if response.request.is_options_asterisk {
             // Of the server and not of anything in it (RFC 9110 section 9.3.7).
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
         (connection.queued, self.rests_until, self.is_finished) = (None, None, false);
 
-        let mut response = lock(own);
-        connection.buffer.consume(facts.head_len);
-        response.begin(facts, connection);
+        connection.buffer.consume(response.request.head_len);
+        response.begin(connection);
         let content = std::mem::take(&mut response.request.content);
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
         self.content = here.as_ref().map_or(0, Vec::len);

@@ -61,19 +61,19 @@ pub(super) struct Response {
 
 impl Response {
     /// Turns to the new request. What is unsent in its connection are responses to earlier ones.
-    pub(super) fn begin(&mut self, request: Facts, connection: &mut Connection) {
+    pub(super) fn begin(&mut self, connection: &mut Connection) {
         if !connection.queue.is_empty() {
             std::mem::swap(&mut self.queue, &mut connection.queue);
         }
         // Where a monitor looks after it: a stream of the caller's own has none.
         self.has_next = !connection.buffer.is_empty()
-            && matches!(request.content, Content::None)
+            && matches!(self.request.content, Content::None)
             && connection.socket.system().is_ok()
             && self.queue.len() < COPIED;
         self.socket = Some(Arc::clone(&connection.socket));
-        (self.keep_alive, self.request) = (request.keep_alive, request);
-        (self.delimiter, self.status, self.content, self.upgrade) = (None, 0, 0, None);
-        (self.failure, self.head_is_large, self.last_block, self.pace) = (None, false, None, Pace::default());
+        (self.keep_alive, self.delimiter, self.status, self.content) = (self.request.keep_alive, None, 0, 0);
+        (self.upgrade, self.failure, self.head_is_large) = (None, None, false);
+        (self.last_block, self.pace) = (None, Pace::default());
     }
 
     /// A response that no call makes, behind what is in a queue; the connection ends with it.
