@@ -441,12 +441,14 @@ impl Call {
         }
     }
 
-    /// Gives memory back while the client takes nothing: a piece of a file can be read again.
+    /// Gives memory back while the client takes nothing, or there is nothing to take: a piece of a file can be read again.
     pub(super) fn rest(&mut self) {
         const KEPT: usize = 4 * 1024;
+        let mut response = lock(&self.response);
+        response.queue.release();
         // Nobody reads on in one that is longer than was promised.
         if let (false, Kind::Range(range)) = (self.is_finished, self.body.kind()) {
-            range.rewind(lock(&self.response).take_back(KEPT));
+            range.rewind(response.take_back(KEPT));
         }
     }
 
@@ -571,6 +573,27 @@ mod tests {
         go_on(&mut connection, &shared);
         assert!(is_unsent(&connection), "its end is not taken, and nobody is cut");
         assert_eq!(connection.step(&shared, Instant::now()), Step::Wait);
+    }
+
+    #[test]
+    fn a_stream_that_waits_for_its_next_block_holds_no_memory_of_the_last() {
+        for length in [10_000, 100_000] {
+            let (give, senders) = std::sync::mpsc::channel();
+            let application = move |_: &Environ, start_response: &mut StartResponse| {
+                let (sender, body) = Body::channel(1);
+                sender.send(vec![b'x'; length]).unwrap();
+                give.send(sender).unwrap();
+                start_response.start("200 OK", &[]);
+                body
+            };
+            let (shared, mut connection, mut client) = connect(application);
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            go_on(&mut connection, &shared);
+            client.read_exact(&mut vec![0; length]).unwrap();
+            go_on(&mut connection, &shared);
+            let _sender = senders.recv().unwrap();
+            assert!(connection.call.is_some() && connection.memory.counted < 1_000, "{}", connection.memory.counted);
+        }
     }
 
     #[test]

@@ -397,9 +397,7 @@ impl Connection {
     /// Makes it ready to wait without a thread for longer than a moment.
     pub(super) fn rest(&mut self) {
         self.buffer.release();
-        if self.queue.is_empty() {
-            self.queue = SendQueue::default();
-        }
+        self.queue.release();
         if let Some(call) = &mut self.call {
             call.rest();
         }
