@@ -7,11 +7,11 @@
 
 use std::sync::LazyLock;
 
-use super::{Content, Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, mistaken};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, mistaken};
 use crate::cause::Cause;
 use crate::gateway::{Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{self, Known};
-use crate::http::framing::{self, push_decimal};
+use crate::http::framing::{self, Content, push_decimal};
 use crate::http::head::{self, Head, Parsed, Span, Version};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
@@ -52,21 +52,23 @@ impl Protocol for Http {
         if policy.refuse_underscores && head.fields().any(|(name, _)| name.contains(&b'_')) {
             return Err(Cause::FieldUnderscore.into());
         }
-        if let framing::Content::Length(length) = request.content {
-            policy.admit(length)?;
-            if !request.expects_continue {
-                policy.gather(head.len(), length, bytes.len())?;
+        let is_here = match request.content {
+            Content::None => true,
+            Content::Length(length) => {
+                policy.admit(length)?;
+                match policy.gather(head.len(), length, bytes.len()) {
+                    Err(_) if request.expects_continue => false,
+                    gathered => gathered?,
+                }
             }
-        }
+            Content::Chunked => false,
+        };
         Ok(Facts {
             head_len: head.len(),
             version: head.version(),
             is_head: head.method() == b"HEAD",
-            content: match request.content {
-                framing::Content::None => Content::None,
-                framing::Content::Length(length) => Content::Length(length),
-                framing::Content::Chunked => Content::Chunked,
-            },
+            content: request.content,
+            is_here,
             expects_continue: request.expects_continue,
             keep_alive: request.keep_alive,
             is_options_asterisk: matches!(request.target, Target::Asterisk),

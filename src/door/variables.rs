@@ -5,10 +5,10 @@
 //! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
 //! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
 
-use super::{Content, Door, Examined, Facts, Filling, NotReady, Policy, Reply, http};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Reply, http};
 use crate::cause::Cause;
 use crate::gateway::{Gateway, Name, percent_decode};
-use crate::http::framing::{self, push_decimal};
+use crate::http::framing::{self, Content, push_decimal};
 use crate::http::head::Version;
 use crate::http::scan;
 
@@ -115,7 +115,7 @@ impl<'buf> Request<'buf> {
             head_len: self.head_len,
             version: Version::Http10,
             is_head: self.said.method == b"HEAD",
-            content: self.length.filter(|length| *length > 0).map_or(Content::None, Content::Length),
+            content: self.length.map_or(Content::None, Content::Length),
             is_options_asterisk: self.said.method == b"OPTIONS"
                 && matches!(self.path, Path::Decoded(b"", b"*") | Path::Encoded(b"*")),
             door: self.door,
@@ -143,9 +143,9 @@ impl<'buf> Request<'buf> {
         self.said.scgi == b"1"
     }
 
-    /// Whether short content is there, as it must be before the call.
-    pub(super) fn gather(&self, received: usize, policy: &Policy) -> Result<(), NotReady> {
-        self.length.map_or(Ok(()), |length| policy.gather(self.head_len, length, received))
+    /// Whether all of the content is there, as short content must be before the call.
+    pub(super) fn gather(&self, received: usize, policy: &Policy) -> Result<bool, NotReady> {
+        self.length.map_or(Ok(true), |length| policy.gather(self.head_len, length, received))
     }
 
     /// G-06: what the front server says about TLS, else what the settings say.
@@ -219,11 +219,11 @@ impl<'buf> Request<'buf> {
 }
 
 /// A request that is answered without more ado. Content whose end nobody tells would be lost without a word.
-pub(super) fn ready(request: Request<'_>, filling: Option<Filling<'_>>) -> Examined {
+pub(super) fn ready(request: Request<'_>, is_here: bool, filling: Option<Filling<'_>>) -> Examined {
     if request.length.is_none() && !request.said.coding.is_empty() {
         return Err(Cause::LengthMissing.into());
     }
-    Ok(request.facts(filling))
+    Ok(Facts { is_here, ..request.facts(filling) })
 }
 
 /// `HTTP/` and a digit, or two with a point between them: front servers say `HTTP/2.0` and `HTTP/3`.
@@ -372,8 +372,8 @@ fn read_length(value: &[u8]) -> Result<Option<u64>, Cause> {
         return Ok(None);
     }
     match framing::content(Version::Http11, Some(value), None)? {
-        framing::Content::Length(length) => Ok(Some(length)),
-        framing::Content::None | framing::Content::Chunked => Ok(None),
+        Content::Length(length) => Ok(Some(length)),
+        Content::None | Content::Chunked => Ok(None),
     }
 }
 

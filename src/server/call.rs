@@ -21,8 +21,9 @@ use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
-use crate::door::{Content, NotReady, Room, http::ALLOW};
+use crate::door::{NotReady, Room, http::ALLOW};
 use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Kind, Receiver, StartResponse, discard_panic};
+use crate::http::framing::Content;
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -94,11 +95,10 @@ impl Call {
         let Call { shared, environ, response: own, .. } = self;
         let come = connection.seat.take();
         let facts = connection.examine(&shared.policy, room, Some(environ))?;
-        let is_here = facts.is_all_here(connection.buffer.len());
         let take = || come.or_else(|| shared.seats.try_take());
-        let seat = if is_here || connection.has_gathered() { None } else { take() };
+        let seat = if facts.is_here || connection.has_gathered() { None } else { take() };
         // When the grace of a stop is over, what is looked at next ends.
-        if shared.is_over() || !is_here && seat.is_none() {
+        if shared.is_over() || !facts.is_here && seat.is_none() {
             return Ok(false);
         }
         shared.counters.count_dropped_fields(facts.dropped);
@@ -112,12 +112,12 @@ impl Call {
         let mut response = lock(own);
         connection.buffer.consume(facts.head_len);
         response.begin(facts, connection);
-        let content = std::mem::take(&mut response.request.content);
+        let content = response.request.content;
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
         let reader: Option<Box<dyn BufRead + Send>> = match here {
             // It stands apart from what has come behind it, and nobody waits for anything.
             Some(content) => Some(Box::new(Cursor::new(content))),
-            None => Coding::of(content, &shared.policy).map(|coding| {
+            None => Coding::of(&mut response.request, &shared.policy).map(|coding| {
                 let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
                 let state = ContentState { expects_continue, seat, ..ContentState::default() };
                 let buffer = std::mem::take(&mut connection.buffer);

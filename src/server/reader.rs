@@ -16,9 +16,10 @@ use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::door::{Content, ContentReader, Policy};
+use crate::door::{ContentReader, Facts, Policy};
 use crate::gateway::is_not_yet;
 use crate::http::chunked::{Decoder, Step};
+use crate::http::framing::Content;
 
 /// How much is received at once where it cannot go straight to the application.
 const RECEIVED: usize = 16 * 1024;
@@ -40,12 +41,12 @@ pub(super) enum Coding {
 
 impl Coding {
     /// The coding of a request's content, if it has any.
-    pub(super) fn of(content: Content, policy: &Policy) -> Option<Coding> {
-        match content {
-            Content::None | Content::Length(0) => None,
-            Content::Length(left) => Some(Coding::Length(left)),
-            Content::Chunked => Some(Coding::Chunked(Decoder::new(policy.head))),
-            Content::Door { reader, .. } => Some(Coding::Door(reader)),
+    pub(super) fn of(request: &mut Facts, policy: &Policy) -> Option<Coding> {
+        match (request.reader.take(), request.content) {
+            (Some(reader), _) => Some(Coding::Door(reader)),
+            (None, Content::None | Content::Length(0)) => None,
+            (None, Content::Length(left)) => Some(Coding::Length(left)),
+            (None, Content::Chunked) => Some(Coding::Chunked(Decoder::new(policy.head))),
         }
     }
 

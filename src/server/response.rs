@@ -20,11 +20,11 @@ use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, write_end};
-use crate::door::{Content, Facts, Reply};
+use crate::door::{Facts, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
-use crate::http::framing::{self, Delimiter};
+use crate::http::framing::{self, Content, Delimiter};
 
 /// The writing side of a call; its memory is used for the next.
 #[derive(Default)]

@@ -12,9 +12,10 @@ mod stdin;
 
 use super::variables::{self, Block, Pair, addressee, write_cgi_head};
 use super::{
-    Content, Door, Examined, Facts, Filling, Framer, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken,
+    Door, Examined, Facts, Filling, Framer, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken,
 };
 use crate::cause::Cause;
+use crate::http::framing::Content;
 use record::{Header, Kind, Record};
 use stdin::Stdin;
 
@@ -78,17 +79,17 @@ impl Protocol for FastCgi {
         let (content_at, replies) = (begun.at(), begun.replies.len());
         let block = Block { bytes: &room.params, next };
         let request = variables::Request::read(block, Door::FastCgi, content_at, policy)?;
-        let (content, head_len) = match begun.look_at_stdin(request.length(), policy)? {
-            Ahead::Nothing => (Content::None, begun.at()),
+        let facts = match begun.look_at_stdin(request.length(), policy)? {
+            Ahead::Nothing => Facts { head_len: begun.at(), is_here: true, ..request.facts(filling) },
             Ahead::Content { is_here } => {
                 // It is read once more, by [`Stdin`], and with it what stands in between.
                 begun.replies.truncate(replies);
                 let reader = Box::new(Stdin::new(begun.id, request.length(), policy.threads));
-                (Content::Door { reader, is_here }, content_at)
+                Facts { content: Content::Chunked, is_here, reader: Some(reader), ..request.facts(filling) }
             }
         };
         let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: begun.replies }));
-        Ok(Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts(filling) })
+        Ok(Facts { keep_alive: begun.keeps, framer, ..facts })
     }
 
     fn addressee(&self, bytes: &[u8], is_first: bool) -> Option<Facts> {
