@@ -25,6 +25,9 @@ pub(crate) struct FastCgi;
 /// Bytes of PARAMS, lengths included.
 const MAX_PARAMS: usize = 128 * 1024;
 
+/// As much memory for them stays for the next request: few have more.
+const MAX_KEPT: usize = 16 * 1024;
+
 /// Records until the application is called, empty and ignored ones included.
 pub(super) const MAX_RECORDS: usize = 10_000;
 
@@ -216,6 +219,7 @@ impl<'buf> Begun<'buf> {
     /// Puts the contents of PARAMS one behind the other: a pair may straddle records.
     fn gather_params(&mut self, params: &mut Vec<u8>) -> Result<(), NotReady> {
         params.clear();
+        params.shrink_to(MAX_KEPT);
         for _ in 0..MAX_RECORDS {
             let record = Record::take(&mut self.rest)?.ok_or(NotReady::Incomplete)?;
             match (record.kind, record.id == self.id) {
@@ -309,4 +313,25 @@ fn next_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     }
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     Some((usize::try_from(u32::from_be_bytes(*length) & 0x7fff_ffff).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+        let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[1, kind, 0, 1, high, low, 0, 0][..], content].concat()
+    }
+
+    #[test]
+    fn g_08_memory_of_unusual_variables_is_given_back() {
+        let mut params = Vec::new();
+        for length in [60_000, 100] {
+            let bytes = [record(1, &[0, 1, 0, 0, 0, 0, 0, 0]), record(4, &vec![b'x'; length]), record(4, b"")].concat();
+            let mut begun = Begun::find(&bytes, true, 1).ok().unwrap();
+            assert!(begun.gather_params(&mut params).is_ok() && params.len() == length);
+        }
+        assert!(params.capacity() <= MAX_KEPT, "{}", params.capacity());
+    }
 }
