@@ -252,26 +252,26 @@ pub(super) fn host_of(authority: &[u8]) -> &[u8] {
 /// What stands before the status, the status, the application's fields as they came, each name being shown, and the length that the
 /// response has.
 pub(super) fn write_fields(out: &mut Vec<u8>, before: &[u8], reply: &Reply<'_>, mut look: impl FnMut(&[u8])) {
-    for part in [before, reply.status.as_bytes(), b"\r\n"] {
-        out.extend_from_slice(part);
-    }
+    out.extend_from_slice(before);
+    out.extend_from_slice(reply.status.as_bytes());
+    out.extend_from_slice(b"\r\n");
     let mut length = reply.framing.content_length;
     for (name, line) in reply.headers.lines() {
         if !name.eq_ignore_ascii_case(b"content-length") {
             look(name);
             out.extend_from_slice(line);
         } else if let Some(length) = length.take() {
-            write_length(out, name, length);
+            write_length(out, line.split_at(name.len() + 2).0, length);
         }
     }
     if let Some(length) = length {
-        write_length(out, b"Content-Length", length);
+        write_length(out, b"Content-Length: ", length);
     }
 }
 
+/// The name is there with its colon and space.
 fn write_length(out: &mut Vec<u8>, name: &[u8], length: u64) {
     out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
     push_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
