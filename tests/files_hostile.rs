@@ -326,6 +326,18 @@ fn a_redirect_never_leaves_the_host() {
     assert_eq!(get(&house, "//sub?//x", "").field("Location"), Some("./sub/?//x"));
 }
 
+#[test]
+fn a_page_about_a_path_of_thousands_of_names_is_about_as_long_as_that_path() {
+    let tree = Tree::new();
+    let house = serve(files(&tree));
+    for (names, most) in [(100, 32 * 1024), (4_000, 16 * 1024)] {
+        let response = get(&house, &"/a".repeat(names), "Accept: text/html\r\n");
+        assert_eq!(response.status, 404);
+        assert!(response.body.len() < most, "{names} names: {} bytes", response.body.len());
+        assert!(response.text().contains(">To the top</a>"));
+    }
+}
+
 /// Names that a Unix allows and a careless listing does not survive.
 const HOSTILE: &[&[u8]] = &[
     b"a<b>\"&.txt",
