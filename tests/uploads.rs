@@ -396,6 +396,24 @@ fn a_full_disk_is_507_with_nothing_left_behind() {
 }
 
 #[test]
+fn a_flood_of_small_uploads_does_not_start_a_process_for_each() {
+    let folder = Folder::new(&[("inbox/a", "x")]);
+    let tools = Folder::new(&[("df", "#!/bin/sh\necho asked >> \"$0.count\"\nexec /bin/df \"$@\"\n")]);
+    let df = tools.path().join("df");
+    assert!(Command::new("chmod").arg("+x").arg(&df).status().unwrap().success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--port", "0", "--upload=inbox"]).arg(folder.path());
+    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
+    let serving = Serving::with(command.env("PATH", path).stdin(std::process::Stdio::null()));
+    for number in 0..100 {
+        let request = format!("PUT /inbox/{number} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
+        assert!(serving.ask(&request).starts_with("HTTP/1.1 201 "));
+    }
+    let asked = fs::read_to_string(tools.path().join("df.count")).unwrap().lines().count();
+    assert!(asked < 50, "df was asked {asked} times");
+}
+
+#[test]
 fn curl_puts_a_file_of_2_gib_into_the_command_which_keeps_less_than_8_mib_of_it() {
     const LENGTH: u64 = 2 << 30;
     let folder = Folder::new(&[("inbox/a", "x")]);
