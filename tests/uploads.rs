@@ -366,6 +366,19 @@ fn of_two_uploads_of_one_name_at_once_both_are_kept_or_one_is_told() {
 }
 
 #[test]
+fn no_file_is_taken_where_php_would_run_it() {
+    let folder = Folder::new(&[("inbox/a", "x"), ("site/index.php", "<?php"), ("site/sent/a", "x")]);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pass = format!("--pass=/app=fastcgi:127.0.0.1:1,root={}", path("site"));
+    for (upload, place) in [("--upload", ""), ("--upload", "site"), ("--upload=site", ""), ("--upload=sent", "site")] {
+        let (code, _, err) = serving::run(&["--port=0", &pass, upload, &path(place)]);
+        assert!(code == Some(1) && err.contains("--pass would run what is put into"), "{upload} {place}: {err}");
+    }
+    let serving = Serving::folder(folder.path(), &[&*pass, "--upload=inbox"]);
+    assert!(serving.get("/inbox/").contains("id=\"upload\""));
+}
+
+#[test]
 fn a_full_disk_is_507_with_nothing_left_behind() {
     let tree = Tree::new();
     let disk = tree.root().join("disk");

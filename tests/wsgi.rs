@@ -398,6 +398,24 @@ fn an_application_that_cannot_be_imported_is_exit_code_1_with_its_traceback_once
 }
 
 #[test]
+fn no_file_is_taken_where_python_looks_for_modules() {
+    if !has_python() {
+        return;
+    }
+    let folder = Folder::new(&[("sins.py", SINS), ("inbox/a", "")]);
+    let mut refused = Serving::with(&mut doorway(&folder, "/app=sins:application", &["--upload"]));
+    assert_eq!(refused.first_line, "", "it serves");
+    let mut err = String::new();
+    refused.log().read_to_string(&mut err).unwrap();
+    assert!(
+        refused.child.wait().unwrap().code() == Some(1) && err.contains("--wsgi would run what is put into"),
+        "{err}"
+    );
+    let house = House::start(&folder, "/app=sins:application", &["--upload=inbox"]);
+    assert_eq!(body(&house.get("/app/hello")), "hello");
+}
+
+#[test]
 fn a_worker_that_ends_is_started_again_and_costs_the_request_it_had() {
     if !has_python() {
         return;

@@ -124,6 +124,18 @@ impl Behind {
         }
     }
 
+    /// Whether it may run what somebody puts into a folder or below: a PHP file that is asked for, a module that Python finds before its own. A program
+    /// must be executable, which no file is that was sent.
+    pub fn runs_files_of(&self, folder: &Path) -> bool {
+        match self {
+            Behind::Php(_, root) => {
+                root.canonicalize().is_ok_and(|root| root.starts_with(folder) || folder.starts_with(&root))
+            }
+            Behind::Wsgi(_) => std::env::current_dir().is_ok_and(|own| own.starts_with(folder)),
+            Behind::Proxy(_) | Behind::Pass(_) | Behind::Cgi(_) => false,
+        }
+    }
+
     /// The application that answers for it. Workers that are started for it are added to those there are.
     pub fn open(&self, options: &Options, workers: &mut Vec<Workers>) -> io::Result<Box<dyn Application>> {
         let silence = options.proxy_timeout.unwrap_or(SILENCE);
