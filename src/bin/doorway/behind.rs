@@ -199,10 +199,13 @@ impl Php {
         Ok(Php { scripts, files, root })
     }
 
-    /// Whether a path is that of a file which is no script. The application that gets it decides again whether it may be seen.
+    /// Whether a path is that of a file which is no script. The application that gets it decides again whether it may be seen. Nothing is looked for by
+    /// a name that begins with a dot, `..` least of all: who answers would tell what there is on the disk.
     fn is_plain(&self, path: &str) -> bool {
+        let is_hidden = |name: &str| name.starts_with('.') && name != ".well-known";
         let is_script = |name: &str| name.to_ascii_lowercase().contains(".ph");
-        !path.split('/').any(is_script) && self.root.join(path.trim_start_matches('/')).is_file()
+        !path.split('/').any(|name| is_hidden(name) || is_script(name))
+            && self.root.join(path.trim_start_matches('/')).is_file()
     }
 }
 
@@ -284,6 +287,13 @@ mod tests {
         assert_eq!(status("/index.php/img/a.svg"), 502);
         for path in ["/a.PHP", "/old.php.bak", "/x.phtml", "/.env", "/none", "/img/../.env"] {
             assert_eq!(status(path), 404, "{path}");
+        }
+        // Nor is told whether there is something where nothing is served.
+        let text = |path: &str| Request::get(path).call(&site).text();
+        for (there, missing) in
+            [("/.env", "/.none"), ("/../../etc/passwd", "/../../etc/none"), ("/img/../.env", "/.none")]
+        {
+            assert_eq!(text(there), text(missing), "{there}");
         }
         std::fs::remove_dir_all(folder).unwrap();
     }
