@@ -141,6 +141,20 @@ fn still_drip(clients: &[TcpStream]) -> bool {
 }
 
 #[test]
+fn slow_clients_hold_no_program() {
+    let folder = Folder::new(&[]);
+    executable(&folder, "hello", "#!/bin/sh\ncat > /dev/null\necho Content-Type: text/plain; echo; echo hello\n");
+    let cgi = format!("/cgi-bin={}", folder.path().display());
+    let serving = Serving::folder(folder.path(), &["--log", "off", "--threads", "64", "--cgi", &cgi]);
+    // More than programs may run at once.
+    let drips: Vec<_> = (0..3).flat_map(|_| drips(&serving, "/cgi-bin/hello")).collect();
+    for _ in 0..20 {
+        assert!(get(&serving, "/cgi-bin/hello").ends_with("\r\n\r\nhello\n"));
+    }
+    assert!(still_drip(&drips));
+}
+
+#[test]
 fn slow_clients_hold_nobody_who_answers_behind_pass() {
     let folder = Folder::new(&[]);
     let socket = folder.path().join("scgi.sock");

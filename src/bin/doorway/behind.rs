@@ -145,7 +145,7 @@ impl Behind {
             Behind::Proxy(proxy) => Box::new(proxy.clone().first_byte_deadline(silence).progress_deadline(silence)),
             Behind::Pass(pass) => Box::new(gathered(patient(pass), options)),
             Behind::Php(pass, root) => Box::new(Php::new(patient(pass), root, options)?),
-            Behind::Cgi(path) => cgi(path, silence)?,
+            Behind::Cgi(path) => Box::new(gathered(cgi(path, silence)?, options)),
             Behind::Wsgi(application) => {
                 let started = Workers::start(options.plan(application, workers.len()))?;
                 let application = gathered(started.application(), options);
