@@ -515,6 +515,30 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
 }
 
 #[test]
+fn a_thread_at_the_next_block_for_a_client_that_has_left_gets_no_request() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&["--workers", "2", "--worker-threads", "1"]);
+    wait_for("both workers are there", || {
+        (0..4).map(|_| body(&house.get("/pid")).to_owned()).collect::<BTreeSet<_>>().len() == 2
+    });
+    let mut client = TcpStream::connect(house.serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /stream HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    // What it does not read resets the connection, so that the next block finds that out.
+    client.read_exact(&mut [0; 12]).unwrap();
+    drop(client);
+    folder.write("go0", "");
+    house.logged("3012 client-gone");
+    let pids: BTreeSet<String> = (0..8).map(|_| body(&house.get("/pid")).to_owned()).collect();
+    assert_eq!(pids.len(), 1, "the other one is at a block that nobody wants");
+    folder.write("go1", "");
+    folder.write("go2", "");
+    wait_for("the thread is free again", || !pids.contains(body(&house.get("/pid"))));
+}
+
+#[test]
 fn sighup_loads_the_application_anew_and_no_request_is_lost() {
     if !has_python() {
         return;
