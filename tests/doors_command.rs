@@ -6,25 +6,17 @@ mod serving;
 mod support;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use doorway::Door;
 use packets::{DOORS, get, packet, read_reply, variables};
+use serving::Running;
 use support::Client;
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
     command.env_remove("GATEWAY_INTERFACE").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 /// Starts it, and reads so many lines of where it listens.

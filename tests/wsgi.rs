@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serving::{Folder, PATIENCE, Serving, ask};
+use serving::{Folder, PATIENCE, Serving, ask, wait_for};
 
 const SINS: &str = include_str!("python/sins.py");
 
@@ -88,14 +88,6 @@ impl House {
 
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.serving.child.id().to_string()]).status().unwrap().success());
-    }
-}
-
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < give_up, "never {what}");
-        std::thread::yield_now();
     }
 }
 
