@@ -74,7 +74,8 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listener`, `accept` | opens addresses; brings connections in, and makes room for them |
+//! | `listener`, `accept` | opens addresses; brings connections in |
+//! | `shedding` | which connections are closed where there are too many, or they hold too much |
 //! | `shard` | where connections wait, and who attends them: the sweep |
 //! | `sleepers`, `bell` | waiting without looking: a thread for a quiet connection; a counter of the system for all of them |
 //! | `connection` | one connection's life as phases and deadlines: `step` says wait, more, job or end |

@@ -5,24 +5,13 @@ mod serving;
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::{Command, Stdio};
 
-use serving::{Folder, PATIENCE, Serving};
-
-/// A program that is killed with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use serving::{Folder, PATIENCE, Running, Serving, free_port, wait_for};
 
 /// A program of the virtual environment that `.ci/run` makes, or of the system; says so where it is not there.
 fn tool(name: &str) -> Option<PathBuf> {
@@ -39,19 +28,6 @@ fn tool(name: &str) -> Option<PathBuf> {
 fn executable(folder: &Folder, name: &str, text: &str) {
     folder.write(name, text);
     fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < give_up, "never {what}");
-        std::thread::yield_now();
-    }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Whoever is announced so much gets 413, and nothing that is there is asked.
@@ -138,6 +114,20 @@ fn still_drip(clients: &[TcpStream]) -> bool {
         client.set_nonblocking(true).unwrap();
         matches!(client.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     })
+}
+
+#[test]
+fn slow_clients_hold_no_program() {
+    let folder = Folder::new(&[]);
+    executable(&folder, "hello", "#!/bin/sh\ncat > /dev/null\necho Content-Type: text/plain; echo; echo hello\n");
+    let cgi = format!("/cgi-bin={}", folder.path().display());
+    let serving = Serving::folder(folder.path(), &["--log", "off", "--threads", "64", "--cgi", &cgi]);
+    // More than programs may run at once.
+    let drips: Vec<_> = (0..3).flat_map(|_| drips(&serving, "/cgi-bin/hello")).collect();
+    for _ in 0..20 {
+        assert!(get(&serving, "/cgi-bin/hello").ends_with("\r\n\r\nhello\n"));
+    }
+    assert!(still_drip(&drips));
 }
 
 #[test]

@@ -11,14 +11,12 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::process::{Command, Stdio};
 
 use doorway::{Body, Environ, Server, StartResponse, app};
-use serving::{Folder, PATIENCE, Serving, ask, is_root, run};
+use serving::{Folder, Running, Serving, ask, free_port, is_root, is_there, run, wait_for};
 use support::example::example;
 use support::pages::{block, fences, pages, read};
 use support::serve;
@@ -117,14 +115,6 @@ fn assert_named(commands: &str) {
     assert!(count > 0, "nothing to look for in\n{commands}");
 }
 
-fn is_there(program: &str, argument: &str) -> bool {
-    let there = Command::new(program).arg(argument).output().is_ok();
-    if !there {
-        println!("skipped: {program} is not installed");
-    }
-    there
-}
-
 /// What commands print that are run in a folder, which is also the home, with `doorway` and cargo on the path. None of them may fail.
 fn shell(commands: &str, folder: &Path) -> String {
     let programs = [env!("CARGO_BIN_EXE_doorway"), &std::env::var("CARGO").unwrap_or_default()];
@@ -138,29 +128,6 @@ fn shell(commands: &str, folder: &Path) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{commands}: {}\n{out}\n{err}", output.status);
     out.into_owned()
-}
-
-/// Something that must happen.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "{what}: not after {PATIENCE:?}");
-        std::thread::yield_now();
-    }
-}
-
-fn free_port() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
-}
-
-/// A program that goes on, killed with its test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Starts a program that prints its URL first; gives its address.
@@ -232,13 +199,13 @@ fn logrotate_gives_the_command_a_new_log() {
     let serving = Serving::folder(site.path(), &["--log-file", &log, "--pid-file", &number]);
     let has = |file: &str, part: &str| fs::read_to_string(file).is_ok_and(|text| text.contains(part));
     serving.get("/before");
-    wait_until("the log", || has(&log, "/before"));
+    wait_for("the log had the request", || has(&log, "/before"));
     let rules = block("docs/command.md", "postrotate");
     place.write("rules", rules.replace("/var/log/doorway.log", &log).replace("/run/doorway.pid", &number));
     fs::set_permissions(file("rules"), fs::Permissions::from_mode(0o644)).unwrap();
     shell("logrotate --force --state state rules", place.path());
     // The signal arrives when it does; until then lines go to the renamed file.
-    wait_until("the new log", || {
+    wait_for("there was a new log", || {
         serving.get("/behind");
         has(&log, "/behind")
     });
@@ -255,16 +222,16 @@ fn the_next_program_takes_over_by_the_commands_of_the_page() {
     let mut first = Command::new(file("doorway"));
     first.args(["--demo", "--port=0", "--quiet", "--pid-file", &file("doorway.pid")]);
     let mut first = Serving::with(first.stdin(Stdio::null()));
-    wait_until("the number", || number().ends_with('\n'));
+    wait_for("there was a number", || number().ends_with('\n'));
     let old = number();
     let commands =
         block("docs/command.md", "cp doorway-1.1").replace("/usr/local/bin", &file("")).replace("/run", &file(""));
     shell(&commands, place.path());
-    wait_until("the successor", || number().ends_with('\n') && number() != old);
+    wait_for("the successor served", || number().ends_with('\n') && number() != old);
     assert_eq!(first.child.wait().unwrap().code(), Some(0));
     assert!(ask(first.address(), REQUEST).starts_with("HTTP/1.1 200 "));
     shell("kill \"$(cat doorway.pid)\"", place.path());
-    wait_until("the end", || number().is_empty());
+    wait_for("it ended", || number().is_empty());
 }
 
 #[test]
@@ -341,7 +308,7 @@ fn nginx_passes_on_as_the_page_says() {
     nginx.arg("-p").arg(place.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
     let mut nginx = Running(nginx.spawn().unwrap());
     let address = format!("127.0.0.1:{port}");
-    wait_until("nginx", || {
+    wait_for("nginx listened", || {
         assert!(nginx.0.try_wait().unwrap().is_none(), "nginx ended");
         std::net::TcpStream::connect(&address).is_ok()
     });

@@ -6,12 +6,12 @@ mod browsing;
 mod serving;
 
 use std::io::BufRead;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use browsing::{Browser, quoted};
-use serving::{Folder, PATIENCE, Serving, django_site, python_with};
+use serving::{Folder, Running, Serving, django_site, free_port, python_with, wait_for};
 
 fn start(folder: &Folder, python: &Path, application: &str, flags: &[&str]) -> Serving {
     let mut serving = Serving::wsgi(folder.path(), python, application, flags);
@@ -19,16 +19,6 @@ fn start(folder: &Folder, python: &Path, application: &str, flags: &[&str]) -> S
     // Read all the time, so that nobody waits for that.
     std::thread::spawn(move || log.lines().for_each(drop));
     serving
-}
-
-/// A program that a test has started, and ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The page that each of them shows at `/`: who one is, by a cookie that the form sets, and the size of a file that was sent.
@@ -222,7 +212,7 @@ fn the_admin_of_django_in_a_browser_with_its_forms_its_styles_and_its_scripts() 
 fn tornado_and_its_websocket_behind_the_proxy_in_a_browser() {
     let Some(python) = python_with("tornado") else { return };
     let Some(browser) = Browser::start() else { return };
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let folder = Folder::new(&[(
         "app.py",
         &r#"
@@ -279,11 +269,7 @@ asyncio.run(main())
     let mut command = Command::new(python);
     command.arg("app.py").current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut running = Running(command.spawn().unwrap());
-    let begin = std::time::Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begin.elapsed() < PATIENCE, "tornado never listened");
-        std::thread::yield_now();
-    }
+    wait_for("tornado listened", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let proxy = format!("/=http://127.0.0.1:{port}");
     let mut serving = Serving::start(&["--port", "0", "--log", "common", "--proxy", &proxy]);
     visit(&browser, serving.url());

@@ -205,6 +205,29 @@ fn p_conn_03_a_large_reply_arrives_whole_at_a_client_that_sends_everything_first
 }
 
 #[test]
+fn p_conn_03_p_in_11_a_reply_arrives_whole_though_a_reader_outlives_the_call() {
+    const LENGTH: usize = 10_000_000;
+    let house = serve(|environ: &Environ, start_response: &mut StartResponse| {
+        let (own, (ready, is_ready)) = (environ.clone(), mpsc::channel());
+        std::thread::spawn(move || {
+            let mut input = own.input();
+            ready.send(input.read_exact(&mut [0])).unwrap();
+            // As long as there is any.
+            let _ = std::io::copy(&mut input, &mut std::io::sink());
+        });
+        is_ready.recv_timeout(PATIENCE).unwrap().unwrap();
+        three_hundred_kilobytes(environ, start_response)
+    });
+    for _ in 0..20 {
+        let mut client = house.client();
+        let _ = client.stream.write_all(&post(LENGTH));
+        let _ = client.stream.write_all(&vec![b'c'; LENGTH]);
+        let responses = parse_all(&client.until_end(), &[]);
+        assert!(responses.len() == 1 && responses[0].closes() && responses[0].body.len() == 300_000);
+    }
+}
+
+#[test]
 fn p_conn_03_a_refusal_arrives_whole_while_the_client_still_sends() {
     let house = serve(hello);
     for _ in 0..20 {
@@ -255,12 +278,15 @@ fn p_in_10_what_follows_a_skipped_content_is_never_taken_for_a_request_too_early
 
 #[test]
 fn p_in_10_a_large_unread_content_ends_the_connection_and_the_head_says_so() {
-    let house = serve(hello);
-    let mut client = house.client();
-    client.send(&post(1_000_000));
-    let response = client.response();
-    assert!(response.text() == "hello" && response.closes(), "{response:?}");
-    client.is_closed();
+    let fails = |_: &Environ, _: &mut StartResponse| Err::<Body, _>("of an application");
+    for application in [Box::new(hello) as Box<dyn Application>, Box::new(fails)] {
+        let house = serve(application);
+        let mut client = house.client();
+        client.send(&post(1_000_000));
+        let response = client.response();
+        assert!(response.closes(), "{response:?}");
+        client.is_closed();
+    }
 }
 
 #[test]
@@ -390,6 +416,25 @@ fn p_body_07_a_client_that_takes_nothing_of_a_stream_is_cut_and_the_body_closed(
     house.until("the connection is gone", |stats| stats.open == 0);
     assert_eq!(closed.load(Ordering::SeqCst), 1);
     client.until_end();
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_what_is_written_is_cut_whatever_the_application_makes_of_that() {
+    let (sender, failed) = mpsc::channel();
+    let house = serve_with(
+        move |_: &Environ, start_response: &mut StartResponse| {
+            let result = start_response.start("200 OK", &[]).write_all(&vec![b'x'; LARGE]);
+            sender.send(result.is_err()).unwrap();
+            Body::from("as if nothing had happened")
+        },
+        |settings| settings.response_stall = SHORT,
+    );
+    let mut client = house.client();
+    client.send(&get("/"));
+    assert!(failed.recv_timeout(PATIENCE).unwrap());
+    let out = client.until_end();
+    assert!(out.len() < LARGE && !out.ends_with(b"0\r\n\r\n"), "{}", out.len());
+    assert_eq!(house.log.take(Cause::ResponseStalled).answer, doorway::log::Answer::Cut);
 }
 
 // ------------------------------------------------------------------------------------- slow clients and few threads

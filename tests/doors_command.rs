@@ -6,25 +6,17 @@ mod serving;
 mod support;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use doorway::Door;
-use packets::{DOORS, get, packet, read_reply};
+use packets::{DOORS, get, packet, read_reply, variables};
+use serving::Running;
 use support::Client;
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
     command.env_remove("GATEWAY_INTERFACE").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 /// Starts it, and reads so many lines of where it listens.
@@ -50,6 +42,18 @@ fn doors_are_served_several_at_a_time_beside_http_where_that_is_asked_for() {
     }
     let (_running, lines) = start(&["--uwsgi", "127.0.0.1:0"], 1);
     assert!(lines[0].starts_with("uwsgi 127.0.0.1:"), "{lines:?}");
+}
+
+#[test]
+fn beside_a_door_browsers_are_answered_by_the_names_of_this_machine_alone() {
+    let (_running, lines) = start(&["--scgi", "127.0.0.1:0", "--port", "0", "--host", "127.0.0.1"], 2);
+    let web = lines[0].strip_prefix("http://").unwrap().trim_end_matches('/');
+    let ask = |host: &str| serving::ask(web, format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
+    assert!(ask("rebound.example").starts_with("HTTP/1.1 421 ") && ask("localhost").starts_with("HTTP/1.1 200 "));
+    let mut client = Client::connect(lines[1].strip_prefix("scgi ").unwrap().parse().unwrap());
+    let request = [get("/"), variables(&[("HTTP_HOST", "site.example")])].concat();
+    client.send(&packet(Door::Scgi, &request, b""));
+    assert_eq!(read_reply(Door::Scgi, &client.until_close()).unwrap().code(), 200);
 }
 
 #[cfg(unix)]

@@ -349,6 +349,28 @@ fn a_storm_is_answered_once_by_two_threads_that_share_one_shard() {
 
 // ------------------------------------------------------------------------------------------------- one promise at a time
 
+/// A socket that somebody else has opened may have a name that is no path: whoever waits there is woken to end.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stop_ends_a_server_at_an_abstract_unix_socket() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+    let name = format!("doorway-engine-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let server = doorway::Server::from_listener(UnixListener::bind_addr(&address).unwrap());
+    let handle = server.spawn(doorway::app::demo).unwrap();
+    let mut client = UnixStream::connect_addr(&address).unwrap();
+    client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    let (sender, ends) = mpsc::channel();
+    std::thread::spawn(move || {
+        handle.shutdown(Duration::from_secs(5));
+        sender.send(())
+    });
+    assert!(ends.recv_timeout(support::PATIENCE).is_ok(), "it does not end");
+}
+
 #[test]
 fn calls_that_block_get_the_whole_pool() {
     const THREADS: usize = 8;

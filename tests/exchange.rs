@@ -546,6 +546,30 @@ fn p_body_04_on_close_runs_once_and_before_the_next_request() {
     assert_eq!(closed.count(), count);
 }
 
+/// It is sent before its body closes, though others are behind it.
+#[test]
+fn p_body_04_an_answer_to_a_pipelined_request_does_not_wait_until_its_body_has_closed() {
+    for in_memory in [true, false] {
+        let (go, wait) = channel::<()>();
+        let wait = Arc::new(Mutex::new(wait));
+        let house = serve(app(move |_, start_response| {
+            start_response.start("200 OK", &[("Content-Length", "5")]);
+            let body = if in_memory { Body::from("hello") } else { Body::blocks(["hello"]) };
+            let wait = Arc::clone(&wait);
+            body.on_close(move || {
+                let _ = locked(&wait).recv_timeout(PATIENCE);
+            })
+        }));
+        let mut client = house.client();
+        client.stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.send(&KEEP_11.repeat(3));
+        for _ in 0..3 {
+            assert_eq!(client.response().text(), "hello");
+            go.send(()).unwrap();
+        }
+    }
+}
+
 #[test]
 fn p_body_04_a_panic_in_on_close_is_caught_and_the_others_run() {
     let closed = Closed::default();
@@ -587,6 +611,37 @@ fn p_body_04_07_a_client_that_goes_away_ends_the_body() {
     assert_eq!(seen.answer, Answer::Cut);
     house.until("the thread is free", |stats| stats.busy == 0 && stats.open == 0);
     assert_eq!((closed.count(), house.log.causes()), (1, vec![]));
+}
+
+/// A client that has gone is found by what is written, which the application ignores or passes on.
+#[test]
+fn p_body_07_behind_a_write_that_failed_no_block_is_asked_for_and_the_application_is_not_at_fault() {
+    for passes_on in [false, true] {
+        let (closed, asked) = (Closed::default(), Arc::new(AtomicUsize::new(0)));
+        let (seen, counted) = (closed.clone(), Arc::clone(&asked));
+        let house = serve(app(move |_, start_response| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[]);
+            while writer.write_all(&[b'x'; 65_536]).is_ok() {}
+            let again = writer.write_all(b"y");
+            assert!(again.is_err());
+            if passes_on {
+                again?;
+            }
+            let counted = Arc::clone(&counted);
+            Ok(seen.on(Body::blocks(std::iter::repeat_with(move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                "z"
+            }))))
+        }));
+        let mut client = house.client();
+        client.send(KEEP_11);
+        client.until(b"xxx");
+        drop(client);
+        assert_eq!(house.log.take(Cause::ClientGone).answer, Answer::Cut, "{passes_on}");
+        house.until("the connection is gone", |stats| stats.open == 0);
+        let seen = (house.log.causes(), asked.load(Ordering::SeqCst), closed.count());
+        assert_eq!(seen, (vec![], 0, usize::from(!passes_on)));
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------- length

@@ -326,6 +326,18 @@ fn a_redirect_never_leaves_the_host() {
     assert_eq!(get(&house, "//sub?//x", "").field("Location"), Some("./sub/?//x"));
 }
 
+#[test]
+fn a_page_about_a_path_of_thousands_of_names_is_about_as_long_as_that_path() {
+    let tree = Tree::new();
+    let house = serve(files(&tree));
+    for (names, most) in [(100, 32 * 1024), (4_000, 16 * 1024)] {
+        let response = get(&house, &"/a".repeat(names), "Accept: text/html\r\n");
+        assert_eq!(response.status, 404);
+        assert!(response.body.len() < most, "{names} names: {} bytes", response.body.len());
+        assert!(response.text().contains(">To the top</a>"));
+    }
+}
+
 /// Names that a Unix allows and a careless listing does not survive.
 const HOSTILE: &[&[u8]] = &[
     b"a<b>\"&.txt",
@@ -482,6 +494,22 @@ fn a_range_beyond_the_end_of_a_file_ends_the_connection_and_is_not_padded() {
     let got = client.until_end();
     assert!(got.ends_with(b"\r\n\r\n2345"), "{}", got.escape_ascii());
     assert_eq!(house.log.take(Cause::BodyShort).answer, Answer::Cut);
+}
+
+#[test]
+fn p_err_02_a_file_of_which_nothing_can_be_read_is_a_500_and_no_head_of_something_else() {
+    let tree = Tree::new();
+    let path = tree.write("short", "12345");
+    let house = serve(move |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        File::open(&path).map(|file| Body::file_range(file, 5, 10))
+    });
+    let mut client = house.client();
+    for _ in 0..2 {
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response().status, 500);
+        assert_eq!(house.log.take(Cause::BodyShort).answer, Answer::Status(500));
+    }
 }
 
 #[test]

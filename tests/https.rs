@@ -7,25 +7,17 @@ mod pages;
 mod serving;
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use pages::block;
-use serving::{Folder, PATIENCE, Serving};
+use serving::{Folder, PATIENCE, Serving, free_port, is_there};
 
 /// The lines of the recipe that names a program.
 fn recipe(program: &str) -> [String; 2] {
     let lines: Vec<String> = block("docs/command.md", program).lines().map(str::to_owned).collect();
     lines.try_into().expect("a recipe of two lines")
-}
-
-fn is_there(program: &str, argument: &str) -> bool {
-    let there = Command::new(program).arg(argument).output().is_ok();
-    if !there {
-        println!("skipped: {program} is not installed");
-    }
-    there
 }
 
 /// A shell with all it has started, ended with the test.
@@ -47,7 +39,7 @@ fn check(program: &str) {
     let site = Folder::new(&[("index.html", "<p>private")]);
     let serving = Serving::folder(site.path(), &flags.split(' ').collect::<Vec<_>>());
     let (_, port) = serving.address().rsplit_once(':').unwrap();
-    let secure = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let secure = free_port();
     let certificate = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=machine.local"];
     let place = Folder::new(&[]);
     let made = Command::new("openssl")

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use apps::{Recorder, hello, path, sleepy};
 use doorway::http::chunked::MAX_OVERHEAD;
-use doorway::{Body, Cause, Environ, Settings, StartResponse};
+use doorway::{Body, Cause, Environ, Phase, Settings, StartResponse, Stats};
 use support::{Client, House, PATIENCE, Response, in_memory_with, locked, parse_all, serve_with, show};
 
 struct Counting;
@@ -288,6 +288,83 @@ fn what_waiting_connections_hold_together_is_bounded() {
     // Before it is noticed, and in all cases: as many as are open, times what one may hold.
     assert!(peak < 60 * 3 / 2 * (65_536 + 16_384) + MOST_ABOVE_IDLE, "{peak} bytes above idle");
     assert_eq!(house.ask_one(b"GET / HTTP/1.0\r\n\r\n").text(), "hello");
+}
+
+/// Counts looks at all connections: each closes some of them.
+#[derive(Default)]
+struct Looks {
+    closed: u64,
+    count: usize,
+}
+
+impl Looks {
+    fn note(&mut self, stats: &Stats, cause: Cause) {
+        let closed = stats.count(cause);
+        self.count += usize::from(closed > self.closed);
+        self.closed = closed;
+    }
+}
+
+#[test]
+fn at_the_connection_limit_a_hundredth_goes_at_once_so_that_not_every_newcomer_has_all_looked_at() {
+    const MOST: usize = 350;
+    let _alone = locked(&ALONE);
+    let house = serve_with(path, |settings| settings.max_connections = MOST);
+    let (mut crowd, mut looks) = (Vec::new(), Looks::default());
+    for at in 1..=MOST + 30 {
+        let mut client = house.client();
+        client.send(b"GET /new HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.response().text(), "/new");
+        crowd.push(client);
+        looks.note(&house.handle.stats(), Cause::ConnectionLimit);
+        assert!(at > MOST || looks.count == 0, "{at}");
+    }
+    // One, and a hundredth of those that no thread has at the moment.
+    assert_eq!((looks.count, looks.closed), (8, 32));
+}
+
+#[test]
+fn at_the_memory_limit_a_hundredth_goes_at_once_so_that_not_every_byte_has_all_looked_at() {
+    const MOST: usize = 300;
+    let _alone = locked(&ALONE);
+    // The first byte of a head takes 4 KiB.
+    let house = serve_with(path, |settings| settings.held = MOST * 4096);
+    let (mut crowd, mut looks) = (Vec::new(), Looks::default());
+    let waiting = |stats: &Stats| stats.phases().find(|(phase, _)| *phase == Phase::Head).map_or(0, |(_, count)| count);
+    for at in 1..=MOST + 30 {
+        let mut client = house.client();
+        client.send(b"G");
+        crowd.push(client);
+        house.until("it waits", |stats| waiting(stats) + stats.count(Cause::HeldLimit) as usize == at);
+        looks.note(&house.handle.stats(), Cause::HeldLimit);
+        assert!(at > MOST || looks.count == 0, "{at}");
+    }
+    house.until("as many as may be", |stats| stats.count(Cause::HeldLimit) >= 30);
+    // One look in four steps, seen while it closes and once more behind that.
+    let closed = house.handle.stats().count(Cause::HeldLimit);
+    assert!(closed <= 34 && looks.count <= 2 * 8, "{closed} {}", looks.count);
+}
+
+/// It could not be closed for that, and others are not.
+#[test]
+fn what_a_request_held_while_it_was_waited_for_is_not_counted_while_it_is_answered() {
+    let _alone = locked(&ALONE);
+    let (application, called, release) = sleepy();
+    let house = serve_with(application, |settings| (settings.threads, settings.held) = (16, 100_000));
+    let gathered = |stats: &Stats| stats.phases().any(|(phase, count)| phase == Phase::Content && count == 1);
+    let mut clients: Vec<_> = (0..10).map(|_| house.client()).collect();
+    for client in &mut clients {
+        client.send(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 15000\r\n\r\n");
+        client.send(&[b'x'; 14_999]);
+        house.until("it waits for the rest", gathered);
+        client.send(b"x");
+        assert_eq!(called.wait(), "/slow");
+    }
+    for client in &mut clients {
+        release.one();
+        assert_eq!(client.response().text(), "/slow");
+    }
+    assert_eq!(house.log.causes(), []);
 }
 
 // ------------------------------------------------------------------------------------- just below, at and just above

@@ -8,7 +8,7 @@ mod probe;
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use doorway::middleware::Mount;
 use doorway::{Application, Body, Cause, Door, Environ, Server, StartResponse, app};
 use packets::{DOORS, read_record, record};
-use support::{House, PATIENCE, Response, parse_all, serve, serve_over, serve_with};
+use support::{House, PATIENCE, Response, parse_all, received, scripted, serve, serve_over, serve_with};
 
 fn pass(door: Door, address: &str) -> app::Pass {
     let pass = match door.name() {
@@ -27,27 +27,6 @@ fn pass(door: Door, address: &str) -> app::Pass {
         other => panic!("nothing is passed by {other}"),
     };
     pass.unwrap()
-}
-
-/// Somebody who plays one scene for each connection, with what has arrived when `whole` says so.
-fn scripted(whole: fn(&[u8]) -> bool, scene: impl Fn(TcpStream, Vec<u8>) + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let (mut request, mut room) = (Vec::new(), [0; 4096]);
-            while !whole(&request) {
-                match stream.read(&mut room) {
-                    Ok(length) if length > 0 => request.extend_from_slice(&room[..length]),
-                    _ => break,
-                }
-            }
-            scene(stream, request);
-        }
-    });
-    address
 }
 
 /// A request without content is whole.
@@ -380,10 +359,7 @@ fn counting(requests: usize) -> (SocketAddr, Receiver<(usize, usize)>) {
         for (number, stream) in listener.incoming().enumerate() {
             let mut stream = stream.unwrap();
             for request in 0..requests {
-                let (mut bytes, mut byte) = (Vec::new(), [0]);
-                while !whole_of(Door::FastCgi)(&bytes) && stream.read(&mut byte).unwrap_or(0) > 0 {
-                    bytes.push(byte[0]);
-                }
+                let bytes = received(&mut stream, whole_of(Door::FastCgi));
                 if bytes.is_empty() {
                     break;
                 }
@@ -413,10 +389,7 @@ fn fastcgi_3_3_what_comes_late_for_the_request_before_is_nobodys_answer() {
         let (mut stream, _) = listener.accept().unwrap();
         let mut first = Vec::new();
         for content in ["fine", "evil"] {
-            let (mut bytes, mut byte) = (Vec::new(), [0]);
-            while !whole_of(Door::FastCgi)(&bytes) && stream.read(&mut byte).unwrap_or(0) > 0 {
-                bytes.push(byte[0]);
-            }
+            let bytes = received(&mut stream, whole_of(Door::FastCgi));
             if first.is_empty() {
                 first = bytes;
             }
@@ -532,10 +505,7 @@ fn rfc9110_9_2_2_what_may_have_had_an_effect_is_not_asked_twice() {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             for is_second in [false, true] {
-                let (mut bytes, mut byte) = (Vec::new(), [0]);
-                while !whole_of(Door::FastCgi)(&bytes) && stream.read(&mut byte).unwrap_or(0) > 0 {
-                    bytes.push(byte[0]);
-                }
+                let bytes = received(&mut stream, whole_of(Door::FastCgi));
                 if !bytes.is_empty() {
                     sender.send(is_second).unwrap();
                 }

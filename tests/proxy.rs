@@ -10,41 +10,18 @@ use std::time::Duration;
 
 use doorway::middleware::Mount;
 use doorway::{Body, Cause, Environ, Server, StartResponse, app};
-use support::{Delimiter, House, PATIENCE, parse, serve, serve_with};
-
-/// An upstream that plays one scene for each connection, with the request as it came.
-fn scripted(scene: impl Fn(TcpStream, Vec<u8>) + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let head = read_head(&mut stream);
-            scene(stream, head);
-        }
-    });
-    address
-}
-
-fn read_head(stream: &mut TcpStream) -> Vec<u8> {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-        head.push(byte[0]);
-    }
-    head
-}
+use support::{Delimiter, House, PATIENCE, has_head, parse, scripted, serve, serve_with};
 
 /// An upstream that says these bytes and closes.
 fn saying(bytes: impl Into<Vec<u8>>) -> SocketAddr {
     let bytes = bytes.into();
-    scripted(move |mut stream, _| stream.write_all(&bytes).unwrap())
+    scripted(has_head, move |mut stream, _| stream.write_all(&bytes).unwrap())
 }
 
 /// An upstream that hands out each request with its content, which `whole` tells the end of, and says `fine`.
 fn recording(whole: fn(&[u8]) -> bool) -> (SocketAddr, Receiver<String>) {
     let (sender, requests) = channel();
-    let address = scripted(move |mut stream, mut request| {
+    let address = scripted(has_head, move |mut stream, mut request| {
         let mut byte = [0];
         while !whole(&request) && stream.read(&mut byte).unwrap() > 0 {
             request.push(byte[0]);
@@ -180,7 +157,7 @@ fn content_streams_both_ways_at_once_through_an_upstream_that_holds_nothing_back
 
 #[test]
 fn an_upstream_that_refuses_in_the_middle_of_the_content_is_heard() {
-    let address = scripted(|mut stream, _| {
+    let address = scripted(has_head, |mut stream, _| {
         stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno\n").unwrap();
     });
     let house = serve_with(proxy(address), |settings| settings.max_content = None);
@@ -197,7 +174,7 @@ fn an_upstream_that_refuses_in_the_middle_of_the_content_is_heard() {
 #[test]
 fn each_block_of_an_answer_is_passed_on_before_the_next_one_comes() {
     let (go, wait): (Sender<()>, Receiver<()>) = channel();
-    let address = scripted(move |mut stream, _| {
+    let address = scripted(has_head, move |mut stream, _| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").unwrap();
         wait.recv_timeout(PATIENCE).unwrap();
         stream.write_all(b"3\r\ntwo\r\n0\r\n\r\n").unwrap();
@@ -215,7 +192,7 @@ fn each_block_of_an_answer_is_passed_on_before_the_next_one_comes() {
 fn a_short_answer_that_drips_reaches_the_client_as_it_comes_and_keeps_its_length() {
     const LENGTH: usize = 1000;
     let (go, wait): (Sender<()>, Receiver<()>) = channel();
-    let address = scripted(move |mut stream, _| {
+    let address = scripted(has_head, move |mut stream, _| {
         stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n").as_bytes()).unwrap();
         let mut sent = 0;
         while sent < LENGTH - 1 && wait.recv_timeout(Duration::from_millis(10)).is_err() {
@@ -284,7 +261,7 @@ fn the_answer_keeps_its_fields_but_those_of_the_connection() {
         "/api",
         app::Proxy::to(&format!(
             "http://{}/",
-            scripted(|mut stream, _| {
+            scripted(has_head, |mut stream, _| {
                 let location = format!("http://{}/login", stream.local_addr().unwrap());
                 let answer = format!(
                     "HTTP/1.1 302 Gone \u{85}Fishing\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nConnection: close, X-Hop\r\n\
@@ -348,7 +325,7 @@ fn content_that_breaks_its_coding_cuts_the_response_where_it_has_begun() {
         [("3\r\ntwoX", Cause::UpstreamInvalid), ("-1\r\n", Cause::UpstreamInvalid), ("", Cause::UpstreamTruncated)]
     {
         let (go, wait): (Sender<()>, Receiver<()>) = channel();
-        let address = scripted(move |mut stream, _| {
+        let address = scripted(has_head, move |mut stream, _| {
             stream.write_all(broken.as_bytes()).unwrap();
             wait.recv_timeout(PATIENCE).unwrap();
             stream.write_all(rest.as_bytes()).unwrap();
@@ -386,7 +363,7 @@ fn content_that_is_broken_before_any_of_it_was_passed_on_is_a_502_however_it_is_
 fn an_answer_that_breaks_its_coding_is_a_502_or_a_visible_cut_wherever_the_network_cuts_it() {
     let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n";
     for cut in 1..answer.len() {
-        let address = scripted(move |mut stream, _| {
+        let address = scripted(has_head, move |mut stream, _| {
             stream.set_nodelay(true).unwrap();
             stream.write_all(&answer[..cut]).unwrap();
             // Two segments, as far as one can have them: the proxy has most likely read the first by then.
@@ -408,7 +385,7 @@ fn an_answer_that_breaks_its_coding_is_a_502_or_a_visible_cut_wherever_the_netwo
 fn an_answer_that_breaks_while_the_request_still_goes_out_is_a_502_where_nothing_was_passed_on() {
     for (content, cause) in [("zz\r\n", "5003"), ("", "5004")] {
         let (done, wait): (Sender<()>, Receiver<()>) = channel();
-        let address = scripted(move |mut stream, _| {
+        let address = scripted(has_head, move |mut stream, _| {
             let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{content}");
             stream.write_all(answer.as_bytes()).unwrap();
             if content.is_empty() {
@@ -464,7 +441,7 @@ fn an_upstream_that_is_silent_or_slow_is_a_504_after_the_deadline() {
         ["", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 200 OK\r\nA", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"]
     {
         let (done, over) = channel::<()>();
-        let address = scripted(move |mut stream, _| {
+        let address = scripted(has_head, move |mut stream, _| {
             stream.write_all(answer.as_bytes()).unwrap();
             let _ = over.recv_timeout(PATIENCE);
         });
@@ -479,7 +456,7 @@ fn an_upstream_that_is_silent_or_slow_is_a_504_after_the_deadline() {
 
 #[test]
 fn an_upstream_that_drips_its_head_cannot_outlive_the_deadline() {
-    let address = scripted(|mut stream, _| {
+    let address = scripted(has_head, |mut stream, _| {
         for byte in b"HTTP/1.1 200 OK\r\nA: ".iter().chain(std::iter::repeat(&b'x')) {
             if stream.write_all(&[*byte]).is_err() {
                 return;
@@ -495,7 +472,7 @@ fn an_upstream_that_drips_its_head_cannot_outlive_the_deadline() {
 #[test]
 fn an_upstream_that_takes_no_content_is_a_504() {
     let (done, over) = channel::<()>();
-    let address = scripted(move |stream, _| {
+    let address = scripted(has_head, move |stream, _| {
         let _ = over.recv_timeout(PATIENCE);
         drop(stream);
     });
@@ -512,7 +489,7 @@ fn an_upstream_that_takes_no_content_is_a_504() {
 fn a_client_that_breaks_off_its_content_never_looks_whole_to_the_upstream() {
     for framing in ["Content-Length: 50000", "Transfer-Encoding: chunked"] {
         let (sender, seen) = channel();
-        let address = scripted(move |mut stream, _| {
+        let address = scripted(has_head, move |mut stream, _| {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest);
             sender.send(rest).unwrap();

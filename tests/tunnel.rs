@@ -3,12 +3,12 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use doorway::{Body, Cause, Door, Environ, Server, StartResponse, app};
-use support::{Client, Collected, House, PATIENCE, serve, serve_with};
+use support::{Client, Collected, House, PATIENCE, has_head, scripted, serve, serve_with};
 
 const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
@@ -20,22 +20,12 @@ fn handshake(fields: &str) -> String {
 
 /// An upstream that says this to each handshake and hands out its head and the connection.
 fn upstream(answer: impl Into<String>) -> (SocketAddr, Receiver<(String, TcpStream)>) {
-    let (listener, answer) = (TcpListener::bind("127.0.0.1:0").unwrap(), answer.into());
-    let address = listener.local_addr().unwrap();
+    let answer = answer.into();
     let (sender, connections): (Sender<(String, TcpStream)>, _) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let (mut head, mut byte) = (Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) > 0 {
-                head.push(byte[0]);
-            }
-            stream.write_all(answer.as_bytes()).unwrap();
-            if sender.send((String::from_utf8(head).unwrap(), stream)).is_err() {
-                return;
-            }
-        }
+    let address = scripted(has_head, move |mut stream, head| {
+        stream.write_all(answer.as_bytes()).unwrap();
+        // The test may have ended.
+        let _ = sender.send((String::from_utf8(head).unwrap(), stream));
     });
     (address, connections)
 }

@@ -146,6 +146,37 @@ fn one_without_the_other_is_a_500_and_never_an_interim_response() {
     }
 }
 
+/// Whatever it is, the client has its answer before what it is made of is dropped.
+#[test]
+fn p_err_06_a_body_behind_101_that_panics_when_it_is_dropped_is_a_500_like_any_other() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            // A second panic in the same thread would be an abort.
+            assert!(thread::panicking(), "on purpose, while dropped");
+        }
+    }
+    let blocks = || {
+        let bomb = Bomb;
+        Body::blocks(std::iter::from_fn(move || {
+            let _own = &bomb;
+            Some("x")
+        }))
+    };
+    let other = || {
+        let bomb = Bomb;
+        Body::upgrade("other", move |_| drop(bomb))
+    };
+    for body in [blocks as fn() -> Body, other] {
+        let house = serve(always("101 Switching Protocols", body));
+        let mut client = house.client();
+        client.send(OFFER.as_bytes());
+        assert_eq!(client.response().status, 500);
+        house.log.take(Cause::UpgradeMisused);
+        house.log.take(Cause::ClosePanic);
+    }
+}
+
 #[test]
 fn no_other_interim_status_can_be_started() {
     for status in ["100 Continue", "102 Processing", "103 Early Hints", "199 x"] {

@@ -103,6 +103,11 @@ fn a_put_stores_a_whole_file_under_its_name_and_never_over_another() {
         assert_eq!(put(&house, target, "other").0, 409, "{target}");
     }
     assert_eq!(send(&house, "PUT", "/part", "Content-Range: bytes 0-1/2\r\n", b"ab").status, 400);
+    // RFC 9110 section 13.1.1.
+    for field in ["If-Match: *\r\n", "If-Match: \"1\"\r\n"] {
+        assert_eq!(send(&house, "PUT", "/matched", field, b"x").status, 412);
+        assert_eq!(send(&house, "PUT", "/dir/x", field, b"y").status, 409);
+    }
     assert_eq!(put(&house, "/none/x", "x").0, 404);
     let chunked = house.ask_one(b"PUT /chunked HTTP/1.1\r\nHost: here\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
     assert_eq!(chunked.status, 201);
@@ -162,6 +167,20 @@ fn no_name_leads_out_hides_a_file_or_deceives_a_reader() {
 }
 
 #[test]
+fn of_ten_thousand_files_of_one_name_the_next_is_stored_like_the_first() {
+    let tree = Tree::new();
+    tree.write("a.txt", "old");
+    for number in 1..10_000 {
+        tree.write(format!("a ({number}).txt"), "");
+    }
+    let house = house(&tree, Uploads::new());
+    let response = send(&house, "POST", "/", FORM, &form(&[("a.txt", "new")]));
+    assert_eq!(response.status, 201, "{}", response.text());
+    assert_eq!(fs::read_to_string(tree.root().join(response.text().trim_end())).unwrap(), "new");
+    assert_eq!(names(&tree.root()).len(), 10_001);
+}
+
+#[test]
 fn nothing_is_stored_through_a_link_or_beside_the_directory_that_takes_files() {
     let tree = Tree::new();
     tree.write("in/deep/x", "");
@@ -188,6 +207,19 @@ fn nothing_is_stored_through_a_link_or_beside_the_directory_that_takes_files() {
     let followed = serve(Files::new(tree.root()).unwrap().follow_symlinks(true).uploads(Uploads::new()));
     assert_eq!(put(&followed, "/in/link/a", "x").0, 404);
     assert_eq!(names(&tree.root().join("other")), ["x"]);
+}
+
+#[test]
+fn rfc8555_8_3_nobody_uploads_the_proof_that_the_site_is_theirs() {
+    let tree = Tree::new();
+    tree.write(".well-known/acme-challenge/old", "x");
+    let house = house(&tree, Uploads::new());
+    let directory = "/.well-known/acme-challenge/";
+    assert_eq!(put(&house, &format!("{directory}token"), "x").0, 403);
+    assert_eq!(send(&house, "POST", directory, FORM, &form(&[("token", "x")])).status, 403);
+    assert_eq!(names(&tree.root().join(".well-known/acme-challenge")), ["old"]);
+    let page = house.ask_one(format!("GET {directory} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").as_bytes());
+    assert!(page.status == 200 && !page.text().contains("id=\"upload\""));
 }
 
 #[test]
@@ -334,6 +366,19 @@ fn of_two_uploads_of_one_name_at_once_both_are_kept_or_one_is_told() {
 }
 
 #[test]
+fn no_file_is_taken_where_php_would_run_it() {
+    let folder = Folder::new(&[("inbox/a", "x"), ("site/index.php", "<?php"), ("site/sent/a", "x")]);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pass = format!("--pass=/app=fastcgi:127.0.0.1:1,root={}", path("site"));
+    for (upload, place) in [("--upload", ""), ("--upload", "site"), ("--upload=site", ""), ("--upload=sent", "site")] {
+        let (code, _, err) = serving::run(&["--port=0", &pass, upload, &path(place)]);
+        assert!(code == Some(1) && err.contains("--pass would run what is put into"), "{upload} {place}: {err}");
+    }
+    let serving = Serving::folder(folder.path(), &[&*pass, "--upload=inbox"]);
+    assert!(serving.get("/inbox/").contains("id=\"upload\""));
+}
+
+#[test]
 fn a_full_disk_is_507_with_nothing_left_behind() {
     let tree = Tree::new();
     let disk = tree.root().join("disk");
@@ -361,6 +406,24 @@ fn a_full_disk_is_507_with_nothing_left_behind() {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
     assert!(Command::new("umount").arg(&disk).status().unwrap().success());
     result.unwrap();
+}
+
+#[test]
+fn a_flood_of_small_uploads_does_not_start_a_process_for_each() {
+    let folder = Folder::new(&[("inbox/a", "x")]);
+    let tools = Folder::new(&[("df", "#!/bin/sh\necho asked >> \"$0.count\"\nexec /bin/df \"$@\"\n")]);
+    let df = tools.path().join("df");
+    assert!(Command::new("chmod").arg("+x").arg(&df).status().unwrap().success());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--port", "0", "--upload=inbox"]).arg(folder.path());
+    let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
+    let serving = Serving::with(command.env("PATH", path).stdin(std::process::Stdio::null()));
+    for number in 0..100 {
+        let request = format!("PUT /inbox/{number} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
+        assert!(serving.ask(&request).starts_with("HTTP/1.1 201 "));
+    }
+    let asked = fs::read_to_string(tools.path().join("df.count")).unwrap().lines().count();
+    assert!(asked < 50, "df was asked {asked} times");
 }
 
 #[test]

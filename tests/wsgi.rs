@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serving::{Folder, PATIENCE, Serving, ask};
+use serving::{Folder, PATIENCE, Serving, ask, wait_for};
 
 const SINS: &str = include_str!("python/sins.py");
 
@@ -88,14 +88,6 @@ impl House {
 
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.serving.child.id().to_string()]).status().unwrap().success());
-    }
-}
-
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < give_up, "never {what}");
-        std::thread::yield_now();
     }
 }
 
@@ -398,6 +390,24 @@ fn an_application_that_cannot_be_imported_is_exit_code_1_with_its_traceback_once
 }
 
 #[test]
+fn no_file_is_taken_where_python_looks_for_modules() {
+    if !has_python() {
+        return;
+    }
+    let folder = Folder::new(&[("sins.py", SINS), ("inbox/a", "")]);
+    let mut refused = Serving::with(&mut doorway(&folder, "/app=sins:application", &["--upload"]));
+    assert_eq!(refused.first_line, "", "it serves");
+    let mut err = String::new();
+    refused.log().read_to_string(&mut err).unwrap();
+    assert!(
+        refused.child.wait().unwrap().code() == Some(1) && err.contains("--wsgi would run what is put into"),
+        "{err}"
+    );
+    let house = House::start(&folder, "/app=sins:application", &["--upload=inbox"]);
+    assert_eq!(body(&house.get("/app/hello")), "hello");
+}
+
+#[test]
 fn a_worker_that_ends_is_started_again_and_costs_the_request_it_had() {
     if !has_python() {
         return;
@@ -494,6 +504,30 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
     assert!(cut.contains("block 0\n") && !cut.ends_with("\r\n0\r\n\r\n"), "{cut}");
     house.logged("is silent for 1 s in GET /stream, and killed");
     assert_eq!(body(&house.get("/hello")), "hello");
+}
+
+#[test]
+fn a_thread_at_the_next_block_for_a_client_that_has_left_gets_no_request() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&["--workers", "2", "--worker-threads", "1"]);
+    wait_for("both workers are there", || {
+        (0..4).map(|_| body(&house.get("/pid")).to_owned()).collect::<BTreeSet<_>>().len() == 2
+    });
+    let mut client = TcpStream::connect(house.serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /stream HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    // What it does not read resets the connection, so that the next block finds that out.
+    client.read_exact(&mut [0; 12]).unwrap();
+    drop(client);
+    folder.write("go0", "");
+    house.logged("3012 client-gone");
+    let pids: BTreeSet<String> = (0..8).map(|_| body(&house.get("/pid")).to_owned()).collect();
+    assert_eq!(pids.len(), 1, "the other one is at a block that nobody wants");
+    folder.write("go1", "");
+    folder.write("go2", "");
+    wait_for("the thread is free again", || !pids.contains(body(&house.get("/pid"))));
 }
 
 #[test]

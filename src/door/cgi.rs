@@ -30,8 +30,10 @@ impl Protocol for Cgi {
 
     fn examine(&self, bytes: &[u8], policy: &Policy, _room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let (variables, head_len) = split(bytes).ok_or(NotReady::Incomplete)?;
+        let request = variables::Request::read(block(variables), Door::Cgi, head_len, policy)?;
         // Nobody else waits for the thread, so nothing is gathered.
-        ready(variables::Request::read(block(variables), Door::Cgi, head_len, policy)?, filling)
+        let is_here = request.gather(bytes.len(), policy).unwrap_or(false);
+        ready(request, is_here, filling)
     }
 
     fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {

@@ -7,12 +7,12 @@
 
 use std::sync::LazyLock;
 
-use super::{Content, Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, mistaken};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, mistaken};
 use crate::cause::Cause;
 use crate::gateway::{Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{self, Known};
-use crate::http::framing::{self, push_decimal};
-use crate::http::head::{self, Head, Parsed, Span, Version};
+use crate::http::framing::{self, Content, push_decimal};
+use crate::http::head::{self, Parsed, Span, Version};
 use crate::http::request::{self, Request};
 use crate::http::target::Target;
 
@@ -52,21 +52,23 @@ impl Protocol for Http {
         if policy.refuse_underscores && head.fields().any(|(name, _)| name.contains(&b'_')) {
             return Err(Cause::FieldUnderscore.into());
         }
-        if let framing::Content::Length(length) = request.content {
-            policy.admit(length)?;
-            if !request.expects_continue {
-                policy.gather(head.len(), length, bytes.len())?;
+        let is_here = match request.content {
+            Content::None => true,
+            Content::Length(length) => {
+                policy.admit(length)?;
+                match policy.gather(head.len(), length, bytes.len()) {
+                    Err(_) if request.expects_continue => false,
+                    gathered => gathered?,
+                }
             }
-        }
+            Content::Chunked => false,
+        };
         Ok(Facts {
             head_len: head.len(),
             version: head.version(),
             is_head: head.method() == b"HEAD",
-            content: match request.content {
-                framing::Content::None => Content::None,
-                framing::Content::Length(length) => Content::Length(length),
-                framing::Content::Chunked => Content::Chunked,
-            },
+            content: request.content,
+            is_here,
             expects_continue: request.expects_continue,
             keep_alive: request.keep_alive,
             is_options_asterisk: matches!(request.target, Target::Asterisk),
@@ -168,7 +170,8 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
         variables.push(b"REMOTE_ADDR", (start, start + peer.port));
         variables.push(b"REMOTE_PORT", (start + peer.port, end));
     }
-    let dropped = fill_fields(request, variables);
+    let authority = if let Target::Absolute { authority, .. } = request.target { Some(authority) } else { None };
+    let dropped = fill_fields(bytes, head.spans, authority, variables);
     if let Some(offered) = request.upgrade {
         variables.push_part(bytes, b"doorway.upgrade", offered);
     }
@@ -178,22 +181,22 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
 }
 
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; it is a function of its own,
-/// and so is the rest, because it needs the registers.
+/// and so is the rest, because it needs the registers. The request is not given: all of it would be laid out in memory for that.
 #[inline(never)]
-fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
+fn fill_fields(bytes: &[u8], spans: &[Span], authority: Option<&[u8]>, variables: &mut Variables) -> u64 {
     let (mut seen, mut dropped) = (0_u64, 0);
-    if let Target::Absolute { authority, .. } = request.target {
+    if let Some(authority) = authority {
         // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
-        variables.push_part(request.head.bytes, b"HTTP_HOST", authority);
+        variables.push_part(bytes, b"HTTP_HOST", authority);
         seen = 1 << Known::HOST.index();
     }
     let known_variables = &*VARIABLES;
-    for span in request.head.spans {
+    for span in spans {
         let is_new = seen & 1 << span.known.index() == 0;
         seen |= 1 << span.known.index();
         match known_variables.get(span.known.index()) {
             Some(variable) if !variable.is_empty() && is_new => variables.push(variable, span.value),
-            variable => dropped += u64::from(fill_other(&request.head, span, variable, variables)),
+            _ => dropped += u64::from(fill_other(bytes, spans, span, variables)),
         }
     }
     dropped
@@ -201,9 +204,9 @@ fn fill_fields(request: &Request<'_>, variables: &mut Variables) -> u64 {
 
 /// The variable of a field whose name is not known, or comes again. Tells whether it was dropped for its underscore.
 #[inline(never)]
-fn fill_other(head: &Head<'_>, span: &Span, variable: Option<&'static Vec<u8>>, variables: &mut Variables) -> bool {
-    let field = span.name(head.bytes);
-    let name = match variable {
+fn fill_other(bytes: &[u8], spans: &[Span], span: &Span, variables: &mut Variables) -> bool {
+    let field = span.name(bytes);
+    let name = match VARIABLES.get(span.known.index()) {
         // Host stands once, unless the target has replaced it.
         Some(variable) if variable.is_empty() || span.known == Known::HOST => return false,
         Some(variable) => Name::Fixed(variable),
@@ -212,7 +215,7 @@ fn fill_other(head: &Head<'_>, span: &Span, variable: Option<&'static Vec<u8>>, 
         None => Name::Text(variables.append(|text| write_variable(field, text))),
     };
     let separator: &[u8] = if span.known == Known::COOKIE { b"; " } else { b", " };
-    let all = head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value);
+    let all = head::fields(bytes, spans).filter(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value);
     variables.push_field((name, span.value), separator, all);
     false
 }
@@ -250,26 +253,26 @@ pub(super) fn host_of(authority: &[u8]) -> &[u8] {
 /// What stands before the status, the status, the application's fields as they came, each name being shown, and the length that the
 /// response has.
 pub(super) fn write_fields(out: &mut Vec<u8>, before: &[u8], reply: &Reply<'_>, mut look: impl FnMut(&[u8])) {
-    for part in [before, reply.status.as_bytes(), b"\r\n"] {
-        out.extend_from_slice(part);
-    }
+    out.extend_from_slice(before);
+    out.extend_from_slice(reply.status.as_bytes());
+    out.extend_from_slice(b"\r\n");
     let mut length = reply.framing.content_length;
     for (name, line) in reply.headers.lines() {
         if !name.eq_ignore_ascii_case(b"content-length") {
             look(name);
             out.extend_from_slice(line);
         } else if let Some(length) = length.take() {
-            write_length(out, name, length);
+            write_length(out, line.split_at(name.len() + 2).0, length);
         }
     }
     if let Some(length) = length {
-        write_length(out, b"Content-Length", length);
+        write_length(out, b"Content-Length: ", length);
     }
 }
 
+/// The name is there with its colon and space.
 fn write_length(out: &mut Vec<u8>, name: &[u8], length: u64) {
     out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
     push_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }

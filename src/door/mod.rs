@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::cause::Cause;
 use crate::gateway::{self, Environ, Gateway, Headers};
 use crate::http::chunked::Step;
-use crate::http::framing::{Framing, push_decimal};
+use crate::http::framing::{Content, Framing, push_decimal};
 use crate::http::head::{self, Spans, Version};
 
 /// The protocol that is spoken at an address. Each stands in the file of its protocol: [`Door::Http`], [`Door::Uwsgi`], [`Door::Scgi`],
@@ -140,11 +140,11 @@ impl Policy {
         if self.max_content.is_some_and(|most| length > most) { Err(Cause::ContentLong) } else { Ok(()) }
     }
 
-    /// Whether all of a request has been received whose content must be there before the call, because it is short (G-07).
-    pub(crate) fn gather(&self, head_len: usize, length: u64, received: usize) -> Result<(), NotReady> {
+    /// Whether all of a request has been received. Content must be there before the call if it is short (G-07).
+    pub(crate) fn gather(&self, head_len: usize, length: u64, received: usize) -> Result<bool, NotReady> {
         let whole = head_len.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
-        let is_short = length <= self.gathered_content as u64;
-        if is_short && received < whole { Err(NotReady::Gather(whole)) } else { Ok(()) }
+        let (is_here, is_short) = (received >= whole, length <= self.gathered_content as u64);
+        if is_short && !is_here { Err(NotReady::Gather(whole)) } else { Ok(is_here) }
     }
 }
 
@@ -199,21 +199,6 @@ pub(crate) struct Filling<'a> {
     pub(crate) peer: &'a Peer,
 }
 
-/// How the content of a request is delimited.
-#[derive(Default)]
-pub(crate) enum Content {
-    #[default]
-    None,
-    Length(u64),
-    /// The chunked coding of HTTP.
-    Chunked,
-    /// By the protocol itself, and whether all of it is here.
-    Door {
-        reader: Box<dyn ContentReader>,
-        is_here: bool,
-    },
-}
-
 /// Reads content off the bytes in which a protocol encloses it, as the decoder of chunks does.
 pub(crate) trait ContentReader: Send {
     /// Consumes everything up to the next data byte, the end or a fault; gives how many bytes that were.
@@ -260,6 +245,8 @@ pub(crate) struct Facts {
     pub(crate) version: Version,
     pub(crate) is_head: bool,
     pub(crate) content: Content,
+    /// Whether all of the content has arrived. Of chunked content that is not known in advance.
+    pub(crate) is_here: bool,
     pub(crate) expects_continue: bool,
     pub(crate) keep_alive: bool,
     /// `OPTIONS *`, which the server answers by itself.
@@ -268,20 +255,10 @@ pub(crate) struct Facts {
     pub(crate) offers_upgrade: bool,
     /// How many fields were dropped for their names.
     pub(crate) dropped: u64,
-    /// Where the protocol has frames of its own for responses.
+    /// Where the protocol has frames of its own for content, which is then chunked as far as anybody else knows.
+    pub(crate) reader: Option<Box<dyn ContentReader>>,
+    /// Where it has them for responses.
     pub(crate) framer: Option<Box<dyn Framer>>,
-}
-
-impl Facts {
-    /// Whether so many received bytes hold the whole request. Of chunked content that is not known in advance.
-    pub(crate) fn is_all_here(&self, received: usize) -> bool {
-        match self.content {
-            Content::None => true,
-            Content::Length(length) => received.saturating_sub(self.head_len) as u64 >= length,
-            Content::Chunked => false,
-            Content::Door { is_here, .. } => is_here,
-        }
-    }
 }
 
 /// The head of a response, to be written as the protocol has it.

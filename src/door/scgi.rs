@@ -41,8 +41,8 @@ impl Protocol for Scgi {
         if request.length().is_none() || !request.is_scgi() {
             return Err(Cause::VariableMissing.into());
         }
-        request.gather(bytes.len(), policy)?;
-        ready(request, filling)
+        let is_here = request.gather(bytes.len(), policy)?;
+        ready(request, is_here, filling)
     }
 
     fn addressee(&self, bytes: &[u8], _is_first: bool) -> Option<Facts> {

@@ -36,8 +36,8 @@ impl Protocol for Uwsgi {
     fn examine(&self, bytes: &[u8], policy: &Policy, _room: &mut Room, filling: Option<Filling<'_>>) -> Examined {
         let head_len = whole(bytes)?.ok_or(NotReady::Incomplete)?;
         let request = variables::Request::read(readable(bytes), Door::Uwsgi, head_len, policy)?;
-        request.gather(bytes.len(), policy)?;
-        ready(if bytes.first() == Some(&SPLIT) { request.split_path() } else { request }, filling)
+        let is_here = request.gather(bytes.len(), policy)?;
+        ready(if bytes.first() == Some(&SPLIT) { request.split_path() } else { request }, is_here, filling)
     }
 
     /// The answer is one of HTTP, so it is also understood by a client of HTTP that came to the wrong port.

@@ -5,10 +5,10 @@
 //! value for each name, nothing that is the business of the connection between client and front server. Variables are data: no name
 //! has an effect on the server. It knows no packet: a [`Block`] brings the function that takes the next pair off it.
 
-use super::{Content, Door, Examined, Facts, Filling, NotReady, Policy, Reply, http};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Reply, http};
 use crate::cause::Cause;
 use crate::gateway::{Gateway, Name, percent_decode};
-use crate::http::framing::{self, push_decimal};
+use crate::http::framing::{self, Content, push_decimal};
 use crate::http::head::Version;
 use crate::http::scan;
 
@@ -115,7 +115,7 @@ impl<'buf> Request<'buf> {
             head_len: self.head_len,
             version: Version::Http10,
             is_head: self.said.method == b"HEAD",
-            content: self.length.filter(|length| *length > 0).map_or(Content::None, Content::Length),
+            content: self.length.map_or(Content::None, Content::Length),
             is_options_asterisk: self.said.method == b"OPTIONS"
                 && matches!(self.path, Path::Decoded(b"", b"*") | Path::Encoded(b"*")),
             door: self.door,
@@ -143,9 +143,9 @@ impl<'buf> Request<'buf> {
         self.said.scgi == b"1"
     }
 
-    /// Whether short content is there, as it must be before the call.
-    pub(super) fn gather(&self, received: usize, policy: &Policy) -> Result<(), NotReady> {
-        self.length.map_or(Ok(()), |length| policy.gather(self.head_len, length, received))
+    /// Whether all of the content is there, as short content must be before the call.
+    pub(super) fn gather(&self, received: usize, policy: &Policy) -> Result<bool, NotReady> {
+        self.length.map_or(Ok(true), |length| policy.gather(self.head_len, length, received))
     }
 
     /// G-06: what the front server says about TLS, else what the settings say.
@@ -195,7 +195,9 @@ impl<'buf> Request<'buf> {
             variables.push(b"CONTENT_LENGTH", length);
         }
         let mut dropped = 0;
-        for (name, value) in self.block.pairs() {
+        // Taken off the block once: a client that repeats two hundred names would have all of its bytes searched for each.
+        let pairs: Vec<_> = self.block.pairs().collect();
+        for &(name, value) in &pairs {
             match kept_as(name) {
                 KeptAs::Nothing => {}
                 KeptAs::Foreign => dropped += 1,
@@ -207,7 +209,7 @@ impl<'buf> Request<'buf> {
                 KeptAs::Field if name == b"HTTP_HOST" => variables.set(name, value),
                 KeptAs::Field => {
                     let separator: &[u8] = if name == b"HTTP_COOKIE" { b"; " } else { b", " };
-                    let all = self.block.pairs().filter(|(other, _)| *other == name).map(|(_, value)| value);
+                    let all = pairs.iter().filter(|(other, _)| *other == name).map(|(_, value)| *value);
                     let field = (Name::Text(variables.place(head, name)), variables.place(head, value));
                     variables.push_field(field, separator, all);
                 }
@@ -219,11 +221,11 @@ impl<'buf> Request<'buf> {
 }
 
 /// A request that is answered without more ado. Content whose end nobody tells would be lost without a word.
-pub(super) fn ready(request: Request<'_>, filling: Option<Filling<'_>>) -> Examined {
+pub(super) fn ready(request: Request<'_>, is_here: bool, filling: Option<Filling<'_>>) -> Examined {
     if request.length.is_none() && !request.said.coding.is_empty() {
         return Err(Cause::LengthMissing.into());
     }
-    Ok(request.facts(filling))
+    Ok(Facts { is_here, ..request.facts(filling) })
 }
 
 /// `HTTP/` and a digit, or two with a point between them: front servers say `HTTP/2.0` and `HTTP/3`.
@@ -372,8 +374,8 @@ fn read_length(value: &[u8]) -> Result<Option<u64>, Cause> {
         return Ok(None);
     }
     match framing::content(Version::Http11, Some(value), None)? {
-        framing::Content::Length(length) => Ok(Some(length)),
-        framing::Content::None | framing::Content::Chunked => Ok(None),
+        Content::Length(length) => Ok(Some(length)),
+        Content::None | Content::Chunked => Ok(None),
     }
 }
 
@@ -453,4 +455,40 @@ pub(super) fn next_of_nul(bytes: &[u8]) -> Option<Pair<'_>> {
 fn split_at_nul(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|byte| *byte == 0)?;
     Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::door::{Origin, Peer};
+    use crate::gateway::{Environ, Variables};
+    use crate::http::head::Limits;
+
+    #[test]
+    fn g_04_names_that_come_twice_are_joined_without_a_walk_through_the_block_for_each() {
+        static TAKEN: AtomicUsize = AtomicUsize::new(0);
+        fn next(bytes: &[u8]) -> Option<Pair<'_>> {
+            TAKEN.fetch_add(1, Ordering::Relaxed);
+            next_of_nul(bytes)
+        }
+        let mut bytes = b"REQUEST_METHOD\0GET\0PATH_INFO\0/\0".to_vec();
+        (0..400).for_each(|number| bytes.extend_from_slice(format!("HTTP_A{}\0{number}\0", number % 200).as_bytes()));
+        let policy = Policy {
+            head: Limits::default(),
+            max_content: None,
+            gathered_content: 0,
+            refuse_underscores: false,
+            https: false,
+            threads: 1,
+        };
+        let origin = Origin::new(Door::Scgi, Gateway::default(), String::new(), None, Variables::default());
+        let mut environ = Environ::new(Gateway::default());
+        let filling = Filling { environ: &mut environ, origin: &origin, peer: &Peer::default() };
+        Request::read(Block { bytes: &bytes, next }, Door::Scgi, 0, &policy).unwrap().facts(Some(filling));
+        assert_eq!(environ.bytes("HTTP_A7"), Some(&b"7, 207"[..]));
+        let taken = TAKEN.load(Ordering::Relaxed);
+        assert!(taken < 1_000, "{taken}");
+    }
 }

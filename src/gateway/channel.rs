@@ -203,6 +203,11 @@ impl Receiver {
         !self.channel.lock().is_quiet()
     }
 
+    /// How many bytes wait in it.
+    pub(crate) fn memory(&self) -> usize {
+        self.channel.lock().blocks.iter().flatten().map(|block| block.len()).sum()
+    }
+
     /// Has `waiter` woken when something comes. Tells whether it must wait for that.
     pub(crate) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: u64) -> bool {
         let mut state = self.channel.lock();

@@ -8,7 +8,7 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::Silent;
@@ -333,6 +333,14 @@ pub(crate) fn variable_byte(byte: u8) -> u8 {
 impl fmt::Debug for Environ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environ").field("method", &self.method()).field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// An address as far as it names a client: of IPv6 a host has 64 bits to choose from.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
     }
 }
 

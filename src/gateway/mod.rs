@@ -45,7 +45,7 @@ pub use upgrade::Upgraded;
 
 pub(crate) use body::{Kind, discard_panic, is_not_yet, uninterrupted};
 pub(crate) use channel::{Receiver, Wake};
-pub(crate) use environ::{Vars, variable_byte};
+pub(crate) use environ::{Vars, network, variable_byte};
 pub(crate) use file_range::FileRange;
 pub(crate) use upgrade::{Upgrade, bounded};
 pub(crate) use variables::{Name, Variables};

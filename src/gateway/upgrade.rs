@@ -95,14 +95,18 @@ impl Body {
         environ: &Environ,
     ) -> Result<Option<Upgrade>, &'static str> {
         let is_101 = status.is_some_and(|status| status.code() == 101);
+        // What is wrong stays: a body is closed in one place, where it may panic.
         match (is_101, self.kind()) {
             (false, Kind::Upgrade(_)) => Err("Body::upgrade, and the status is not 101"),
             (false, _) => Ok(None),
-            (true, kind) => match std::mem::take(kind) {
-                Kind::Upgrade(upgrade) if environ.offers_upgrade(&upgrade.protocol) => Ok(Some(upgrade)),
-                Kind::Upgrade(_) => Err("the client has not offered this protocol"),
-                _ => Err("101 without Body::upgrade"),
+            (true, Kind::Upgrade(upgrade)) if !environ.offers_upgrade(&upgrade.protocol) => {
+                Err("the client has not offered this protocol")
+            }
+            (true, kind @ Kind::Upgrade(_)) => match std::mem::take(kind) {
+                Kind::Upgrade(upgrade) => Ok(Some(upgrade)),
+                _ => Ok(None),
             },
+            (true, _) => Err("101 without Body::upgrade"),
         }
     }
 }

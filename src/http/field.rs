@@ -77,20 +77,22 @@ pub(crate) struct Beginning {
     pub(crate) known: Known,
     /// As it is usually spelt.
     pub(crate) name: &'static [u8],
-    /// Its first 16 bytes, of which these bits count: all but the one that is the case of a letter.
+    /// The first 16 bytes of it and its colon, of which these bits count: all but the one that is the case of a letter.
     first: u128,
     mask: u128,
 }
 
-/// Those of all names, and behind them that of none: where a field could begin, a CR ends the head.
+/// Those of all names, and behind them one that no line has: of no bits, one is set.
 static BEGINNINGS: LazyLock<[Beginning; COUNT + 1]> = LazyLock::new(|| {
+    const NONE: Beginning = Beginning { known: Known::OTHER, name: b"", first: 1, mask: 0 };
     let mut names = names();
-    std::array::from_fn(|at| Beginning::new(Known(at as u8), names.next().unwrap_or(b"\r")))
+    std::array::from_fn(|at| names.next().map_or(NONE, |name| Beginning::new(Known(at as u8), name)))
 });
 
 impl Beginning {
     fn new(known: Known, name: &'static [u8]) -> Beginning {
-        let sixteen = |bits: fn(&u8) -> u8| u128::from_le_bytes(std::array::from_fn(|at| name.get(at).map_or(0, bits)));
+        let line = [name, b":"].concat();
+        let sixteen = |bits: fn(&u8) -> u8| u128::from_le_bytes(std::array::from_fn(|at| line.get(at).map_or(0, bits)));
         let mask = sixteen(|byte| if byte.is_ascii_alphabetic() { !0x20 } else { 0xFF });
         Beginning { known, name, first: sixteen(|byte| *byte) & mask, mask }
     }
@@ -101,10 +103,9 @@ impl Beginning {
         if u128::from_le_bytes(*line.first_chunk()?) & self.mask != self.first {
             return None;
         }
-        match line.split_at_checked(self.name.len())? {
-            (name, [b':', behind @ ..]) if name.len() <= 16 || name.eq_ignore_ascii_case(self.name) => Some(behind),
-            _ => None,
-        }
+        let (line, behind) = line.split_at_checked(self.name.len() + 1)?;
+        let is_it = line.len() <= 16 || line.strip_suffix(b":")?.eq_ignore_ascii_case(self.name);
+        is_it.then_some(behind)
     }
 }
 
@@ -148,7 +149,10 @@ mod tests {
             }
         }
         let none = Known::OTHER.beginning();
-        assert!(none.known == Known::OTHER && none.strip(b": and a value without a name").is_none());
+        assert_eq!(none.known, Known::OTHER);
+        for line in [b": and a value without a name", b"\r: and a value behind a CR.."] {
+            assert_eq!(none.strip(line), None, "{}", line.escape_ascii());
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use super::{head::Version, scan};
 use crate::cause::Cause;
 
 /// How the content of a request is delimited. A request without content ends with its head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Content {
     /// Neither Content-Length nor Transfer-Encoding: no content.
+    #[default]
     None,
     /// As many bytes as Content-Length says.
     Length(u64),

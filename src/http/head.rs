@@ -232,12 +232,13 @@ pub(crate) fn parse_fields<'buf>(
     spans.follows.resize(COUNT + 1, Known::OTHER.beginning());
     let mut last = Known::OTHER;
     // field-line = field-name ":" OWS field-value OWS
-    while rest.first() != Some(&b'\r') {
+    loop {
         let may_come = spans.places.len() < limits.fields;
         #[expect(clippy::indexing_slicing, reason = "it has a place for every known name and for others")]
         let guess = &mut spans.follows[last.index()];
         let value = match guess.strip(rest) {
             Some(value) if may_come => value,
+            _ if rest.first() == Some(&b'\r') => return expect_crlf(rest),
             _ => {
                 let (known, value) = split_at_colon(rest, may_come, limits)?;
                 *guess = known.beginning();
@@ -251,12 +252,18 @@ pub(crate) fn parse_fields<'buf>(
             return Err(Stop::Invalid(Cause::FieldLong));
         }
         rest = behind.strip_prefix(b"\r\n").ok_or_else(|| fault(behind, Cause::BareCr, |_| Cause::FieldValue))?;
-        // Of white space a value can have SP and HTAB, so that this takes off what OWS is.
-        let value = value.split_at(value.len() - behind.len()).0.trim_ascii_start();
-        let start = bytes.len() - behind.len() - value.len();
-        spans.places.push(Span { known: last, name, value: (start, start + value.trim_ascii_end().len()) });
+        let (start, end) = (bytes.len() - value.len(), bytes.len() - behind.len());
+        let value = match value.split_at(end - start).0 {
+            // Most have one space before them and nothing behind them.
+            [b' ', b'!'..=0xFF, .., b'!'..=0xFF] => (start + 1, end),
+            // Of white space a value can have SP and HTAB, so that this takes off what OWS is.
+            value => {
+                let start = end - value.trim_ascii_start().len();
+                (start, start + value.trim_ascii().len())
+            }
+        };
+        spans.places.push(Span { known: last, name, value });
     }
-    expect_crlf(rest)
 }
 
 /// What stands behind the CRLF that must come: there is a CR, or no byte more.

@@ -11,11 +11,11 @@
 //! Passwords travel as they are: without TLS, whoever is on the way can read them.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::gateway::{Application, Body, Environ, StartResponse};
+use crate::gateway::{Application, Body, Environ, StartResponse, network};
 use crate::web::base64_decode;
 
 /// So many failures cost nothing: people mistype.
@@ -191,14 +191,6 @@ fn are_equal(given: &[u8], secret: &[u8]) -> bool {
         difference |= black_box(byte ^ other);
     }
     black_box(difference) == 0
-}
-
-/// An address as far as it names a client: of IPv6 a host has 64 bits to choose from.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 => v4,
-    }
 }
 
 #[cfg(test)]

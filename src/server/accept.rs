@@ -3,15 +3,14 @@
 //! The thread blocks in accept, so that a server nobody calls costs nothing. Each connection that it brings to a shard costs a wake-up of
 //! the worker, though. While many come in a short time and end as quickly there is a *rush*: the listener does not block, and workers that
 //! find nothing to do in their shards accept; the thread only looks how many still come. It takes over again when they are few, when no
-//! worker has time for them, or when they stay: std's queue holds 128 connections, a client that finds it full tries again after 200 ms,
-//! and nobody empties it as fast as a thread that does nothing else.
+//! worker has time for them, when they stay, or when there is no place for one more: std's queue holds 128 connections, a client that finds it
+//! full tries again after 200 ms, and nobody empties it as fast as a thread that does nothing else.
 //!
 //! Invariant: nobody but the thread accepts while the socket may block, or waits for room. A worker accepts only in a rush, and under the lock
-//! under which the thread begins and ends that. No error ends accepting: what the system refuses is waited out, making
-//! room meanwhile. A stop does: what the system had accepted by then is brought in, and nothing after it. Of a socket that others have too that
-//! is known by the connection that wakes the thread, which stands behind all of it; they may take that, so it is woken until it is out.
+//! under which the thread begins and ends that. No error ends accepting: what the system refuses is waited out, making room meanwhile. A stop
+//! does: what the system had accepted by then is brought in within its grace, and nothing after it. Of a socket that others have too that is known
+//! by the connection that wakes the thread, which stands behind all of it; they may take that, so it is woken until it is out.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,9 +36,12 @@ pub(super) struct Acceptor {
     is_rush: Mutex<bool>,
     /// How many connections have come, whoever accepted them.
     come: AtomicUsize,
-    /// From where its thread was woken to end.
-    woken_from: Mutex<Vec<Option<(IpAddr, u16)>>>,
+    /// From where its thread was woken to end, until it does.
+    woken_from: Mutex<Option<Vec<Whence>>>,
 }
+
+/// From where a connection comes: nowhere over a Unix socket, or where there is none.
+type Whence = Option<(IpAddr, u16)>;
 
 /// How many connections had come at a moment, and how many were open.
 struct Count {
@@ -50,7 +52,7 @@ struct Count {
 
 impl Acceptor {
     pub(super) fn new(listener: Listener, origin: Arc<Origin>) -> Acceptor {
-        let (is_rush, come, woken_from) = (Mutex::default(), AtomicUsize::new(0), Mutex::default());
+        let (is_rush, come, woken_from) = (Mutex::default(), AtomicUsize::new(0), Mutex::new(Some(Vec::new())));
         Acceptor { listener, origin, is_rush, come, woken_from }
     }
 
@@ -58,18 +60,23 @@ impl Acceptor {
     /// connection that was to wake it.
     pub(super) fn wake(&self) {
         const LOOKS: usize = 256;
-        let mut woken_from = lock(&self.woken_from);
-        woken_from.push(self.listener.wake().and_then(|from| Peer::new(from).address));
-        if woken_from.len() > LOOKS {
-            // This machine cannot reach its own address.
-            self.listener.close();
+        // Behind its end nobody accepts, and a Unix socket whose queue is full would be waited for without end.
+        if let Some(woken_from) = &mut *lock(&self.woken_from) {
+            woken_from.push(self.listener.wake().and_then(|from| Peer::new(from).address));
+            if woken_from.len() > LOOKS {
+                // This machine cannot reach its own address.
+                self.listener.close();
+            }
         }
     }
 
     /// Whether a stop ends accepting with this connection: the one that woke the thread, or any where this machine cannot reach its own address.
-    fn ends_with(&self, last: Option<(IpAddr, u16)>) -> bool {
-        let is_it = |from: &Option<_>| from.is_none() || *from == last;
-        self.listener.is_own() || last.is_none() || lock(&self.woken_from).iter().any(is_it)
+    fn ends_with(&self, last: Whence) -> bool {
+        let is_it = |from: &Whence| from.is_none() || *from == last;
+        let ends = |woken_from: &mut Vec<_>| last.is_none() || woken_from.iter().any(is_it);
+        // Whoever wakes it in this moment may wait for it to accept.
+        let woken_from = self.woken_from.try_lock();
+        self.listener.is_own() || woken_from.is_ok_and(|mut woken_from| woken_from.take_if(ends).is_some())
     }
 
     /// Has the workers accept, or the thread. A socket that cannot be made to block again says at once that nothing is there, and is waited for
@@ -138,7 +145,7 @@ impl Engine {
         Count { at: Instant::now(), come, open: self.shared.places.open() }
     }
 
-    /// Whether many connections have come in a short time, and half of them have ended.
+    /// Whether many connections have come in a short time, and half of them have ended. At the limit the thread makes room for each.
     fn is_rush(&self, acceptor: &Acceptor, before: &mut Count) -> bool {
         let now = self.count(acceptor);
         let come = now.come.wrapping_sub(before.come);
@@ -146,7 +153,8 @@ impl Engine {
         if come < RUSH && !is_late {
             return false;
         }
-        let is_rush = !is_late && now.open <= before.open + come / 2;
+        let has_room = now.open < self.shared.settings.max_connections;
+        let is_rush = !is_late && has_room && now.open <= before.open + come / 2;
         *before = now;
         is_rush
     }
@@ -176,7 +184,8 @@ impl Engine {
     /// Brings an accepted connection to a shard, if it may come in. If it has no place yet, room is made for one.
     fn let_in(&self, acceptor: &Acceptor, (stream, peer): (TcpStream, Peer), place: Option<Place>) {
         // Nobody's: it woke the thread.
-        if self.shared.is_stopping() && peer.address.is_some() && lock(&acceptor.woken_from).contains(&peer.address) {
+        let has_woken = || lock(&acceptor.woken_from).iter().flatten().any(|from| *from == peer.address);
+        if self.shared.is_stopping() && peer.address.is_some() && has_woken() {
             return;
         }
         if !acceptor.listener.allows(&peer) {
@@ -207,29 +216,6 @@ impl Engine {
         place
     }
 
-    /// Closes the connection that has waited longest of the address that has most waiting. Tells whether there was one.
-    fn make_room(&self) -> bool {
-        // How many each address has, since when the oldest of them waits, and where.
-        let mut waiting = HashMap::new();
-        for shard in &self.shards {
-            // One without a place has been closed already, and waits for a thread that closes its body.
-            for connection in shard.lock().all().filter(|connection| connection.place.is_some()) {
-                let (count, oldest) = waiting.entry(connection.address()).or_insert((0, (connection.since, shard)));
-                *count += 1;
-                if connection.since < oldest.0 {
-                    *oldest = (connection.since, shard);
-                }
-            }
-        }
-        let busiest = waiting.into_iter().max_by_key(|(_, (count, _))| *count);
-        busiest.is_some_and(|(address, (_, (since, shard)))| {
-            let is_it = |connection: &Connection| {
-                connection.place.is_some() && connection.address() == address && connection.since == since
-            };
-            shard.lock().close_one(Cause::ConnectionLimit, is_it, &self.shared)
-        })
-    }
-
     /// Whether more connections are open than may be.
     fn is_crowded(&self) -> bool {
         self.shared.places.open() > self.shared.settings.max_connections
@@ -239,13 +225,15 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
     use std::sync::atomic::AtomicBool;
     use std::sync::mpsc;
+    use std::thread::JoinHandle;
 
     use super::*;
     use crate::gateway::{Application, Environ, StartResponse, Variables};
-    use crate::log::Lines;
+    use crate::log::{Lines, Log};
+    use crate::server::listener::Address;
     use crate::server::settings::Settings;
     use crate::server::shared::Shared;
 
@@ -395,6 +383,130 @@ mod tests {
                 let_go.send(()).unwrap();
             });
         });
+    }
+
+    /// Workers do not make room: connections would wait for the thread to look again.
+    #[test]
+    fn a_server_at_its_limit_has_no_rush() {
+        let settings = Settings { max_connections: 4, ..Settings::default() };
+        with_application(hello, settings, vec![own()], |engine| {
+            let mut places: Vec<_> = (0..4).map(|_| engine.shared.places.take()).collect();
+            let is_rush = || {
+                let acceptor = &engine.acceptors[0];
+                let mut before = engine.count(acceptor);
+                // However late this thread is.
+                before.at += Duration::from_secs(3_600);
+                acceptor.come.fetch_add(RUSH, Ordering::Relaxed);
+                engine.is_rush(acceptor, &mut before)
+            };
+            assert!(!is_rush());
+            places.pop();
+            assert!(is_rush());
+        });
+    }
+
+    /// A stop does not take for ever.
+    fn end(threads: Vec<JoinHandle<()>>) {
+        let (sender, ends) = mpsc::channel();
+        std::thread::spawn(move || {
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            sender.send(()).unwrap();
+        });
+        assert!(ends.recv_timeout(Duration::from_secs(20)).is_ok(), "it does not end");
+    }
+
+    /// A log that connects once more for each connection that is refused.
+    struct Again(Address, AtomicBool);
+
+    impl Log for Again {
+        fn error(&self, report: &Report<'_>) {
+            if report.cause == Cause::PeerRefused {
+                self.1.store(true, Ordering::SeqCst);
+                // The address is that of a server which ends.
+                drop(TcpStream::connect(&self.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_stop_ends_with_its_grace_though_there_is_always_one_more_connection() {
+        let mut listener = own();
+        listener.allowed = vec![Ipv4Addr::new(127, 9, 9, 9).into()];
+        let log = Arc::new(Again(listener.address.clone(), AtomicBool::new(false)));
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(hello), Arc::clone(&log) as Arc<dyn Log>));
+        let _client = TcpStream::connect(&listener.address).unwrap();
+        let (engine, threads) = Engine::start(shared, vec![listener], &Variables::default()).unwrap();
+        while !log.1.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        let before = engine.stats().looks;
+        engine.stop(Duration::ZERO);
+        end(threads);
+        assert!(engine.stats().looks - before < 20);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_stop_waits_no_longer_than_its_grace_for_an_address_that_this_machine_cannot_reach() {
+        let mut listener = own();
+        let real = std::mem::replace(&mut listener.address, own().address.clone());
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(hello), Arc::new(Lines::errors(io::sink()))));
+        let (engine, threads) = Engine::start(shared, vec![listener], &Variables::default()).unwrap();
+        // Its thread waits for the next.
+        let mut client = TcpStream::connect(real).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        client.read_to_string(&mut String::new()).unwrap();
+        let before = engine.stats().looks;
+        engine.stop(Duration::ZERO);
+        end(threads);
+        assert!(engine.stats().looks - before < 20);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_stop_ends_though_the_queue_of_a_unix_socket_that_others_have_is_full() {
+        use std::os::unix::net::{UnixListener, UnixStream};
+
+        let path = std::env::temp_dir().join(format!("doorway-accept-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        // As whoever has started the server.
+        let _shared = listener.try_clone().unwrap();
+        let (let_go, waits) = mpsc::channel::<()>();
+        let waits = Mutex::new(waits);
+        let application = move |_: &Environ, start_response: &mut StartResponse| {
+            // Until the test is over.
+            let _ = lock(&waits).recv();
+            start_response.start("200 OK", &[]);
+            ""
+        };
+        let settings = Settings { max_connections: 1, ..Settings::default() };
+        let shared = Arc::new(Shared::new(settings, Box::new(application), Arc::new(Lines::errors(io::sink()))));
+        let (engine, threads) = Engine::start(shared, vec![listener.into()], &Variables::default()).unwrap();
+        let mut busy = UnixStream::connect(&path).unwrap();
+        busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        while engine.stats().busy == 0 {
+            std::thread::yield_now();
+        }
+        // The next is accepted and waits for room, and those behind it for that: the last of them are not even connected.
+        let connected = Arc::new(AtomicUsize::new(0));
+        for _ in 0..4 {
+            let (path, connected) = (path.clone(), Arc::clone(&connected));
+            std::thread::spawn(move || {
+                while UnixStream::connect(&path).is_ok() {
+                    connected.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let (mut before, now) = (0, || connected.load(Ordering::SeqCst));
+        while before == 0 || now() > before {
+            before = now();
+            // There is no sign of a queue that is full but that nothing goes on.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        engine.stop(Duration::from_secs(5));
+        drop(let_go);
+        end(threads);
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

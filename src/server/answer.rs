@@ -1,6 +1,6 @@
 //! What a thread does for a connection: it answers the requests that have arrived, or goes on with the call that waits there.
 //!
-//! docs/rules.md P-CONN-01 to P-CONN-04. Answers to pipelined requests are gathered into one write; should the next
+//! docs/rules.md P-CONN-01 to P-CONN-04. Answers to pipelined requests wait for each other and go in one write; should the next
 //! call last, the monitor sends what waits for it.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::door::Room;
 use crate::log::Score;
 
 /// How many answers to pipelined requests go into one write at most.
-pub(super) const GATHERED: usize = 32;
+pub(super) const PIPELINED: usize = 32;
 
 /// The calls of one thread, one after the other.
 pub(super) struct Calls {
@@ -35,6 +35,8 @@ impl Calls {
 
     /// Does what a connection needs a thread for. Gives how long that took the application.
     pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant) -> Duration {
+        // It waits no longer, and could not be closed for what it holds.
+        connection.memory.count(0);
         if let Some(mut call) = connection.call.take() {
             self.score.begin(now, &call.environ);
             let progress = call.go_on(connection);
@@ -43,21 +45,21 @@ impl Calls {
             return lasted;
         }
         let mut sum = Duration::ZERO;
-        for _ in 0..GATHERED {
+        for _ in 0..PIPELINED {
             let Some(lasted) = self.answer(connection, now) else { break };
             sum = sum.saturating_add(lasted);
-            if !connection.has_gathered() {
+            if !connection.has_answers() {
                 return sum;
             }
             now = after(now, lasted);
         }
-        if connection.has_gathered() {
-            connection.send_gathered(&self.shared, Instant::now());
+        if connection.has_answers() {
+            connection.send_answers(&self.shared, Instant::now());
         }
         sum
     }
 
-    /// Answers one request. Gives how long that took the application; `None` where there is no request, or where gathered answers must go out before it.
+    /// Answers one request. Gives how long that took the application; `None` where there is no request, or where answers that wait must go out before it.
     fn answer(&mut self, connection: &mut Connection, now: Instant) -> Option<Duration> {
         let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
         match call.begin(connection, &mut self.room) {
@@ -66,8 +68,8 @@ impl Calls {
                 let progress = call.start(connection, now);
                 return Some(self.settle(call, progress, connection));
             }
-            // The connection is looked at again when the gathered answers are out.
-            _ if connection.has_gathered() => {}
+            // The connection is looked at again when the answers are out.
+            _ if connection.has_answers() => {}
             Ok(false) => connection.wait_for_seat(&self.shared, now),
             Err(why) => connection.put_off(why, &self.shared, now),
         }

@@ -14,15 +14,16 @@ use std::time::{Duration, Instant};
 use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::Failure;
-use super::reader::{Coding, ContentState, Reader};
+use super::reader::{Coding, ContentState, RECEIVED, Reader};
 use super::response::{Response, WriteEnd, delay};
 use super::send::{Flushed, PIECE, TURN};
 use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade::Leave;
 use crate::cause::Cause;
-use crate::door::{Content, NotReady, Room, http::ALLOW};
+use crate::door::{NotReady, Room, http::ALLOW};
 use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Kind, Receiver, StartResponse, discard_panic};
+use crate::http::framing::Content;
 use crate::log::{Access, Answer, Report};
 
 /// A request that is being answered.
@@ -39,10 +40,10 @@ pub(super) struct Call {
     pub(super) answered: Instant,
     /// Where the body gives nothing but empty blocks, it is not asked again before this.
     rests_until: Option<Instant>,
-    /// While the body is asked for more than its first block, and no reader of content is alive, which has it otherwise.
+    /// While the body is asked for more than its first block of a request without content: with some, it is where the reader finds it.
     seat: Option<Seat>,
-    /// Whether the application may have access to content, which ends with the call.
-    has_content: bool,
+    /// How many bytes of memory content has to which the application may have access, which ends with the call.
+    content: usize,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
     /// What becomes of the connection when that is out.
@@ -72,7 +73,7 @@ impl Call {
             answered: now,
             rests_until: None,
             seat: None,
-            has_content: false,
+            content: 0,
             is_finished: false,
             leave: None,
         }
@@ -82,10 +83,12 @@ impl Call {
         lock(&self.response)
     }
 
-    /// How many bytes of memory it holds for its client: what is unsent, and what an unusual request has said.
-    pub(super) fn memory(&self) -> usize {
+    /// How many bytes of memory it holds for its client: what is unsent and what waits for that, and what the request has said, where that is
+    /// unusual, and brought.
+    pub(super) fn memory(&mut self) -> usize {
         const USUAL: usize = 8 * 1024;
-        self.response().queue.memory() + self.environ.memory().saturating_sub(USUAL)
+        let waiting = self.receiver().map_or(0, |receiver| receiver.memory());
+        waiting + self.response().queue.memory() + self.content + self.environ.memory().saturating_sub(USUAL)
     }
 
     /// Takes in the request that has arrived on a connection. Tells whether it can be answered: content that has to be waited for needs a seat,
@@ -93,50 +96,53 @@ impl Call {
     pub(super) fn begin(&mut self, connection: &mut Connection, room: &mut Room) -> Result<bool, NotReady> {
         let Call { shared, environ, response: own, .. } = self;
         let come = connection.seat.take();
-        let facts = connection.examine(&shared.policy, room, Some(environ))?;
-        let is_here = facts.is_all_here(connection.buffer.len());
+        let mut response = lock(own);
+        response.request = connection.examine(&shared.policy, room, Some(environ))?;
+        let is_here = response.request.is_here;
         let take = || come.or_else(|| shared.seats.try_take());
-        let seat = if is_here || connection.has_gathered() { None } else { take() };
+        let seat = if is_here || connection.has_answers() { None } else { take() };
         // When the grace of a stop is over, what is looked at next ends.
         if shared.is_over() || !is_here && seat.is_none() {
             return Ok(false);
         }
-        shared.counters.count_dropped_fields(facts.dropped);
+        shared.counters.count_dropped_fields(response.request.dropped);
         self.start_response.reset();
-        if facts.is_options_asterisk {
+        if response.request.is_options_asterisk {
             // Of the server and not of anything in it (RFC 9110 section 9.3.7).
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
         (connection.queued, self.rests_until, self.is_finished) = (None, None, false);
 
-        let mut response = lock(own);
-        connection.buffer.consume(facts.head_len);
-        response.begin(facts, connection);
-        let content = std::mem::take(&mut response.request.content);
+        connection.buffer.consume(response.request.head_len);
+        response.begin(connection);
+        let content = response.request.content;
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
+        self.content = here.as_ref().map_or(0, Vec::len);
         let reader: Option<Box<dyn BufRead + Send>> = match here {
             // It stands apart from what has come behind it, and nobody waits for anything.
             Some(content) => Some(Box::new(Cursor::new(content))),
-            None => Coding::of(content, &shared.policy).map(|coding| {
+            None => Coding::of(&mut response.request, &shared.policy).map(|coding| {
                 let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
                 let state = ContentState { expects_continue, seat, ..ContentState::default() };
                 let buffer = std::mem::take(&mut connection.buffer);
+                self.content = buffer.capacity().max(if is_here { 0 } else { RECEIVED });
+                // Nobody but the reader knows how much, until it is gone.
+                connection.unread = Some(Coding::Length(u64::MAX));
                 let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
                 response.content_state = Some(state);
                 reader as _
             }),
         };
-        self.has_content = reader.is_some();
         environ.open_input(reader);
-        // Earlier answers have been gathered. This call may last, unlike those: the monitor sends them then.
+        // Earlier answers wait for this one. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
             delay(&mut response, own, shared);
         }
         Ok(true)
     }
 
-    /// Calls the application for that request, and sends what it answers as far as the client takes it. Ready, when everything was sent, or is
-    /// gathered to be sent with the next response.
+    /// Calls the application for that request, and sends what it answers as far as the client takes it. Ready, when everything was sent, or
+    /// waits to be sent with the next response.
     pub(super) fn start(&mut self, connection: &Connection, now: Instant) -> Poll<()> {
         (self.begin, self.answered) = (now, now);
         self.call().unwrap_or_else(|failure| self.fail(failure, connection))
@@ -147,7 +153,7 @@ impl Call {
         if let Some(state) = &self.response().content_state {
             lock(state).is_among_others = false;
         }
-        self.produce().unwrap_or_else(|failure| self.fail(failure, connection))
+        self.produce(None).unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
     fn call(&mut self) -> Result<Poll<()>, Failure> {
@@ -182,39 +188,36 @@ impl Call {
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
-            _ => self.produce(),
+            _ => self.produce(None),
         }
     }
 
-    /// The head of a body whose length is known, and the body if it is in memory.
+    /// A body whose length is known: all of it at once, with its head, if it is in memory.
     fn begin_whole(&mut self, known: u64) -> Result<Poll<()>, Failure> {
-        // A reader outlives the call, or more is to come than will be drained: the head can still say that the connection ends.
-        let drain = self.shared.settings.drain;
-        self.has_content = self.has_content && !self.environ.close_input();
+        // Where a reader outlives the call, the head can still say that the connection ends.
+        self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
         let mut response = lock(&self.response);
-        let is_over = response.content_state.as_ref().is_none_or(|state| lock(state).is_soon_over(drain));
-        response.keep_alive &= !self.has_content && is_over;
+        response.keep_alive &= self.content == 0;
+        if let (Kind::Range(_), false) = (self.body.kind(), response.request.is_head) {
+            drop(response);
+            return self.produce(Some(known));
+        }
         self.make_head(&mut response, Some(known))?;
-        let body = self.body.kind();
-        match std::mem::take(body) {
+        match std::mem::take(self.body.kind()) {
             _ if response.drops_content() => {}
             Kind::Bytes(block) => response.push(block),
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
-            kind => *body = kind,
-        }
-        if !matches!(body, Kind::Empty) {
-            drop(response);
-            return self.produce();
+            _ => {}
         }
         self.is_finished = true;
         response.finish(false);
-        let sent = response.send()?;
+        // What a body does at its end may last, and comes when everything is out.
+        let sent = if self.body.is_closed() && response.waits_for_next() { Flushed::Whole } else { response.send()? };
         Ok(if sent == Flushed::Whole { Poll::Ready(()) } else { Poll::Pending })
     }
 
     fn make_head(&self, response: &mut Response, known: Option<u64>) -> Result<(), Failure> {
         match (self.start_response.status(), self.start_response.headers()) {
-            _ if response.delimiter.is_some() => {}
             (Some(status), Some(headers)) => {
                 response.make_head((status.code(), status.text()), headers, known, &self.shared);
             }
@@ -224,19 +227,19 @@ impl Call {
     }
 
     /// Asks the body for block after block, each on its way before the next is asked for (P-BODY-01). The head goes with the first that is
-    /// not empty, so that until then an error can still become a 500 (P-SR-06).
-    fn produce(&mut self) -> Result<Poll<()>, Failure> {
+    /// not empty, so that until then an error can still become a 500 (P-SR-06). `known` is the length of a file.
+    fn produce(&mut self, known: Option<u64>) -> Result<Poll<()>, Failure> {
         let mut moved = 0;
         loop {
             let next = if self.is_finished { Poll::Pending } else { self.next()? };
             let is_pending = next.is_pending();
             let mut response = lock(&self.response);
             if let Poll::Ready(next) = next {
+                (self.answered, self.rests_until) = (Instant::now(), None);
                 // No block at all is a body of length 0.
-                self.make_head(&mut response, next.is_none().then_some(0))?;
+                self.make_head(&mut response, known.or(next.is_none().then_some(0)))?;
                 self.is_finished = next.is_none();
                 if let Some(block) = next {
-                    (self.answered, self.rests_until) = (Instant::now(), None);
                     moved += block.len();
                     response.push(block);
                     let is_long = response.failure == Some(Cause::BodyLong) && response.is_complete();
@@ -261,7 +264,13 @@ impl Call {
     /// What the body gives next, if that is not waited for. To be asked for more than its first block it takes a seat: without one it waits
     /// for its turn.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        let is_first = self.seat.is_none() && self.response().content == 0;
+        let response = self.response();
+        if response.drops_content() {
+            // Nothing of it would be sent, or nobody is there to take it (P-BODY-07).
+            return Ok(Poll::Ready(None));
+        }
+        let is_first = self.seat.is_none() && response.content == 0;
+        drop(response);
         if !is_first && !self.may_go_on(&mut None) {
             return Ok(Poll::Pending);
         }
@@ -295,11 +304,10 @@ impl Call {
         Ok(Poll::Pending)
     }
 
-    /// Whether it gets a seat. A call has one only: while content is read, the reader has it, who can be cut for another.
+    /// Whether it gets a seat. A call has one only: where content is read, its reader may have to go for another.
     fn take_seat(&mut self, place: &mut Option<Seat>) -> bool {
         let response = lock(&self.response);
-        let state = response.content_state.as_ref().map(|state| lock(state));
-        let mut state = state.filter(|state| state.left.is_none());
+        let mut state = response.content_state.as_ref().map(|state| lock(state));
         let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
         if seat.is_none() {
             place.get_or_insert_with(|| self.shared.seats.ask());
@@ -310,17 +318,15 @@ impl Call {
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
     fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Poll<()> {
-        (self.is_finished, self.leave) = (true, None);
+        (self.is_finished, self.leave, self.answered) = (true, None, Instant::now());
         self.environ.close_input();
         let mut response = lock(&self.response);
-        // An error of reading, passed on by the application, is the client's and not the application's.
-        if let Some(of_input) = response.content_state.as_ref().and_then(|state| lock(state).failure) {
-            (cause, detail) = (of_input, String::new());
+        // An error of writing or reading, passed on by the application, is the client's and not the application's.
+        let of_input = || response.content_state.as_ref().and_then(|state| lock(state).failure);
+        if let Some(of_client) = response.cut_for().filter(|own| *own != cause).or_else(of_input) {
+            (cause, detail) = (of_client, String::new());
         }
-        let answer = if !response.is_sound() {
-            response.cut(None);
-            Answer::Cut
-        } else if response.is_complete() {
+        let answer = if response.is_complete() {
             // The client gets all that was promised; only the application is not content.
             response.finish(false);
             Answer::Sent
@@ -337,8 +343,8 @@ impl Call {
         drop(response);
         self.report(cause, answer, &detail, connection);
         // The client may be gone as well.
-        self.produce().unwrap_or_else(|_| {
-            self.response().cut(None);
+        self.produce(None).unwrap_or_else(|_| {
+            self.response().failure = None;
             Poll::Ready(())
         })
     }
@@ -360,22 +366,19 @@ impl Call {
             lasted = self.lasted();
         }
         // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
-        self.has_content = self.has_content && !self.environ.close_input();
+        self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
         // Its seat goes as well: none of the pool's threads waits for it.
         self.seat = None;
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
         let is_whole = response.is_complete();
-        let mut keep_alive = response.keep_alive && is_whole && !self.has_content;
+        let mut keep_alive = response.keep_alive && is_whole && self.content == 0;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
             keep_alive &= state.failure.is_none();
-            state.seat = None;
-            if let Some((buffer, coding)) = state.left.take() {
-                (connection.buffer, connection.unread) = (buffer, Some(coding));
-            }
+            state.give_back(connection, true);
         }
-        if response.is_gathering() {
+        if !response.queue.is_empty() {
             std::mem::swap(&mut response.queue, &mut connection.queue);
         }
         let bytes = response.end();
@@ -426,33 +429,34 @@ impl Call {
         }
     }
 
-    /// Waits in its connection: what it needs only in a thread is given back, and what is unsent is left to the connection.
-    pub(super) fn wait(&mut self) {
+    /// Waits in its connection: what it needs only in a thread is given back, and what is unsent or unread is left to the connection.
+    pub(super) fn wait(&mut self, connection: &mut Connection) {
         self.seat = None;
         let mut response = lock(&self.response);
         if std::mem::take(&mut response.is_delayed) {
             lock(&self.shared.delayed).retain(|other| !Arc::ptr_eq(other, &self.response));
         }
         if let Some(state) = &response.content_state {
-            let mut state = lock(state);
             // One that waits for a sender of blocks is not looked at.
-            (state.seat, state.is_among_others) = (None, !response.queue.is_empty());
+            lock(state).give_back(connection, !response.queue.is_empty());
         }
     }
 
-    /// Gives memory back while the client takes nothing: a piece of a file can be read again.
+    /// Gives memory back while the client takes nothing, or there is nothing to take: a piece of a file can be read again.
     pub(super) fn rest(&mut self) {
         const KEPT: usize = 4 * 1024;
+        let mut response = lock(&self.response);
+        response.queue.release();
         // Nobody reads on in one that is longer than was promised.
         if let (false, Kind::Range(range)) = (self.is_finished, self.body.kind()) {
-            range.rewind(lock(&self.response).take_back(KEPT));
+            range.rewind(response.take_back(KEPT));
         }
     }
 
     /// Gives up what is unsent. Whichever thread finds it closes the body, and says in the log what happened.
     pub(super) fn cut(&mut self, cause: Cause) {
         self.is_finished = true;
-        self.response().cut(Some(cause));
+        self.response().cut(cause);
     }
 
     pub(super) fn report(&self, cause: Cause, answer: Answer, detail: &str, connection: &Connection) {
@@ -464,24 +468,48 @@ impl Call {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
-    #[cfg(unix)]
+    use std::fs::File;
+    use std::io::{self, Read, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::door::{Door, Origin, Peer};
+    use crate::gateway::{Application, Variables};
+    use crate::log::Lines;
+    use crate::server::answer::Calls;
+    use crate::server::connection::Step;
+    use crate::server::settings::Settings;
+    use crate::server::socket::Socket;
+
+    /// A connection, and its client, who waits for nothing. A Unix socket takes little, and always as much.
+    fn connect(application: impl Application) -> (Arc<Shared>, Box<Connection>, UnixStream) {
+        let log = Arc::new(Lines::errors(io::sink()));
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
+        let (own, client) = UnixStream::pair().unwrap();
+        client.set_nonblocking(true).unwrap();
+        let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
+        let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default()));
+        let connection = Connection::new(socket, Peer::default(), origin, &shared, None, Instant::now());
+        (shared, connection, client)
+    }
+
+    /// Goes on with what is there until that waits for the client, or for blocks.
+    fn go_on(connection: &mut Connection, shared: &Arc<Shared>) {
+        let mut calls = Calls::new(shared);
+        loop {
+            match connection.step(shared, Instant::now()) {
+                Step::Job => _ = calls.run(connection, Instant::now()),
+                Step::More => {}
+                Step::Wait | Step::End => return connection.rest(),
+            }
+        }
+    }
+
     #[test]
     fn p_len_02_a_slow_client_of_a_file_that_is_longer_than_was_promised_gets_what_was() {
-        use std::fs::File;
-        use std::io::{self, Read, Write};
-        use std::os::fd::OwnedFd;
-        use std::os::unix::net::UnixStream;
-
-        use super::*;
-        use crate::door::{Door, Origin, Peer};
-        use crate::gateway::Variables;
-        use crate::log::Lines;
-        use crate::server::answer::Calls;
-        use crate::server::connection::Step;
-        use crate::server::settings::Settings;
-        use crate::server::socket::Socket;
-
         // Little more than a Unix socket takes: the end of the last piece stays behind.
         const PROMISED: usize = 260_000;
         let path = std::env::temp_dir().join(format!("doorway-call-{}", std::process::id()));
@@ -491,35 +519,117 @@ mod tests {
             start_response.start("200 OK", &[("Content-Length", &PROMISED.to_string())]);
             Ok(File::open(&place)?.into())
         };
-        let log = Arc::new(Lines::errors(io::sink()));
-        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
-        let (own, mut client) = UnixStream::pair().unwrap();
-        let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
-        let origin = Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default());
-        let now = Instant::now();
-        let mut connection = Connection::new(socket, Peer::default(), Arc::new(origin), &shared, None, now);
-        let (mut calls, mut answer, mut part) = (Calls::new(&shared), Vec::new(), vec![0; 50_000]);
+        let (shared, mut connection, mut client) = connect(application);
+        let (mut answer, mut part) = (Vec::new(), vec![0; 50_000]);
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        client.set_nonblocking(true).unwrap();
-        let mut has_begun = false;
-        while !(has_begun && connection.is_idle()) {
-            match connection.step(&shared, now) {
-                Step::Job => {
-                    calls.run(&mut connection, now);
-                    has_begun = true;
-                }
-                step => {
-                    assert_ne!(step, Step::End);
-                    connection.rest();
-                    let received = client.read(&mut part).unwrap();
-                    answer.extend_from_slice(&part[..received]);
-                }
-            }
-        }
+        go_on(&mut connection, &shared);
+        assert!(!connection.is_idle());
         while let Ok(received) = client.read(&mut part) {
             answer.extend_from_slice(&part[..received]);
+            go_on(&mut connection, &shared);
         }
         std::fs::remove_file(path).unwrap();
+        assert!(connection.is_idle());
         assert_eq!(answer.iter().filter(|byte| **byte == b'x').count(), PROMISED);
+    }
+
+    /// It is as any block of it: until then there was nothing to take.
+    #[test]
+    fn a_client_has_its_time_for_the_end_of_a_stream_that_was_silent_for_long() {
+        let (give, senders) = std::sync::mpsc::channel();
+        let application = move |_: &Environ, start_response: &mut StartResponse| {
+            let (sender, body) = Body::channel(1);
+            give.send(sender).unwrap();
+            start_response.start("200 OK", &[]);
+            body
+        };
+        let (shared, mut connection, mut client) = connect(application);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        go_on(&mut connection, &shared);
+        let sender = senders.recv().unwrap();
+        let is_unsent =
+            |connection: &Connection| connection.call.as_ref().is_some_and(|call| !call.response().queue.is_empty());
+        let fill = |connection: &mut Connection| {
+            while !is_unsent(connection) {
+                sender.send(vec![b'x'; 0x1000]).unwrap();
+                go_on(connection, &shared);
+            }
+        };
+        fill(&mut connection);
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        // Each chunk is a write, which the socket takes whole or not at all. So much is taken that there is room for one more, and for nothing else.
+        for chunks in [3, 1] {
+            fill(&mut connection);
+            client.read_exact(&mut vec![0; chunks * "1000\r\n\r\n".len() + chunks * 0x1000]).unwrap();
+            go_on(&mut connection, &shared);
+        }
+        assert!(!is_unsent(&connection));
+        connection.deadline = Instant::now();
+        drop(sender);
+        go_on(&mut connection, &shared);
+        assert!(is_unsent(&connection), "its end is not taken, and nobody is cut");
+        assert_eq!(connection.step(&shared, Instant::now()), Step::Wait);
+    }
+
+    #[test]
+    fn a_stream_that_waits_for_its_next_block_holds_no_memory_of_the_last() {
+        for length in [10_000, 100_000] {
+            let (give, senders) = std::sync::mpsc::channel();
+            let application = move |_: &Environ, start_response: &mut StartResponse| {
+                let (sender, body) = Body::channel(1);
+                sender.send(vec![b'x'; length]).unwrap();
+                give.send(sender).unwrap();
+                start_response.start("200 OK", &[]);
+                body
+            };
+            let (shared, mut connection, mut client) = connect(application);
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            go_on(&mut connection, &shared);
+            client.read_exact(&mut vec![0; length]).unwrap();
+            go_on(&mut connection, &shared);
+            let _sender = senders.recv().unwrap();
+            assert!(connection.call.is_some() && connection.memory.counted < 1_000, "{}", connection.memory.counted);
+        }
+    }
+
+    #[test]
+    fn what_has_arrived_behind_a_head_counts_as_memory_while_the_response_waits() {
+        let application = |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            vec![b'x'; 300_000]
+        };
+        let (shared, mut connection, mut client) = connect(application);
+        let field = format!("X-Long: {}\r\n", "v".repeat(8_000)).repeat(7);
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}Content-Length: 50000\r\n\r\n");
+        client.write_all(&[head.as_bytes(), b"some of it"].concat()).unwrap();
+        go_on(&mut connection, &shared);
+        let counted = connection.memory.counted;
+        let response = connection.call.as_mut().expect("the client takes nothing").memory();
+        assert!(response > 300_000 && counted >= response + head.len(), "{counted} {response}");
+    }
+
+    #[test]
+    fn blocks_in_a_channel_and_content_that_was_read_count_as_memory_while_the_response_waits() {
+        let counted = |length: usize| {
+            let application = |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+                io::copy(&mut environ.input(), &mut io::sink())?;
+                let (sender, body) = Body::channel(8);
+                (0..8).for_each(|_| sender.send(vec![b'x'; 100_000]).unwrap());
+                start_response.start("200 OK", &[]);
+                Ok(body)
+            };
+            let (shared, mut connection, mut client) = connect(application);
+            write!(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").unwrap();
+            client.write_all(&vec![b'c'; length]).unwrap();
+            go_on(&mut connection, &shared);
+            connection.memory.counted
+        };
+        let (without, with, long) = (counted(0), counted(15_000), counted(50_000));
+        assert!(without > 500_000 && with >= without + 15_000 && long >= without + RECEIVED, "{without} {with} {long}");
     }
 }

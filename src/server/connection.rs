@@ -14,7 +14,7 @@ mod counted;
 mod waiting;
 
 use std::io;
-use std::net::{IpAddr, Shutdown};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,11 +50,11 @@ pub(super) struct Connection {
     /// Its place in the line for a seat, or that of its call.
     pub(super) seat: Option<Seat>,
     progress: Progress,
-    /// What goes out before anything else: gathered answers, and what the server itself says.
+    /// What goes out before anything else: answers that wait for the next, and what the server itself says.
     pub(super) queue: SendQueue,
     /// The call that waits until what it has sent is taken, or for a block to send.
     pub(super) call: Option<Box<Call>>,
-    /// Content of the answered request that has not been read.
+    /// Content of the request that has not been read, as far as is known.
     pub(super) unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
@@ -318,19 +318,19 @@ impl Connection {
     }
 
     /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
-    pub(super) fn has_gathered(&self) -> bool {
+    pub(super) fn has_answers(&self) -> bool {
         !self.queue.is_empty() && self.phase == Phase::Idle
     }
 
     /// Sends them, before anything else happens. Where that fails, the next step finds it.
-    pub(super) fn send_gathered(&mut self, shared: &Shared, now: Instant) {
+    pub(super) fn send_answers(&mut self, shared: &Shared, now: Instant) {
         self.enter(Phase::Sending, shared.settings.response_stall, now);
         self.send(shared, now);
     }
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        call.wait();
+        call.wait(self);
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);
@@ -339,7 +339,7 @@ impl Connection {
         }
     }
 
-    /// A response is out, or gathered: what is left of the request, and of the connection.
+    /// A response is out, or waits for the next: what is left of the request, and of the connection.
     pub(super) fn finish_call(&mut self, keep_alive: bool, shared: &Shared, now: Instant) {
         let mut replies = Vec::new();
         if let Some(Coding::Door(reader)) = &mut self.unread {
@@ -390,16 +390,10 @@ impl Connection {
         Step::End
     }
 
-    pub(super) fn address(&self) -> Option<IpAddr> {
-        self.peer.address.map(|(address, _)| address)
-    }
-
     /// Makes it ready to wait without a thread for longer than a moment.
     pub(super) fn rest(&mut self) {
         self.buffer.release();
-        if self.queue.is_empty() {
-            self.queue = SendQueue::default();
-        }
+        self.queue.release();
         if let Some(call) = &mut self.call {
             call.rest();
         }

@@ -138,6 +138,8 @@ impl Engine {
         }
         if self.shared.is_over() {
             self.shared.upgrades.cut();
+            // However many still come, and wherever it is that this machine cannot reach its own address.
+            self.acceptors.iter().for_each(|acceptor| acceptor.listener.close());
         }
         // The thread of an acceptor has it, as long as it accepts.
         let accepting = self.acceptors.iter().filter(|acceptor| Arc::strong_count(acceptor) > 1);

@@ -222,9 +222,12 @@ impl Listener {
                 TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME).ok()?.local_addr().ok()
             }
             #[cfg(unix)]
-            Address::Unix(path) => {
-                match path {
-                    Some(path) if !self.is_own() => drop(UnixStream::connect(path)),
+            Address::Unix(_) => {
+                match &self.socket {
+                    // It may have a name that is no path.
+                    Kind::Unix(socket) if !self.is_own() => {
+                        drop(socket.local_addr().and_then(|address| UnixStream::connect_addr(&address)));
+                    }
                     _ => self.close(),
                 }
                 None

@@ -22,6 +22,7 @@ mod send;
 mod settings;
 mod shard;
 mod shared;
+mod shedding;
 mod sleepers;
 mod socket;
 mod upgrade;

@@ -64,6 +64,7 @@ pub(super) fn watch(engine: &Engine) {
             engine.shards.iter().for_each(|shard| shard.ring(says));
         }
         send_delayed(&engine.shared);
+        engine.keep_within_memory();
         sweep_unattended(engine, &mut place);
         let stats = (!engine.unattended.has_idle()).then(|| engine.stats());
         if let Some(text) = full.look(stats.as_ref(), &monitor.scoreboard, Instant::now()) {

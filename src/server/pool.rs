@@ -135,6 +135,7 @@ impl Worker<'_> {
             if turns % TURNS == 0 {
                 std::thread::yield_now();
             }
+            engine.keep_within_memory();
             let now = Instant::now();
             match shard.sweep(back.take(), &engine.shared, now, None) {
                 Found::Nothing(Some(Duration::ZERO)) => continue,
@@ -360,6 +361,36 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
                 assert_ne!(waits(), Some(true));
             }
+        });
+    }
+
+    #[test]
+    fn a_socket_that_lingers_is_not_waited_for_though_another_thread_still_reads_content_from_it() {
+        let application = |environ: &Environ, start_response: &mut StartResponse| {
+            let (own, (sender, body)) = (environ.clone(), Body::channel(1));
+            std::thread::spawn(move || {
+                let mut input = own.input();
+                sender.send(&b"y"[..]).unwrap();
+                drop(sender);
+                // Until the connection ends.
+                let _ = input.read(&mut [0]);
+            });
+            start_response.start("200 OK", &[]);
+            body
+        };
+        with_application(application, 2, 1, |engine, address| {
+            let mut client = TcpStream::connect(address).unwrap();
+            client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n").unwrap();
+            client.read_to_end(&mut Vec::new()).unwrap();
+            let shard = &engine.shards[0];
+            let waits = || shard.lock().all().next().map(|connection| connection.socket.waits());
+            until("it lingers", || waits().is_some());
+            // The reader begins to wait again and again.
+            for _ in 0..100 {
+                std::thread::sleep(Duration::from_millis(1));
+                assert_ne!(waits(), Some(true));
+            }
+            assert!(waits().is_some(), "it still lingers");
         });
     }
 

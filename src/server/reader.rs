@@ -6,22 +6,25 @@
 //! when it is dropped, what it has not used goes back to the call through its [`ContentState`].
 
 use std::io::{self, BufRead, Read};
+use std::net::Shutdown;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::bounds::Seat;
 use super::buffer::Buffer;
+use super::connection::Connection;
 use super::send::{Flushed, SendQueue};
 use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::door::{Content, ContentReader, Policy};
+use crate::door::{ContentReader, Facts, Policy};
 use crate::gateway::is_not_yet;
 use crate::http::chunked::{Decoder, Step};
+use crate::http::framing::Content;
 
 /// How much is received at once where it cannot go straight to the application.
-const RECEIVED: usize = 16 * 1024;
+pub(super) const RECEIVED: usize = 16 * 1024;
 
 /// Reads of at least this much go straight to the application's memory: std's `read_to_end` asks for 8 KiB at first.
 const DIRECT: usize = 4 * 1024;
@@ -40,12 +43,12 @@ pub(super) enum Coding {
 
 impl Coding {
     /// The coding of a request's content, if it has any.
-    pub(super) fn of(content: Content, policy: &Policy) -> Option<Coding> {
-        match content {
-            Content::None | Content::Length(0) => None,
-            Content::Length(left) => Some(Coding::Length(left)),
-            Content::Chunked => Some(Coding::Chunked(Decoder::new(policy.head))),
-            Content::Door { reader, .. } => Some(Coding::Door(reader)),
+    pub(super) fn of(request: &mut Facts, policy: &Policy) -> Option<Coding> {
+        match (request.reader.take(), request.content) {
+            (Some(reader), _) => Some(Coding::Door(reader)),
+            (None, Content::None | Content::Length(0)) => None,
+            (None, Content::Length(left)) => Some(Coding::Length(left)),
+            (None, Content::Chunked) => Some(Coding::Chunked(Decoder::new(policy.head))),
         }
     }
 
@@ -141,7 +144,7 @@ pub(super) struct ContentState {
     /// Whether the client waits for `100 Continue`.
     pub(super) expects_continue: bool,
     pub(super) failure: Option<Cause>,
-    /// The response waits for its client among others, who look at the socket: nobody may wait for it.
+    /// The connection is among others now, with a response that waits or after its end, and they look at its socket: nobody may wait for it.
     pub(super) is_among_others: bool,
     /// None where all of the content had arrived before the call, or has arrived since and the body is not asked for more.
     pub(super) seat: Option<Seat>,
@@ -155,18 +158,22 @@ impl ContentState {
         failed(cause)
     }
 
-    /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client
-    /// was never told to send it and may or may not do so.
-    pub(super) fn ends_connection(&mut self) -> bool {
-        std::mem::take(&mut self.expects_continue) || self.failure.is_some()
+    /// Gives the seat back, and to the connection, which may be among others now, what the reader has left if it is gone.
+    pub(super) fn give_back(&mut self, connection: &mut Connection, is_among_others: bool) {
+        (self.seat, self.is_among_others) = (None, is_among_others);
+        if let Some((buffer, coding)) = self.left.take() {
+            (connection.buffer, connection.unread) = (buffer, Some(coding));
+        }
     }
 
-    /// Whether the reader is gone, and no more is certain to come than may be passed over. An answered request of a protocol with frames
-    /// leaves nothing behind that must be waited for.
-    pub(super) fn is_soon_over(&self, most: u64) -> bool {
-        self.left.as_ref().is_some_and(|(buffer, coding)| {
-            matches!(coding, Coding::Door(_)) || coding.announced() <= most.saturating_add(buffer.len() as u64)
-        })
+    /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client was never
+    /// told to send it and may or may not do so, or more of it is certain to come than is passed over. An answered request of a protocol with
+    /// frames leaves nothing behind that must be waited for.
+    pub(super) fn ends_connection(&mut self, passed_over: u64) -> bool {
+        let is_long = |(buffer, coding): &(Buffer, Coding)| {
+            !matches!(coding, Coding::Door(_)) && coding.announced() > passed_over.saturating_add(buffer.len() as u64)
+        };
+        std::mem::take(&mut self.expects_continue) || self.failure.is_some() || self.left.as_ref().is_some_and(is_long)
     }
 }
 
@@ -227,12 +234,12 @@ impl Reader {
 
     /// Waits for bytes, under the deadlines: into `direct`, or behind what is in the buffer.
     fn receive(&mut self, mut direct: Option<&mut [u8]>) -> io::Result<usize> {
-        // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
-        if self.buffer.is_empty() {
-            self.answer_expectation()?;
-        }
         let begin = Instant::now();
         loop {
+            // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
+            if self.buffer.is_empty() {
+                self.answer_expectation()?;
+            }
             let result = match &mut direct {
                 Some(place) => self.socket.read(place),
                 None => self.buffer.fill(&self.socket, RECEIVED),
@@ -240,8 +247,10 @@ impl Reader {
             match result {
                 Ok(received @ 1..) => {
                     self.pace.note(begin.elapsed(), received);
+                    let mut state = lock(&self.state);
+                    state.expects_continue = false;
                     // A client that never lets a slice pass is held to the pace like any other.
-                    self.go_on_waiting(Duration::ZERO, &mut lock(&self.state))?;
+                    self.go_on_waiting(Duration::ZERO, &mut state)?;
                     return Ok(received);
                 }
                 Err(error) if is_not_yet(&error) => {
@@ -254,23 +263,24 @@ impl Reader {
         }
     }
 
-    /// Sends `100 Continue`, once and whole, and never behind the final head: who makes that waits for the lock.
+    /// Sends `100 Continue`, once and whole, and never behind the final head: who makes that waits for the lock, for one write.
+    /// While the client takes nothing it is waited for as it is for content, and this is tried again.
     fn answer_expectation(&self) -> io::Result<()> {
         let mut state = lock(&self.state);
-        if !std::mem::take(&mut state.expects_continue) {
-            return Ok(());
-        }
-        let (mut queue, begin) = (SendQueue::default(), Instant::now());
-        queue.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
-        loop {
+        if state.expects_continue {
+            let mut queue = SendQueue::default();
+            queue.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
             match queue.flush(&self.socket) {
-                Ok(Flushed::Whole) => return Ok(()),
-                // The client is waited for as it is for content.
-                Ok(_) => self.go_on_waiting(begin.elapsed(), &mut state)?,
-                Err(_) => return Err(state.fail(Cause::ContentTruncated)),
+                Ok(Flushed::Whole) => state.expects_continue = false,
+                Ok(Flushed::Partly(0)) => {}
+                Ok(_) | Err(_) => {
+                    // Nothing can stand behind a part of it.
+                    self.socket.shutdown(Shutdown::Both);
+                    return Err(state.fail(Cause::ContentTruncated));
+                }
             }
-            self.socket.set_waiting(true)?;
         }
+        Ok(())
     }
 
     /// Has the next read wait, or waits here.
@@ -466,21 +476,47 @@ mod tests {
         assert_eq!(lock(&setup.written).as_slice(), b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
-    #[test]
+    /// A reader whose client waits for `100 Continue`, and takes nothing more.
     #[cfg(unix)]
-    fn p_exp_01_a_client_that_does_not_take_100_continue_is_waited_for_no_longer_than_for_content() {
+    fn full() -> (Setup, std::os::unix::net::UnixStream) {
         use std::io::Write;
         use std::os::fd::OwnedFd;
         use std::os::unix::net::UnixStream;
 
+        let (mut own, client) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        while own.write(&[0; 4096]).is_ok() {}
+        while own.write(&[0]).is_ok() {}
+        let mut setup = reader(Vec::new(), 10, None);
+        setup.reader.socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
+        lock(&setup.state).expects_continue = true;
+        (setup, client)
+    }
+
+    /// It would wait in a thread of the pool for what a thread of the application waits for.
+    #[test]
+    #[cfg(unix)]
+    fn p_exp_01_whoever_makes_the_head_does_not_wait_for_a_client_that_takes_no_100_continue() {
+        let (mut setup, _client) = full();
+        let (shared, begin) = (Arc::clone(&setup.reader.shared), Instant::now());
+        std::thread::scope(|scope| {
+            let reads = scope.spawn(|| setup.reader.read(&mut [0; 10]));
+            // It may not have begun in the first of these.
+            for _ in 0..20 {
+                std::thread::sleep(Duration::from_millis(5));
+                assert!(lock(&setup.state).expects_continue && !reads.is_finished());
+            }
+            let waited = begin.elapsed();
+            shared.stop(Duration::ZERO);
+            assert!(reads.join().unwrap().is_err() && waited < Duration::from_secs(10), "{waited:?}");
+        });
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn p_exp_01_a_client_that_does_not_take_100_continue_is_waited_for_no_longer_than_for_content() {
         for is_over in [true, false] {
-            let (mut own, _client) = UnixStream::pair().unwrap();
-            own.set_nonblocking(true).unwrap();
-            while own.write(&[0; 4096]).is_ok() {}
-            while own.write(&[0]).is_ok() {}
-            let mut setup = reader(Vec::new(), 10, None);
-            setup.reader.socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());
-            lock(&setup.state).expects_continue = true;
+            let (mut setup, _client) = full();
             // All seats are taken, its own among them, and in one case one more than there are.
             let seats = Arc::clone(&setup.reader.shared.seats);
             let mut taken: Vec<_> = std::iter::from_fn(|| seats.try_take()).collect();

@@ -20,11 +20,11 @@ use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, write_end};
-use crate::door::{Content, Facts, Reply};
+use crate::door::{Facts, Reply};
 use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
-use crate::http::framing::{self, Delimiter};
+use crate::http::framing::{self, Content, Delimiter};
 
 /// The writing side of a call; its memory is used for the next.
 #[derive(Default)]
@@ -37,7 +37,8 @@ pub(super) struct Response {
     pub(super) content_state: Option<Arc<Mutex<ContentState>>>,
     /// Whether the connection may stay, as far as is known.
     pub(super) keep_alive: bool,
-    /// Known once the head was made. Of a declared length, it is what is still to come; when all has been framed, there is nothing more.
+    /// Known once the head was made. Of a declared length, it is what is still to come; when all has been framed, or nobody takes any more, there is
+    /// nothing.
     pub(super) delimiter: Option<Delimiter>,
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
@@ -49,7 +50,7 @@ pub(super) struct Response {
     /// The head may not fit where a front server puts it.
     pub(super) head_is_large: bool,
     /// Whether it may wait for the next response of the connection, to be sent with it.
-    gathers: bool,
+    has_next: bool,
     /// How a `Writer` has waited for the client in all: one that takes each block a little late is as slow as one that takes one of them late.
     pace: Pace,
     /// When the last block was framed, and whether the monitor will look.
@@ -59,20 +60,20 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// Turns to the new request. What has been gathered in its connection are responses to earlier ones.
-    pub(super) fn begin(&mut self, request: Facts, connection: &mut Connection) {
+    /// Turns to the new request. What is unsent in its connection are responses to earlier ones.
+    pub(super) fn begin(&mut self, connection: &mut Connection) {
         if !connection.queue.is_empty() {
             std::mem::swap(&mut self.queue, &mut connection.queue);
         }
         // Where a monitor looks after it: a stream of the caller's own has none.
-        self.gathers = !connection.buffer.is_empty()
-            && matches!(request.content, Content::None)
+        self.has_next = !connection.buffer.is_empty()
+            && matches!(self.request.content, Content::None)
             && connection.socket.system().is_ok()
             && self.queue.len() < COPIED;
         self.socket = Some(Arc::clone(&connection.socket));
-        (self.keep_alive, self.request) = (request.keep_alive, request);
-        (self.delimiter, self.status, self.content, self.upgrade) = (None, 0, 0, None);
-        (self.failure, self.head_is_large, self.last_block, self.pace) = (None, false, None, Pace::default());
+        (self.keep_alive, self.delimiter, self.status, self.content) = (self.request.keep_alive, None, 0, 0);
+        (self.upgrade, self.failure, self.head_is_large) = (None, None, false);
+        (self.last_block, self.pace) = (None, Pace::default());
     }
 
     /// A response that no call makes, behind what is in a queue; the connection ends with it.
@@ -80,43 +81,37 @@ impl Response {
         Response { queue, request, ..Response::default() }
     }
 
-    /// Lets go of the connection. Gives how much of the content was sent, or is gathered to be.
+    /// Lets go of the connection. Gives how much of the content was sent, or waits in the connection to be.
     pub(super) fn end(&mut self) -> u64 {
-        (self.socket, self.content_state) = (None, None);
-        self.drop_unsent();
+        (self.socket, self.content_state, self.delimiter) = (None, None, Some(Delimiter::None));
+        self.queue.shrink();
         self.content
     }
 
-    /// Gives the rest of the response up, and with it the connection.
-    pub(super) fn cut(&mut self, cause: Option<Cause>) {
-        (self.failure, self.delimiter) = (cause, None);
-        self.drop_unsent();
+    /// Gives the rest of the response up, and with it the connection: whatever still comes from the application is dropped. The first cause counts.
+    pub(super) fn cut(&mut self, cause: Cause) {
+        self.failure = self.cut_for().or(Some(cause));
+        (self.delimiter, self.keep_alive, self.request.framer) = (Some(Delimiter::None), false, None);
+        self.content = self.content.saturating_sub(self.queue.len() as u64);
+        self.queue = SendQueue::default();
     }
 
-    fn drop_unsent(&mut self) {
-        if !self.queue.is_empty() {
-            self.content = self.content.saturating_sub(self.queue.len() as u64);
-            self.queue.clear();
-        }
-        self.queue.shrink();
-    }
-
-    /// Whether nothing but the application, if that, is at fault: the client still takes what there is.
-    pub(super) fn is_sound(&self) -> bool {
-        self.failure.is_none_or(|cause| cause.number() >= 4000)
+    /// Why it was cut, if it was. Otherwise nothing but the application, if that, is at fault: the client still takes what there is.
+    pub(super) fn cut_for(&self) -> Option<Cause> {
+        self.failure.filter(|cause| cause.number() < 4000)
     }
 
     /// Whether this response is whole, and to be sent with the next.
-    pub(super) fn is_gathering(&self) -> bool {
-        self.gathers && self.drops_content() && self.queue.is_flat() && self.keep_alive && self.is_sound()
+    pub(super) fn waits_for_next(&self) -> bool {
+        self.has_next && self.drops_content() && self.queue.is_flat() && self.keep_alive
     }
 
     /// Whether everything that the head promised has been framed.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None))
+        matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None)) && self.cut_for().is_none()
     }
 
-    /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end).
+    /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end, as it was meant or not).
     pub(super) fn drops_content(&self) -> bool {
         self.delimiter == Some(Delimiter::None)
     }
@@ -131,13 +126,17 @@ impl Response {
         taken
     }
 
-    /// Writes the head in front. `known` is the length of a body that is all there.
+    /// Writes the head in front, once. `known` is the length of a body that is all there.
     pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>, shared: &Shared) {
+        if self.delimiter.is_some() {
+            return;
+        }
         let request = &mut self.request;
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
-        let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection());
+        let drain = shared.settings.drain;
+        let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection(drain));
         self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
         let end = self.end.at(SystemTime::now(), &shared.settings);
         let (upgrade, keep_alive, version) = (self.upgrade.as_deref(), self.keep_alive, request.version);
@@ -222,18 +221,15 @@ impl Response {
         self.finish(status == 503);
     }
 
-    /// Sends what the socket takes at once; nothing if it is to be sent with the next response.
+    /// Sends what the socket takes at once, for a call.
     pub(super) fn send(&mut self) -> Result<Flushed, Failure> {
-        if self.is_gathering() {
-            return Ok(Flushed::Whole);
-        }
         self.flush().map_err(|error| Failure::new(Cause::ClientGone, error))
     }
 
-    /// Sends what the socket takes at once.
+    /// Sends what the socket takes at once. Of a response that was cut there is nothing to send.
     pub(super) fn flush(&mut self) -> io::Result<Flushed> {
         let socket = self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?;
-        self.queue.flush(socket).inspect_err(|_| self.failure = Some(Cause::ClientGone))
+        self.queue.flush(socket).inspect_err(|_| self.cut(Cause::ClientGone))
     }
 
     /// Whether a block that was framed at this time may wait for those behind it. While the application still reads content, the socket
@@ -277,7 +273,7 @@ impl Response {
             let verdict = self.pace.verdict(now.saturating_duration_since(progress), stall, Some(seat), shared);
             drop(content);
             if let Some(cause) = verdict {
-                self.failure = Some(cause);
+                self.cut(cause);
                 return Err(io::Error::new(io::ErrorKind::TimedOut, cause));
             }
         }
@@ -292,19 +288,12 @@ pub(super) struct WriteEnd {
 
 impl Transmit for WriteEnd {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
-        let mut response = lock(&self.response);
-        if response.socket.is_some() {
-            response.make_head((status.code(), status.text()), headers, None, &self.shared);
-        }
-        drop(response);
+        lock(&self.response).make_head((status.code(), status.text()), headers, None, &self.shared);
         self.block(block)
     }
 
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
         let mut response = lock(&self.response);
-        if response.socket.is_none() {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
         // Written blocks are borrowed, so they are copied once; what is yielded is not.
         response.push(block.to_vec().into());
         if response.may_be_delayed(Instant::now()) {
@@ -418,12 +407,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_the_client_did_not_take_of_delayed_blocks_goes_out_when_it_takes_more() {
+    /// What all calls share, and the socket of a response beside its client.
+    fn setup() -> (Arc<Shared>, UnixStream, UnixStream) {
         let application = |_: &Environ, _: &mut StartResponse| "";
         let log = Arc::new(Lines::errors(io::sink()));
-        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
-        let (mut own, mut client) = UnixStream::pair().unwrap();
+        let (own, client) = UnixStream::pair().unwrap();
+        (Arc::new(Shared::new(Settings::default(), Box::new(application), log)), own, client)
+    }
+
+    /// An application may go on for long though every write fails.
+    #[test]
+    fn p_body_07_nothing_is_held_of_what_is_written_to_a_client_that_has_gone() {
+        let (shared, own, client) = setup();
+        let response = Arc::new(Mutex::new(Response::default()));
+        lock(&response).socket = Some(Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap()));
+        let mut writer = WriteEnd { shared, response: Arc::clone(&response) };
+        drop(client);
+        assert!(writer.head(&Status::default(), &Headers::default(), &[7; 100_000]).is_err());
+        for _ in 0..10 {
+            assert!(writer.block(&[7; 100_000]).is_err());
+        }
+        let response = lock(&response);
+        assert!(response.queue.is_empty() && response.queue.memory() < 100_000 && !response.is_complete());
+        assert_eq!((response.cut_for(), response.content), (Some(Cause::ClientGone), 0));
+    }
+
+    #[test]
+    fn what_the_client_did_not_take_of_delayed_blocks_goes_out_when_it_takes_more() {
+        let (shared, mut own, mut client) = setup();
         own.set_nonblocking(true).unwrap();
         while own.write(&[0; 4096]).is_ok() {}
         let socket = Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap());

@@ -103,7 +103,6 @@ impl SendQueue {
 
     /// Takes the end of the only block back, all but `keep` bytes of what is unsent. Gives how many bytes that were.
     pub(super) fn take_back(&mut self, keep: usize) -> usize {
-        self.spare = Vec::new();
         match (self.front.is_empty(), self.blocks.len(), self.blocks.front_mut()) {
             (true, 1, Some(Block::Owned(block))) if block.len() > self.sent + keep => {
                 let taken = block.len() - self.sent - keep;
@@ -116,11 +115,10 @@ impl SendQueue {
         }
     }
 
-    /// Forgets everything but the memory of the front.
-    pub(super) fn clear(&mut self) {
-        self.front.clear();
-        self.blocks.clear();
-        self.sent = 0;
+    /// Gives memory up that nothing unsent stands in.
+    pub(super) fn release(&mut self) {
+        self.spare = Vec::new();
+        self.front.shrink_to_fit();
     }
 
     /// Gives memory back that few responses need.

@@ -16,14 +16,14 @@ use crate::http::head;
 /// | `threads` | 4 for each core, at least 16 | requests queue |
 /// | `shards` | one for each core, at most `threads` | – |
 /// | `sleepers` | 32 | connections beyond are looked at in turn |
-/// | `max_connections` | soft descriptor limit less 64, at most 20,000 | the oldest waiting connection of the busiest address is closed |
+/// | `max_connections` | soft descriptor limit less 64, at most 20,000 | the oldest waiting connection of the busiest address (of IPv6: network of 64 bits) is closed, where hundreds wait a hundredth of them with it |
 /// | `upgrades` | 64 connections that an application has taken over | 503 |
 /// | `queue`, `queue_timeout` | 1,024 requests, 30 s | 503 with Retry-After, close |
 /// | `max_target`, `max_field_line` | 8,190 bytes each | 414, 431 |
 /// | `max_fields`, `max_head` | 100 fields, 65,536 bytes | 431 |
 /// | `max_content` | 16 MiB | 413, before any 100 Continue |
 /// | `gathered_content` | 16 KiB | longer content is read while the application runs |
-/// | `held` | 64 MiB by all that waits | the largest waiting connection is closed |
+/// | `held` | 64 MiB by all that waits | the largest of the address that holds most are closed, until a hundredth is free |
 /// | `first_byte_deadline` | 10 s | silent close |
 /// | `head_deadline` | 10 s from the first byte | 408 |
 /// | `idle_deadline` | 75 s | silent close |

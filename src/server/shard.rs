@@ -9,7 +9,7 @@
 //! time proportional to how long it has been quiet. A look is one non-blocking read or write. One whose blocks another thread sends waits for
 //! that, and is not looked at. A cold connection gives its buffer back. The hot ones are a ring, in which also stays what waits for a thread.
 //!
-//! When that time is the longest there is, a connection that waits for its client is *quiet*: left to the [rounds].
+//! When that time is the longest there is, a TCP connection that waits for its client is *quiet*: left to the [rounds].
 //!
 //! Invariant: a connection is at every moment in exactly one place: in one of the collections of a shard, in its inbox, or owned by one
 //! thread. It moves only by being moved, so it can be neither lost nor served twice.
@@ -89,6 +89,10 @@ struct Parked {
     due: Option<Instant>,
     is_quiet: bool,
 }
+
+/// How many whose time has come go into one sweep: with all of ten thousand deadlines that come together, who has something to do would wait for
+/// tens of milliseconds.
+const DUE: usize = 64;
 
 /// What a sweep found.
 pub(super) enum Found {
@@ -223,10 +227,7 @@ impl Shard {
             let awake = std::mem::take(&mut inbox.awake);
             // One that ends here may have a seat, which goes to another, who may be of this shard.
             drop(inbox);
-            for number in awake {
-                let woken = state.unpark(number);
-                state.hot.extend(woken);
-            }
+            awake.into_iter().for_each(|number| state.make_hot(number));
         }
         state.sweep(self, shared, now, most)
     }
@@ -243,14 +244,13 @@ impl Wake for Shard {
 impl State {
     fn sweep(&mut self, shard: &Arc<Shard>, shared: &Shared, now: Instant, most: Option<usize>) -> Found {
         self.note_stop(shared);
-        self.keep_within_memory(shared);
         self.go_round(shard, shared, now, most.is_none());
         let (mut more, mut requests, mut calls) = (self.rounds.under_way.is_some(), 0, 0);
         // A turn over many takes longer: what waits for its own is not cold.
         let cool = proportional(COOL_EACH, self.hot.len(), COOL);
-        while let Some((_, number)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
-            let woken = self.unpark(number);
-            self.hot.extend(woken);
+        for _ in 0..DUE {
+            let Some((_, number)) = self.timers.first().copied().filter(|(due, _)| *due <= now) else { break };
+            self.make_hot(number);
         }
         for _ in 0..self.hot.len() {
             let Some(mut connection) = self.hot.pop_front() else { break };
@@ -317,11 +317,9 @@ impl State {
         let is_called =
             waits.is_some() || may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last));
         let is_patient = interval == longest && connection.deadline > now && !shared.is_stopping();
-        let is_quiet = !is_called && is_patient && connection.waits_for_client();
         // The bell says nothing of Unix sockets, which have no address.
-        if is_quiet && connection.peer.address.is_none() {
-            shard.rests_on.store(0, Ordering::SeqCst);
-        }
+        let has_bell = connection.peer.address.is_some();
+        let is_quiet = !is_called && is_patient && has_bell && connection.waits_for_client();
         let look = if is_quiet { connection.deadline } else { now + interval };
         let due = if connection.deadline > now { look.min(connection.deadline) } else { look };
         let due = if is_called { connection.late(shared) } else { Some(due) };
@@ -338,6 +336,11 @@ impl State {
         connection.socket.set_waiting(false).is_ok().then_some(connection)
     }
 
+    fn make_hot(&mut self, number: u64) {
+        let connection = self.unpark(number);
+        self.hot.extend(connection);
+    }
+
     /// The longest time between two looks at a connection without a bell.
     fn longest(&self) -> Duration {
         proportional(LONGEST_EACH, self.hot.len() + self.timers.len(), LONGEST)
@@ -349,8 +352,7 @@ impl State {
         if stop > self.stop_seen {
             self.stop_seen = stop;
             while let Some(number) = self.parked.first_key_value().map(|(number, _)| *number) {
-                let woken = self.unpark(number);
-                self.hot.extend(woken);
+                self.make_hot(number);
             }
         }
     }
@@ -360,41 +362,24 @@ impl State {
         self.hot.iter().chain(self.parked.values().map(|parked| &parked.connection)).map(|connection| &**connection)
     }
 
-    /// Over the limit of memory the largest of the shard goes, if it holds its part or more: one in some shard always does.
-    fn keep_within_memory(&mut self, shared: &Shared) {
-        if shared.memory.load(Ordering::Relaxed) <= shared.settings.held {
-            return;
-        }
-        // Two shards that close one each for the same excess would close one too many.
-        let _alone = lock(&shared.shedding);
-        loop {
-            let sum = shared.memory.load(Ordering::Relaxed);
-            let largest = self.all().map(|connection| connection.memory.counted).max().unwrap_or(0);
-            if sum <= shared.settings.held || largest == 0 || largest < sum / shared.places.open().max(1) {
-                return;
+    /// Closes all such connections.
+    pub(super) fn close(&mut self, cause: Cause, mut is_it: impl FnMut(&Connection) -> bool, shared: &Shared) {
+        let parked = self.parked.iter().filter(|(_, parked)| is_it(&parked.connection)).map(|(number, _)| *number);
+        let parked: Vec<_> = parked.collect();
+        let all = std::mem::take(&mut self.hot).into_iter();
+        let (mut closed, hot) = all.partition::<VecDeque<_>, _>(|connection| is_it(connection));
+        self.hot = hot;
+        closed.extend(parked.into_iter().filter_map(|number| self.unpark(number)));
+        for mut closed in closed {
+            if closed.cut(cause) == Step::Job {
+                // Reported when its body is closed; whoever makes room need not wait for that.
+                closed.memory.count(0);
+                closed.place = None;
+                self.hot.push_back(closed);
+            } else {
+                closed.report(cause, Answer::Closed, shared);
             }
-            self.close_one(Cause::HeldLimit, |connection| connection.memory.counted == largest, shared);
         }
-    }
-
-    /// Closes the first such connection, and tells whether there is one.
-    pub(super) fn close_one(&mut self, cause: Cause, is_it: impl Fn(&Connection) -> bool, shared: &Shared) -> bool {
-        let hot = self.hot.iter().position(|connection| is_it(connection)).and_then(|at| self.hot.remove(at));
-        let closed = hot.or_else(|| {
-            let mut parked = self.parked.iter().filter(|(_, parked)| is_it(&parked.connection));
-            let number = *parked.next()?.0;
-            self.unpark(number)
-        });
-        let Some(mut closed) = closed else { return false };
-        if closed.cut(cause) == Step::Job {
-            // Reported when its body is closed; whoever makes room need not wait for that.
-            closed.memory.count(0);
-            closed.place = None;
-            self.hot.push_back(closed);
-        } else {
-            closed.report(cause, Answer::Closed, shared);
-        }
-        true
     }
 }
 
@@ -412,7 +397,7 @@ pub(super) mod tests {
     use crate::door::{Door, Origin, Peer};
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
-    use crate::server::answer::{Calls, GATHERED};
+    use crate::server::answer::{Calls, PIPELINED};
     use crate::server::settings::{LAST_REQUEST, SELDOM, Settings};
     use crate::server::socket::Socket;
 
@@ -460,7 +445,7 @@ pub(super) mod tests {
     #[test]
     fn a_connection_that_was_served_goes_behind_the_others_however_much_more_it_asks_for() {
         let (shared, shard) = (shared(), Arc::new(Shard::default()));
-        let clients = clients::<3>(&shared, &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3 * GATHERED));
+        let clients = clients::<3>(&shared, &"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3 * PIPELINED));
         let peers = clients.each_ref().map(|(_, connection)| connection.peer.address);
         // The clients stay until the end.
         let _clients = clients.map(|(client, connection)| {
@@ -475,6 +460,30 @@ pub(super) mod tests {
             calls.run(&mut served, Instant::now());
             back = Some(served);
         }
+    }
+
+    #[test]
+    fn deadlines_that_come_together_keep_nobody_waiting_who_has_something_to_do() {
+        const COUNT: usize = 3 * DUE + 1;
+        let (shared, shard) = (shared(), Arc::new(Shard::default()));
+        let later = Instant::now() + Duration::from_secs(3_600);
+        let mut state = shard.lock();
+        let _clients = clients::<COUNT>(&shared, "").map(|(client, connection)| {
+            let number = state.last;
+            state.last += 1;
+            state.parked.insert(number, Parked { connection, due: Some(later), is_quiet: false });
+            state.timers.insert((later, number));
+            client
+        });
+        drop(state);
+        let left = || {
+            let found = shard.sweep(None, &shared, later, None);
+            assert!(
+                matches!(found, Found::Nothing(time) if time == (!shard.lock().parked.is_empty()).then_some(Duration::ZERO))
+            );
+            shard.lock().parked.len()
+        };
+        assert_eq!(std::array::from_fn(|_| left()), [COUNT - DUE, COUNT - 2 * DUE, 1, 0]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) struct Shared {
     pub(super) seats: Arc<Seats>,
     /// Bytes that all waiting connections hold.
     pub(super) memory: Arc<AtomicUsize>,
-    /// Held by the shard that closes connections because of that.
+    /// Held by whoever closes connections because of that.
     pub(super) shedding: Mutex<()>,
     /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
     pub(super) delayed: Mutex<Vec<Arc<Mutex<Response>>>>,

@@ -33,6 +33,7 @@ pub(super) struct Sleepers {
 
 #[derive(Default)]
 struct Beds {
+    /// None at the end.
     most: usize,
     threads: Vec<JoinHandle<()>>,
     /// How many of them have a connection, or will.
@@ -40,7 +41,6 @@ struct Beds {
     watches: VecDeque<Watch>,
     /// When one was wanted last that was not there.
     refused: Option<Instant>,
-    is_closed: bool,
 }
 
 /// A socket that is to be slept on. Whatever ends that calls the connection back.
@@ -80,7 +80,7 @@ impl Sleepers {
         let left = connection.deadline.saturating_duration_since(now);
         let is_there = beds.taken < beds.threads.len() || self.start(&mut beds);
         let time = if is_crowded { left.min(SLEEP) } else { left };
-        if !is_there || beds.is_closed || connection.socket.set_peeking(time).is_err() {
+        if !is_there || connection.socket.set_peeking(time).is_err() {
             return false;
         }
         beds.taken += 1;
@@ -107,7 +107,7 @@ impl Sleepers {
     /// The life of a sleeper.
     fn sleep(&self) {
         let mut beds = lock(&self.beds);
-        while !beds.is_closed {
+        while beds.most > 0 {
             let Some(watch) = beds.watches.pop_front() else {
                 beds = wait(&self.signal, beds, None);
                 continue;
@@ -123,7 +123,7 @@ impl Sleepers {
     /// Ends every sleeper: no connection is left, so none blocks.
     pub(super) fn close(&self) {
         let mut beds = lock(&self.beds);
-        beds.is_closed = true;
+        beds.most = 0;
         let threads = std::mem::take(&mut beds.threads);
         drop(beds);
         self.signal.notify_all();

@@ -77,7 +77,8 @@ impl Socket {
             (Stream::Other(stream), slices) => {
                 let mut stream = lock(stream);
                 let written = stream.write_vectored(slices).map_err(past_its_own_deadline)?;
-                stream.flush().map_err(past_its_own_deadline)?;
+                // Interrupted, it is asked again by itself: what was written must not be written once more.
+                uninterrupted(|| stream.flush().map(|()| written)).map_err(past_its_own_deadline)?;
                 Ok(written.min(slices.iter().map(|slice| slice.len()).sum()))
             }
         })
@@ -130,4 +131,41 @@ impl Socket {
 /// A stream with a deadline of its own, which has passed, is not asked again.
 fn past_its_own_deadline(error: io::Error) -> io::Error {
     if is_not_yet(&error) { io::Error::new(io::ErrorKind::ConnectionAborted, error) } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A stream whose next flush a signal interrupts, if so.
+    struct Interrupted(Arc<Mutex<Vec<u8>>>, bool);
+
+    impl Read for Interrupted {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+
+    impl Write for Interrupted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            if std::mem::take(&mut self.1) { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_not_written_again_when_a_signal_interrupts_the_flush_behind_it() {
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let socket = Socket::over(Interrupted(Arc::clone(&written), true));
+        for bytes in [&b"one "[..], b"two"] {
+            assert_eq!(socket.write(&[IoSlice::new(bytes)]).unwrap(), bytes.len());
+        }
+        assert_eq!(lock(&written).as_slice(), b"one two");
+    }
 }

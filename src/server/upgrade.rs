@@ -84,7 +84,6 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Arc<Shared
         return Some(connection);
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
-    connection.memory.count(0);
     let own = Arc::clone(shared);
     if let Err(error) = shared.start("doorway-upgrade".into(), Box::new(move || converse(&mut connection, &own))) {
         let detail = &error.to_string();

@@ -5,11 +5,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -127,6 +127,39 @@ pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     serving.out.read_to_string(&mut out).unwrap();
     serving.log().read_to_string(&mut err).unwrap();
     (serving.child.wait().unwrap().code(), out, err)
+}
+
+/// Waits for something that must happen.
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let give_up = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < give_up, "never {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a program is installed; says so where it is not.
+pub fn is_there(program: &str, argument: &str) -> bool {
+    let there = Command::new(program).arg(argument).output().is_ok();
+    if !there {
+        println!("skipped: {program} is not installed");
+    }
+    there
+}
+
+/// A program that goes on, killed with its test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A folder of its own for a test, gone with it.

@@ -11,7 +11,7 @@ pub mod tree;
 
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -25,6 +25,35 @@ use doorway::{Address, Application, Cause, Handle, Server, Settings};
 
 /// How long a test waits for something that must happen before it gives up: generous, for emulated machines.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What arrives until `whole` says so, and not a byte more; less where it ends.
+pub fn received(stream: &mut impl Read, whole: fn(&[u8]) -> bool) -> Vec<u8> {
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while !whole(&bytes) && stream.read(&mut byte).unwrap_or(0) > 0 {
+        bytes.push(byte[0]);
+    }
+    bytes
+}
+
+/// Somebody who plays one scene for each connection, with the request as [`received`].
+pub fn scripted(whole: fn(&[u8]) -> bool, scene: impl Fn(TcpStream, Vec<u8>) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let request = received(&mut stream, whole);
+            scene(stream, request);
+        }
+    });
+    address
+}
+
+/// The head of HTTP is whole.
+pub fn has_head(request: &[u8]) -> bool {
+    request.ends_with(b"\r\n\r\n")
+}
 
 /// This test program, for a test that must start it again; where the system cannot (the program runs in an emulator), it says so.
 pub fn itself() -> Option<PathBuf> {

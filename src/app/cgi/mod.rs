@@ -204,8 +204,7 @@ impl Cgi {
             ..Deadlines::default()
         };
         let head = CgiHead::new(environ.method() == "HEAD", Form::CgiOfProgram);
-        let content = if length == 0 { Content::None } else { Content::Length(length) };
-        let outgoing = Outgoing { head: Vec::new(), content };
+        let outgoing = Outgoing { head: Vec::new(), content: Content::Length(length) };
         Exchange::new(Link::new(stream)?, deadlines, head).in_envelope(program).run(&outgoing, &environ, start_response)
     }
 }
@@ -242,10 +241,7 @@ fn redirected(environ: &Environ, target: &[u8]) -> Option<Environ> {
 
 impl Application for Cgi {
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
-        match self.answer(environ, start_response) {
-            Ok(body) => body,
-            Err(failure) => failure.answer(&self, start_response),
-        }
+        self.answer(environ, start_response).unwrap_or_else(|failure| failure.answer(&self, start_response))
     }
 }
 

@@ -171,7 +171,8 @@ impl Files {
     /// | POST of `multipart/form-data` to a directory | 201 and the names, one a line, a number added to those that were taken; to a browser's form 303 back to the listing |
     /// | PUT of a whole file under a free name | 201 |
     /// | PUT under a name that is taken | 409, and what is there stays |
-    /// | by a page of another origin | 403 |
+    /// | PUT with `If-Match` under a free name | 412 |
+    /// | by a page of another origin; below `/.well-known/` | 403 |
     /// | more than the limit; more than the disk has room for | 413; 507 |
     pub fn uploads(mut self, uploads: Uploads) -> Files {
         self.uploads = Some(uploads);

@@ -160,7 +160,7 @@ impl Root {
 }
 
 /// The entries of a directory whose names a path can have, with these names; what has gone meanwhile is not among them.
-pub(super) fn entries(path: &Path, hidden: bool) -> io::Result<impl Iterator<Item = (DirEntry, Vec<u8>)>> {
+pub(super) fn entries(path: &Path, hidden: bool) -> io::Result<impl Iterator<Item = (DirEntry, Vec<u8>)> + use<>> {
     Ok(fs::read_dir(path)?.flatten().filter_map(move |entry| {
         let name = bytes_of(&entry.file_name())?.to_vec();
         let is_open = is_plain(&name, cfg!(windows)) && (hidden || !is_hidden(&name));

@@ -21,8 +21,8 @@ use crate::web::multipart::{Limits, Parts, safe_file_name};
 use crate::web::token::unforeseen;
 use crate::web::{Response, is_navigation};
 
-/// So many numbers are tried behind a name that is taken.
-const NUMBERS: u32 = 10_000;
+/// So many names are tried for a file of a form, each by a call of the system; behind them stands a number that nobody has taken.
+const NAMES: u64 = 100;
 
 /// So many bytes are written between two looks at how much room is left.
 const LOOK: u64 = 64 * 1024 * 1024;
@@ -71,10 +71,12 @@ impl Uploads {
         self
     }
 
-    /// Whether files may be sent to the directory of these names.
+    /// Whether files may be sent to the directory of these names. To none that is hidden, also where those are served; `/.well-known/` is served
+    /// anywhere, and who may write there is given certificates for the site (RFC 8555 section 8.3).
     pub(super) fn are_taken_at(&self, names: &[&[u8]]) -> bool {
-        let Some(below) = &self.below else { return true };
-        path::map(below.as_bytes(), true).is_some_and(|below| names.starts_with(&below.names))
+        let is_below =
+            |below: &String| path::map(below.as_bytes(), true).is_some_and(|below| names.starts_with(&below.names));
+        self.below.as_ref().is_none_or(is_below) && !names.iter().any(|name| path::is_hidden(name))
     }
 
     /// Takes what a request sends. The names are those of its path.
@@ -110,6 +112,10 @@ impl Uploads {
         if fs::symlink_metadata(directory.join(name)).is_ok() {
             return Err(TAKEN);
         }
+        // RFC 9110 section 13.1.1: whoever means to replace a version does not mean to make a new file.
+        if environ.header_bytes("if-match").is_some() {
+            return Err(Refused::Said("412 Precondition Failed", "there is no file of this name"));
+        }
         let mut unfinished = Unfinished::new(&directory)?;
         self.copy(&mut environ.input(), &mut unfinished)?;
         match unfinished.finish(name)? {
@@ -132,9 +138,9 @@ impl Uploads {
             let name = part.safe_file_name().unwrap_or_else(|| "file".into());
             let mut unfinished = Unfinished::new(&directory)?;
             self.copy(&mut part, &mut unfinished)?;
-            let mut names = (0..NUMBERS).map(|number| if number == 0 { name.clone() } else { numbered(&name, number) });
+            let mut numbers = (0..NAMES).chain([unforeseen()]);
             let name = loop {
-                let name = names.next().ok_or(TAKEN)?;
+                let name = numbered(&name, numbers.next().ok_or(TAKEN)?);
                 if unfinished.finish(&name)? {
                     break name;
                 }
@@ -239,9 +245,10 @@ fn is_of_own_page(environ: &Environ) -> bool {
     environ.header_bytes("origin").is_none_or(|origin| origin::is_own(environ, origin))
 }
 
-/// `a (1).txt` for `a.txt`.
-fn numbered(name: &str, number: u32) -> String {
+/// `a (1).txt` for `a.txt`; with 0 the name itself.
+fn numbered(name: &str, number: u64) -> String {
     match name.rsplit_once('.') {
+        _ if number == 0 => name.to_owned(),
         Some((stem, extension)) if !stem.is_empty() => format!("{stem} ({number}).{extension}"),
         _ => format!("{name} ({number})"),
     }
@@ -297,7 +304,7 @@ mod tests {
         for (name, expected) in
             [("a.txt", "a (2).txt"), ("a", "a (2)"), ("a.tar.gz", "a.tar (2).gz"), ("\u{e4} b.c", "\u{e4} b (2).c")]
         {
-            assert_eq!(numbered(name, 2), expected);
+            assert_eq!((numbered(name, 2), numbered(name, 0)), (expected.into(), name.into()));
         }
     }
 

@@ -226,7 +226,6 @@ impl Pass {
         }
         let length = content::measure(&mut environ, self.gather)?;
         let is_head = environ.method() == "HEAD";
-        let whole = if length == 0 { Content::None } else { Content::Length(length) };
         match self.protocol {
             Protocol::Uwsgi | Protocol::Scgi => {
                 let packet = match self.protocol {
@@ -235,7 +234,7 @@ impl Pass {
                 };
                 let link = self.kept.take().map_or_else(|| self.connect(), Ok)?;
                 let exchange = self.exchange(link, CgiHead::new(is_head, Form::CgiOrHttp));
-                exchange.run(&Outgoing { head: packet, content: whole }, &environ, start_response)
+                exchange.run(&Outgoing { head: packet, content: Content::Length(length) }, &environ, start_response)
             }
             Protocol::FastCgi => self.pass_records(&environ, length, start_response),
         }
@@ -268,7 +267,7 @@ impl Pass {
             let content = match length {
                 0 => {
                     fastcgi::stdin(id, b"", &mut head);
-                    Content::None
+                    Content::Length(0)
                 }
                 length => Content::Packets(length, id, fastcgi::stdin),
             };
@@ -297,10 +296,7 @@ fn is_idempotent(method: &str) -> bool {
 
 impl Application for Pass {
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
-        match self.pass(environ, start_response) {
-            Ok(body) => body,
-            Err(failure) => failure.answer(&self, start_response),
-        }
+        self.pass(environ, start_response).unwrap_or_else(|failure| failure.answer(&self, start_response))
     }
 }
 

@@ -159,9 +159,6 @@ impl Proxy {
 
 impl Application for Proxy {
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
-        match self.pass(environ, start_response) {
-            Ok(body) => body,
-            Err(failure) => failure.answer(&self.upstream, start_response),
-        }
+        self.pass(environ, start_response).unwrap_or_else(|failure| failure.answer(&self.upstream, start_response))
     }
 }

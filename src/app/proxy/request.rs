@@ -30,9 +30,9 @@ pub(super) fn build(
     let content = content(environ)?;
     let mut fields = fields(proxy, environ)?;
     match content {
+        // RFC 9110 section 8.6: a method that expects content says that there is none, and no other does.
+        Content::Length(0) if !matches!(environ.method(), "POST" | "PUT" | "PATCH") => {}
         Content::Length(length) => fields.add("Content-Length", length.to_string()),
-        // RFC 9110 section 8.6: a method that expects content says that there is none.
-        Content::None if matches!(environ.method(), "POST" | "PUT" | "PATCH") => fields.add("Content-Length", "0"),
         _ => {}
     }
     if !scan::is_token(environ.method().as_bytes()) || fields.check().is_err() {
@@ -55,10 +55,10 @@ fn content(environ: &Environ) -> Result<Content, Failure> {
     use std::io::BufRead;
 
     if let Some(length) = environ.content_length() {
-        return Ok(if length == 0 { Content::None } else { Content::Length(length) });
+        return Ok(Content::Length(length));
     }
     let is_empty = environ.input().fill_buf().map_err(Failure::OfContent)?.is_empty();
-    Ok(if is_empty { Content::None } else { Content::Chunked })
+    Ok(if is_empty { Content::Length(0) } else { Content::Chunked })
 }
 
 fn fields(proxy: &Proxy, environ: &Environ) -> Result<Headers, Failure> {

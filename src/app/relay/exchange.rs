@@ -33,7 +33,7 @@ pub(crate) struct Outgoing {
 /// How the content of the request is delimited.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Content {
-    None,
+    /// As many bytes; none for 0.
     Length(u64),
     Chunked,
     /// As many bytes, in packets with this number that the function writes; an empty packet ends them.
@@ -219,7 +219,6 @@ impl<'call, 'head> Exchange<'head> {
         client: &mut Client<'call>,
     ) -> Result<bool, Failure> {
         let mut left = match content {
-            Content::None => return Ok(true),
             Content::Length(length) | Content::Packets(length, ..) => length,
             Content::Chunked => u64::MAX,
         };
@@ -234,7 +233,7 @@ impl<'call, 'head> Exchange<'head> {
             }
             packed.clear();
             let takes_more = match content {
-                Content::None | Content::Length(_) => self.send(block, client)?,
+                Content::Length(_) => self.send(block, client)?,
                 Content::Packets(_, number, pack) => {
                     pack(number, block, &mut packed);
                     self.send(&packed, client)?
@@ -261,7 +260,7 @@ impl<'call, 'head> Exchange<'head> {
                 pack(number, b"", &mut packed);
                 self.send(&packed, client)
             }
-            Content::None | Content::Length(_) => Ok(true),
+            Content::Length(_) => Ok(true),
         }
     }
 

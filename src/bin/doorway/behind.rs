@@ -124,6 +124,18 @@ impl Behind {
         }
     }
 
+    /// Whether it may run what somebody puts into a folder or below: a PHP file that is asked for, a module that Python finds before its own. A program
+    /// must be executable, which no file is that was sent.
+    pub fn runs_files_of(&self, folder: &Path) -> bool {
+        match self {
+            Behind::Php(_, root) => {
+                root.canonicalize().is_ok_and(|root| root.starts_with(folder) || folder.starts_with(&root))
+            }
+            Behind::Wsgi(_) => std::env::current_dir().is_ok_and(|own| own.starts_with(folder)),
+            Behind::Proxy(_) | Behind::Pass(_) | Behind::Cgi(_) => false,
+        }
+    }
+
     /// The application that answers for it. Workers that are started for it are added to those there are.
     pub fn open(&self, options: &Options, workers: &mut Vec<Workers>) -> io::Result<Box<dyn Application>> {
         let silence = options.proxy_timeout.unwrap_or(SILENCE);
@@ -133,7 +145,7 @@ impl Behind {
             Behind::Proxy(proxy) => Box::new(proxy.clone().first_byte_deadline(silence).progress_deadline(silence)),
             Behind::Pass(pass) => Box::new(gathered(patient(pass), options)),
             Behind::Php(pass, root) => Box::new(Php::new(patient(pass), root, options)?),
-            Behind::Cgi(path) => cgi(path, silence)?,
+            Behind::Cgi(path) => Box::new(gathered(cgi(path, silence)?, options)),
             Behind::Wsgi(application) => {
                 let started = Workers::start(options.plan(application, workers.len()))?;
                 let application = gathered(started.application(), options);
@@ -187,10 +199,13 @@ impl Php {
         Ok(Php { scripts, files, root })
     }
 
-    /// Whether a path is that of a file which is no script. The application that gets it decides again whether it may be seen.
+    /// Whether a path is that of a file which is no script. The application that gets it decides again whether it may be seen. Nothing is looked for by
+    /// a name that begins with a dot, `..` least of all: who answers would tell what there is on the disk.
     fn is_plain(&self, path: &str) -> bool {
+        let is_hidden = |name: &str| name.starts_with('.') && name != ".well-known";
         let is_script = |name: &str| name.to_ascii_lowercase().contains(".ph");
-        !path.split('/').any(is_script) && self.root.join(path.trim_start_matches('/')).is_file()
+        !path.split('/').any(|name| is_hidden(name) || is_script(name))
+            && self.root.join(path.trim_start_matches('/')).is_file()
     }
 }
 
@@ -272,6 +287,13 @@ mod tests {
         assert_eq!(status("/index.php/img/a.svg"), 502);
         for path in ["/a.PHP", "/old.php.bak", "/x.phtml", "/.env", "/none", "/img/../.env"] {
             assert_eq!(status(path), 404, "{path}");
+        }
+        // Nor is told whether there is something where nothing is served.
+        let text = |path: &str| Request::get(path).call(&site).text();
+        for (there, missing) in
+            [("/.env", "/.none"), ("/../../etc/passwd", "/../../etc/none"), ("/img/../.env", "/.none")]
+        {
+            assert_eq!(text(there), text(missing), "{there}");
         }
         std::fs::remove_dir_all(folder).unwrap();
     }

@@ -38,7 +38,7 @@ How a folder is served:
     --index FILE           FILE stands for its folder (default index.html)
     --error-page FILE      page for 404; or 403=, 405=, 412=, 416=, 503=FILE
     --upload[=DIR]         take files in the listings, or below DIR in them
-    --upload-limit SIZE    bytes of an upload, or of content to --pass, --wsgi
+    --upload-limit SIZE    bytes of an upload; of content to programs behind
     --no-list              no listings of folders
     --no-clean             /about is not about.html
     --dotfiles             names that begin with a dot, too

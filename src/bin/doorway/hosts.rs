@@ -2,13 +2,14 @@
 //!
 //! Whoever owns a name can have it resolve to 127.0.0.1, and a page of that name then reads what is served here, as its own, through the
 //! browser of the person at work. The browser still says in Host which name it believes. So names of this machine are answered, addresses
-//! (nobody can have those resolve to something else), and the names that were given. A request without Host, by HTTP/1.0, comes from no browser.
+//! (nobody can have those resolve to something else), and the names that were given. A request without Host, by HTTP/1.0, comes from no browser, and
+//! no browser speaks at a door: a front server may ask there by any name, unless names were given.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use doorway::{Application, Body, Environ, StartResponse};
+use doorway::{Application, Body, Door, Environ, StartResponse};
 
 /// How long nothing is said of another host behind the last of which it was: whoever asks for them must not fill the log.
 const QUIET: Duration = Duration::from_secs(60);
@@ -42,8 +43,10 @@ impl<A: Application> Hosts<A> {
 
 impl<A: Application> Application for Hosts<A> {
     fn call(&self, environ: &Environ, start_response: &mut StartResponse) -> Body {
-        let Some(host) = environ.bytes("HTTP_HOST").map(String::from_utf8_lossy).filter(|host| !self.allows(host))
-        else {
+        let is_at_a_door = [Door::Uwsgi, Door::Scgi, Door::FastCgi].iter().any(|door| door.name() == environ.door());
+        let is_open = is_at_a_door && self.names.is_empty();
+        let host = environ.bytes("HTTP_HOST").map(String::from_utf8_lossy);
+        let Some(host) = host.filter(|host| !is_open && !self.allows(host)) else {
             return self.inner.call(environ, start_response);
         };
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);

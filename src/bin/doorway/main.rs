@@ -114,9 +114,9 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
         servers.into_iter().map(|(_, server)| server).reduce(Server::and).ok_or(io::ErrorKind::InvalidInput)?;
     let observer = server.observer();
     let site = with_status(options, site, observer.clone());
-    let is_own = !has_doors && listen::is_loopback_only(&web);
-    privileges::check(options, is_own && !inherited.is_managed && !options.stdin)?;
-    let site: Box<dyn Application> = match is_own || !options.allowed_hosts.is_empty() {
+    let is_loopback = listen::is_loopback_only(&web);
+    privileges::check(options, is_loopback && !has_doors && !inherited.is_managed && !options.stdin)?;
+    let site: Box<dyn Application> = match is_loopback || !options.allowed_hosts.is_empty() {
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
     };

@@ -1,7 +1,8 @@
 //! `--user`: who starts as root serves as somebody else.
 //!
 //! What needs root is done first (sockets, the files of the log and of the process number), then this process becomes the same program again, as that
-//! user and with those sockets: no thread and no memory of root's is left. As root only somebody at work on this machine is served, unless `--user root` says so:
+//! user and with those sockets: no thread and no memory of root's is left. A file is given to that user only where it was made here: one that is there may
+//! be a link of the user's own to a file of root's (CVE-2016-1247 in nginx). As root only somebody at work on this machine is served, unless `--user root` says so:
 //! the one who starts it in a container to look at a folder. Whatever a service has (an address that others reach, a door of a front server, a socket of
 //! a service manager, a name of a site) is refused.
 //!
@@ -11,11 +12,12 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::fchown;
+use std::path::Path;
 
+use crate::listen;
 use crate::options::Options;
 use crate::signals::effective_user;
 use crate::sockets::{self, Inherited};
-use crate::{listen, pid_file};
 
 /// Goes on as the user that is asked for, where this process is not that already.
 pub fn settle(options: &Options, inherited: &mut Inherited) -> io::Result<()> {
@@ -31,11 +33,19 @@ pub fn settle(options: &Options, inherited: &mut Inherited) -> io::Result<()> {
     let (servers, _) = listen::servers(options, inherited)?;
     let mut sockets = Vec::new();
     servers.iter().try_for_each(|(_, server)| server.hand_over().map(|own| sockets.extend(own)))?;
-    options.pid_file.iter().try_for_each(|path| pid_file::write(path))?;
     for path in options.log_file.iter().chain(&options.pid_file) {
-        fchown(OpenOptions::new().append(true).create(true).open(path)?, Some(user), Some(group))?;
+        make(path, user, group)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     }
     Err(sockets::become_user(sockets, (user, group)))
+}
+
+/// Makes a file that is the user's, in a folder that may be root's; one that is there stays as it is.
+fn make(path: &Path, user: u32, group: u32) -> io::Result<()> {
+    match OpenOptions::new().append(true).create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => fchown(made?, Some(user), Some(group)),
+    }
 }
 
 /// Whether this is root without having been asked to be.

@@ -2,16 +2,38 @@
 //!
 //! std cannot ask the system for that; `df`, which every Unix has, can. Where it is missing or says something else, nothing is kept, and a disk that is full
 //! is an error of the write, as it is anyway.
+//!
+//! Clients choose how often they ask. So one process runs at a time, and its answer is good for a second.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// So much of a disk is kept free: a twentieth, and no more than this.
 const KEPT: u64 = 1024 * 1024 * 1024;
 
+/// How old an answer may be.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The last answer, where and when it was given.
+static LAST: Mutex<Option<(PathBuf, Instant, Option<u64>)>> = Mutex::new(None);
+
 /// Bytes that may be written where a path is.
 pub fn left(path: &Path) -> Option<u64> {
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some((place, asked, left)) if place == path && asked.elapsed() < FRESH => *left,
+        _ => {
+            let left = ask(path);
+            *last = Some((path.to_owned(), Instant::now(), left));
+            left
+        }
+    }
+}
+
+fn ask(path: &Path) -> Option<u64> {
     let mut df = Command::new("df");
     df.arg("-Pk").arg(path).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let (mut df, mut text) = (df.spawn().ok()?, Vec::new());

@@ -150,6 +150,15 @@ fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<
             let text = format!("--upload: files are taken by a folder, and {} is none", place.display());
             return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
         }
+        let own = std::fs::canonicalize(&place)?;
+        if let Some((_, behind)) = options.behind.iter().find(|(_, behind)| behind.runs_files_of(&own)) {
+            let text = format!(
+                "--upload: {} would run what is put into {}; take files where nothing is run, as in --upload=inbox",
+                behind.flag(),
+                place.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let uploads = Uploads::new().below(name).room(room::left);
         files = files.uploads(options.upload_limit.into_iter().fold(uploads, Uploads::limit));
     }

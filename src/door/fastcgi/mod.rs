@@ -12,9 +12,10 @@ mod stdin;
 
 use super::variables::{self, Block, Pair, addressee, write_cgi_head};
 use super::{
-    Content, Door, Examined, Facts, Filling, Framer, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken,
+    Door, Examined, Facts, Filling, Framer, NotReady, Policy, Progress, Protocol, Reply, Room, http, mistaken,
 };
 use crate::cause::Cause;
+use crate::http::framing::Content;
 use record::{Header, Kind, Record};
 use stdin::Stdin;
 
@@ -23,6 +24,9 @@ pub(crate) struct FastCgi;
 
 /// Bytes of PARAMS, lengths included.
 const MAX_PARAMS: usize = 128 * 1024;
+
+/// As much memory for them stays for the next request: few have more.
+const MAX_KEPT: usize = 16 * 1024;
 
 /// Records until the application is called, empty and ignored ones included.
 pub(super) const MAX_RECORDS: usize = 10_000;
@@ -78,17 +82,17 @@ impl Protocol for FastCgi {
         let (content_at, replies) = (begun.at(), begun.replies.len());
         let block = Block { bytes: &room.params, next };
         let request = variables::Request::read(block, Door::FastCgi, content_at, policy)?;
-        let (content, head_len) = match begun.look_at_stdin(request.length(), policy)? {
-            Ahead::Nothing => (Content::None, begun.at()),
+        let facts = match begun.look_at_stdin(request.length(), policy)? {
+            Ahead::Nothing => Facts { head_len: begun.at(), is_here: true, ..request.facts(filling) },
             Ahead::Content { is_here } => {
                 // It is read once more, by [`Stdin`], and with it what stands in between.
                 begun.replies.truncate(replies);
                 let reader = Box::new(Stdin::new(begun.id, request.length(), policy.threads));
-                (Content::Door { reader, is_here }, content_at)
+                Facts { content: Content::Chunked, is_here, reader: Some(reader), ..request.facts(filling) }
             }
         };
         let framer: Option<Box<dyn Framer>> = Some(Box::new(Stdout { id: begun.id, before: begun.replies }));
-        Ok(Facts { head_len, content, keep_alive: begun.keeps, framer, ..request.facts(filling) })
+        Ok(Facts { keep_alive: begun.keeps, framer, ..facts })
     }
 
     fn addressee(&self, bytes: &[u8], is_first: bool) -> Option<Facts> {
@@ -215,6 +219,7 @@ impl<'buf> Begun<'buf> {
     /// Puts the contents of PARAMS one behind the other: a pair may straddle records.
     fn gather_params(&mut self, params: &mut Vec<u8>) -> Result<(), NotReady> {
         params.clear();
+        params.shrink_to(MAX_KEPT);
         for _ in 0..MAX_RECORDS {
             let record = Record::take(&mut self.rest)?.ok_or(NotReady::Incomplete)?;
             match (record.kind, record.id == self.id) {
@@ -308,4 +313,25 @@ fn next_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     }
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     Some((usize::try_from(u32::from_be_bytes(*length) & 0x7fff_ffff).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+        let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[1, kind, 0, 1, high, low, 0, 0][..], content].concat()
+    }
+
+    #[test]
+    fn g_08_memory_of_unusual_variables_is_given_back() {
+        let mut params = Vec::new();
+        for length in [60_000, 100] {
+            let bytes = [record(1, &[0, 1, 0, 0, 0, 0, 0, 0]), record(4, &vec![b'x'; length]), record(4, b"")].concat();
+            let mut begun = Begun::find(&bytes, true, 1).ok().unwrap();
+            assert!(begun.gather_params(&mut params).is_ok() && params.len() == length);
+        }
+        assert!(params.capacity() <= MAX_KEPT, "{}", params.capacity());
+    }
 }

@@ -97,6 +97,8 @@ fn rfc9112_2_2_two_empty_lines_are_skipped_and_a_third_is_refused() {
     refused("\nGET / HTTP/1.1\r\n\r\n", Cause::BareLf);
     refused("\r\n\n", Cause::BareLf);
     refused("\rGET / HTTP/1.1\r\n\r\n", Cause::BareCr);
+    // A CR is the name of no field.
+    refused("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n\r: 0123456789abcdef\r\n\r\n", Cause::BareCr);
 }
 
 #[test]

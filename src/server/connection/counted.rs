@@ -21,7 +21,7 @@ impl Connection {
     /// Counts the memory that it holds at the moment: what has arrived of a request and what has not been taken of a response.
     pub(in crate::server) fn count_memory(&mut self) {
         let received = if self.buffer.is_empty() { 0 } else { self.buffer.capacity() };
-        let call = self.call.as_ref().map_or(0, |call| call.memory());
+        let call = self.call.as_mut().map_or(0, |call| call.memory());
         self.memory.count(received + call + self.queue.memory());
     }
 }

@@ -6,6 +6,9 @@
 use crate::gateway::percent_decode;
 use crate::http::scan::{is_token, trim_ows};
 
+/// So many parameters a field may have: each is compared with all before it.
+const MOST: usize = 16;
+
 pub(super) struct Parameters<'field> {
     /// What stands before the first parameter.
     pub(super) value: &'field [u8],
@@ -34,7 +37,8 @@ impl<'field> Parameters<'field> {
                     (is_token(value) || is_boundary).then(|| (value.to_vec(), left))?
                 }
             };
-            if !is_token(name) || parameters.pairs.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            let is_second = parameters.pairs.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
+            if !is_token(name) || is_second || parameters.pairs.len() == MOST {
                 return None;
             }
             parameters.pairs.push((name, value));
@@ -129,6 +133,13 @@ mod tests {
         ] {
             assert_eq!(text(field, "name").as_deref(), expected, "{field}");
         }
+    }
+
+    #[test]
+    fn a_field_has_as_many_parameters_as_anybody_sends_and_no_more() {
+        let many = |count| (0..count).map(|number| format!("; n{number}=a")).collect::<String>();
+        assert_eq!(text(&format!("form-data{}", many(16)), "n15").as_deref(), Some("a"));
+        assert_eq!(text(&format!("form-data{}", many(17)), "n0"), None);
     }
 
     #[test]

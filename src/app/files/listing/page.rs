@@ -102,8 +102,13 @@ fn write(entries: &Entries, asked: &Asked<'_>) -> String {
     end(page)
 }
 
+/// Of a path of more names a page leads to its top alone: the link to each step is as long as the way up to it, and a client chooses how many
+/// names it sends.
+const DEEPEST: usize = 100;
+
 /// The page that says that nothing is there, and leads up. The names are those of the path, none where it has none that could be served.
 pub(crate) fn missing(environ: &Environ, names: &[&[u8]]) -> Response {
+    let names: &[&[u8]] = if names.len() > DEEPEST { &[] } else { names };
     let place: Vec<String> = names.iter().map(|name| shown(name)).collect();
     let mount = shown(environ.script_name());
     let mut page = begin("Not Found");

@@ -1,8 +1,9 @@
 //! A directory as one ZIP file, made while it is sent.
 //!
 //! APPNOTE.TXT 6.3 (ISO/IEC 21320-1 but for its limit of 4 GiB): entries are stored as they are, names are UTF-8, sizes and places beyond 32 bits are
-//! those of ZIP64. Nothing is written to a disk, and no more than one block of one file is held, beside what the directory at the end
-//! says of each entry, [`MOST`] at most.
+//! those of ZIP64. Nothing is written to a disk, and no more than one block of one file is held, beside the names of directories that wait and
+//! what the directory at the end says of each entry that has been sent, [`MOST`] at most: whoever asks for many archives and takes nothing
+//! of them costs little memory. So entries stand in the order in which the system names them, each directory before what is in it.
 //!
 //! What can be asked for is in it: nothing hidden, no name that no path has. Links are left out, so that there is no way out and no circle; what is
 //! neither file nor directory is never opened; what cannot be read is left out, and the log says how much. A file that grows while it is
@@ -10,7 +11,7 @@
 
 mod record;
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{self, Read};
 use std::time::UNIX_EPOCH;
 
@@ -39,7 +40,8 @@ pub(super) fn answer(place: Place, hidden: bool, environ: &Environ) -> Response 
         hidden,
         errors: environ.errors().clone(),
         directories: vec![Found { place, name: format!("{name}/") }],
-        files: Vec::new(),
+        entries: Box::new(std::iter::empty()),
+        within: String::new(),
         open: None,
         records: Vec::new(),
         found: 1,
@@ -84,8 +86,9 @@ struct Archive {
     errors: Errors,
     /// Those that have not been read.
     directories: Vec<Found>,
-    /// Those of the directories that have been.
-    files: Vec<Found>,
+    /// What is still in the one that is being read, and its name.
+    entries: Box<dyn Iterator<Item = (DirEntry, Vec<u8>)> + Send>,
+    within: String,
     open: Option<Open>,
     /// What has been sent.
     records: Vec<Record>,
@@ -102,13 +105,14 @@ impl Archive {
         if let Some(open) = self.open.take() {
             return self.go_on(open).map(Some);
         }
-        if let Some(found) = self.files.pop() {
-            return Ok(Some(self.begin(&found).unwrap_or_else(|_| self.leave_out())));
+        if let Some((entry, name)) = self.entries.next() {
+            let name = format!("{}{}", self.within, String::from_utf8_lossy(&name));
+            return self.take(&entry, name).map(Some);
         }
-        if let Some(found) = self.directories.pop() {
-            return self.read_directory(&found).map(Some);
+        match self.directories.pop() {
+            Some(found) => Ok(Some(self.read_directory(&found))),
+            None => Ok(self.end()),
         }
-        Ok(self.end())
     }
 
     /// Nothing of it is in the archive.
@@ -117,34 +121,36 @@ impl Archive {
         Vec::new()
     }
 
-    /// The entry of a directory; what is in it waits.
-    fn read_directory(&mut self, found: &Found) -> io::Result<Vec<u8>> {
-        let Ok(entries) = open::entries(&found.place.path, self.hidden) else { return Ok(self.leave_out()) };
-        let (mut directories, mut files) = (Vec::new(), Vec::new());
-        for (entry, name) in entries {
-            // Of the entry itself: a link is neither file nor directory.
-            let Ok(metadata) = entry.metadata() else { continue };
-            let (kind, slash) = match (metadata.is_dir(), metadata.is_file()) {
-                (true, _) => (&mut directories, "/"),
-                (_, true) => (&mut files, ""),
-                _ => continue,
-            };
-            self.found += 1;
-            if self.found > MOST {
-                return Err(io::Error::other(format!("an archive has {MOST} entries at most, and there are more")));
-            }
-            let name = format!("{}{}{slash}", found.name, String::from_utf8_lossy(&name));
-            kind.push(Found { place: Place { path: entry.path(), metadata }, name });
-        }
-        // Taken from the end.
-        for (mut found, waiting) in [(directories, &mut self.directories), (files, &mut self.files)] {
-            found.sort_unstable_by(|one: &Found, other| other.name.cmp(&one.name));
-            waiting.append(&mut found);
-        }
+    /// The entry of a directory, which is read from here on.
+    fn read_directory(&mut self, found: &Found) -> Vec<u8> {
+        let Ok(entries) = open::entries(&found.place.path, self.hidden) else { return self.leave_out() };
+        (self.entries, self.within) = (Box::new(entries), found.name.clone());
         let record = self.record(found, 0);
         let head = record.local_head();
         self.records.push(record);
-        Ok(head)
+        head
+    }
+
+    /// What is in a directory: a file begins, a directory waits.
+    fn take(&mut self, entry: &DirEntry, mut name: String) -> io::Result<Vec<u8>> {
+        // Of the entry itself: a link is neither file nor directory.
+        let metadata = entry.metadata();
+        if metadata.as_ref().is_ok_and(|metadata| !metadata.is_dir() && !metadata.is_file()) {
+            return Ok(Vec::new());
+        }
+        self.found += 1;
+        if self.found > MOST {
+            return Err(io::Error::other(format!("an archive has {MOST} entries at most, and there are more")));
+        }
+        let Ok(metadata) = metadata else { return Ok(self.leave_out()) };
+        let is_directory = metadata.is_dir();
+        name.push_str(if is_directory { "/" } else { "" });
+        let found = Found { place: Place { path: entry.path(), metadata }, name };
+        if is_directory {
+            self.directories.push(found);
+            return Ok(Vec::new());
+        }
+        Ok(self.begin(&found).unwrap_or_else(|_| self.leave_out()))
     }
 
     /// The head of a file, and all of it where that is one block.
@@ -235,7 +241,7 @@ impl Iterator for Archive {
                 }
                 Err(error) => {
                     self.ending = Ending::Sent;
-                    (self.files, self.directories, self.open) = (Vec::new(), Vec::new(), None);
+                    (self.entries, self.directories, self.open) = (Box::new(std::iter::empty()), Vec::new(), None);
                     return Some(Err(error));
                 }
             }

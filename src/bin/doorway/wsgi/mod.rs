@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `worker.py` | the program of a worker: PEP 3333 in Python |
 //! | `process` | one worker: how it is started, heard and ended |
-//! | `workers` | all of them: who gets a request, who replaces whom |
+//! | `workers` | all of them: who is started again, who replaces whom |
+//! | `workers/calls` | one request: who gets it, and until when |
 //! | `watch` | `--reload`: new workers when a `.py` file has changed |
 //!
 //! Requests go to the workers by SCGI ([`Pass`](doorway::app::Pass)) over connections that are kept, each to one that has a thread free: a worker never has more requests

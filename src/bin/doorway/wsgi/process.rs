@@ -176,13 +176,15 @@ pub struct Started {
 }
 
 impl Started {
-    /// Waits until it has ended, and says how.
-    pub fn wait(mut self) -> String {
+    /// Waits until it has ended, and says how. Tells the number of the last call of each connection that the worker closes until then.
+    pub fn wait(mut self, closed: impl Fn(u64)) -> String {
         let mut line = String::new();
         while self.lines.read_line(&mut line).is_ok_and(|length| length > 0) {
             if line == "shown\n" {
                 *self.process.shown.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
                 self.process.shown.1.notify_all();
+            } else if let Ok(number) = line.trim_end().parse() {
+                closed(number);
             }
             line.clear();
         }

@@ -1,10 +1,10 @@
 """A worker of `doorway --wsgi`: calls a WSGI application (PEP 3333) for requests that come by SCGI.
 
 It is a program of Python's standard library alone, from 3.8 on. The command starts it with a listening socket as file descriptor 0 and
-a connection to itself as file descriptor 1, over which it hears that the application is there ("ready") or why not, asks for a
-look at the stacks of a worker that hangs, and ends the worker by closing it. Each thread accepts a connection and answers one request after
-the other on it, which SCGI does not know: the command is told by `Connection: close` where nothing may follow. What waits for a slow
-client is the command.
+a connection to itself as file descriptor 1, over which it hears that the application is there ("ready") or why not, and of each connection that
+is closed here the number of its last call, asks for a look at the stacks of a worker that hangs, and ends the worker by closing it. Each thread
+accepts a connection and answers one request after the other on it, which SCGI does not know: the command is told by `Connection: close` where
+nothing may follow. What waits for a slow client is the command.
 
 A thread gives Python's lock away at each call of the system, and then waits for it behind the others: so an ordinary request has two such calls,
 one that receives it and one that sends its answer.
@@ -290,13 +290,14 @@ def receive_whole(connection, begin, length):
     return content
 
 
-def answer(connection, application, base):
+def answer(connection, application, base, connections):
     """Answers the next request; true where there may be one more."""
     try:
         received = receive(connection)
         if received is None:
             return False
         environ, begin = received
+        connections[connection] = environ.pop("DOORWAY_CALL")
         length, last = int(environ["CONTENT_LENGTH"]), ""
         if length == 0:
             del environ["CONTENT_LENGTH"]
@@ -317,19 +318,25 @@ def answer(connection, application, base):
     return Call(connection, environ, last).run(application)
 
 
-def serve(listener, application, base, connections):
+def serve(control, listener, application, base, connections):
     while True:
         try:
             connection, _ = listener.accept()
         except OSError:
             return
-        connections.add(connection)
+        connections[connection] = ""
         try:
-            while answer(connection, application, base):
+            while answer(connection, application, base, connections):
                 pass
         finally:
             connection.close()
-            connections.discard(connection)
+            # From here on the thread is free, which the command cannot see where it has closed the connection itself.
+            number = connections.pop(connection)
+            try:
+                control.sendall(f"{number}\n".encode())
+            except OSError:
+                # The command has gone away.
+                pass
 
 
 def load(spec):
@@ -370,8 +377,9 @@ def main(control, spec, threads, processes, grace):
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+    # Open connections, each with the number of the call that it has or had last.
+    connections = {}
     # A process that the application forks is no worker: its end is not ours, and ours must be seen while it lives.
-    connections = set()
     os.register_at_fork(after_in_child=lambda: [each.close() for each in (control, listener, *connections)])
     sys.argv = [spec]
     sys.path.insert(0, os.getcwd())
@@ -394,11 +402,11 @@ def main(control, spec, threads, processes, grace):
     }
     threading.Thread(target=hear, args=(control, listener, connections, grace), name="doorway", daemon=True).start()
     for number in range(1, threads):
-        arguments = (listener, application, base, connections)
+        arguments = (control, listener, application, base, connections)
         threading.Thread(target=serve, args=arguments, name=f"wsgi-{number}", daemon=True).start()
     control.sendall(b"ready\n")
     # The main thread calls the application too: some of what one may do is allowed there alone.
-    serve(listener, application, base, connections)
+    serve(control, listener, application, base, connections)
     while connections:
         time.sleep(0.01)
 

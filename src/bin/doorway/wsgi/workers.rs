@@ -1,4 +1,4 @@
-//! All workers of an application: who gets a request, who is started again, who replaces whom.
+//! All workers of an application: who is started again, who replaces whom. Who gets a request is the affair of `calls`.
 //!
 //! Each worker has a thread that starts it, waits for its end, and starts it again unless it was to go. A worker that is to go gets no request
 //! any more, and is told to end when it has answered those it has; whoever takes its place is there before.
@@ -11,15 +11,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use doorway::app::Pass;
-use doorway::{Application, Body, Environ, StartResponse, escape_html};
+use doorway::{Application, Environ, StartResponse};
 
+use self::calls::Call;
 use super::process::{Process, Started};
 use super::{Plan, unforeseen};
 use crate::behind::GATHERED;
 use crate::{console, threads};
 
-/// How long a request waits for a worker.
-const QUEUE: Duration = Duration::from_secs(30);
+mod calls;
 
 /// A worker that ended sooner than that is started again only after a pause, which doubles up to [`MAX_PAUSE`].
 const SOON: Duration = Duration::from_secs(1);
@@ -58,8 +58,8 @@ struct Worker {
     process: Arc<Process>,
     pass: Pass,
     generation: u64,
-    /// Requests that it has.
-    busy: usize,
+    calls: Vec<Call>,
+    /// How many it has had; the last one's number.
     served: u64,
     /// After so many requests another one takes its place.
     limit: Option<u64>,
@@ -73,7 +73,7 @@ struct Worker {
 
 impl Worker {
     fn is_free(&self, threads: usize) -> bool {
-        !self.is_leaving && !self.is_dead && self.busy < threads
+        !self.is_leaving && !self.is_dead && self.calls.len() < threads
     }
 }
 
@@ -213,7 +213,7 @@ impl Shared {
                 };
                 let process = Arc::clone(&worker.process);
                 shared.enter(&process, generation);
-                let how = worker.wait();
+                let how = worker.wait(|number| shared.end_call(process.id, number, false));
                 let was_wanted = shared.leave(process.id);
                 if !was_wanted {
                     return;
@@ -255,7 +255,7 @@ impl Shared {
             process: Arc::clone(process),
             pass,
             generation,
-            busy: 0,
+            calls: Vec::new(),
             served: 0,
             limit: self.plan.max_requests.map(jittered),
             is_due: false,
@@ -289,7 +289,7 @@ impl Shared {
     fn dismiss(self: &Arc<Shared>, state: &mut State, at: usize) {
         let worker = &mut state.workers[at];
         worker.is_leaving = true;
-        if worker.busy == 0 {
+        if worker.calls.is_empty() {
             self.end(&worker.process);
         }
     }
@@ -297,163 +297,47 @@ impl Shared {
     /// Ends a worker: kindly, and by force where it does not within the time that a call may take.
     fn end(self: &Arc<Shared>, process: &Arc<Process>) {
         process.end();
+        self.limit(process, None);
+    }
+
+    /// Kills a worker that is still there when the time is over that a call may take; of a call, given by its number and request, only where it still has that.
+    fn limit(self: &Arc<Shared>, process: &Arc<Process>, call: Option<(u64, String)>) {
         let (shared, process) = (Arc::clone(self), Arc::clone(process));
         // Without a thread it ends by itself or not at all.
         let _ = threads::start("wsgi-end", move || {
-            let is_there = |state: &mut State| {
-                !state.is_stopping && state.workers.iter().any(|worker| worker.process.id == process.id)
+            let lasts = |state: &mut State| {
+                let is_it = |worker: &Worker| {
+                    worker.process.id == process.id && call.as_ref().is_none_or(|(number, _)| worker.has(*number))
+                };
+                !state.is_stopping && state.workers.iter().any(is_it)
             };
-            let waited = shared.changed.wait_timeout_while(shared.state(), shared.plan.timeout, is_there);
+            let waited = shared.changed.wait_timeout_while(shared.state(), shared.plan.timeout, lasts);
             if waited.is_ok_and(|(_, waited)| waited.timed_out()) {
-                process.kill();
+                match &call {
+                    None => process.kill(),
+                    Some((_, line)) => shared.kill(&process, line),
+                }
             }
         });
     }
 
-    fn call(self: &Arc<Shared>, environ: &Environ, start_response: &mut StartResponse) -> Body {
-        loop {
-            let seat = match self.take_seat() {
-                Ok(seat) => seat,
-                Err(refusal) => return refusal.answer(start_response),
-            };
-            let begin = Instant::now();
-            let body = match seat.pass.try_call(environ, start_response) {
-                Ok(body) => body,
-                // It has just died: nothing has been sent, so that another one can be asked.
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
-                    seat.mark_dead();
-                    continue;
-                }
-                Err(error) => return Body::from(Err::<Body, _>(error)),
-            };
-            let is_504 = start_response.status().is_some_and(|status| status.code() == 504);
-            if is_504 && begin.elapsed() >= self.plan.timeout {
-                seat.kill(&request_line(environ));
-            }
-            if body.known_len().is_some() {
-                return body;
-            }
-            let timeout = self.plan.timeout;
-            let line = request_line(environ);
-            let (seat, mut last) = (Arc::new(seat), Instant::now());
-            let other = Arc::clone(&seat);
-            let watched = body.inspect_blocks(move |block| {
-                if block.is_err() && last.elapsed() >= timeout {
-                    other.kill(&line);
-                }
-                last = Instant::now();
-            });
-            return watched.on_close(move || drop(seat));
+    /// From here on nobody is sent to it.
+    fn mark_dead(&self, process: &Process) {
+        if let Some(worker) = self.state().workers.iter_mut().find(|worker| worker.process.id == process.id) {
+            worker.is_dead = true;
         }
     }
 
-    /// A thread of a worker for one request: of the one that has the fewest.
-    fn take_seat(self: &Arc<Shared>) -> Result<Seat, Refusal> {
-        let begin = Instant::now();
-        let mut state = self.state();
-        loop {
-            if let Some(failure) = state.failure.as_ref().filter(|_| !state.is_stale) {
-                return Err(Refusal::NotLoaded(failure.clone()));
-            }
-            let is_stale = state.is_stale;
-            let free = state.workers.iter_mut().filter(|worker| worker.is_free(self.plan.threads) && !is_stale);
-            // Of several with as few, the one that has served the least.
-            if let Some(worker) = free.min_by_key(|worker| (worker.busy, worker.served)) {
-                worker.busy += 1;
-                worker.served += 1;
-                let generation = worker.generation;
-                let is_due = !worker.is_due && worker.limit.is_some_and(|limit| worker.served >= limit);
-                worker.is_due |= is_due;
-                let seat =
-                    Seat { shared: Arc::clone(self), process: Arc::clone(&worker.process), pass: worker.pass.clone() };
-                drop(state);
-                if is_due {
-                    self.keep(None, generation);
-                }
-                return Ok(seat);
-            }
-            let left = QUEUE.saturating_sub(begin.elapsed());
-            if left.is_zero() {
-                return Err(Refusal::Busy);
-            }
-            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+    /// A worker hangs.
+    fn kill(&self, process: &Process, line: &str) {
+        self.mark_dead(process);
+        let seconds = self.plan.timeout.as_secs();
+        console::say(&format!("doorway: worker {} is silent for {seconds} s in {line}, and killed\n", process.id));
+        process.show_and_kill();
     }
 }
 
 /// `--max-requests` and up to a tenth more, so that not all workers are replaced at the same time.
 fn jittered(limit: u64) -> u64 {
     limit + unforeseen() % (limit / 10 + 1)
-}
-
-fn request_line(environ: &Environ) -> String {
-    let target = environ.get("REQUEST_URI").unwrap_or_else(|| environ.path());
-    console::printable(format!("{} {target}", environ.method()).as_bytes())
-}
-
-/// A thread of a worker, for one request.
-struct Seat {
-    shared: Arc<Shared>,
-    process: Arc<Process>,
-    pass: Pass,
-}
-
-impl Seat {
-    fn mark_dead(&self) {
-        let mut state = self.shared.state();
-        if let Some(worker) = state.workers.iter_mut().find(|worker| worker.process.id == self.process.id) {
-            worker.is_dead = true;
-        }
-    }
-
-    fn kill(&self, line: &str) {
-        // From here on nobody else is sent to it.
-        self.mark_dead();
-        let seconds = self.shared.plan.timeout.as_secs();
-        console::say(&format!("doorway: worker {} is silent for {seconds} s in {line}, and killed\n", self.process.id));
-        self.process.show_and_kill();
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut state = self.shared.state();
-        if let Some(at) = state.workers.iter().position(|worker| worker.process.id == self.process.id) {
-            let worker = &mut state.workers[at];
-            worker.busy = worker.busy.saturating_sub(1);
-            if worker.is_leaving && worker.busy == 0 {
-                self.shared.end(&self.process);
-            }
-        }
-        // Whoever is told wants the lock.
-        drop(state);
-        self.shared.freed.notify_one();
-    }
-}
-
-/// Why a request reaches no worker.
-enum Refusal {
-    Busy,
-    NotLoaded(String),
-}
-
-impl Refusal {
-    fn answer(self, start_response: &mut StartResponse) -> Body {
-        match self {
-            Refusal::Busy => {
-                start_response
-                    .start("503 Service Unavailable", &[("Content-Type", "text/plain"), ("Retry-After", "5")]);
-                Body::from("503 Service Unavailable: every worker is busy\n")
-            }
-            Refusal::NotLoaded(reason) => {
-                let kind = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")];
-                start_response.start("500 Internal Server Error", &kind);
-                Body::from(format!(
-                    "<!doctype html>\n<meta http-equiv=refresh content=1>\n<title>not loaded</title>\n<h1>The application is not loaded</h1>\n<pre>{}</pre>\n\
-                    <p>The log has the traceback. With the next change of a .py file it is tried again.\n",
-                    escape_html(&reason)
-                ))
-            }
-        }
-    }
 }

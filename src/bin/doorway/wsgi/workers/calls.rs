@@ -1,0 +1,204 @@
+//! One request at a worker: who gets it, and until when a thread there has it.
+//!
+//! An answer that is taken to its end is over on both sides. Where nobody wants the rest of one, the worker hears that with its next block, and is
+//! at that for as long as it takes. So the call is its until it says that it has closed the connection, or is killed because that lasts too long:
+//! nobody is sent to a thread that is not free.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use doorway::app::Pass;
+use doorway::{Block, Body, Environ, StartResponse, escape_html};
+
+use super::{Process, Shared, Worker};
+use crate::console;
+
+/// How long a request waits for a worker.
+const QUEUE: Duration = Duration::from_secs(30);
+
+/// A call that a worker has.
+pub(super) struct Call {
+    number: u64,
+    /// One of the two sides has ended it.
+    is_half_over: bool,
+}
+
+impl Worker {
+    /// Whether it has a call of this number.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.calls.iter().any(|call| call.number == number)
+    }
+}
+
+impl Shared {
+    pub(super) fn call(self: &Arc<Shared>, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        loop {
+            let mut seat = match self.take_seat() {
+                Ok(seat) => seat,
+                Err(refusal) => return refusal.answer(start_response),
+            };
+            let mut environ = environ.clone();
+            environ.set("DOORWAY_CALL", seat.number.to_string());
+            let begin = Instant::now();
+            let body = match seat.pass.try_call(&environ, start_response) {
+                Ok(body) => body,
+                // It has just died: nothing has been sent, so that another one can be asked.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+                    self.mark_dead(&seat.process);
+                    continue;
+                }
+                Err(error) => return Body::from(Err::<Body, _>(error)),
+            };
+            let is_504 = start_response.status().is_some_and(|status| status.code() == 504);
+            if is_504 && begin.elapsed() >= self.plan.timeout {
+                self.kill(&seat.process, &request_line(&environ));
+            }
+            if body.known_len().is_some() {
+                return body;
+            }
+            seat.is_whole = false;
+            let (blocks, line) = (Box::new(body.into_blocks()), request_line(&environ));
+            return Body::blocks(Answer { blocks, seat, line, last: Instant::now() });
+        }
+    }
+
+    /// A thread of a worker for one request: of the one that has the fewest.
+    fn take_seat(self: &Arc<Shared>) -> Result<Seat, Refusal> {
+        let begin = Instant::now();
+        let mut state = self.state();
+        loop {
+            if let Some(failure) = state.failure.as_ref().filter(|_| !state.is_stale) {
+                return Err(Refusal::NotLoaded(failure.clone()));
+            }
+            let is_stale = state.is_stale;
+            let free = state.workers.iter_mut().filter(|worker| worker.is_free(self.plan.threads) && !is_stale);
+            // Of several with as few, the one that has served the least.
+            if let Some(worker) = free.min_by_key(|worker| (worker.calls.len(), worker.served)) {
+                worker.served += 1;
+                let number = worker.served;
+                worker.calls.push(Call { number, is_half_over: false });
+                let generation = worker.generation;
+                let is_due = !worker.is_due && worker.limit.is_some_and(|limit| worker.served >= limit);
+                worker.is_due |= is_due;
+                let (process, pass) = (Arc::clone(&worker.process), worker.pass.clone());
+                let seat = Seat { shared: Arc::clone(self), process, pass, number, is_whole: true };
+                drop(state);
+                if is_due {
+                    self.keep(None, generation);
+                }
+                return Ok(seat);
+            }
+            let left = QUEUE.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Err(Refusal::Busy);
+            }
+            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Ends a call that was answered to its end; of any other one side has, and it ends with the second.
+    pub(super) fn end_call(self: &Arc<Shared>, id: u32, number: u64, is_whole: bool) {
+        let mut state = self.state();
+        let Some(worker) = state.workers.iter_mut().find(|worker| worker.process.id == id) else { return };
+        let Some(at) = worker.calls.iter().position(|call| call.number == number) else { return };
+        if !is_whole && !std::mem::replace(&mut worker.calls[at].is_half_over, true) {
+            return;
+        }
+        worker.calls.swap_remove(at);
+        if worker.is_leaving && worker.calls.is_empty() {
+            self.end(&worker.process);
+        }
+        // Whoever is told wants the lock.
+        drop(state);
+        self.freed.notify_one();
+        if !is_whole {
+            self.changed.notify_all();
+        }
+    }
+}
+
+fn request_line(environ: &Environ) -> String {
+    let target = environ.get("REQUEST_URI").unwrap_or_else(|| environ.path());
+    console::printable(format!("{} {target}", environ.method()).as_bytes())
+}
+
+/// A thread of a worker, for one request.
+struct Seat {
+    shared: Arc<Shared>,
+    process: Arc<Process>,
+    pass: Pass,
+    /// That of the call.
+    number: u64,
+    /// Nothing of the answer is still to come.
+    is_whole: bool,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.end_call(self.process.id, self.number, self.is_whole);
+    }
+}
+
+/// An answer that comes block by block.
+struct Answer {
+    /// Closed before the seat is given back.
+    blocks: Box<dyn Iterator<Item = io::Result<Block>> + Send>,
+    seat: Seat,
+    /// What was asked for.
+    line: String,
+    /// When the last block came.
+    last: Instant,
+}
+
+impl Iterator for Answer {
+    type Item = io::Result<Block>;
+
+    fn next(&mut self) -> Option<io::Result<Block>> {
+        let (block, Seat { shared, process, .. }) = (self.blocks.next(), &self.seat);
+        match &block {
+            None => self.seat.is_whole = true,
+            Some(Err(_)) if self.last.elapsed() >= shared.plan.timeout => shared.kill(process, &self.line),
+            Some(_) => {}
+        }
+        self.last = Instant::now();
+        block
+    }
+}
+
+impl Drop for Answer {
+    /// Where nobody wants the rest, the worker hears it with its next block. Until then it may be as silent as in any other call.
+    fn drop(&mut self) {
+        if !self.seat.is_whole {
+            let Seat { shared, process, number, .. } = &self.seat;
+            shared.limit(process, Some((*number, std::mem::take(&mut self.line))));
+        }
+    }
+}
+
+/// Why a request reaches no worker.
+enum Refusal {
+    Busy,
+    NotLoaded(String),
+}
+
+impl Refusal {
+    fn answer(self, start_response: &mut StartResponse) -> Body {
+        match self {
+            Refusal::Busy => {
+                start_response
+                    .start("503 Service Unavailable", &[("Content-Type", "text/plain"), ("Retry-After", "5")]);
+                Body::from("503 Service Unavailable: every worker is busy\n")
+            }
+            Refusal::NotLoaded(reason) => {
+                let kind = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-store")];
+                start_response.start("500 Internal Server Error", &kind);
+                Body::from(format!(
+                    "<!doctype html>\n<meta http-equiv=refresh content=1>\n<title>not loaded</title>\n<h1>The application is not loaded</h1>\n<pre>{}</pre>\n\
+                    <p>The log has the traceback. With the next change of a .py file it is tried again.\n",
+                    escape_html(&reason)
+                ))
+            }
+        }
+    }
+}
