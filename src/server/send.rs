@@ -118,7 +118,8 @@ impl SendQueue {
     /// Gives memory up that nothing unsent stands in.
     pub(super) fn release(&mut self) {
         self.spare = Vec::new();
-        self.front.shrink_to_fit();
+        // Copied, as what is taken back is.
+        self.front = self.front.to_vec();
     }
 
     /// Gives memory back that few responses need.
