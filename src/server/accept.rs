@@ -415,6 +415,14 @@ mod tests {
         assert!(ends.recv_timeout(Duration::from_secs(20)).is_ok(), "it does not end");
     }
 
+    /// Nobody is looked after any longer.
+    fn end_without_grace(engine: &Engine, threads: Vec<JoinHandle<()>>) {
+        let before = engine.stats().looks;
+        engine.stop(Duration::ZERO);
+        end(threads);
+        assert!(engine.stats().looks - before < 20);
+    }
+
     /// A log that connects once more for each connection that is refused.
     struct Again(Address, AtomicBool);
 
@@ -439,10 +447,7 @@ mod tests {
         while !log.1.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
-        let before = engine.stats().looks;
-        engine.stop(Duration::ZERO);
-        end(threads);
-        assert!(engine.stats().looks - before < 20);
+        end_without_grace(&engine, threads);
     }
 
     #[test]
@@ -456,10 +461,7 @@ mod tests {
         let mut client = TcpStream::connect(real).unwrap();
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
         client.read_to_string(&mut String::new()).unwrap();
-        let before = engine.stats().looks;
-        engine.stop(Duration::ZERO);
-        end(threads);
-        assert!(engine.stats().looks - before < 20);
+        end_without_grace(&engine, threads);
     }
 
     #[test]
