@@ -1,13 +1,15 @@
 //! What a server does and has done, counted without a lock.
 //!
-//! The hot path adds to a counter and never reads one; whoever asks gets a copy. The counters do not belong together: a copy that is
-//! taken under load may hold a request in one of them and not yet in another. They are as wide as the processor counts at once, which not
-//! every 32-bit one does to 64 bits: there they begin anew at 2^32.
+//! The hot path adds to a counter and never reads one; whoever asks gets a copy. What every request adds to is its thread's own, so that no
+//! processor waits for another there. The counters do not belong together: a copy that is taken under load may hold a request in one of them and
+//! not yet in another. They are as wide as the processor counts at once, which not every 32-bit one does to 64 bits: there they begin anew at
+//! 2^32.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::Scoreboard;
 use crate::cause::Cause;
 
 /// What a connection does, or waits for.
@@ -133,6 +135,15 @@ impl Stats {
         let bound = |at| if at + 1 < DURATIONS { Duration::from_micros(1_u64 << at) } else { Duration::MAX };
         self.durations.into_iter().enumerate().map(move |(at, count)| (bound(at), count))
     }
+
+    /// A thread works for a connection that is counted in a phase, or in none.
+    pub(super) fn count_call(&mut self, from: Option<Phase>) {
+        for (phase, count) in Phase::ALL.iter().zip(&mut self.phases.0) {
+            // What was counted before may have changed meanwhile.
+            *count = if from == Some(*phase) { count.saturating_sub(1) } else { *count };
+            *count += usize::from(*phase == Phase::Call);
+        }
+    }
 }
 
 /// One count for each cause, in the order of [`Cause::ALL`].
@@ -188,53 +199,73 @@ impl Phases {
     }
 }
 
-/// What happened so far, counted without a lock.
+/// The requests that a thread has answered.
 #[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) accepted: AtomicUsize,
-    refused: AtomicUsize,
+pub(super) struct Served {
     content: AtomicUsize,
-    fields_dropped: AtomicUsize,
     /// In microseconds.
     duration: AtomicUsize,
     durations: [AtomicUsize; DURATIONS],
-    causes: Counts<AtomicUsize>,
 }
 
-impl Counters {
-    /// What was counted. What is not, because the server knows it at any moment, is zero.
-    pub(crate) fn read(&self, phases: &Phases) -> Stats {
-        let now = |count: &AtomicUsize| count.load(Ordering::Relaxed) as u64;
-        let durations = self.durations.each_ref().map(now);
-        let phases = Phases(phases.0.each_ref().map(|count| count.load(Ordering::Relaxed)));
-        let is_parked = |phase: &Phase| !matches!(phase, Phase::Queued | Phase::Call | Phase::Upgraded);
-        Stats {
-            open: 0,
-            parked: Phase::ALL.iter().zip(phases.0).filter(|(phase, _)| is_parked(phase)).map(|(_, count)| count).sum(),
-            queued: 0,
-            threads: 0,
-            busy: *phases.of(Phase::Call),
-            stopping: false,
-            looks: 0,
-            phases,
-            accepted: now(&self.accepted),
-            served: durations.iter().sum(),
-            duration: Duration::from_micros(now(&self.duration)),
-            durations,
-            refused: now(&self.refused),
-            content: now(&self.content),
-            fields_dropped: now(&self.fields_dropped),
-            causes: Counts(self.causes.0.each_ref().map(now)),
-        }
-    }
-
-    /// Counts an answered request.
-    pub(crate) fn serve(&self, content: u64, lasted: Duration) {
+impl Served {
+    pub(super) fn count(&self, content: u64, lasted: Duration) {
         let lasted = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
         let bound = (u64::BITS - lasted.leading_zeros()) as usize;
         self.durations.get(bound.min(DURATIONS - 1)).map(|count| count.fetch_add(1, Ordering::Relaxed));
         self.duration.fetch_add(lasted as usize, Ordering::Relaxed);
         self.content.fetch_add(content as usize, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_to(&self, stats: &mut Stats) {
+        stats.content += now(&self.content);
+        stats.duration += Duration::from_micros(now(&self.duration));
+        stats.durations.iter_mut().zip(&self.durations).for_each(|(sum, count)| *sum += now(count));
+    }
+}
+
+fn now(count: &AtomicUsize) -> u64 {
+    count.load(Ordering::Relaxed) as u64
+}
+
+/// What happened so far, counted without a lock.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: AtomicUsize,
+    refused: AtomicUsize,
+    fields_dropped: AtomicUsize,
+    causes: Counts<AtomicUsize>,
+    /// What each thread counts for itself.
+    pub(crate) scoreboard: Scoreboard,
+}
+
+impl Counters {
+    /// What was counted. What is not, because the server knows it at any moment, is zero. In `phases` each connection is counted where it was
+    /// before a thread worked for it.
+    pub(crate) fn read(&self, phases: &Phases) -> Stats {
+        let mut stats = Stats {
+            open: 0,
+            parked: 0,
+            queued: 0,
+            threads: 0,
+            busy: 0,
+            stopping: false,
+            looks: 0,
+            phases: Phases(phases.0.each_ref().map(|count| count.load(Ordering::Relaxed))),
+            accepted: now(&self.accepted),
+            served: 0,
+            duration: Duration::ZERO,
+            durations: [0; DURATIONS],
+            refused: now(&self.refused),
+            content: 0,
+            fields_dropped: now(&self.fields_dropped),
+            causes: Counts(self.causes.0.each_ref().map(now)),
+        };
+        self.scoreboard.add_to(&mut stats);
+        let is_parked = |phase: &Phase| !matches!(phase, Phase::Queued | Phase::Call | Phase::Upgraded);
+        stats.parked = stats.phases().filter(|(phase, _)| is_parked(phase)).map(|(_, count)| count).sum();
+        (stats.busy, stats.served) = (*stats.phases.of(Phase::Call), stats.durations.iter().sum());
+        stats
     }
 
     /// Counts a cause.

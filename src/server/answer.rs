@@ -23,13 +23,13 @@ pub(super) struct Calls {
     /// The call that was done with last, for the next request.
     spare: Option<Box<Call>>,
     room: Room,
-    /// What this thread is called for.
-    score: Arc<Score>,
+    /// What this thread is called for, and has answered.
+    pub(super) score: Arc<Score>,
 }
 
 impl Calls {
     pub(super) fn new(shared: &Arc<Shared>) -> Calls {
-        let score = shared.monitor.scoreboard.score();
+        let score = shared.counters.scoreboard.score();
         Calls { shared: Arc::clone(shared), spare: None, room: Room::default(), score }
     }
 
@@ -38,7 +38,7 @@ impl Calls {
         // It waits no longer, and could not be closed for what it holds.
         connection.memory.count(0);
         if let Some(mut call) = connection.call.take() {
-            self.score.begin(now, &call.environ);
+            self.score.begin(now, &call.environ, connection.place.as_ref().map(|place| place.phase));
             let progress = call.go_on(connection);
             let lasted = call.answered.saturating_duration_since(now);
             self.settle(call, progress, connection);
@@ -61,10 +61,10 @@ impl Calls {
 
     /// Answers one request. Gives how long that took the application; `None` where there is no request, or where answers that wait must go out before it.
     fn answer(&mut self, connection: &mut Connection, now: Instant) -> Option<Duration> {
-        let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared)));
+        let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared, &self.score)));
         match call.begin(connection, &mut self.room) {
             Ok(true) => {
-                self.score.begin(now, &call.environ);
+                self.score.begin(now, &call.environ, connection.place.as_ref().map(|place| place.phase));
                 let progress = call.start(connection, now);
                 return Some(self.settle(call, progress, connection));
             }

@@ -41,7 +41,8 @@ impl Places {
 /// A connection's place, given back when it is dropped.
 pub(super) struct Place {
     places: Arc<Places>,
-    phase: Phase,
+    /// What the connection is counted to do. That a thread works for it is not counted here: every request would change it twice.
+    pub(super) phase: Phase,
 }
 
 impl Place {

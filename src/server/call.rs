@@ -24,11 +24,12 @@ use crate::cause::Cause;
 use crate::door::{NotReady, Room, http::ALLOW};
 use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Kind, Receiver, StartResponse, discard_panic};
 use crate::http::framing::Content;
-use crate::log::{Access, Answer, Report};
+use crate::log::{Access, Answer, Report, Score};
 
 /// A request that is being answered.
 pub(super) struct Call {
     shared: Arc<Shared>,
+    score: Arc<Score>,
     pub(super) environ: Environ,
     start_response: StartResponse,
     /// The identity of the `start_response`: an application could exchange it for another.
@@ -55,7 +56,7 @@ const EMPTY_BLOCKS: usize = 64;
 const EMPTY_PAUSE: Duration = Duration::from_millis(10);
 
 impl Call {
-    pub(super) fn new(shared: &Arc<Shared>) -> Call {
+    pub(super) fn new(shared: &Arc<Shared>, score: &Arc<Score>) -> Call {
         let mut environ = Environ::new(Gateway::default());
         environ.set_errors(shared.errors());
         let response = Arc::<Mutex<Response>>::default();
@@ -64,6 +65,7 @@ impl Call {
         let now = Instant::now();
         Call {
             shared: Arc::clone(shared),
+            score: Arc::clone(score),
             environ,
             own: start_response.id(),
             start_response,
@@ -393,7 +395,8 @@ impl Call {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
         (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
-        self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
+        self.score.serve(bytes, lasted);
+        self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin });
         connection.finish_call(keep_alive, &self.shared, self.answered);
     }
 

@@ -16,7 +16,7 @@ use super::response::send_delayed;
 use super::settings::{LISTEN, LOOK};
 use super::shard::{UNATTENDED, WORKS};
 use crate::cause::Cause;
-use crate::log::{Full, Scoreboard};
+use crate::log::Full;
 
 /// How the others reach the monitor.
 #[derive(Default)]
@@ -26,8 +26,6 @@ pub(super) struct Monitor {
     is_asleep: AtomicBool,
     /// How often it has looked around.
     pub(super) looks: AtomicUsize,
-    /// What the threads are called for.
-    pub(super) scoreboard: Scoreboard,
 }
 
 impl Monitor {
@@ -67,7 +65,7 @@ pub(super) fn watch(engine: &Engine) {
         engine.keep_within_memory();
         sweep_unattended(engine, &mut place);
         let stats = (!engine.unattended.has_idle()).then(|| engine.stats());
-        if let Some(text) = full.look(stats.as_ref(), &monitor.scoreboard, Instant::now()) {
+        if let Some(text) = full.look(stats.as_ref(), &engine.shared.counters.scoreboard, Instant::now()) {
             engine.shared.report(Cause::ThreadsBusy, &text);
         }
         // Last: whoever counts them knows that nothing above is stuck.

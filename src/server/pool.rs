@@ -29,7 +29,6 @@ use super::shard::{ATTENDS, BLOCKS, Found, Shard, WORKS};
 use super::shared::{lock, wait};
 use super::upgrade;
 use crate::gateway::discard_panic;
-use crate::log::Phase;
 
 /// Shards that need a worker, in the order in which they lost theirs.
 #[derive(Default)]
@@ -203,9 +202,8 @@ impl Worker<'_> {
         }
         // It looks after a call that lasts, and after a shard that no thread is free for. Not before: it would see neither, and sleep.
         shared.monitor.notice();
-        connection.place.iter_mut().for_each(|place| place.enter(Phase::Call));
         // The application's panics are caught where they are answered. What is caught here is a value of the application's that
-        // panics when it is dropped: the connection is lost, and the thread goes on with fresh memory.
+        // panics when it is dropped: the connection is lost and its call, and the thread goes on.
         let run = catch_unwind(AssertUnwindSafe(|| self.calls.run(&mut connection, now)));
         match run {
             Ok(lasted) => {
@@ -216,7 +214,7 @@ impl Worker<'_> {
             }
             Err(panic) => {
                 discard_panic(panic);
-                self.calls = Calls::new(shared);
+                self.calls.score.end();
                 None
             }
         }

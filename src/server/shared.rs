@@ -70,8 +70,7 @@ impl Shared {
     }
 
     /// Reports an answered request. A log that panics does not take a thread with it.
-    pub(super) fn access(&self, access: &Access<'_>, lasted: Duration) {
-        self.counters.serve(access.bytes, lasted);
+    pub(super) fn access(&self, access: &Access<'_>) {
         catch_unwind(AssertUnwindSafe(|| self.log.access(access))).unwrap_or_else(discard_panic);
     }
 
