@@ -117,9 +117,11 @@ fn assert_named(commands: &str) {
 
 /// What commands print that are run in a folder, which is also the home, with `doorway` and cargo on the path. None of them may fail.
 fn shell(commands: &str, folder: &Path) -> String {
-    let programs = [env!("CARGO_BIN_EXE_doorway"), &std::env::var("CARGO").unwrap_or_default()];
-    let mut path: Vec<_> =
-        programs.iter().filter_map(|program| Path::new(program).parent()).map(Path::to_owned).collect();
+    let programs = Folder::new(&[]);
+    // Whatever the file of the command is called.
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_doorway"), programs.path().join("doorway")).unwrap();
+    let mut path = vec![programs.path().to_owned()];
+    path.extend(std::env::var_os("CARGO").iter().filter_map(|cargo| Path::new(cargo).parent()).map(Path::to_owned));
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     let mut command = Command::new("sh");
     command.args(["-ec", commands]).current_dir(folder).stdin(Stdio::null());

@@ -89,7 +89,7 @@ class Hosts:
 
     def start(self, host):
         address = f"{NET}.{'abc'.index(host) + 1}"
-        command = [DOORWAY, "--demo", "--quiet", "--host", address, "--port", "8000", "--status", "/status=all", "--user", "nobody"]
+        command = [DOORWAY, "--demo", "--quiet", "--host", address, "--port", "8000", "--status", "/status=all", "--user", "root"]
         server = inside(host, *command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         server.stdout.readline()
         self.running[host] = server
