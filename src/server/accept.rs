@@ -142,7 +142,7 @@ impl Engine {
 
     fn count(&self, acceptor: &Acceptor) -> Count {
         let come = acceptor.come.load(Ordering::Relaxed);
-        Count { at: Instant::now(), come, open: self.shared.places.open() }
+        Count { at: Instant::now(), come, open: self.shared.open() }
     }
 
     /// Whether many connections have come in a short time, and half of them have ended. At the limit the thread makes room for each.
@@ -170,7 +170,7 @@ impl Engine {
             // Another worker accepts, or the thread takes over: it sees to what is there.
             let Some(is_rush) = acceptor.is_rush.try_lock().ok().filter(|is_rush| **is_rush) else { return false };
             // Its place first: no server ends before what has one. Where it would be one too many the thread makes room.
-            let place = self.shared.places.take();
+            let place = Place::new(&self.shared.phases);
             if self.shared.is_stopping() || self.is_crowded() {
                 return false;
             }
@@ -206,7 +206,7 @@ impl Engine {
 
     /// Counts one more. What is too many then is closed.
     fn make_place(&self) -> Place {
-        let place = self.shared.places.take();
+        let place = Place::new(&self.shared.phases);
         while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
                 // All are in calls, which end without telling this thread: a signal for it would cost every connection.
@@ -218,7 +218,7 @@ impl Engine {
 
     /// Whether more connections are open than may be.
     fn is_crowded(&self) -> bool {
-        self.shared.places.open() > self.shared.settings.max_connections
+        self.shared.open() > self.shared.settings.max_connections
     }
 }
 
@@ -376,7 +376,7 @@ mod tests {
                     std::thread::yield_now();
                 }
                 // Somebody else has taken a place since there was room, and nobody can be closed for it.
-                let (listener, place) = (TcpListener::bind("127.0.0.1:0").unwrap(), engine.shared.places.take());
+                let (listener, place) = (TcpListener::bind("127.0.0.1:0").unwrap(), Place::new(&engine.shared.phases));
                 let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 let (stream, peer) = listener.accept().unwrap();
                 engine.let_in(&engine.acceptors[0], (stream, Peer::new(peer)), Some(place));
@@ -390,7 +390,7 @@ mod tests {
     fn a_server_at_its_limit_has_no_rush() {
         let settings = Settings { max_connections: 4, ..Settings::default() };
         with_application(hello, settings, vec![own()], |engine| {
-            let mut places: Vec<_> = (0..4).map(|_| engine.shared.places.take()).collect();
+            let mut places: Vec<_> = (0..4).map(|_| Place::new(&engine.shared.phases)).collect();
             let is_rush = || {
                 let acceptor = &engine.acceptors[0];
                 let mut before = engine.count(acceptor);

@@ -18,38 +18,23 @@ use super::shared::lock;
 use crate::gateway::Wake;
 use crate::log::{Phase, Phases};
 
-/// How many connections are open.
-#[derive(Default)]
-pub(super) struct Places {
-    open: AtomicUsize,
-    pub(super) phases: Phases,
-}
-
-impl Places {
-    pub(super) fn open(&self) -> usize {
-        self.open.load(Ordering::SeqCst)
-    }
-
-    /// Counts a connection for as long as the place lives.
-    pub(super) fn take(self: &Arc<Places>) -> Place {
-        self.open.fetch_add(1, Ordering::SeqCst);
-        self.phases.change(None, Some(Phase::Fresh));
-        Place { places: Arc::clone(self), phase: Phase::Fresh }
-    }
-}
-
-/// A connection's place, given back when it is dropped.
+/// A connection's place among those that are open, which are as many as share their phases; given back when it is dropped.
 pub(super) struct Place {
-    places: Arc<Places>,
+    phases: Arc<Phases>,
     /// What the connection is counted to do. That a thread works for it is not counted here: every request would change it twice.
     pub(super) phase: Phase,
 }
 
 impl Place {
+    pub(super) fn new(phases: &Arc<Phases>) -> Place {
+        phases.change(None, Some(Phase::Fresh));
+        Place { phases: Arc::clone(phases), phase: Phase::Fresh }
+    }
+
     /// Says what the connection does now.
     pub(super) fn enter(&mut self, phase: Phase) {
         if phase != self.phase {
-            self.places.phases.change(Some(self.phase), Some(phase));
+            self.phases.change(Some(self.phase), Some(phase));
             self.phase = phase;
         }
     }
@@ -57,8 +42,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.phases.change(Some(self.phase), None);
-        self.places.open.fetch_sub(1, Ordering::SeqCst);
+        self.phases.change(Some(self.phase), None);
     }
 }
 

@@ -114,8 +114,8 @@ impl Engine {
     /// What it does at the moment and has done so far.
     pub(super) fn stats(&self) -> Stats {
         let shared = &self.shared;
-        let mut stats = shared.counters.read(&shared.places.phases);
-        stats.open = shared.places.open();
+        let mut stats = shared.counters.read(&shared.phases);
+        stats.open = shared.open();
         stats.queued = self.shards.iter().map(|shard| shard.queued.load(Ordering::Relaxed)).sum();
         stats.threads = shared.settings.threads;
         stats.stopping = shared.is_stopping();
@@ -147,8 +147,6 @@ impl Engine {
         // What a thread that has gone brought is seen below.
         fence(Ordering::Acquire);
         self.shards.iter().for_each(|shard| shard.wake());
-        accepting == 0
-            && self.shared.places.open() == 0
-            && self.shards.iter().all(|shard| shard.lock().all().next().is_none())
+        accepting == 0 && self.shared.open() == 0 && self.shards.iter().all(|shard| shard.lock().all().next().is_none())
     }
 }

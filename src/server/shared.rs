@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::bell::Bell;
-use super::bounds::{Places, Seats};
+use super::bounds::Seats;
 use super::monitor::Monitor;
 use super::response::Response;
 use super::settings::{SLEEPER_STACK, Settings, after};
@@ -18,7 +18,7 @@ use super::upgrade::Upgrades;
 use crate::cause::Cause;
 use crate::door::{Door, Origin, Policy};
 use crate::gateway::{Application, Errors, Gateway, Variables, discard_panic};
-use crate::log::{Access, Answer, Counters, Log, Report, ToLog};
+use crate::log::{Access, Answer, Counters, Log, Phases, Report, ToLog};
 
 /// The shared parts.
 pub(super) struct Shared {
@@ -28,7 +28,8 @@ pub(super) struct Shared {
     pub(super) application: Box<dyn Application>,
     log: Arc<dyn Log>,
     pub(super) counters: Counters,
-    pub(super) places: Arc<Places>,
+    /// What the open connections do; each has a share of it.
+    pub(super) phases: Arc<Phases>,
     pub(super) seats: Arc<Seats>,
     /// Bytes that all waiting connections hold.
     pub(super) memory: Arc<AtomicUsize>,
@@ -58,7 +59,7 @@ impl Shared {
             application,
             log,
             counters: Counters::default(),
-            places: Arc::default(),
+            phases: Arc::default(),
             memory: Arc::default(),
             shedding: Mutex::default(),
             delayed: Mutex::default(),
@@ -67,6 +68,11 @@ impl Shared {
             bell: Bell::default(),
             grace: OnceLock::new(),
         }
+    }
+
+    /// How many connections are open. Where it matters that there is none, whoever could bring one has ended, and was waited for.
+    pub(super) fn open(&self) -> usize {
+        Arc::strong_count(&self.phases) - 1
     }
 
     /// Reports an answered request. A log that panics does not take a thread with it.

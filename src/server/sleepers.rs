@@ -166,7 +166,7 @@ mod tests {
         engine.stop(Duration::from_secs(5));
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert!(lock(&sleepers.beds).threads.is_empty());
-        assert_eq!(engine.shared.places.open(), 0);
+        assert_eq!(engine.shared.open(), 0);
     }
 
     fn with_tcp(most: usize, settings: Settings, run: impl FnOnce(&Engine)) {
@@ -236,7 +236,7 @@ mod tests {
             until_taken(engine, 2);
             drop(clients.pop());
             until_taken(engine, 1);
-            until("one is left", || engine.shared.places.open() == 1);
+            until("one is left", || engine.shared.open() == 1);
         });
     }
 

@@ -194,6 +194,7 @@ mod tests {
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::answer::Calls;
+    use crate::server::bounds::Place;
     use crate::server::settings::Settings;
 
     /// A connection that leaves, with some memory to its name, for this function; and its client.
@@ -213,7 +214,7 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").unwrap();
         let socket = Socket::accepted(listener.accept().unwrap().0).unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default()));
-        let (place, now) = (Some(shared.places.take()), Instant::now());
+        let (place, now) = (Some(Place::new(&shared.phases)), Instant::now());
         let mut connection = Connection::new(socket, Peer::default(), origin, &shared, place, now);
         while connection.step(&shared, now) != Step::Job {}
         connection.memory.count(1_000);
@@ -230,7 +231,7 @@ mod tests {
             let _ = lock(&end).recv();
         });
         assert!(stay_or_leave(connection, &shared).is_none());
-        assert_eq!((shared.memory.load(Ordering::Relaxed), shared.places.open()), (0, 1));
+        assert_eq!((shared.memory.load(Ordering::Relaxed), shared.open()), (0, 1));
         drop(sender);
     }
 
@@ -240,8 +241,8 @@ mod tests {
         let (shared, connection, mut client) = leaving(settings, || panic!("there is no thread for it"));
         assert!(stay_or_leave(connection, &shared).is_none());
         client.read_to_end(&mut Vec::new()).unwrap();
-        let stats = shared.counters.read(&shared.places.phases);
+        let stats = shared.counters.read(&shared.phases);
         assert_eq!((stats.count(Cause::ServerFault), stats.served), (1, 0));
-        assert!(shared.places.open() == 0 && lock(&shared.upgrades.0).iter().all(|entry| entry.strong_count() == 0));
+        assert!(shared.open() == 0 && lock(&shared.upgrades.0).iter().all(|entry| entry.strong_count() == 0));
     }
 }

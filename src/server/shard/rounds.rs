@@ -125,6 +125,7 @@ mod tests {
     use crate::server::answer::Calls;
     use crate::server::bell::Bell;
     use crate::server::bell::tests::Counter;
+    use crate::server::bounds::Place;
     use crate::server::connection::Connection;
     use crate::server::settings::{LONGEST, LONGEST_EACH, SLEEPER_STACK, Settings};
     use crate::server::shard::Found;
@@ -217,7 +218,7 @@ mod tests {
         }
 
         fn wrong(&self) -> u64 {
-            self.shared.counters.read(&self.shared.places.phases).count(Cause::BellWrong)
+            self.shared.counters.read(&self.shared.phases).count(Cause::BellWrong)
         }
     }
 
@@ -415,13 +416,13 @@ mod tests {
         quiet.come_to_rest();
         let mut connection = quiet.take_one();
         connection.deadline = quiet.now + Duration::from_millis(500);
-        connection.place = Some(quiet.shared.places.take());
+        connection.place = Some(Place::new(&quiet.shared.phases));
         quiet.shard.deliver(connection);
         for passed in 0..500 {
-            assert_eq!(quiet.shared.places.open(), 1, "{passed}");
+            assert_eq!(quiet.shared.open(), 1, "{passed}");
             quiet.sweep(Duration::from_millis(1));
         }
-        assert_eq!(quiet.shared.places.open(), 0);
+        assert_eq!(quiet.shared.open(), 0);
     }
 
     #[test]
