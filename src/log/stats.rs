@@ -231,7 +231,6 @@ fn now(count: &AtomicUsize) -> u64 {
 /// What happened so far, counted without a lock.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) accepted: AtomicUsize,
     refused: AtomicUsize,
     fields_dropped: AtomicUsize,
     causes: Counts<AtomicUsize>,
@@ -252,7 +251,7 @@ impl Counters {
             stopping: false,
             looks: 0,
             phases: Phases(phases.0.each_ref().map(|count| count.load(Ordering::Relaxed))),
-            accepted: now(&self.accepted),
+            accepted: 0,
             served: 0,
             duration: Duration::ZERO,
             durations: [0; DURATIONS],

@@ -35,7 +35,7 @@ pub(super) struct Acceptor {
     /// Whether the workers accept, which they do under this lock; the socket does not block then.
     is_rush: Mutex<bool>,
     /// How many connections have come, whoever accepted them.
-    come: AtomicUsize,
+    pub(super) come: AtomicUsize,
     /// From where its thread was woken to end, until it does.
     woken_from: Mutex<Option<Vec<Whence>>>,
 }
@@ -193,8 +193,7 @@ impl Engine {
             return self.shared.error(&Report { cause, peer: peer.address, request: b"", answer, detail: "" });
         }
         let place = place.unwrap_or_else(|| self.make_place());
-        acceptor.come.fetch_add(1, Ordering::Relaxed);
-        let number = self.shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
+        let number = acceptor.come.fetch_add(1, Ordering::Relaxed);
         let Ok(socket) = Socket::accepted(stream) else { return };
         let origin = Arc::clone(&acceptor.origin);
         let connection = Connection::new(socket, peer, origin, &self.shared, Some(place), Instant::now());

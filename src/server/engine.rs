@@ -116,6 +116,7 @@ impl Engine {
         let shared = &self.shared;
         let mut stats = shared.counters.read(&shared.phases);
         stats.open = shared.open();
+        stats.accepted = self.acceptors.iter().map(|acceptor| acceptor.come.load(Ordering::Relaxed) as u64).sum();
         stats.queued = self.shards.iter().map(|shard| shard.queued.load(Ordering::Relaxed)).sum();
         stats.threads = shared.settings.threads;
         stats.stopping = shared.is_stopping();
