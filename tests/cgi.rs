@@ -225,6 +225,12 @@ fn a_program_that_cannot_run_is_a_502_and_the_log_says_what_to_do() {
         ("nph-a", "NPH"),
         ("line", "NPH"),
     ] {
+        if part != "NPH" && Command::new(folder.0.join(name)).status().is_ok() {
+            println!(
+                "skipped in part: whoever starts a program is not told that it cannot run, as where a processor is emulated"
+            );
+            continue;
+        }
         let house = folder.house();
         assert_eq!(get(&house, &format!("/cgi-bin/{name}")).status, 502, "{name}");
         let seen = house.log.take(Cause::ApplicationError);

@@ -315,7 +315,8 @@ mod tests {
     #[test]
     fn where_the_system_gives_no_thread_connections_are_looked_at_in_turn() {
         let listener = Listener::open_tcp("127.0.0.1:0").unwrap().remove(0);
-        with_engine(listener, Sleepers::new(3, usize::MAX / 4), Settings::default(), |engine| {
+        // No system has that much to give, not even one of 32 bits.
+        with_engine(listener, Sleepers::new(3, usize::MAX / 8 * 7), Settings::default(), |engine| {
             let mut clients = clients(engine, 2);
             until("it was tried", || lock(&engine.shared.sleepers.beds).most == 0);
             clients.iter_mut().for_each(ask);

@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn where_the_system_gives_no_thread_of_the_stack_that_was_set_the_connection_ends_and_the_log_says_so() {
-        let settings = Settings { stack: Some(usize::MAX / 4), ..Settings::default() };
+        let settings = Settings { stack: Some(usize::MAX / 8 * 7), ..Settings::default() };
         let (shared, connection, mut client) = leaving(settings, || panic!("there is no thread for it"));
         assert!(stay_or_leave(connection, &shared).is_none());
         client.read_to_end(&mut Vec::new()).unwrap();
