@@ -105,6 +105,16 @@ pub fn serve_as_root(command: &mut Command) {
     }
 }
 
+/// Whether the command is the program itself, which can be copied and which starts its successor, and no script that runs it: by an emulator of
+/// another processor, or from a folder that only root can enter.
+pub fn is_program() -> bool {
+    let is_script = fs::read(env!("CARGO_BIN_EXE_doorway")).unwrap().starts_with(b"#!");
+    if is_script {
+        println!("skipped: the command is a script that runs it");
+    }
+    !is_script
+}
+
 pub fn is_root() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().any(|line| line.starts_with("Uid:\t0\t0\t"))
