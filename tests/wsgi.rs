@@ -380,6 +380,10 @@ fn an_application_that_cannot_be_imported_is_exit_code_1_with_its_traceback_once
         assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{application}: {err}");
         assert!(err.contains(part) && err.matches("Traceback").count() == 1, "{application}: {err}");
     }
+    // An emulator of another processor does not tell the command that there is no such program.
+    if !serving::is_program() {
+        return;
+    }
     let output = doorway(&folder, "fine:other", &["--python", "/no/such/python"]).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
