@@ -30,6 +30,19 @@ pub struct Browser {
     _one: MutexGuard<'static, ()>,
 }
 
+/// Starts chromedriver. Gives its port, unless it ends without having one.
+fn driver() -> Option<(Child, String)> {
+    let mut command = Command::new("chromedriver");
+    let mut driver = command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port_of = |line: String| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned());
+    let Some(port) = lines.find_map(|line| port_of(line.unwrap())) else {
+        driver.wait().unwrap();
+        return None;
+    };
+    Some((driver, port))
+}
+
 impl Browser {
     /// `None`, with a word about it, where there is none.
     pub fn start() -> Option<Browser> {
@@ -40,18 +53,13 @@ impl Browser {
             println!("skipped: chromium is not installed");
             return None;
         };
-        let Ok(mut driver) =
-            Command::new("chromedriver").arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
-        else {
+        if Command::new("chromedriver").arg("--version").output().is_err() {
             println!("skipped: chromedriver is not installed");
             return None;
-        };
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines
-            .find_map(|line| {
-                Some(line.unwrap().split_once("successfully on port ")?.1.trim_end_matches('.').to_owned())
-            })
-            .expect("chromedriver says its port");
+        }
+        // It takes a port of IPv4 and then the same of IPv6, which somebody may have: then it ends.
+        let mut drivers = std::iter::repeat_with(driver).take(5);
+        let (driver, port) = drivers.find_map(|driver| driver).expect("chromedriver says its port");
         let profile = Folder::new(&[]);
         let flags = [
             "--headless",
