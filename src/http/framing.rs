@@ -99,17 +99,11 @@ pub fn response(version: Version, to_head: bool, status: u16, declared: Option<u
 }
 
 /// Appends a number in decimal digits without going through the formatter.
-pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut rest = 20;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        (number, rest) = (number / 10, rest - 1);
-        if number == 0 {
-            break;
-        }
+pub(crate) fn push_decimal(out: &mut Vec<u8>, number: u64) {
+    if number > 9 {
+        push_decimal(out, number / 10);
     }
-    out.extend_from_slice(digits.split_at(rest).1);
+    out.push(b'0' + (number % 10) as u8);
 }
 
 #[cfg(test)]
