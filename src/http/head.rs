@@ -255,15 +255,18 @@ pub(crate) fn parse_fields<'buf>(
         let (start, end) = (bytes.len() - value.len(), bytes.len() - behind.len());
         let value = match value.split_at(end - start).0 {
             // Most have one space before them and nothing behind them.
-            [b' ', b'!'..=0xFF, .., b'!'..=0xFF] => (start + 1, end),
-            // Of white space a value can have SP and HTAB, so that this takes off what OWS is.
-            value => {
-                let start = end - value.trim_ascii_start().len();
-                (start, start + value.trim_ascii().len())
-            }
+            value @ [b' ', b'!'..=0xFF, ..] if value.last() > Some(&b' ') => (start + 1, end),
+            value => without_ows(value, start),
         };
         spans.places.push(Span { known: last, name, value });
     }
+}
+
+/// Where a value is without the white space around it, of which it can have SP and HTAB, so that what ASCII has is what OWS has.
+#[inline(never)]
+fn without_ows(value: &[u8], start: usize) -> (usize, usize) {
+    let start = start + value.len() - value.trim_ascii_start().len();
+    (start, start + value.trim_ascii().len())
 }
 
 /// What stands behind the CRLF that must come: there is a CR, or no byte more.
