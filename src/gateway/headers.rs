@@ -134,21 +134,19 @@ impl Headers {
     /// The cause, and the name of the first field that is wrong.
     pub fn check(&self) -> Result<(), (Cause, String)> {
         let mut lengths = 0;
-        for (name, value) in self.iter() {
-            // Folded without a way out in between, so that the compiler judges many bytes at once.
+        for (name, line) in self.lines() {
             let cause = match name.len() {
                 0 => Cause::HeaderName,
                 // Most responses have this one.
-                _ if name != b"Content-Type" && !name.iter().fold(true, |all, byte| all & is_tchar(*byte)) => {
-                    Cause::HeaderName
-                }
-                _ if !value.iter().fold(true, |all, byte| all & is_value_byte(*byte)) => Cause::HeaderValue,
+                _ if name != b"Content-Type" && !name.iter().all(|byte| is_tchar(*byte)) => Cause::HeaderName,
+                // What stands before the value could stand in it.
+                _ if !are_value_bytes(part(line, 0, line.len() - 2)) => Cause::HeaderValue,
                 _ if is_hop_by_hop(name) => Cause::HopByHop,
                 // At the CGI-shaped doors this field would change the status of the response.
                 6 if name.eq_ignore_ascii_case(b"status") => Cause::StatusHeader,
                 14 if name.eq_ignore_ascii_case(b"content-length") => {
                     lengths += 1;
-                    if lengths == 1 && length_of(value).is_some() {
+                    if lengths == 1 && self.content_length().is_some() {
                         continue;
                     }
                     Cause::HeaderLength
@@ -233,8 +231,16 @@ fn is_tchar(byte: u8) -> bool {
 }
 
 /// HTAB, SP, visible characters and bytes from 0x80 on: no other control can be in a value (P-SR-03).
-fn is_value_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+fn are_value_bytes(bytes: &[u8]) -> bool {
+    // Without a way out in between, so that the compiler judges sixteen of them at once.
+    let are = |bytes: &[u8]| {
+        bytes.iter().fold(true, |all, byte| all & ((*byte == b'\t') | (*byte >= b' ') & (*byte != 0x7f)))
+    };
+    match bytes.last_chunk::<16>() {
+        // What is no sixteen of its own has been judged with those before it.
+        Some(last) => are(last) && bytes.chunks_exact(last.len()).all(are),
+        None => are(bytes),
+    }
 }
 
 /// Digits only, 1 to 19 of them, which always fit, so that no server reads it in two ways.
@@ -284,6 +290,21 @@ mod tests {
     fn p_sr_03_allows_tab_and_bytes_above_127_in_values() {
         assert_eq!(cause_of("X", "a\tb ä"), None);
         assert!(Headers::from(&[(&b"X"[..], &b"\xff\x80"[..])]).check().is_ok());
+    }
+
+    #[test]
+    fn p_sr_03_a_byte_of_a_value_is_judged_wherever_it_stands_in_a_short_or_a_long_one() {
+        for length in 1..=40 {
+            for (place, byte) in
+                (0..length).flat_map(|place| [0, 8, 9, 10, 13, 31, 32, 127, 128].map(|byte| (place, byte)))
+            {
+                let mut value = vec![b'x'; length];
+                value[place] = byte;
+                let is_allowed = byte == 9 || byte >= 32 && byte != 127;
+                let headers = Headers::from(&[("X", b"next".to_vec()), ("Content-Type", value)]);
+                assert_eq!(headers.check().is_ok(), is_allowed, "{byte} at {place} of {length}");
+            }
+        }
     }
 
     #[test]
