@@ -146,7 +146,10 @@ pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Filling<'_>) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
-        Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
+        Target::Origin { path, query } | Target::Absolute { path, query, .. } => {
+            // No query is as empty as what stands between the path and its end, and that is a place in the head.
+            (path, query.unwrap_or(path.split_at(path.len()).1))
+        }
         // Answered by the server itself; no application sees it.
         Target::Asterisk => (&b"/"[..], &b""[..]),
     };
