@@ -187,20 +187,21 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
 /// and so is the rest, because it needs the registers. The request is not given: all of it would be laid out in memory for that.
 #[inline(never)]
 fn fill_fields(bytes: &[u8], spans: &[Span], authority: Option<&[u8]>, variables: &mut Variables) -> u64 {
-    let (mut seen, mut dropped) = (0_u64, 0);
+    // Names that are more than to be put down: hidden, not known, or there already.
+    let (mut taken, mut dropped) = (HIDDEN | 1 << Known::OTHER.index(), 0);
     if let Some(authority) = authority {
         // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
         variables.push_part(bytes, b"HTTP_HOST", authority);
-        seen = 1 << Known::HOST.index();
+        taken |= 1 << Known::HOST.index();
     }
     let known_variables = &*VARIABLES;
     for span in spans {
-        let is_new = seen & 1 << span.known.index() == 0;
-        seen |= 1 << span.known.index();
+        let this = 1 << span.known.index();
         match known_variables.get(span.known.index()) {
-            Some(variable) if !variable.is_empty() && is_new => variables.push(variable, span.value),
+            Some(variable) if taken & this == 0 => variables.push(variable, span.value),
             _ => dropped += u64::from(fill_other(bytes, spans, span, variables)),
         }
+        taken |= this;
     }
     dropped
 }
@@ -211,7 +212,7 @@ fn fill_other(bytes: &[u8], spans: &[Span], span: &Span, variables: &mut Variabl
     let field = span.name(bytes);
     let name = match VARIABLES.get(span.known.index()) {
         // Host stands once, unless the target has replaced it.
-        Some(variable) if variable.is_empty() || span.known == Known::HOST => return false,
+        Some(_) if (HIDDEN | 1 << Known::HOST.index()) & 1 << span.known.index() != 0 => return false,
         Some(variable) => Name::Fixed(variable),
         // P-ENV-30: a variable with a point in it is the gateway's own.
         None if field.iter().any(|byte| matches!(byte, b'.' | b'_')) => return field.contains(&b'_'),
@@ -228,14 +229,15 @@ fn write_variable(field: &[u8], text: &mut Vec<u8>) {
     text.extend(field.iter().copied().map(variable_byte));
 }
 
-/// The variables of known fields; empty for those that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
-/// (httpoxy: HTTP_PROXY would be taken for a setting of the environment).
+/// The known names that no application sees: of this connection and acted on already (P-ENV-16), or Proxy (httpoxy: HTTP_PROXY would be taken
+/// for a setting of the environment).
+const HIDDEN: u64 = (2 << Known::PROXY.index()) - (1 << Known::TRANSFER_ENCODING.index());
+
+/// The variables of known names.
 static VARIABLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let variables = field::names().map(|name| {
         let mut variable = Vec::new();
-        if !(Known::TRANSFER_ENCODING..=Known::PROXY).contains(&Known::of(name)) {
-            write_variable(name, &mut variable);
-        }
+        write_variable(name, &mut variable);
         match variable.strip_prefix(b"HTTP_") {
             Some(bare @ (b"CONTENT_TYPE" | b"CONTENT_LENGTH")) => bare.to_vec(),
             _ => variable,
