@@ -39,6 +39,7 @@ pub enum Target<'buf> {
 /// assert_eq!(parse(b"/a?b", b"GET"), Ok(Target::Origin { path: b"/a", query: Some(b"b") }));
 /// ```
 // request-target = origin-form / absolute-form / authority-form / asterisk-form
+#[inline]
 pub fn parse<'buf>(target: &'buf [u8], method: &[u8]) -> Result<Target<'buf>, Cause> {
     if method == b"CONNECT" {
         return Err(if is_authority_form(target) { Cause::ConnectRefused } else { Cause::TargetForm });
@@ -93,7 +94,7 @@ fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
 /// A raw backslash in the path is refused: RFC 3986 section 3.3 has none, and browsers, front servers and file systems take it for a slash
 /// or for itself. (In a query browsers send it as it was typed, and nothing is named by it.) An encoded NUL in the path is refused too: no
 /// application wants it, and what follows it would be hidden from one that hands the path to C.
-#[inline]
+#[inline(always)]
 fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Cause> {
     let behind = scan::behind_plain(target);
     let (rest, query) = behind.split_at(behind.iter().position(|&byte| byte == b'?').unwrap_or(behind.len()));
