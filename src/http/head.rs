@@ -368,7 +368,6 @@ fn split_at_colon<'buf>(rest: &'buf [u8], may_come: bool, limits: &Limits) -> Re
 /// How far an incomplete head has been searched for line ends. Start each head with the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    tried: bool,
     searched: usize,
     line: usize,
 }
@@ -389,10 +388,10 @@ pub struct Progress {
 /// assert!(may_be_decided(b"GET / HTTP/1.1\r\n", &mut progress, &limits));
 /// ```
 pub fn may_be_decided(bytes: &[u8], progress: &mut Progress, limits: &Limits) -> bool {
-    if !progress.tried {
-        // What arrives first is mostly a whole head: not even searched.
-        progress.tried = !bytes.is_empty();
-        return progress.tried;
+    if progress.searched == 0 {
+        // What arrives first is mostly a whole head: not even searched. Its first byte ends no line of one.
+        progress.searched = bytes.len().min(1);
+        return !bytes.is_empty();
     }
     let new = bytes.get(progress.searched..).unwrap_or(&[]);
     let line_end = new.iter().rposition(|&byte| byte == b'\n');
