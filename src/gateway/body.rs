@@ -178,9 +178,6 @@ impl Body {
 
     /// Drops what is left and runs the `on_close` functions. Gives the number of panics in them.
     pub(crate) fn close(&mut self) -> usize {
-        if self.is_closed() {
-            return 0;
-        }
         let (kind, closes) = (std::mem::take(&mut self.kind), std::mem::take(&mut self.on_close));
         usize::from(panics(|| drop(kind))) + closes.into_iter().map(panics).filter(|panics| *panics).count()
     }
@@ -211,7 +208,9 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.close();
+        if !self.is_closed() {
+            self.close();
+        }
     }
 }
 
