@@ -12,9 +12,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::Silent;
-use super::headers::length_of;
 use super::input::{Input, Slot};
 use super::{Errors, Variables};
+use crate::scan::length_of;
 
 /// What is the same for every request that comes through one door of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::cause::Cause;
+use crate::scan::{is_token, is_value, length_of};
 
 /// The fields of a response, in the order in which they will be sent.
 ///
@@ -136,11 +137,10 @@ impl Headers {
         let mut lengths = 0;
         for (name, line) in self.lines() {
             let cause = match name.len() {
-                0 => Cause::HeaderName,
                 // Most responses have this one.
-                _ if name != b"Content-Type" && !name.iter().all(|byte| is_tchar(*byte)) => Cause::HeaderName,
+                _ if name != b"Content-Type" && !is_token(name) => Cause::HeaderName,
                 // What stands before the value could stand in it.
-                _ if !are_value_bytes(part(line, 0, line.len() - 2)) => Cause::HeaderValue,
+                _ if !is_value(part(line, 0, line.len() - 2)) => Cause::HeaderValue,
                 _ if is_hop_by_hop(name) => Cause::HopByHop,
                 // At the CGI-shaped doors this field would change the status of the response.
                 6 if name.eq_ignore_ascii_case(b"status") => Cause::StatusHeader,
@@ -213,40 +213,6 @@ pub fn is_hop_by_hop(name: impl AsRef<[u8]>) -> bool {
         19 => is(b"proxy-authorization"),
         _ => false,
     }
-}
-
-/// `tchar` of RFC 9110 section 5.6.2. Said here again because the gateway knows nothing of the HTTP room.
-#[expect(clippy::indexing_slicing, reason = "a u8 cannot leave a table of 256")]
-fn is_tchar(byte: u8) -> bool {
-    static TCHARS: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut rest = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".as_slice();
-        while let [byte, behind @ ..] = rest {
-            table[*byte as usize] = true;
-            rest = behind;
-        }
-        table
-    };
-    TCHARS[usize::from(byte)]
-}
-
-/// HTAB, SP, visible characters and bytes from 0x80 on: no other control can be in a value (P-SR-03).
-fn are_value_bytes(bytes: &[u8]) -> bool {
-    // Without a way out in between, so that the compiler judges sixteen of them at once.
-    let are = |bytes: &[u8]| {
-        bytes.iter().fold(true, |all, byte| all & ((*byte == b'\t') | (*byte >= b' ') & (*byte != 0x7f)))
-    };
-    match bytes.last_chunk::<16>() {
-        // What is no sixteen of its own has been judged with those before it.
-        Some(last) => are(last) && bytes.chunks_exact(last.len()).all(are),
-        None => are(bytes),
-    }
-}
-
-/// Digits only, 1 to 19 of them, which always fit, so that no server reads it in two ways.
-pub(super) fn length_of(value: &[u8]) -> Option<u64> {
-    let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-    is_number.then(|| value.iter().fold(0, |length, digit| length * 10 + u64::from(digit & 15)))
 }
 
 #[cfg(test)]

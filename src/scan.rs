@@ -1,8 +1,8 @@
-//! The byte classes of HTTP and fast searches for the first byte outside one.
+//! Which bytes may stand where in a field and in a target, what a length is, and fast searches for the first byte outside a class.
 //!
-//! RFC 9110 sections 5.5 and 5.6.2, RFC 9112 section 3.2. Invariant: each search answers exactly what a walk over its
-//! predicate, byte by byte, would answer; the tests hold the two together. Sixteen bytes are judged at once in an
-//! array, which needs neither `unsafe` nor a processor feature. The room does not decode characters.
+//! RFC 9110 sections 5.5, 5.6.2 and 8.6, RFC 9112 section 3.2. The contract judges by it what an application says, the parsers what a client says.
+//! Invariant: each search answers exactly what a walk over its predicate, byte by byte, would answer; the tests hold the two together. Sixteen bytes
+//! are judged at once in an array, which needs neither `unsafe` nor a processor feature. It does not decode characters and knows no other room.
 
 const TCHAR: u8 = 1;
 const FIELD_VALUE: u8 = 2;
@@ -73,7 +73,7 @@ pub const fn is_target_byte(byte: u8) -> bool {
 /// Whether the byte may stand for itself in a host name: unreserved or sub-delims (RFC 3986 section 3.2.2).
 // unreserved = ALPHA / DIGIT / "-" / "." / "_" / "~"
 // sub-delims = "!" / "$" / "&" / "'" / "(" / ")" / "*" / "+" / "," / ";" / "="
-pub(super) const fn is_reg_name_byte(byte: u8) -> bool {
+pub(crate) const fn is_reg_name_byte(byte: u8) -> bool {
     is(byte, REG_NAME)
 }
 
@@ -81,6 +81,25 @@ pub(super) const fn is_reg_name_byte(byte: u8) -> bool {
 // token = 1*tchar
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_tchar(byte))
+}
+
+/// Whether all bytes may stand in a field value.
+pub(crate) fn is_value(bytes: &[u8]) -> bool {
+    // Without a way out in between, so that the compiler judges sixteen of them at once.
+    let is =
+        |bytes: &[u8]| bytes.iter().fold(true, |all, &byte| all & ((byte >= b' ') | (byte == b'\t')) & (byte != 0x7F));
+    match bytes.last_chunk::<16>() {
+        // What is no sixteen of its own has been judged with those before it.
+        Some(last) => is(last) && bytes.chunks_exact(last.len()).all(is),
+        None => is(bytes),
+    }
+}
+
+/// The value of a Content-Length: 1 to 19 digits, which always fit, so that nobody reads it in two ways.
+// Content-Length = 1*DIGIT
+pub(crate) fn length_of(value: &[u8]) -> Option<u64> {
+    let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    is_number.then(|| value.iter().fold(0, |length, digit| length * 10 + u64::from(digit & 15)))
 }
 
 /// Takes SP and HTAB off both ends (OWS, RFC 9110 section 5.6.3).
@@ -138,7 +157,7 @@ pub fn field_value_end(bytes: &[u8], from: usize) -> usize {
 
 /// The first byte that may not stand in a field value, and what follows it.
 #[inline(always)]
-pub(super) fn behind_field_value(rest: &[u8]) -> &[u8] {
+pub(crate) fn behind_field_value(rest: &[u8]) -> &[u8] {
     behind(rest, FIELD_VALUE, |byte| (byte < b' ') | (byte == 0x7F))
 }
 
@@ -155,7 +174,7 @@ pub fn target_end(bytes: &[u8], from: usize) -> usize {
 
 /// The first byte of a target at which its path ends or is no longer what it seems, and what follows it: `?`, `%` or a backslash.
 #[inline(always)]
-pub(super) fn behind_plain(target: &[u8]) -> &[u8] {
+pub(crate) fn behind_plain(target: &[u8]) -> &[u8] {
     behind(target, PLAIN, |byte| (byte == b'?') | (byte == b'%') | (byte == b'\\'))
 }
 
