@@ -1,4 +1,4 @@
-//! Which bytes may stand where in a field and in a target, what a length is, and fast searches for the first byte outside a class.
+//! Which bytes may stand where in a field and in a target, how a number is read, and fast searches for the first byte outside a class.
 //!
 //! RFC 9110 sections 5.5, 5.6.2 and 8.6, RFC 9112 section 3.2. The contract judges by it what an application says, the parsers what a client says.
 //! Invariant: each search answers exactly what a walk over its predicate, byte by byte, would answer; the tests hold the two together. Sixteen bytes
@@ -95,11 +95,11 @@ pub(crate) fn is_value(bytes: &[u8]) -> bool {
     }
 }
 
-/// The value of a Content-Length: 1 to 19 digits, which always fit, so that nobody reads it in two ways.
+/// The number that 1 to 19 digits are, which always fits, so that nobody reads a Content-Length in two ways.
 // Content-Length = 1*DIGIT
-pub(crate) fn length_of(value: &[u8]) -> Option<u64> {
-    let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-    is_number.then(|| value.iter().fold(0, |length, digit| length * 10 + u64::from(digit & 15)))
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
+    let is_number = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit & 15)))
 }
 
 /// Takes SP and HTAB off both ends (OWS, RFC 9110 section 5.6.3).

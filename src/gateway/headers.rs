@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::cause::Cause;
-use crate::scan::{is_token, is_value, length_of};
+use crate::scan::{decimal, is_token, is_value};
 
 /// The fields of a response, in the order in which they will be sent.
 ///
@@ -160,7 +160,7 @@ impl Headers {
 
     /// The declared Content-Length, where one is there and valid.
     pub(crate) fn content_length(&self) -> Option<u64> {
-        self.get_bytes("content-length").and_then(length_of)
+        self.get_bytes("content-length").and_then(decimal)
     }
 }
 

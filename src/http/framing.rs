@@ -32,7 +32,7 @@ pub fn content(version: Version, length: Option<&[u8]>, coding: Option<&[u8]>) -
         (None, None, _) => Ok(Content::None),
         // Smuggling: RFC 9112 section 6.3 rule 3 allows to refuse it, and two recipients may not pick different fields.
         (Some(_), Some(_), _) => Err(Cause::LengthAndCoding),
-        (Some(value), None, _) => scan::length_of(value).map(Content::Length).ok_or(Cause::ContentLength),
+        (Some(value), None, _) => scan::decimal(value).map(Content::Length).ok_or(Cause::ContentLength),
         // RFC 9112 section 6.1: with HTTP/1.0 the framing is faulty.
         (None, Some(_), Version::Http10) => Err(Cause::CodingVersion),
         (None, Some(value), _) if value.eq_ignore_ascii_case(b"chunked") => Ok(Content::Chunked),

@@ -151,9 +151,7 @@ pub fn is_host(bytes: &[u8]) -> bool {
 // port = *DIGIT
 fn is_port(bytes: &[u8]) -> bool {
     let Some(digits) = bytes.strip_prefix(b":") else { return false };
-    // Five digits cannot leave a u32.
-    let value = digits.iter().take(5).fold(0, |value: u32, digit| value * 10 + u32::from(digit & 15));
-    digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) && value <= 65_535
+    digits.is_empty() || digits.len() <= 5 && scan::decimal(digits).is_some_and(|port| port <= 65_535)
 }
 
 #[cfg(test)]
