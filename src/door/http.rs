@@ -173,8 +173,11 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
         variables.push(b"REMOTE_ADDR", (start, start + peer.port));
         variables.push(b"REMOTE_PORT", (start + peer.port, end));
     }
-    let authority = if let Target::Absolute { authority, .. } = request.target { Some(authority) } else { None };
-    let dropped = fill_fields(bytes, head.spans, authority, variables);
+    let dropped = fill_fields(bytes, head.spans, variables);
+    if let Target::Absolute { authority, .. } = request.target {
+        // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
+        variables.set(b"HTTP_HOST", authority);
+    }
     if let Some(offered) = request.upgrade {
         variables.push_part(bytes, b"doorway.upgrade", offered);
     }
@@ -186,14 +189,9 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; it is a function of its own,
 /// and so is the rest, because it needs the registers. The request is not given: all of it would be laid out in memory for that.
 #[inline(never)]
-fn fill_fields(bytes: &[u8], spans: &[Span], authority: Option<&[u8]>, variables: &mut Variables) -> u64 {
+fn fill_fields(bytes: &[u8], spans: &[Span], variables: &mut Variables) -> u64 {
     // Names that are more than to be put down: hidden, not known, or there already.
     let (mut taken, mut dropped) = (HIDDEN | 1 << Known::OTHER.index(), 0);
-    if let Some(authority) = authority {
-        // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
-        variables.push_part(bytes, b"HTTP_HOST", authority);
-        taken |= 1 << Known::HOST.index();
-    }
     let known_variables = &*VARIABLES;
     for span in spans {
         let this = 1 << span.known.index();
@@ -211,8 +209,7 @@ fn fill_fields(bytes: &[u8], spans: &[Span], authority: Option<&[u8]>, variables
 fn fill_other(bytes: &[u8], spans: &[Span], span: &Span, variables: &mut Variables) -> bool {
     let field = span.name(bytes);
     let name = match VARIABLES.get(span.known.index()) {
-        // Host stands once, unless the target has replaced it.
-        Some(_) if (HIDDEN | 1 << Known::HOST.index()) & 1 << span.known.index() != 0 => return false,
+        Some(_) if HIDDEN & 1 << span.known.index() != 0 => return false,
         Some(variable) => Name::Fixed(variable),
         // P-ENV-30: a variable with a point in it is the gateway's own.
         None if field.iter().any(|byte| matches!(byte, b'.' | b'_')) => return field.contains(&b'_'),
