@@ -19,7 +19,7 @@ use super::response::{Response, WriteEnd, delay};
 use super::send::{Flushed, PIECE, TURN};
 use super::settings::after;
 use super::shared::{Shared, lock};
-use super::upgrade::Leave;
+use super::upgrade;
 use crate::cause::Cause;
 use crate::door::{NotReady, Room, http::ALLOW};
 use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Kind, Receiver, StartResponse, discard_panic};
@@ -34,7 +34,7 @@ pub(super) struct Call {
     /// The identity of the `start_response`: an application could exchange it for another.
     own: usize,
     response: Arc<Mutex<Response>>,
-    body: Body,
+    pub(super) body: Body,
     begin: Instant,
     /// When the application gave what was asked for last.
     pub(super) answered: Instant,
@@ -46,8 +46,6 @@ pub(super) struct Call {
     content: usize,
     /// Everything that will be sent is in the queue.
     is_finished: bool,
-    /// What becomes of the connection when that is out.
-    pub(super) leave: Option<Box<Leave>>,
 }
 
 /// Empty blocks in a row before the others have their turn, and how long that lasts at least.
@@ -75,7 +73,6 @@ impl Call {
             seat: None,
             content: 0,
             is_finished: false,
-            leave: None,
         }
     }
 
@@ -181,10 +178,10 @@ impl Call {
         if let Kind::Failed(error) = self.body.kind() {
             return Err(Failure::of_error(&**error, Cause::ApplicationError));
         }
-        let upgrade = self.body.take_upgrade(self.start_response.status(), &self.environ);
-        if let Some(upgrade) = upgrade.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
-            let leave = Leave::prepare(upgrade, &mut lock(&self.response), &self.shared)?;
-            self.leave = Some(Box::new(leave));
+        let protocol = self.body.upgrades_to(self.start_response.status(), &self.environ);
+        if let Some(protocol) = protocol.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
+            upgrade::enter(protocol, &mut lock(&self.response), &self.shared)?;
+            return self.produce(None);
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
@@ -318,7 +315,7 @@ impl Call {
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
     fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Poll<()> {
-        (self.is_finished, self.leave, self.answered) = (true, None, Instant::now());
+        (self.is_finished, self.answered) = (true, Instant::now());
         self.environ.close_input();
         let mut response = lock(&self.response);
         // An error of writing or reading, passed on by the application, is the client's and not the application's.
@@ -339,7 +336,7 @@ impl Call {
             response.answer(status, &self.shared);
             Answer::Status(status)
         };
-        response.failure = None;
+        (response.failure, response.upgrade) = (None, None);
         drop(response);
         self.report(cause, answer, &detail, connection);
         // The client may be gone as well.
@@ -356,8 +353,6 @@ impl Call {
 
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
     pub(super) fn finish(&mut self, connection: &mut Connection, mut lasted: Duration) {
-        // Where the client did not take the head of it.
-        self.leave = None;
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let mut panics = 0;
         if !self.body.is_closed() {
@@ -403,9 +398,10 @@ impl Call {
     }
 
     /// Whether it is done with but for what the application does with the connection.
-    pub(super) fn leaves(&self) -> bool {
+    pub(super) fn leaves(&mut self) -> bool {
         let is_out = |response: &Response| response.failure.is_none() && response.queue.is_empty();
-        self.leave.is_some() && self.is_finished && is_out(&self.response())
+        let switches = |response: &Response| response.upgrade.is_some() && is_out(response);
+        self.is_finished && matches!(self.body.kind(), Kind::Upgrade(_)) && switches(&self.response())
     }
 
     /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the body is to be asked for more, or a place in the

@@ -18,6 +18,7 @@ use super::send::{COPIED, FLAT, Flushed, SendQueue};
 use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
+use super::upgrade::Entry;
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, write_end};
 use crate::door::{Facts, Reply};
@@ -43,8 +44,8 @@ pub(super) struct Response {
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
     pub(super) content: u64,
-    /// The protocol in which the connection goes on behind the head.
-    pub(super) upgrade: Option<String>,
+    /// Where the connection goes on in another protocol behind the head.
+    pub(super) upgrade: Option<Arc<Entry>>,
     /// Why the response cannot go on, or goes out other than the application meant it.
     pub(super) failure: Option<Cause>,
     /// The head may not fit where a front server puts it.
@@ -72,7 +73,7 @@ impl Response {
             && self.queue.len() < COPIED;
         self.socket = Some(Arc::clone(&connection.socket));
         (self.keep_alive, self.delimiter, self.status, self.content) = (self.request.keep_alive, None, 0, 0);
-        (self.upgrade, self.failure, self.head_is_large) = (None, None, false);
+        (self.failure, self.head_is_large) = (None, false);
         (self.last_block, self.pace) = (None, Pace::default());
     }
 
@@ -83,7 +84,7 @@ impl Response {
 
     /// Lets go of the connection. Gives how much of the content was sent, or waits in the connection to be.
     pub(super) fn end(&mut self) -> u64 {
-        (self.socket, self.content_state, self.delimiter) = (None, None, Some(Delimiter::None));
+        (self.socket, self.upgrade, self.content_state, self.delimiter) = (None, None, None, Some(Delimiter::None));
         self.queue.shrink();
         self.content
     }
@@ -139,7 +140,8 @@ impl Response {
         let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection(drain));
         self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
         let end = self.end.at(SystemTime::now(), &shared.settings);
-        let (upgrade, keep_alive, version) = (self.upgrade.as_deref(), self.keep_alive, request.version);
+        let upgrade = self.upgrade.as_ref().map(|entry| &*entry.protocol);
+        let (keep_alive, version) = (self.keep_alive, request.version);
         let reply = Reply { status: status.1, headers, framing, upgrade, keep_alive, version, end };
         (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
         let front = self.queue.end();
