@@ -225,7 +225,8 @@ impl Connection {
         };
         match (flushed, &mut self.call) {
             (Ok(Flushed::Whole), Some(call)) => {
-                Some(if call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
+                let is_job = call.response().is_finished() || call.may_go_on(&mut self.seat);
+                Some(if is_job { Step::Job } else { Step::Wait })
             }
             (Ok(Flushed::Whole), None) => {
                 self.enter_after_response(b"", shared, now);
@@ -249,8 +250,8 @@ impl Connection {
     /// Gives the response up; a thread closes its body and says so in the log.
     pub(super) fn cut(&mut self, cause: Cause) -> Step {
         self.socket.shutdown(Shutdown::Both);
-        let Some(call) = &mut self.call else { return Step::End };
-        call.cut(cause);
+        let Some(call) = &self.call else { return Step::End };
+        call.response().cut(cause);
         Step::Job
     }
 
