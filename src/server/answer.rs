@@ -47,13 +47,10 @@ impl Calls {
         for _ in 0..PIPELINED {
             let Some(lasted) = self.answer(connection, now) else { break };
             sum = sum.saturating_add(lasted);
-            if !connection.has_answers() {
-                return sum;
+            if connection.queue.is_empty() {
+                break;
             }
             now = after(now, lasted);
-        }
-        if connection.has_answers() {
-            connection.send_answers(&self.shared, Instant::now());
         }
         sum
     }
@@ -68,7 +65,7 @@ impl Calls {
                 return Some(self.settle(call, is_done, connection));
             }
             // The connection is looked at again when the answers are out.
-            _ if connection.has_answers() => {}
+            _ if !connection.queue.is_empty() => {}
             Ok(false) => connection.wait_for_seat(&self.shared, now),
             Err(why) => connection.put_off(why, &self.shared, now),
         }

@@ -94,7 +94,7 @@ impl Call {
         response.request = connection.examine(&shared.policy, room, Some(environ))?;
         let is_here = response.request.is_here;
         let take = || come.or_else(|| shared.seats.try_take());
-        let seat = if is_here || connection.has_answers() { None } else { take() };
+        let seat = if is_here || !connection.queue.is_empty() { None } else { take() };
         // When the grace of a stop is over, what is looked at next ends.
         if shared.is_over() || !is_here && seat.is_none() {
             return Ok(false);

@@ -229,7 +229,7 @@ impl Connection {
                 Some(if is_job { Step::Job } else { Step::Wait })
             }
             (Ok(Flushed::Whole), None) => {
-                self.enter_after_response(b"", shared, now);
+                self.enter_after_response(shared, now);
                 None
             }
             (Ok(Flushed::Partly(0)), _) if now < self.deadline => Some(Step::Wait),
@@ -312,21 +312,11 @@ impl Connection {
                 self.buffer.consume(consumed);
                 self.is_first = false;
                 self.close_after = ends;
-                self.enter_after_response(&reply, shared, now);
+                self.queue.push_bytes(&reply);
+                self.enter_after_response(shared, now);
             }
             NotReady::Refused(cause) => drop(self.refuse(cause, shared, now)),
         }
-    }
-
-    /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
-    pub(super) fn has_answers(&self) -> bool {
-        !self.queue.is_empty() && self.phase == Phase::Idle
-    }
-
-    /// Sends them, before anything else happens. Where that fails, the next step finds it.
-    pub(super) fn send_answers(&mut self, shared: &Shared, now: Instant) {
-        self.enter(Phase::Sending, shared.settings.response_stall, now);
-        self.send(shared, now);
     }
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
@@ -342,16 +332,15 @@ impl Connection {
 
     /// A response is out, or waits for the next: what is left of the request, and of the connection.
     pub(super) fn finish_call(&mut self, keep_alive: bool, shared: &Shared, now: Instant) {
-        let mut replies = Vec::new();
         if let Some(Coding::Door(reader)) = &mut self.unread {
-            replies = reader.replies();
+            self.queue.push_bytes(&reader.replies());
             if keep_alive {
                 reader.finish();
             }
         }
         self.unread.take_if(|coding| coding.is_end());
         (self.close_after, self.is_first, self.seat) = (!keep_alive, false, None);
-        self.enter_after_response(&replies, shared, now);
+        self.enter_after_response(shared, now);
     }
 
     /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.
@@ -401,10 +390,9 @@ impl Connection {
         self.count_memory();
     }
 
-    /// A response is out. The protocol may have more to say behind it.
-    fn enter_after_response(&mut self, reply: &[u8], shared: &Shared, now: Instant) {
-        if !reply.is_empty() {
-            self.queue.push_bytes(reply);
+    /// A response is out, or waits for the next. What is still to go out, by itself or behind it, comes before anything else, a stop among it.
+    fn enter_after_response(&mut self, shared: &Shared, now: Instant) {
+        if !self.queue.is_empty() {
             self.enter(Phase::Sending, shared.settings.response_stall, now);
         } else if self.close_after {
             // Attack on the client's behalf: closing with unread bytes sends a reset that eats the response (P-CONN-03).
