@@ -367,7 +367,7 @@ impl Call {
         }
         (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin }, lasted);
-        connection.finish_call(keep_alive, &self.shared, self.answered);
+        connection.finish_call(keep_alive, &self.shared, self.answered.max(connection.since));
     }
 
     /// Whether the application has kept the `start_response`: this call is not used again then.
@@ -550,6 +550,26 @@ mod tests {
         go_on(&mut connection, &shared);
         assert!(is_unsent(&connection), "its end is not taken, and nobody is cut");
         assert_eq!(connection.step(&shared, Instant::now()), Step::Wait);
+    }
+
+    /// It may take longer for it than a connection may be idle.
+    #[test]
+    fn a_connection_is_idle_from_when_its_client_has_taken_the_response_and_not_from_when_that_was_made() {
+        let application = |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            vec![b'x'; 300_000]
+        };
+        let (shared, mut connection, mut client) = connect(application);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        go_on(&mut connection, &shared);
+        let later = Instant::now() + shared.settings.idle_deadline;
+        while !connection.is_idle() {
+            while client.read(&mut [0; 50_000]).is_ok() {}
+            if connection.step(&shared, later) == Step::Job {
+                Calls::new(&shared).run(&mut connection, later);
+            }
+        }
+        assert_eq!(connection.deadline, later + shared.settings.idle_deadline);
     }
 
     #[test]

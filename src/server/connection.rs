@@ -225,8 +225,12 @@ impl Connection {
         };
         match (flushed, &mut self.call) {
             (Ok(Flushed::Whole), Some(call)) => {
-                let is_job = call.response().is_finished() || call.may_go_on(&mut self.seat);
-                Some(if is_job { Step::Job } else { Step::Wait })
+                let is_finished = call.response().is_finished();
+                if is_finished {
+                    // However long ago the application was done with it.
+                    self.since = now;
+                }
+                Some(if is_finished || call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
             }
             (Ok(Flushed::Whole), None) => {
                 self.enter_after_response(shared, now);
