@@ -385,11 +385,11 @@ impl Call {
     /// Whether its body can be asked for more, everything so far being sent. Takes a seat for that, or a place in the line for one.
     pub(super) fn may_go_on(&mut self, place: &mut Option<Seat>) -> bool {
         match self.body.kind() {
+            _ if self.seat.is_some() => true,
             // It is only to be said that it is over.
             Kind::Empty | Kind::Range(FileRange { left: 0, .. }) => true,
             Kind::Channel(receiver) => receiver.is_ready(),
             _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
-            _ if self.seat.is_some() => true,
             _ => {
                 // It has one only: where content is read, its reader may have to go for another.
                 let response = lock(&self.response);

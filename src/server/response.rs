@@ -119,11 +119,13 @@ impl Response {
     }
 
     /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end, as it was meant or not).
+    #[inline]
     pub(super) fn drops_content(&self) -> bool {
         matches!(self.stage, Stage::Content(Delimiter::None) | Stage::Whole | Stage::Cut)
     }
 
     /// Whether everything that will be sent is in the queue.
+    #[inline]
     pub(super) fn is_finished(&self) -> bool {
         matches!(self.stage, Stage::Whole | Stage::Cut)
     }
@@ -233,6 +235,7 @@ impl Response {
     }
 
     /// Sends what the socket takes at once, and tells whether nothing is left. Where that fails, there is nothing more to send.
+    #[inline]
     pub(super) fn send(&mut self) -> bool {
         let _ = self.flush();
         self.queue.is_empty()
