@@ -377,9 +377,9 @@ impl Call {
 
     /// Whether it is done with but for what the application does with the connection.
     pub(super) fn leaves(&mut self) -> bool {
-        let is_out = |response: &Response| response.is_finished() && response.queue.is_empty();
-        let leaves = |response: &Response| response.upgrade.is_some() && is_out(response);
-        matches!(self.body.kind(), Kind::Upgrade(_)) && leaves(&self.response())
+        let Kind::Upgrade(_) = self.body.kind() else { return false };
+        let response = self.response();
+        response.upgrade.is_some() && response.is_finished() && response.queue.is_empty()
     }
 
     /// Whether its body can be asked for more, everything so far being sent. Takes a seat for that, or a place in the line for one.

@@ -394,7 +394,7 @@ impl Connection {
         self.count_memory();
     }
 
-    /// A response is out, or waits for the next. What is still to go out, by itself or behind it, comes before anything else, a stop among it.
+    /// A response is out, or waits for the next. What is still to go out, by itself or behind it, does so before anything else ends the connection.
     fn enter_after_response(&mut self, shared: &Shared, now: Instant) {
         if !self.queue.is_empty() {
             self.enter(Phase::Sending, shared.settings.response_stall, now);

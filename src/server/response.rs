@@ -34,9 +34,9 @@ pub(super) enum Stage {
     Head,
     /// Content is framed so; of a declared length, it is what is still to come.
     Content(Delimiter),
-    /// Everything that will be sent is in the queue, and the client can see that it is all.
+    /// Everything is in the queue, and the client sees that it is all.
     Whole,
-    /// Nothing more is put into the queue: the client sees that the response is not whole.
+    /// Nothing more comes into the queue, and the client sees that it is not all.
     Cut,
 }
 
