@@ -60,8 +60,6 @@ pub(super) struct Connection {
     close_after: bool,
     /// Nothing of what arrived has been used yet.
     is_first: bool,
-    /// The client has stopped sending: what has arrived is all there will be.
-    peer_closed: bool,
     pub(super) memory: Memory,
     pub(super) place: Option<Place>,
 }
@@ -121,7 +119,6 @@ impl Connection {
             unread: None,
             close_after: false,
             is_first: true,
-            peer_closed: false,
             memory: Memory::new(&shared.memory),
             place,
         })
@@ -169,10 +166,10 @@ impl Connection {
         match self.buffer.fill(&self.socket, most) {
             Ok(0) if !protocol.has_begun(self.buffer.filled()) => Some(Step::End),
             // The verdict is that of all its bytes, not that of the last look at them.
-            Ok(0) => {
-                self.peer_closed = true;
-                Some(Step::Job)
-            }
+            Ok(0) => match self.examine(&shared.policy, &mut Room::default(), None) {
+                Err(NotReady::Incomplete) => self.refuse(Cause::HeadTruncated, shared, now),
+                _ => Some(Step::Job),
+            },
             Ok(_) if self.may_be_decided(shared, now) => Some(Step::Job),
             // A stop ends it only now: what had arrived before it is answered.
             Err(error) if is_last && is_not_yet(&error) => Some(self.end(Cause::Stopping, shared)),
@@ -303,9 +300,7 @@ impl Connection {
     /// What has arrived is no request to answer, or not yet.
     pub(super) fn put_off(&mut self, why: NotReady, shared: &Shared, now: Instant) {
         match why {
-            NotReady::Incomplete if self.peer_closed => drop(self.refuse(Cause::HeadTruncated, shared, now)),
             NotReady::Incomplete => self.begin_head(shared, now),
-            NotReady::Gather(_) if self.peer_closed => drop(self.refuse(Cause::ContentTruncated, shared, now)),
             NotReady::Gather(whole) => {
                 // In records the whole is known record by record: what was waited for so far counts.
                 let pace = if let Phase::Gathering { pace, .. } = self.phase { pace } else { Pace::default() };
