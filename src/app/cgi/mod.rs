@@ -53,7 +53,7 @@ const MAX_REDIRECTS: usize = 10;
 /// | it ends before its head | 502 | [`Cause::UpstreamTruncated`] |
 /// | it is silent for too long, or runs for too long | 504 | [`Cause::UpstreamDeadline`] |
 /// | as many as may run are running, and nobody ends in time | 503 | [`Cause::UpstreamBusy`] |
-/// | `Location: /path` and no status, below where this is mounted | the answer to GET for that path | – |
+/// | `Location: /path` and no other field, below where this is mounted | the answer to GET for that path, when the program has ended | – |
 ///
 /// A local redirect to anywhere else goes to the client as a 302, because this application knows no other. A request holds a thread of the
 /// pool as in [`Proxy`](super::Proxy), and the program three small ones until it ends.
