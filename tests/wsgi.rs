@@ -561,6 +561,55 @@ fn a_reload_that_fails_leaves_the_workers_that_are_there() {
     wait_for("the new ones answer", || body(&house.get("/hello")) == "changed");
 }
 
+/// The application, which writes its process into a file and loads until there is another one.
+fn slow_to_load() -> String {
+    let wait = "import os, time\nopen('loading', 'w').write(f'{os.getpid()}\\n')\nwhile not os.path.exists('go'): time.sleep(0.01)\n";
+    format!("{wait}{SINS}")
+}
+
+/// Waits until that is being loaded; gives its process.
+fn loading(folder: &Folder) -> String {
+    let read = || std::fs::read_to_string(folder.path().join("loading")).unwrap_or_default();
+    wait_for("it is being loaded", || read().ends_with('\n'));
+    read().trim_end().to_owned()
+}
+
+#[test]
+fn a_sighup_while_a_load_lasts_loads_anew_behind_it() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&[]);
+    folder.write("sins.py", slow_to_load().replace("b\"hello\"", "b\"first\""));
+    house.signal("-HUP");
+    loading(&folder);
+    folder.write("sins.py", SINS.replace("b\"hello\"", "b\"second\""));
+    house.signal("-HUP");
+    // Other signals are heard meanwhile.
+    house.signal("-USR1");
+    house.logged("there is no file to open anew");
+    folder.write("go", "");
+    (0..2).for_each(|_| drop(house.logged("is loaded anew")));
+    wait_for("the new one answers", || body(&house.get("/hello")) == "second");
+}
+
+#[test]
+fn a_stop_while_a_load_lasts_waits_for_no_load_and_leaves_no_process() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&[]);
+    folder.write("sins.py", slow_to_load());
+    house.signal("-HUP");
+    let pid = loading(&folder);
+    let begin = Instant::now();
+    house.signal("-TERM");
+    assert_eq!(house.serving.child.wait().unwrap().code(), Some(0));
+    // A load may last for a minute.
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+    wait_for("the worker ended", || !Path::new("/proc").join(&pid).exists());
+}
+
 #[test]
 fn max_requests_replaces_workers_and_loses_nothing() {
     if !has_python() {
