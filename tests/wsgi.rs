@@ -531,6 +531,31 @@ fn a_thread_at_the_next_block_for_a_client_that_has_left_gets_no_request() {
 }
 
 #[test]
+fn a_thread_that_lasts_in_the_close_of_an_answer_gets_no_request() {
+    if !has_python() {
+        return;
+    }
+    for (workers, threads) in [("1", "2"), ("2", "1")] {
+        let (folder, house) = House::sins(&["--workers", workers, "--worker-threads", threads]);
+        let closed = || {
+            let text = std::fs::read_to_string(folder.path().join("closed")).unwrap_or_default();
+            text.lines().filter(|path| *path == "/lasting").count()
+        };
+        // A worker is believed to close at once until it once has not.
+        wait_for("others answer meanwhile", || {
+            let before = closed();
+            assert_eq!(body(&house.get("/lasting")), "whole");
+            let is_free = (0..4).all(|_| body(&house.get("/hello")) == "hello" && closed() == before);
+            wait_for("it is closed", || closed() > before);
+            is_free
+        });
+        folder.write("go", "");
+        assert_eq!(body(&house.get("/lasting")), "whole");
+        assert_eq!(body(&house.get("/hello")), "hello");
+    }
+}
+
+#[test]
 fn sighup_loads_the_application_anew_and_no_request_is_lost() {
     if !has_python() {
         return;

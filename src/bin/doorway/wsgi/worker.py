@@ -4,7 +4,8 @@ It is a program of Python's standard library alone, from 3.8 on. The command sta
 a connection to itself as file descriptor 1, over which it hears that the application is there ("ready") or why not, and of each connection that
 is closed here the number of its last call, asks for a look at the stacks of a worker that hangs, and ends the worker by closing it. Each thread
 accepts a connection and answers one request after the other on it, which SCGI does not know: the command is told by `Connection: close` where
-nothing may follow. What waits for a slow client is the command.
+nothing may follow. What waits for a slow client is the command. It takes a thread for free when the answer is whole, unless that says that its
+close() may last (LASTS): then when the connection is closed.
 
 A thread gives Python's lock away at each call of the system, and then waits for it behind the others: so an ordinary request has two such calls,
 one that receives it and one that sends its answer.
@@ -32,13 +33,16 @@ BLOCK = 65536
 FIRST = 16384
 # Up to here content is received before the application is called; the command has it in memory too.
 WHOLE = 1048576
+# A close() that lasts longer (in seconds) is likely to be followed by others: so many answers say so.
+LONG, WARY = 0.05, 100
+LASTS = "Connection: close\r\nDoorway-Lasts: 1\r\n"
 STATUS = re.compile(r"[2-5][0-9][0-9] [\t\x20-\x7e\x80-\xff]*").fullmatch
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
 # RFC 9110 section 7.6.1, and the field that would change the status by CGI.
 REFUSED = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade", "status",
+    "transfer-encoding", "upgrade", "status", "doorway-lasts",
 ))
 
 
@@ -78,6 +82,9 @@ class Content(io.RawIOBase):
 
 class Call:
     """One request and its answer."""
+
+    # How many of the next answers say that their close() may last.
+    wary = 0
 
     def __init__(self, connection, environ, last):
         self.connection, self.environ = connection, environ
@@ -209,7 +216,10 @@ class Call:
                 self.finish()
             finally:
                 if hasattr(result, "close"):
+                    begin = time.monotonic()
                     result.close()
+                    if time.monotonic() - begin > LONG:
+                        Call.wary = WARY
         except Broken:
             # Nobody takes the answer: no fault of the application's.
             pass
@@ -311,6 +321,8 @@ def answer(connection, application, base, connections):
             content, last = io.BufferedReader(Content(connection, begin, length), BLOCK), "Connection: close\r\n"
     except (OSError, ValueError):
         return False
+    if Call.wary > 0:
+        Call.wary, last = Call.wary - 1, LASTS
     del environ["SCGI"]
     environ["wsgi.input"] = content
     environ["wsgi.url_scheme"] = environ.pop("REQUEST_SCHEME")

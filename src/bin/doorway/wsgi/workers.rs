@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use doorway::app::Pass;
 use doorway::{Application, Environ, StartResponse};
 
-use self::calls::Call;
 use super::process::{Process, Started};
 use super::{Plan, unforeseen};
 use crate::behind::GATHERED;
@@ -60,7 +59,8 @@ struct Worker {
     process: Arc<Process>,
     pass: Pass,
     generation: u64,
-    calls: Vec<Call>,
+    /// The numbers of those that threads of it have.
+    calls: Vec<u64>,
     /// How many it has had; the last one's number.
     served: u64,
     /// After so many requests another one takes its place.
@@ -226,7 +226,11 @@ impl Shared {
                 };
                 let process = Arc::clone(&worker.process);
                 shared.enter(&process, generation);
-                let how = worker.wait(|number| shared.end_call(process.id, number, false));
+                let how = worker.wait(|number| {
+                    shared.end_call(process.id, number);
+                    // Whoever limits that call.
+                    shared.changed.notify_all();
+                });
                 let was_wanted = shared.leave(process.id);
                 if !was_wanted {
                     return;
@@ -320,7 +324,8 @@ impl Shared {
         let _ = threads::start("wsgi-end", move || {
             let lasts = |state: &mut State| {
                 let is_it = |worker: &Worker| {
-                    worker.process.id == process.id && call.as_ref().is_none_or(|(number, _)| worker.has(*number))
+                    worker.process.id == process.id
+                        && call.as_ref().is_none_or(|(number, _)| worker.calls.contains(number))
                 };
                 !state.is_stopping && state.workers.iter().any(is_it)
             };
