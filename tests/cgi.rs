@@ -240,11 +240,13 @@ fn a_program_that_cannot_run_is_a_502_and_the_log_says_what_to_do() {
         ("nph-a", "printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhi'"),
         ("line", "printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhi'"),
     ]);
+    folder.write("no-head", "#!/bin/sh\necho hello\n", 0o755);
     folder.write("bad-interpreter", "#!/no/such/interpreter\n", 0o755);
     folder.write("no-line", "\u{1}\u{2}", 0o755);
     for (name, part) in [
         ("bad-interpreter", "the interpreter that its first line names is not there"),
         ("no-line", "#!/bin/sh"),
+        ("no-head", "before the empty line that ends its head"),
         ("nph-a", "NPH"),
         ("line", "NPH"),
     ] {

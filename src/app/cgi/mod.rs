@@ -192,7 +192,8 @@ impl Cgi {
         let file = match &self.what {
             What::Program(file) => file.clone(),
             What::Directory(scripts) => {
-                let script = scripts.find(&environ).or_answer(start_response)?;
+                let nothing = "there is no such program, or none that may be executed";
+                let script = scripts.find(&environ).or_answer(start_response, nothing)?;
                 locate(&script, scripts.root(), &mut environ);
                 script.file
             }

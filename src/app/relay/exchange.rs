@@ -352,7 +352,9 @@ impl<'call, 'head> Exchange<'head> {
                 return Err(Fault::new(Cause::UpstreamDeadline, "the head of its answer is not whole").into());
             }
             if !self.line.receive(left)? {
-                return Err(Fault::new(Cause::UpstreamTruncated, "before its answer").into());
+                let is_begun = !self.line.received.is_empty();
+                let detail = if is_begun { "before the empty line that ends its head" } else { "before its answer" };
+                return Err(Fault::new(Cause::UpstreamTruncated, detail).into());
             }
         };
         if let Some(protocol) = &answer.upgrade {

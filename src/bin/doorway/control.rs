@@ -95,8 +95,8 @@ impl Running {
     /// Does what lasts in a thread of its own: other signals are heard meanwhile.
     fn meanwhile(&self, work: fn(&Running)) -> Option<JoinHandle<()>> {
         let running = self.clone();
-        let started = threads::start("signal", move || work(&running));
-        started.map_err(|error| console::say(&format!("doorway: no thread for a signal: {error}\n"))).ok()
+        // Where there is none, they wait.
+        threads::start("signal", move || work(&running)).map_err(|_| work(self)).ok()
     }
 
     /// Has the program that is now where this one was take over, and ends when that serves. If it does not, this goes on.
