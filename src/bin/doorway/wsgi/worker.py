@@ -4,8 +4,7 @@ It is a program of Python's standard library alone, from 3.8 on. The command sta
 a connection to itself as file descriptor 1, over which it hears that the application is there ("ready") or why not, and of each connection that
 is closed here the number of its last call, asks for a look at the stacks of a worker that hangs, and ends the worker by closing it. Each thread
 accepts a connection and answers one request after the other on it, which SCGI does not know: the command is told by `Connection: close` where
-nothing may follow. What waits for a slow client is the command. It takes a thread for free when the answer is whole, unless that says that its
-close() may last (LASTS): then when the connection is closed.
+nothing may follow. What waits for a slow client is the command.
 
 A thread gives Python's lock away at each call of the system, and then waits for it behind the others: so an ordinary request has two such calls,
 one that receives it and one that sends its answer.
@@ -33,7 +32,7 @@ BLOCK = 65536
 FIRST = 16384
 # Up to here content is received before the application is called; the command has it in memory too.
 WHOLE = 1048576
-# A close() that lasts longer (in seconds) is likely to be followed by others: so many answers say so.
+# A close() that lasts longer (in seconds) is likely not to be the last: so many answers behind it say that theirs may.
 LONG, WARY = 0.05, 100
 LASTS = "Connection: close\r\nDoorway-Lasts: 1\r\n"
 STATUS = re.compile(r"[2-5][0-9][0-9] [\t\x20-\x7e\x80-\xff]*").fullmatch
@@ -83,7 +82,6 @@ class Content(io.RawIOBase):
 class Call:
     """One request and its answer."""
 
-    # How many of the next answers say that their close() may last.
     wary = 0
 
     def __init__(self, connection, environ, last):
