@@ -492,7 +492,7 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
     if !has_python() {
         return;
     }
-    let (_folder, mut house) = House::sins(&["--worker-timeout", "1", "--worker-threads", "2"]);
+    let (folder, mut house) = House::sins(&["--worker-timeout", "1", "--worker-threads", "2"]);
     let response = house.get("/sleep?100");
     assert_eq!(status(&response), "504 Gateway Timeout");
     house.logged("is silent for 1 s in GET /sleep?100, and killed");
@@ -503,6 +503,14 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
     let cut = house.serving.get("/stream");
     assert!(cut.contains("block 0\n") && !cut.ends_with("\r\n0\r\n\r\n"), "{cut}");
     house.logged("is silent for 1 s in GET /stream, and killed");
+    assert_eq!(body(&house.get("/hello")), "hello");
+    // Behind a whole answer it is as silent, once a close has lasted.
+    assert_eq!(body(&house.get("/lasting")), "whole");
+    let closed = || std::fs::read_to_string(folder.path().join("closed")).unwrap_or_default();
+    wait_for("it is closed", || closed().contains("/lasting"));
+    assert_eq!(body(&house.get("/hello")), "hello");
+    assert_eq!(body(&house.get("/lasting")), "whole");
+    house.logged("is silent for 1 s in GET /lasting, and killed");
     assert_eq!(body(&house.get("/hello")), "hello");
 }
 
