@@ -2,7 +2,7 @@
 //! calls an application by `doorway::gateway`. To see how it is done, and not to be used: one slow client stops everybody.
 //!
 //! Run: `cargo run --example one_at_a_time` (or `-- 8001` for another port)
-//! Try: `curl -i http://127.0.0.1:8000/hello?name=web`
+//! Try: `curl -i 'http://127.0.0.1:8000/hello?name=web'`
 
 use std::io::{self, Cursor, Read, Write};
 use std::net::TcpListener;

@@ -54,8 +54,9 @@
 //!
 //! | room | what it is for | what it knows |
 //! |---|---|---|
-//! | [`gateway`] | the contract between server and application | no socket, no HTTP syntax |
-//! | [`http`] | HTTP/1.1 on the wire: bytes in, values out | no socket, no thread, no clock |
+//! | `scan` | which bytes may stand in a field and a target | nothing |
+//! | [`gateway`] | the contract between server and application | no socket; of HTTP only what `scan` says |
+//! | [`http`] | HTTP/1.1 on the wire: bytes in, values out | no socket, no thread, no clock; `scan` |
 //! | `door` | how a request becomes an environ and a response goes back, one file for each protocol ([`Door`]) | `gateway`, `http` |
 //! | [`log`] | what a server says about its work: counts of it, and lines | `gateway`, and `http` for the date |
 //! | `server` | sockets, threads, time, and every limit ([`Settings`]) | `door`, `http`, `gateway`, `log` |
@@ -67,7 +68,7 @@
 //!
 //! Arrows point one way: `server → door → http`, `door → gateway`, `server → log`, `app → web → gateway`, and so on as the table says.
 //! Every room may name a [`Cause`]. From `web` on they are leaves: no server needs them, and they can be taken out of a copy. Tests
-//! keep all of this so. The core is `gateway`, `http`, `door` for HTTP, and `server`.
+//! keep all of this so. The core is `scan`, `gateway`, `http`, `door` for HTTP, and `server`.
 //!
 //! # The server, file by file
 //! In the order in which a request meets them:
@@ -152,6 +153,7 @@ pub mod http;
 pub mod log;
 pub mod middleware;
 mod process;
+mod scan;
 mod server;
 pub mod testing;
 pub mod web;

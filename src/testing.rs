@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::gateway::{
-    Application, Environ, ErrorStream, Errors, Gateway, Headers, StartResponse, Status, Transmit, Upgrade, Upgraded,
-    percent_decode, variable_byte,
+    Application, Environ, ErrorStream, Errors, Gateway, Headers, Kind, StartResponse, Status, Transmit, Upgrade,
+    Upgraded, percent_decode, variable_byte,
 };
 
 /// A request to call an application with.
@@ -142,12 +142,15 @@ impl Request {
 
         let mut error =
             body.failure().map(|error| (Cause::of(error).unwrap_or(Cause::ApplicationError), error.to_string()));
-        let upgrade = body.take_upgrade(start_response.status(), &self.environ).unwrap_or_else(|wrong| {
-            error = error.take().or(Some((Cause::UpgradeMisused, wrong.to_owned())));
-            None
-        });
-        if let (Some(Upgrade { run, .. }), Some(connection)) = (upgrade, connection) {
-            run(connection);
+        match (body.upgrades_to(start_response.status(), &self.environ).map(|protocol| protocol.is_some()), connection)
+        {
+            (Err(wrong), _) => error = error.take().or(Some((Cause::UpgradeMisused, wrong.to_owned()))),
+            (Ok(true), Some(connection)) => {
+                if let Kind::Upgrade(Upgrade { run, .. }) = std::mem::take(body.kind()) {
+                    run(connection);
+                }
+            }
+            (Ok(_), _) => {}
         }
         let mut blocks = Vec::new();
         let mut body = body.into_blocks();

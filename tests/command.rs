@@ -492,6 +492,7 @@ fn a_folder_that_cannot_be_served_is_one_line_that_says_what_to_do() {
     let root = path("");
     for (arguments, part) in [
         (vec![path("none")], "it is not there; give a folder that is"),
+        (vec!["--host".into(), "machine.local".into()], "a name of this machine as --host=NAME"),
         (vec![format!("--mount=/x={}", path("none"))], "it is not there"),
         (vec!["--spa=app.html".into(), root.clone()], "--spa app.html: there is no such file in "),
         (vec!["--error-page=404.html".into(), root], "--error-page 404.html: there is no such file in "),

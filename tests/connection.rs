@@ -997,6 +997,24 @@ mod unix {
     }
 
     #[test]
+    fn a_socket_whose_queue_is_full_is_a_live_one_and_keeps_nobody_waiting() {
+        let place = place("full");
+        let listener = UnixListener::bind(&place).unwrap();
+        let (connected, connections) = mpsc::channel();
+        for _ in 0..4 {
+            let (place, connected) = (place.clone(), connected.clone());
+            std::thread::spawn(move || while UnixStream::connect(&place).is_ok_and(|_| connected.send(()).is_ok()) {});
+        }
+        // There is no sign of a queue that is full but that nobody gets into it any more.
+        while connections.recv_timeout(Duration::from_millis(100)).is_ok() {}
+        let (own, (tell, told)) = (place.clone(), mpsc::channel());
+        std::thread::spawn(move || tell.send(Server::bind_unix(own).map(drop).map_err(|error| error.kind())));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(std::io::ErrorKind::AddrInUse)));
+        drop(listener);
+        std::fs::remove_file(&place).unwrap();
+    }
+
+    #[test]
     fn a_file_in_the_way_of_a_unix_socket_stays() {
         let place = place("file");
         std::fs::write(&place, "kept").unwrap();

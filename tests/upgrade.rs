@@ -146,16 +146,19 @@ fn one_without_the_other_is_a_500_and_never_an_interim_response() {
     }
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        // A second panic in the same thread would be an abort.
+        assert!(thread::panicking(), "on purpose, while dropped");
+    }
+}
+
 /// Whatever it is, the client has its answer before what it is made of is dropped.
 #[test]
 fn p_err_06_a_body_behind_101_that_panics_when_it_is_dropped_is_a_500_like_any_other() {
-    struct Bomb;
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            // A second panic in the same thread would be an abort.
-            assert!(thread::panicking(), "on purpose, while dropped");
-        }
-    }
     let blocks = || {
         let bomb = Bomb;
         Body::blocks(std::iter::from_fn(move || {
@@ -175,6 +178,20 @@ fn p_err_06_a_body_behind_101_that_panics_when_it_is_dropped_is_a_500_like_any_o
         house.log.take(Cause::UpgradeMisused);
         house.log.take(Cause::ClosePanic);
     }
+}
+
+#[test]
+fn p_err_06_what_is_refused_past_the_limit_and_panics_when_it_is_dropped_is_a_503_like_any_other() {
+    let body = || {
+        let bomb = Bomb;
+        Body::upgrade("echo", move |_| drop(bomb))
+    };
+    let house = serve_with(always("101 Switching Protocols", body), |settings| settings.upgrades = 0);
+    let mut client = house.client();
+    client.send(OFFER.as_bytes());
+    assert_eq!(client.response().status, 503);
+    house.log.take(Cause::UpgradeLimit);
+    house.log.take(Cause::ClosePanic);
 }
 
 #[test]

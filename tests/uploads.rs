@@ -408,22 +408,41 @@ fn a_full_disk_is_507_with_nothing_left_behind() {
     result.unwrap();
 }
 
-#[test]
-fn a_flood_of_small_uploads_does_not_start_a_process_for_each() {
-    let folder = Folder::new(&[("inbox/a", "x")]);
-    let tools = Folder::new(&[("df", "#!/bin/sh\necho asked >> \"$0.count\"\nexec /bin/df \"$@\"\n")]);
-    let df = tools.path().join("df");
-    assert!(Command::new("chmod").arg("+x").arg(&df).status().unwrap().success());
+/// The command with a folder that takes files and a `df` of one's own, which counts how often it is asked.
+fn asking_df(script: &str) -> (Folder, Folder, Serving) {
+    let (folder, tools) = (Folder::new(&[("inbox/a", "x"), ("inbox/sub/b", "x")]), Folder::new(&[]));
+    tools.write("df", format!("#!/bin/sh\necho asked >> \"$0.count\"\n{script}\n"));
+    assert!(Command::new("chmod").arg("+x").arg(tools.path().join("df")).status().unwrap().success());
     let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
     command.args(["--port", "0", "--upload=inbox"]).arg(folder.path());
     let path = format!("{}:{}", tools.path().display(), std::env::var("PATH").unwrap());
     let serving = Serving::with(command.env("PATH", path).stdin(std::process::Stdio::null()));
-    for number in 0..100 {
-        let request = format!("PUT /inbox/{number} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
-        assert!(serving.ask(&request).starts_with("HTTP/1.1 201 "));
+    (folder, tools, serving)
+}
+
+/// Puts small files there; gives how often `df` was asked.
+fn put_all(serving: &Serving, tools: &Folder, paths: impl Iterator<Item = String>) -> usize {
+    for path in paths {
+        let request = format!("PUT /inbox/{path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
+        assert!(serving.ask(&request).starts_with("HTTP/1.1 201 "), "{path}");
     }
-    let asked = fs::read_to_string(tools.path().join("df.count")).unwrap().lines().count();
+    fs::read_to_string(tools.path().join("df.count")).unwrap().lines().count()
+}
+
+#[test]
+fn a_flood_of_small_uploads_does_not_start_a_process_for_each() {
+    let (_folder, tools, serving) = asking_df("exec /bin/df \"$@\"");
+    let asked = put_all(&serving, &tools, (0..100).map(|number| number.to_string()));
     assert!(asked < 50, "df was asked {asked} times");
+}
+
+#[test]
+fn a_df_that_hangs_keeps_no_upload_and_is_the_only_one() {
+    // As on a mount whose server has gone: not even a signal ends it. Another folder is asked for anew where it has ended.
+    let (_folder, tools, serving) = asking_df("sleep 60");
+    let began = Instant::now();
+    assert_eq!(put_all(&serving, &tools, ["x", "sub/x", "y"].into_iter().map(str::to_owned)), 1);
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
 }
 
 #[test]

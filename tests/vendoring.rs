@@ -124,8 +124,18 @@ const DOORS: [&[&str]; 4] =
 const OF_ALL_DOORS: &str = "door/variables.rs";
 
 /// What is left where all of that is gone.
-const HTTP_ONLY: [&str; 9] =
-    ["cause.rs", "door/http.rs", "door/mistaken.rs", "door/mod.rs", "gateway", "http", "log", "mod.rs", "server"];
+const HTTP_ONLY: [&str; 10] = [
+    "cause.rs",
+    "door/http.rs",
+    "door/mistaken.rs",
+    "door/mod.rs",
+    "gateway",
+    "http",
+    "log",
+    "mod.rs",
+    "scan.rs",
+    "server",
+];
 
 /// Takes files and folders out of a copy, and the lines that declare them or give out what is theirs.
 fn remove(src: &Path, parts: &[&str]) {

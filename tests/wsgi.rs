@@ -496,7 +496,7 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
     if !has_python() {
         return;
     }
-    let (_folder, mut house) = House::sins(&["--worker-timeout", "1", "--worker-threads", "2"]);
+    let (folder, mut house) = House::sins(&["--worker-timeout", "1", "--worker-threads", "2"]);
     let response = house.get("/sleep?100");
     assert_eq!(status(&response), "504 Gateway Timeout");
     house.logged("is silent for 1 s in GET /sleep?100, and killed");
@@ -507,6 +507,14 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
     let cut = house.serving.get("/stream");
     assert!(cut.contains("block 0\n") && !cut.ends_with("\r\n0\r\n\r\n"), "{cut}");
     house.logged("is silent for 1 s in GET /stream, and killed");
+    assert_eq!(body(&house.get("/hello")), "hello");
+    // Behind a whole answer it is as silent, once a close has lasted.
+    assert_eq!(body(&house.get("/lasting")), "whole");
+    let closed = || std::fs::read_to_string(folder.path().join("closed")).unwrap_or_default();
+    wait_for("it is closed", || closed().contains("/lasting"));
+    assert_eq!(body(&house.get("/hello")), "hello");
+    assert_eq!(body(&house.get("/lasting")), "whole");
+    house.logged("is silent for 1 s in GET /lasting, and killed");
     assert_eq!(body(&house.get("/hello")), "hello");
 }
 
@@ -532,6 +540,31 @@ fn a_thread_at_the_next_block_for_a_client_that_has_left_gets_no_request() {
     folder.write("go1", "");
     folder.write("go2", "");
     wait_for("the thread is free again", || !pids.contains(body(&house.get("/pid"))));
+}
+
+#[test]
+fn a_thread_that_lasts_in_the_close_of_an_answer_gets_no_request() {
+    if !has_python() {
+        return;
+    }
+    for (workers, threads) in [("1", "2"), ("2", "1")] {
+        let (folder, house) = House::sins(&["--workers", workers, "--worker-threads", threads]);
+        let closed = || {
+            let text = std::fs::read_to_string(folder.path().join("closed")).unwrap_or_default();
+            text.lines().filter(|path| *path == "/lasting").count()
+        };
+        // A worker is believed to close at once until it once has not.
+        wait_for("others answer meanwhile", || {
+            let before = closed();
+            assert_eq!(body(&house.get("/lasting")), "whole");
+            let is_free = (0..4).all(|_| body(&house.get("/hello")) == "hello" && closed() == before);
+            wait_for("it is closed", || closed() > before);
+            is_free
+        });
+        folder.write("go", "");
+        assert_eq!(body(&house.get("/lasting")), "whole");
+        assert_eq!(body(&house.get("/hello")), "hello");
+    }
 }
 
 #[test]
@@ -563,6 +596,55 @@ fn a_reload_that_fails_leaves_the_workers_that_are_there() {
     house.signal("-HUP");
     house.logged("is loaded anew");
     wait_for("the new ones answer", || body(&house.get("/hello")) == "changed");
+}
+
+/// The application, which writes its process into a file and loads until there is another one.
+fn slow_to_load() -> String {
+    let wait = "import os, time\nopen('loading', 'w').write(f'{os.getpid()}\\n')\nwhile not os.path.exists('go'): time.sleep(0.01)\n";
+    format!("{wait}{SINS}")
+}
+
+/// Waits until that is being loaded; gives its process.
+fn loading(folder: &Folder) -> String {
+    let read = || std::fs::read_to_string(folder.path().join("loading")).unwrap_or_default();
+    wait_for("it is being loaded", || read().ends_with('\n'));
+    read().trim_end().to_owned()
+}
+
+#[test]
+fn a_sighup_while_a_load_lasts_loads_anew_behind_it() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&[]);
+    folder.write("sins.py", slow_to_load().replace("b\"hello\"", "b\"first\""));
+    house.signal("-HUP");
+    loading(&folder);
+    folder.write("sins.py", SINS.replace("b\"hello\"", "b\"second\""));
+    house.signal("-HUP");
+    // Other signals are heard meanwhile.
+    house.signal("-USR1");
+    house.logged("there is no file to open anew");
+    folder.write("go", "");
+    (0..2).for_each(|_| drop(house.logged("is loaded anew")));
+    wait_for("the new one answers", || body(&house.get("/hello")) == "second");
+}
+
+#[test]
+fn a_stop_while_a_load_lasts_waits_for_no_load_and_leaves_no_process() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&[]);
+    folder.write("sins.py", slow_to_load());
+    house.signal("-HUP");
+    let pid = loading(&folder);
+    let begin = Instant::now();
+    house.signal("-TERM");
+    assert_eq!(house.serving.child.wait().unwrap().code(), Some(0));
+    // A load may last for a minute.
+    assert!(begin.elapsed() < PATIENCE, "{:?}", begin.elapsed());
+    wait_for("the worker ended", || !Path::new("/proc").join(&pid).exists());
 }
 
 #[test]

@@ -122,8 +122,12 @@ impl Script {
 }
 
 impl Found {
-    /// The script; what else there is is answered here.
-    pub(crate) fn or_answer(self, start_response: &mut StartResponse) -> Result<Script, Failure> {
+    /// The script; what else there is is answered here, nothing with this detail.
+    pub(crate) fn or_answer(
+        self,
+        start_response: &mut StartResponse,
+        nothing: &'static str,
+    ) -> Result<Script, Failure> {
         match self {
             Found::Script(script) => Ok(script),
             Found::Folder(location) => {
@@ -132,7 +136,7 @@ impl Found {
                 start_response.start_with("301 Moved Permanently", &headers);
                 Err(Failure::Answered)
             }
-            Found::Nothing => Err(Failure::Refused("404 Not Found", "there is no such script")),
+            Found::Nothing => Err(Failure::Refused("404 Not Found", nothing)),
         }
     }
 }

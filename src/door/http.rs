@@ -146,7 +146,10 @@ pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Filling<'_>) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
-        Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
+        Target::Origin { path, query } | Target::Absolute { path, query, .. } => {
+            // No query is as empty as what stands between the path and its end, and that is a place in the head.
+            (path, query.unwrap_or(path.split_at(path.len()).1))
+        }
         // Answered by the server itself; no application sees it.
         Target::Asterisk => (&b"/"[..], &b""[..]),
     };
@@ -170,8 +173,11 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
         variables.push(b"REMOTE_ADDR", (start, start + peer.port));
         variables.push(b"REMOTE_PORT", (start + peer.port, end));
     }
-    let authority = if let Target::Absolute { authority, .. } = request.target { Some(authority) } else { None };
-    let dropped = fill_fields(bytes, head.spans, authority, variables);
+    let dropped = fill_fields(bytes, head.spans, variables);
+    if let Target::Absolute { authority, .. } = request.target {
+        // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
+        variables.set(b"HTTP_HOST", authority);
+    }
     if let Some(offered) = request.upgrade {
         variables.push_part(bytes, b"doorway.upgrade", offered);
     }
@@ -183,21 +189,17 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
 /// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; it is a function of its own,
 /// and so is the rest, because it needs the registers. The request is not given: all of it would be laid out in memory for that.
 #[inline(never)]
-fn fill_fields(bytes: &[u8], spans: &[Span], authority: Option<&[u8]>, variables: &mut Variables) -> u64 {
-    let (mut seen, mut dropped) = (0_u64, 0);
-    if let Some(authority) = authority {
-        // It replaces the field (RFC 9112 section 3.2.2), without which a request of HTTP/1.0 may come.
-        variables.push_part(bytes, b"HTTP_HOST", authority);
-        seen = 1 << Known::HOST.index();
-    }
+fn fill_fields(bytes: &[u8], spans: &[Span], variables: &mut Variables) -> u64 {
+    // Names that are more than to be put down: hidden, not known, or there already.
+    let (mut taken, mut dropped) = (HIDDEN | 1 << Known::OTHER.index(), 0);
     let known_variables = &*VARIABLES;
     for span in spans {
-        let is_new = seen & 1 << span.known.index() == 0;
-        seen |= 1 << span.known.index();
+        let this = 1 << span.known.index();
         match known_variables.get(span.known.index()) {
-            Some(variable) if !variable.is_empty() && is_new => variables.push(variable, span.value),
+            Some(variable) if taken & this == 0 => variables.push(variable, span.value),
             _ => dropped += u64::from(fill_other(bytes, spans, span, variables)),
         }
+        taken |= this;
     }
     dropped
 }
@@ -207,8 +209,7 @@ fn fill_fields(bytes: &[u8], spans: &[Span], authority: Option<&[u8]>, variables
 fn fill_other(bytes: &[u8], spans: &[Span], span: &Span, variables: &mut Variables) -> bool {
     let field = span.name(bytes);
     let name = match VARIABLES.get(span.known.index()) {
-        // Host stands once, unless the target has replaced it.
-        Some(variable) if variable.is_empty() || span.known == Known::HOST => return false,
+        Some(_) if HIDDEN & 1 << span.known.index() != 0 => return false,
         Some(variable) => Name::Fixed(variable),
         // P-ENV-30: a variable with a point in it is the gateway's own.
         None if field.iter().any(|byte| matches!(byte, b'.' | b'_')) => return field.contains(&b'_'),
@@ -225,14 +226,15 @@ fn write_variable(field: &[u8], text: &mut Vec<u8>) {
     text.extend(field.iter().copied().map(variable_byte));
 }
 
-/// The variables of known fields; empty for those that no application sees: of this connection and acted on already (P-ENV-16), or Proxy
-/// (httpoxy: HTTP_PROXY would be taken for a setting of the environment).
+/// The known names that no application sees: of this connection and acted on already (P-ENV-16), or Proxy (httpoxy: HTTP_PROXY would be taken
+/// for a setting of the environment).
+const HIDDEN: u64 = (2 << Known::PROXY.index()) - (1 << Known::TRANSFER_ENCODING.index());
+
+/// The variables of known names.
 static VARIABLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let variables = field::names().map(|name| {
         let mut variable = Vec::new();
-        if !(Known::TRANSFER_ENCODING..=Known::PROXY).contains(&Known::of(name)) {
-            write_variable(name, &mut variable);
-        }
+        write_variable(name, &mut variable);
         match variable.strip_prefix(b"HTTP_") {
             Some(bare @ (b"CONTENT_TYPE" | b"CONTENT_LENGTH")) => bare.to_vec(),
             _ => variable,

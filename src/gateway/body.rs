@@ -59,7 +59,8 @@ pub(crate) enum Kind {
     Empty,
     Bytes(Block),
     List(std::vec::IntoIter<Block>),
-    Blocks(Box<dyn Iterator<Item = io::Result<Block>> + Send>),
+    /// Asked for each; a table of all that an `Iterator` has would be longer than most of them are.
+    Blocks(Box<dyn FnMut() -> Option<io::Result<Block>> + Send>),
     Range(FileRange),
     /// Blocks that another thread sends.
     Channel(Receiver),
@@ -80,13 +81,13 @@ impl Body {
     /// by a visible abort.
     pub fn blocks(blocks: impl IntoIterator<Item: Into<Body>, IntoIter: Send + 'static>) -> Body {
         let (mut blocks, mut open) = (blocks.into_iter(), Body::empty());
-        Body::of_kind(Kind::Blocks(Box::new(std::iter::from_fn(move || {
+        Body::of_kind(Kind::Blocks(Box::new(move || {
             open.next_block().or_else(|| {
                 open = blocks.next()?.into();
                 // An empty block is one, too: whoever has nothing yet is not asked again and again in here.
                 Some(open.next_block().unwrap_or_else(|| Ok(Block::default())))
             })
-        }))))
+        })))
     }
 
     /// Blocks that are all there, so that the length is known.
@@ -97,7 +98,7 @@ impl Body {
 
     /// Everything a reader gives, in blocks of at most 64 KiB, each sent as it is read.
     pub fn reader(mut reader: impl Read + Send + 'static) -> Body {
-        Body::of_kind(Kind::Blocks(Box::new(std::iter::from_fn(move || read_block(&mut reader).transpose()))))
+        Body::of_kind(Kind::Blocks(Box::new(move || read_block(&mut reader).transpose())))
     }
 
     /// `length` bytes of a regular file from `position` on, whatever the position of the handle. Sent like a whole file: in large blocks, and
@@ -178,9 +179,6 @@ impl Body {
 
     /// Drops what is left and runs the `on_close` functions. Gives the number of panics in them.
     pub(crate) fn close(&mut self) -> usize {
-        if self.is_closed() {
-            return 0;
-        }
         let (kind, closes) = (std::mem::take(&mut self.kind), std::mem::take(&mut self.on_close));
         usize::from(panics(|| drop(kind))) + closes.into_iter().map(panics).filter(|panics| *panics).count()
     }
@@ -189,7 +187,7 @@ impl Body {
     pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
         match &mut self.kind {
             Kind::List(blocks) => return blocks.next().map(Ok),
-            Kind::Blocks(blocks) => return blocks.next(),
+            Kind::Blocks(next) => return next(),
             Kind::Range(range) => return range.next_block(),
             Kind::Channel(receiver) => return receiver.next_block(),
             Kind::Empty | Kind::Upgrade(_) => return None,
@@ -211,7 +209,9 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.close();
+        if !self.is_closed() {
+            self.close();
+        }
     }
 }
 

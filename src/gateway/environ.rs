@@ -12,9 +12,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::errors::Silent;
-use super::headers::length_of;
 use super::input::{Input, Slot};
 use super::{Errors, Variables};
+use crate::scan::decimal;
 
 /// What is the same for every request that comes through one door of one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Environ {
     /// `CONTENT_LENGTH` in bytes. `None` means no content or content of unknown length (chunked): reading to the end of
     /// [`input`](Environ::input) is right in every case.
     pub fn content_length(&self) -> Option<u64> {
-        length_of(self.bytes("CONTENT_LENGTH")?)
+        decimal(self.bytes("CONTENT_LENGTH")?)
     }
 
     /// `SERVER_NAME`: the name in the request, or the one the server goes by.

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::cause::Cause;
+use crate::scan::{decimal, is_token, is_value};
 
 /// The fields of a response, in the order in which they will be sent.
 ///
@@ -134,21 +135,18 @@ impl Headers {
     /// The cause, and the name of the first field that is wrong.
     pub fn check(&self) -> Result<(), (Cause, String)> {
         let mut lengths = 0;
-        for (name, value) in self.iter() {
-            // Folded without a way out in between, so that the compiler judges many bytes at once.
+        for (name, line) in self.lines() {
             let cause = match name.len() {
-                0 => Cause::HeaderName,
                 // Most responses have this one.
-                _ if name != b"Content-Type" && !name.iter().fold(true, |all, byte| all & is_tchar(*byte)) => {
-                    Cause::HeaderName
-                }
-                _ if !value.iter().fold(true, |all, byte| all & is_value_byte(*byte)) => Cause::HeaderValue,
+                _ if name != b"Content-Type" && !is_token(name) => Cause::HeaderName,
+                // What stands before the value could stand in it.
+                _ if !is_value(part(line, 0, line.len() - 2)) => Cause::HeaderValue,
                 _ if is_hop_by_hop(name) => Cause::HopByHop,
                 // At the CGI-shaped doors this field would change the status of the response.
                 6 if name.eq_ignore_ascii_case(b"status") => Cause::StatusHeader,
                 14 if name.eq_ignore_ascii_case(b"content-length") => {
                     lengths += 1;
-                    if lengths == 1 && length_of(value).is_some() {
+                    if lengths == 1 && self.content_length().is_some() {
                         continue;
                     }
                     Cause::HeaderLength
@@ -162,7 +160,7 @@ impl Headers {
 
     /// The declared Content-Length, where one is there and valid.
     pub(crate) fn content_length(&self) -> Option<u64> {
-        self.get_bytes("content-length").and_then(length_of)
+        self.get_bytes("content-length").and_then(decimal)
     }
 }
 
@@ -217,32 +215,6 @@ pub fn is_hop_by_hop(name: impl AsRef<[u8]>) -> bool {
     }
 }
 
-/// `tchar` of RFC 9110 section 5.6.2. Said here again because the gateway knows nothing of the HTTP room.
-#[expect(clippy::indexing_slicing, reason = "a u8 cannot leave a table of 256")]
-fn is_tchar(byte: u8) -> bool {
-    static TCHARS: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut rest = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".as_slice();
-        while let [byte, behind @ ..] = rest {
-            table[*byte as usize] = true;
-            rest = behind;
-        }
-        table
-    };
-    TCHARS[usize::from(byte)]
-}
-
-/// HTAB, SP, visible characters and bytes from 0x80 on: no other control can be in a value (P-SR-03).
-fn is_value_byte(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
-}
-
-/// Digits only, 1 to 19 of them, which always fit, so that no server reads it in two ways.
-pub(super) fn length_of(value: &[u8]) -> Option<u64> {
-    let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-    is_number.then(|| value.iter().fold(0, |length, digit| length * 10 + u64::from(digit & 15)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Cause, Headers};
@@ -284,6 +256,21 @@ mod tests {
     fn p_sr_03_allows_tab_and_bytes_above_127_in_values() {
         assert_eq!(cause_of("X", "a\tb ä"), None);
         assert!(Headers::from(&[(&b"X"[..], &b"\xff\x80"[..])]).check().is_ok());
+    }
+
+    #[test]
+    fn p_sr_03_a_byte_of_a_value_is_judged_wherever_it_stands_in_a_short_or_a_long_one() {
+        for length in 1..=40 {
+            for (place, byte) in
+                (0..length).flat_map(|place| [0, 8, 9, 10, 13, 31, 32, 127, 128].map(|byte| (place, byte)))
+            {
+                let mut value = vec![b'x'; length];
+                value[place] = byte;
+                let is_allowed = byte == 9 || byte >= 32 && byte != 127;
+                let headers = Headers::from(&[("X", b"next".to_vec()), ("Content-Type", value)]);
+                assert_eq!(headers.check().is_ok(), is_allowed, "{byte} at {place} of {length}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The contract between a server and an application (PEP 3333, carried over to Rust).
 //!
-//! Everything an application or middleware touches is here. This room knows no socket and no HTTP syntax: a server fills an
-//! [`Environ`], hands over a [`StartResponse`] and sends the [`Body`] it gets back, whatever the protocol.
+//! Everything an application or middleware touches is here. This room knows no socket, and of HTTP only what a field may be made of: a server
+//! fills an [`Environ`], hands over a [`StartResponse`] and sends the [`Body`] it gets back, whatever the protocol.
 //!
 //! | PEP 3333 | here |
 //! |---|---|

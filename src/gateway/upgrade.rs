@@ -88,25 +88,20 @@ impl Body {
         Body::of_kind(Kind::Upgrade(Upgrade { protocol: protocol.to_owned(), run: Box::new(run) }))
     }
 
-    /// Takes out what is to become of the connection. An error says what is wrong: the status, or that nobody asked for it.
-    pub(crate) fn take_upgrade(
+    /// The protocol in which the connection goes on behind the head, if it does. An error says what is wrong: the status, or that nobody asked
+    /// for it. The function stays: what nobody runs is dropped with the body, in one place, where it may panic.
+    pub(crate) fn upgrades_to(
         &mut self,
         status: Option<&Status>,
         environ: &Environ,
-    ) -> Result<Option<Upgrade>, &'static str> {
+    ) -> Result<Option<&str>, &'static str> {
         let is_101 = status.is_some_and(|status| status.code() == 101);
-        // What is wrong stays: a body is closed in one place, where it may panic.
-        match (is_101, self.kind()) {
-            (false, Kind::Upgrade(_)) => Err("Body::upgrade, and the status is not 101"),
-            (false, _) => Ok(None),
-            (true, Kind::Upgrade(upgrade)) if !environ.offers_upgrade(&upgrade.protocol) => {
-                Err("the client has not offered this protocol")
-            }
-            (true, kind @ Kind::Upgrade(_)) => match std::mem::take(kind) {
-                Kind::Upgrade(upgrade) => Ok(Some(upgrade)),
-                _ => Ok(None),
-            },
-            (true, _) => Err("101 without Body::upgrade"),
+        match self.kind() {
+            Kind::Upgrade(_) if !is_101 => Err("Body::upgrade, and the status is not 101"),
+            Kind::Upgrade(Upgrade { protocol, .. }) if environ.offers_upgrade(protocol) => Ok(Some(protocol)),
+            Kind::Upgrade(_) => Err("the client has not offered this protocol"),
+            _ if is_101 => Err("101 without Body::upgrade"),
+            _ => Ok(None),
         }
     }
 }

@@ -42,7 +42,6 @@ fn slot_of(name: &[u8]) -> u8 {
 impl Known {
     /// So many, from the first on, may stand once in a head.
     pub(crate) const ONCE: usize = 6;
-    pub(crate) const HOST: Known = Known(0);
     pub(crate) const TRANSFER_ENCODING: Known = Known(4);
     pub(crate) const CONNECTION: Known = Known(6);
     pub(crate) const UPGRADE: Known = Known(11);
@@ -164,9 +163,9 @@ mod tests {
     #[test]
     fn the_numbers_that_are_asked_for_are_those_of_their_names() {
         let named: [(Known, &[u8]); 5] = [
-            (Known::HOST, b"host"),
             (Known::TRANSFER_ENCODING, b"transfer-encoding"),
             (Known::CONNECTION, b"connection"),
+            (Known::UPGRADE, b"upgrade"),
             (Known::PROXY, b"proxy"),
             (Known::COOKIE, b"cookie"),
         ];

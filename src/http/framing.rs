@@ -32,7 +32,7 @@ pub fn content(version: Version, length: Option<&[u8]>, coding: Option<&[u8]>) -
         (None, None, _) => Ok(Content::None),
         // Smuggling: RFC 9112 section 6.3 rule 3 allows to refuse it, and two recipients may not pick different fields.
         (Some(_), Some(_), _) => Err(Cause::LengthAndCoding),
-        (Some(value), None, _) => parse_content_length(value).map(Content::Length).ok_or(Cause::ContentLength),
+        (Some(value), None, _) => scan::decimal(value).map(Content::Length).ok_or(Cause::ContentLength),
         // RFC 9112 section 6.1: with HTTP/1.0 the framing is faulty.
         (None, Some(_), Version::Http10) => Err(Cause::CodingVersion),
         (None, Some(value), _) if value.eq_ignore_ascii_case(b"chunked") => Ok(Content::Chunked),
@@ -40,13 +40,6 @@ pub fn content(version: Version, length: Option<&[u8]>, coding: Option<&[u8]>) -
         (None, Some(value), _) if scan::is_token(value) => Err(Cause::CodingUnknown),
         (None, Some(_), _) => Err(Cause::CodingInvalid),
     }
-}
-
-/// The value of a Content-Length: 1 to 19 digits, which always fit.
-// Content-Length = 1*DIGIT
-fn parse_content_length(value: &[u8]) -> Option<u64> {
-    let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-    is_number.then(|| value.iter().fold(0, |length, digit| length * 10 + u64::from(digit & 15)))
 }
 
 /// How a client finds the end of a response.
@@ -99,17 +92,11 @@ pub fn response(version: Version, to_head: bool, status: u16, declared: Option<u
 }
 
 /// Appends a number in decimal digits without going through the formatter.
-pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut rest = 20;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (number % 10) as u8;
-        (number, rest) = (number / 10, rest - 1);
-        if number == 0 {
-            break;
-        }
+pub(crate) fn push_decimal(out: &mut Vec<u8>, number: u64) {
+    if number > 9 {
+        push_decimal(out, number / 10);
     }
-    out.extend_from_slice(digits.split_at(rest).1);
+    out.push(b'0' + (number % 10) as u8);
 }
 
 #[cfg(test)]

@@ -255,15 +255,18 @@ pub(crate) fn parse_fields<'buf>(
         let (start, end) = (bytes.len() - value.len(), bytes.len() - behind.len());
         let value = match value.split_at(end - start).0 {
             // Most have one space before them and nothing behind them.
-            [b' ', b'!'..=0xFF, .., b'!'..=0xFF] => (start + 1, end),
-            // Of white space a value can have SP and HTAB, so that this takes off what OWS is.
-            value => {
-                let start = end - value.trim_ascii_start().len();
-                (start, start + value.trim_ascii().len())
-            }
+            value @ [b' ', b'!'..=0xFF, ..] if value.last() > Some(&b' ') => (start + 1, end),
+            value => without_ows(value, start),
         };
         spans.places.push(Span { known: last, name, value });
     }
+}
+
+/// Where a value is without the white space around it, of which it can have SP and HTAB, so that what ASCII has is what OWS has.
+#[inline(never)]
+fn without_ows(value: &[u8], start: usize) -> (usize, usize) {
+    let start = start + value.len() - value.trim_ascii_start().len();
+    (start, start + value.trim_ascii().len())
 }
 
 /// What stands behind the CRLF that must come: there is a CR, or no byte more.
@@ -365,7 +368,6 @@ fn split_at_colon<'buf>(rest: &'buf [u8], may_come: bool, limits: &Limits) -> Re
 /// How far an incomplete head has been searched for line ends. Start each head with the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    tried: bool,
     searched: usize,
     line: usize,
 }
@@ -386,10 +388,10 @@ pub struct Progress {
 /// assert!(may_be_decided(b"GET / HTTP/1.1\r\n", &mut progress, &limits));
 /// ```
 pub fn may_be_decided(bytes: &[u8], progress: &mut Progress, limits: &Limits) -> bool {
-    if !progress.tried {
-        // What arrives first is mostly a whole head: not even searched.
-        progress.tried = !bytes.is_empty();
-        return progress.tried;
+    if progress.searched == 0 {
+        // What arrives first is mostly a whole head: not even searched. Its first byte ends no line of one.
+        progress.searched = bytes.len().min(1);
+        return !bytes.is_empty();
     }
     let new = bytes.get(progress.searched..).unwrap_or(&[]);
     let line_end = new.iter().rposition(|&byte| byte == b'\n');

@@ -39,6 +39,7 @@ pub enum Target<'buf> {
 /// assert_eq!(parse(b"/a?b", b"GET"), Ok(Target::Origin { path: b"/a", query: Some(b"b") }));
 /// ```
 // request-target = origin-form / absolute-form / authority-form / asterisk-form
+#[inline]
 pub fn parse<'buf>(target: &'buf [u8], method: &[u8]) -> Result<Target<'buf>, Cause> {
     if method == b"CONNECT" {
         return Err(if is_authority_form(target) { Cause::ConnectRefused } else { Cause::TargetForm });
@@ -93,18 +94,17 @@ fn split_scheme(target: &[u8]) -> Option<(&[u8], &[u8])> {
 /// A raw backslash in the path is refused: RFC 3986 section 3.3 has none, and browsers, front servers and file systems take it for a slash
 /// or for itself. (In a query browsers send it as it was typed, and nothing is named by it.) An encoded NUL in the path is refused too: no
 /// application wants it, and what follows it would be hidden from one that hands the path to C.
+#[inline(always)]
 fn split_query(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Cause> {
-    let (mut end, mut is_escaped) = (0, false);
-    while let Some(byte) = target.get(end).filter(|&&byte| byte != b'?') {
-        if *byte == b'\\' {
-            return Err(Cause::TargetByte);
-        }
-        is_escaped |= *byte == b'%';
-        end += 1;
+    let behind = scan::behind_plain(target);
+    let (rest, query) = behind.split_at(behind.iter().position(|&byte| byte == b'?').unwrap_or(behind.len()));
+    if rest.contains(&b'\\') {
+        return Err(Cause::TargetByte);
     }
-    let (path, query) = target.split_at(end);
-    let has_nul = is_escaped && path.windows(3).any(|escape| escape == b"%00");
-    if has_nul { Err(Cause::TargetNul) } else { Ok((path, query.strip_prefix(b"?"))) }
+    if rest.windows(3).any(|escape| escape == b"%00") {
+        return Err(Cause::TargetNul);
+    }
+    Ok((target.split_at(target.len() - query.len()).0, query.strip_prefix(b"?")))
 }
 
 // authority-form = uri-host ":" port
@@ -151,9 +151,7 @@ pub fn is_host(bytes: &[u8]) -> bool {
 // port = *DIGIT
 fn is_port(bytes: &[u8]) -> bool {
     let Some(digits) = bytes.strip_prefix(b":") else { return false };
-    // Five digits cannot leave a u32.
-    let value = digits.iter().take(5).fold(0, |value: u32, digit| value * 10 + u32::from(digit & 15));
-    digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) && value <= 65_535
+    digits.is_empty() || digits.len() <= 5 && scan::decimal(digits).is_some_and(|port| port <= 65_535)
 }
 
 #[cfg(test)]
@@ -183,7 +181,7 @@ mod tests {
 
     #[test]
     fn rfc3986_3_3_a_raw_backslash_is_no_byte_of_a_path_and_may_stand_in_a_query() {
-        for target in [&b"/\\"[..], b"/a\\..\\b?c", b"http://a/\\", b"/\\%00", b"/%00\\"] {
+        for target in [&b"/\\"[..], b"/a\\..\\b?c", b"http://a/\\", b"/\\%00", b"/%00\\", b"/a/long/path%20and/a\\?b"] {
             assert_eq!(parse(target, b"GET"), Err(Cause::TargetByte));
         }
         for target in [&b"/?\\"[..], b"/a?b\\c", b"http://a?\\", b"/%5C"] {

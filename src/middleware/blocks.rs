@@ -56,10 +56,13 @@ impl Body {
                 block
             }))),
             (kind, None) => {
-                Kind::Blocks(Box::new(Body::of_kind(kind).into_blocks().inspect(move |block| match block {
-                    Ok(block) => see(Ok(block.len() as u64)),
-                    Err(error) => see(Err(error)),
-                })))
+                let mut body = Body::of_kind(kind);
+                Kind::Blocks(Box::new(move || {
+                    body.next_block().inspect(|block| match block {
+                        Ok(block) => see(Ok(block.len() as u64)),
+                        Err(error) => see(Err(error)),
+                    })
+                }))
             }
         };
         self
@@ -85,7 +88,8 @@ impl Body {
                 Kind::Channel(receiver.change(Box::new(move |block| block.and_then(&mut change))))
             }
             kind => {
-                Kind::Blocks(Box::new(Body::of_kind(kind).into_blocks().map(move |block| block.and_then(&mut change))))
+                let mut body = Body::of_kind(kind);
+                Kind::Blocks(Box::new(move || body.next_block().map(|block| block.and_then(&mut change))))
             }
         };
         self

@@ -4,7 +4,6 @@
 //! call last, the monitor sends what waits for it.
 
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::call::Call;
@@ -39,22 +38,19 @@ impl Calls {
         connection.memory.count(0);
         if let Some(mut call) = connection.call.take() {
             self.score.begin(now, &call.environ, connection.place.as_ref().map(|place| place.phase));
-            let progress = call.go_on(connection);
+            let is_done = call.go_on(connection);
             let lasted = call.answered.saturating_duration_since(now);
-            self.settle(call, progress, connection);
+            self.settle(call, is_done, connection);
             return lasted;
         }
         let mut sum = Duration::ZERO;
         for _ in 0..PIPELINED {
             let Some(lasted) = self.answer(connection, now) else { break };
             sum = sum.saturating_add(lasted);
-            if !connection.has_answers() {
-                return sum;
+            if connection.queue.is_empty() {
+                break;
             }
             now = after(now, lasted);
-        }
-        if connection.has_answers() {
-            connection.send_answers(&self.shared, Instant::now());
         }
         sum
     }
@@ -65,11 +61,11 @@ impl Calls {
         match call.begin(connection, &mut self.room) {
             Ok(true) => {
                 self.score.begin(now, &call.environ, connection.place.as_ref().map(|place| place.phase));
-                let progress = call.start(connection, now);
-                return Some(self.settle(call, progress, connection));
+                let is_done = call.start(connection, now);
+                return Some(self.settle(call, is_done, connection));
             }
             // The connection is looked at again when the answers are out.
-            _ if connection.has_answers() => {}
+            _ if !connection.queue.is_empty() => {}
             Ok(false) => connection.wait_for_seat(&self.shared, now),
             Err(why) => connection.put_off(why, &self.shared, now),
         }
@@ -78,14 +74,14 @@ impl Calls {
     }
 
     /// The call is done with, or waits in its connection. Gives how long the application took for it so far.
-    fn settle(&mut self, mut call: Box<Call>, progress: Poll<()>, connection: &mut Connection) -> Duration {
+    fn settle(&mut self, mut call: Box<Call>, is_done: bool, connection: &mut Connection) -> Duration {
         self.score.end();
         let lasted = call.lasted();
-        if call.leaves() {
+        if !is_done {
+            connection.wait_with(call, &self.shared, Instant::now());
+        } else if call.leaves() {
             // The connection is the application's, and whoever runs this sees to that.
             connection.call = Some(call);
-        } else if progress.is_pending() {
-            connection.wait_with(call, &self.shared, Instant::now());
         } else {
             call.finish(connection, lasted);
             if !call.is_spoiled() {

@@ -85,7 +85,7 @@ struct Line {
     /// The number of the last that asked.
     last: u64,
     /// Those that are taken, each with the bytes a second of the client that was waited for there, if one was.
-    taken: BTreeMap<u64, u64>,
+    taken: Vec<(u64, u64)>,
     /// Who is called when a seat is theirs. It is the first's as soon as it is free, however late that looks.
     waiting: BTreeMap<u64, Option<Waiter>>,
 }
@@ -117,7 +117,7 @@ impl Seats {
         line.last += 1;
         let number = line.last;
         if line.taken.len() < most {
-            line.taken.insert(number, u64::MAX);
+            line.taken.push((number, u64::MAX));
         } else {
             line.waiting.insert(number, None);
         }
@@ -139,7 +139,7 @@ pub(super) struct Seat {
 impl Seat {
     /// Whether it is a seat.
     pub(super) fn has_come(&self) -> bool {
-        lock(&self.seats.line).taken.contains_key(&self.number)
+        lock(&self.seats.line).taken.iter().any(|(number, _)| *number == self.number)
     }
 
     /// Has `waiter` woken when it is one. Tells whether it must wait for that.
@@ -154,8 +154,8 @@ impl Seat {
     pub(super) fn must_go(&self, waited: Duration, moved: u64) -> bool {
         let rate = moved.saturating_mul(1000) / u64::try_from(waited.as_millis()).unwrap_or(u64::MAX).max(1);
         let mut line = lock(&self.seats.line);
-        line.taken.insert(self.number, rate);
-        let is_slowest = line.taken.values().all(|other| *other >= rate);
+        line.taken.iter_mut().filter(|(number, _)| *number == self.number).for_each(|(_, own)| *own = rate);
+        let is_slowest = line.taken.iter().all(|(_, other)| *other >= rate);
         let wanted = line.taken.len() + usize::from(!line.waiting.is_empty());
         is_slowest && waited >= PATIENCE && wanted > self.seats.most
     }
@@ -165,7 +165,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut line = lock(&self.seats.line);
         let left = line.waiting.remove(&self.number);
-        line.taken.remove(&self.number);
+        line.taken.retain(|(number, _)| *number != self.number);
         let next = if line.taken.len() < self.seats.most { line.waiting.pop_first() } else { None };
         line.taken.extend(next.iter().map(|(number, _)| (*number, u64::MAX)));
         drop(line);

@@ -15,15 +15,15 @@ use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::{Coding, ContentState, RECEIVED, Reader};
-use super::response::{Response, WriteEnd, delay};
-use super::send::{Flushed, PIECE, TURN};
+use super::response::{Response, Stage, WriteEnd, delay};
+use super::send::{PIECE, TURN};
 use super::settings::after;
 use super::shared::{Shared, lock};
-use super::upgrade::Leave;
+use super::upgrade;
 use crate::cause::Cause;
 use crate::door::{NotReady, Room, http::ALLOW};
 use crate::gateway::{Block, Body, Environ, FileRange, Gateway, Kind, Receiver, StartResponse, discard_panic};
-use crate::http::framing::Content;
+use crate::http::framing::{Content, Delimiter};
 use crate::log::{Access, Answer, Report, Score};
 
 /// A request that is being answered.
@@ -35,7 +35,7 @@ pub(super) struct Call {
     /// The identity of the `start_response`: an application could exchange it for another.
     own: usize,
     response: Arc<Mutex<Response>>,
-    body: Body,
+    pub(super) body: Body,
     begin: Instant,
     /// When the application gave what was asked for last.
     pub(super) answered: Instant,
@@ -45,10 +45,6 @@ pub(super) struct Call {
     seat: Option<Seat>,
     /// How many bytes of memory content has to which the application may have access, which ends with the call.
     content: usize,
-    /// Everything that will be sent is in the queue.
-    is_finished: bool,
-    /// What becomes of the connection when that is out.
-    pub(super) leave: Option<Box<Leave>>,
 }
 
 /// Empty blocks in a row before the others have their turn, and how long that lasts at least.
@@ -76,8 +72,6 @@ impl Call {
             rests_until: None,
             seat: None,
             content: 0,
-            is_finished: false,
-            leave: None,
         }
     }
 
@@ -102,7 +96,7 @@ impl Call {
         response.request = connection.examine(&shared.policy, room, Some(environ))?;
         let is_here = response.request.is_here;
         let take = || come.or_else(|| shared.seats.try_take());
-        let seat = if is_here || connection.has_answers() { None } else { take() };
+        let seat = if is_here || !connection.queue.is_empty() { None } else { take() };
         // When the grace of a stop is over, what is looked at next ends.
         if shared.is_over() || !is_here && seat.is_none() {
             return Ok(false);
@@ -113,7 +107,7 @@ impl Call {
             // Of the server and not of anything in it (RFC 9110 section 9.3.7).
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
-        (connection.queued, self.rests_until, self.is_finished) = (None, None, false);
+        (connection.queued, self.rests_until) = (None, None);
 
         connection.buffer.consume(response.request.head_len);
         response.begin(connection);
@@ -143,22 +137,21 @@ impl Call {
         Ok(true)
     }
 
-    /// Calls the application for that request, and sends what it answers as far as the client takes it. Ready, when everything was sent, or
-    /// waits to be sent with the next response.
-    pub(super) fn start(&mut self, connection: &Connection, now: Instant) -> Poll<()> {
+    /// Calls the application for that request, and sends what it answers as far as the client takes it. Tells whether it is done with.
+    pub(super) fn start(&mut self, connection: &Connection, now: Instant) -> bool {
         (self.begin, self.answered) = (now, now);
         self.call().unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
     /// Goes on where the client, a sender or the others came first.
-    pub(super) fn go_on(&mut self, connection: &Connection) -> Poll<()> {
+    pub(super) fn go_on(&mut self, connection: &Connection) -> bool {
         if let Some(state) = &self.response().content_state {
             lock(state).is_among_others = false;
         }
         self.produce(None).unwrap_or_else(|failure| self.fail(failure, connection))
     }
 
-    fn call(&mut self) -> Result<Poll<()>, Failure> {
+    fn call(&mut self) -> Result<bool, Failure> {
         let Call { shared, environ, start_response, body, .. } = self;
         let called = catch_unwind(AssertUnwindSafe(|| {
             if start_response.status().is_none() {
@@ -183,10 +176,10 @@ impl Call {
         if let Kind::Failed(error) = self.body.kind() {
             return Err(Failure::of_error(&**error, Cause::ApplicationError));
         }
-        let upgrade = self.body.take_upgrade(self.start_response.status(), &self.environ);
-        if let Some(upgrade) = upgrade.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
-            let leave = Leave::prepare(upgrade, &mut lock(&self.response), &self.shared)?;
-            self.leave = Some(Box::new(leave));
+        let protocol = self.body.upgrades_to(self.start_response.status(), &self.environ);
+        if let Some(protocol) = protocol.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
+            upgrade::enter(protocol, &mut lock(&self.response), &self.shared)?;
+            return self.produce(None);
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
@@ -195,7 +188,7 @@ impl Call {
     }
 
     /// A body whose length is known: all of it at once, with its head, if it is in memory.
-    fn begin_whole(&mut self, known: u64) -> Result<Poll<()>, Failure> {
+    fn begin_whole(&mut self, known: u64) -> Result<bool, Failure> {
         // Where a reader outlives the call, the head can still say that the connection ends.
         self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
         let mut response = lock(&self.response);
@@ -211,11 +204,9 @@ impl Call {
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
             _ => {}
         }
-        self.is_finished = true;
         response.finish(false);
         // What a body does at its end may last, and comes when everything is out.
-        let sent = if self.body.is_closed() && response.waits_for_next() { Flushed::Whole } else { response.send()? };
-        Ok(if sent == Flushed::Whole { Poll::Ready(()) } else { Poll::Pending })
+        Ok(self.body.is_closed() && response.waits_for_next() || response.send())
     }
 
     fn make_head(&self, response: &mut Response, known: Option<u64>) -> Result<(), Failure> {
@@ -230,35 +221,28 @@ impl Call {
 
     /// Asks the body for block after block, each on its way before the next is asked for (P-BODY-01). The head goes with the first that is
     /// not empty, so that until then an error can still become a 500 (P-SR-06). `known` is the length of a file.
-    fn produce(&mut self, known: Option<u64>) -> Result<Poll<()>, Failure> {
+    fn produce(&mut self, known: Option<u64>) -> Result<bool, Failure> {
         let mut moved = 0;
         loop {
-            let next = if self.is_finished { Poll::Pending } else { self.next()? };
-            let is_pending = next.is_pending();
+            let next = self.next()?;
             let mut response = lock(&self.response);
-            if let Poll::Ready(next) = next {
-                (self.answered, self.rests_until) = (Instant::now(), None);
-                // No block at all is a body of length 0.
-                self.make_head(&mut response, known.or(next.is_none().then_some(0)))?;
-                self.is_finished = next.is_none();
-                if let Some(block) = next {
-                    moved += block.len();
-                    response.push(block);
-                    let is_long = response.failure == Some(Cause::BodyLong) && response.is_complete();
-                    self.is_finished = response.drops_content() || is_long;
-                    if !self.is_finished && response.may_be_delayed(self.answered) {
-                        delay(&mut response, &self.response, &self.shared);
-                        continue;
-                    }
-                }
-                if self.is_finished {
-                    response.finish(false);
-                }
+            let Poll::Ready(next) = next else { return Ok(response.send() && response.is_finished()) };
+            (self.answered, self.rests_until) = (Instant::now(), None);
+            // No block at all is a body of length 0.
+            self.make_head(&mut response, known.or(next.is_none().then_some(0)))?;
+            let is_last = next.is_none();
+            if let Some(block) = next {
+                moved += block.len();
+                response.push(block);
             }
-            match response.send()? {
-                Flushed::Whole if self.is_finished => return Ok(Poll::Ready(())),
-                Flushed::Whole if !is_pending && moved < TURN && !self.shared.seats.is_wanted() => {}
-                Flushed::Whole | Flushed::Partly(_) | Flushed::Turn => return Ok(Poll::Pending),
+            if is_last || response.drops_content() {
+                response.finish(false);
+                return Ok(response.send());
+            }
+            if response.may_be_delayed(self.answered) {
+                delay(&mut response, &self.response, &self.shared);
+            } else if !response.send() || moved >= TURN || self.shared.seats.is_wanted() {
+                return Ok(false);
             }
         }
     }
@@ -268,8 +252,8 @@ impl Call {
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
         let response = self.response();
         if response.drops_content() {
-            // Nothing of it would be sent, or nobody is there to take it (P-BODY-07).
-            return Ok(Poll::Ready(None));
+            // Nothing of it would be sent (P-BODY-07).
+            return Ok(if response.is_finished() { Poll::Pending } else { Poll::Ready(None) });
         }
         let is_first = self.seat.is_none() && response.content == 0;
         drop(response);
@@ -306,21 +290,9 @@ impl Call {
         Ok(Poll::Pending)
     }
 
-    /// Whether it gets a seat. A call has one only: where content is read, its reader may have to go for another.
-    fn take_seat(&mut self, place: &mut Option<Seat>) -> bool {
-        let response = lock(&self.response);
-        let mut state = response.content_state.as_ref().map(|state| lock(state));
-        let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
-        if seat.is_none() {
-            place.get_or_insert_with(|| self.shared.seats.ask());
-            *seat = place.take_if(|place| place.has_come());
-        }
-        seat.is_some()
-    }
-
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
-    fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> Poll<()> {
-        (self.is_finished, self.leave, self.answered) = (true, None, Instant::now());
+    fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> bool {
+        self.answered = Instant::now();
         self.environ.close_input();
         let mut response = lock(&self.response);
         // An error of writing or reading, passed on by the application, is the client's and not the application's.
@@ -328,27 +300,30 @@ impl Call {
         if let Some(of_client) = response.cut_for().filter(|own| *own != cause).or_else(of_input) {
             (cause, detail) = (of_client, String::new());
         }
-        let answer = if response.is_complete() {
+        let answer = match response.stage {
             // The client gets all that was promised; only the application is not content.
-            response.finish(false);
-            Answer::Sent
-        } else if response.delimiter.is_some() || self.is_spoiled() {
+            Stage::Content(Delimiter::Length(0) | Delimiter::None) => {
+                response.finish(false);
+                Answer::Sent
+            }
+            Stage::Head if !self.is_spoiled() => {
+                let status = cause.status().unwrap_or(500);
+                response.keep_alive &= cause.number() >= 4000;
+                response.answer(status, &self.shared);
+                Answer::Status(status)
+            }
             // No last chunk, fewer bytes than promised: the client sees that the response is not whole (P-ERR-04).
-            Answer::Cut
-        } else {
-            let status = cause.status().unwrap_or(500);
-            response.keep_alive &= cause.number() >= 4000;
-            response.answer(status, &self.shared);
-            Answer::Status(status)
+            _ => {
+                response.stage = Stage::Cut;
+                Answer::Cut
+            }
         };
-        response.failure = None;
+        // The client may be gone as well.
+        let is_done = response.send();
+        (response.failure, response.upgrade) = (None, None);
         drop(response);
         self.report(cause, answer, &detail, connection);
-        // The client may be gone as well.
-        self.produce(None).unwrap_or_else(|_| {
-            self.response().failure = None;
-            Poll::Ready(())
-        })
+        is_done
     }
 
     /// From the whole head to what the application gave last.
@@ -358,8 +333,6 @@ impl Call {
 
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
     pub(super) fn finish(&mut self, connection: &mut Connection, mut lasted: Duration) {
-        // Where the client did not take the head of it.
-        self.leave = None;
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let mut panics = 0;
         if !self.body.is_closed() {
@@ -373,7 +346,7 @@ impl Call {
         self.seat = None;
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
-        let is_whole = response.is_complete();
+        let is_whole = matches!(response.stage, Stage::Whole);
         let mut keep_alive = response.keep_alive && is_whole && self.content == 0;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
@@ -397,7 +370,7 @@ impl Call {
         (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
         self.score.serve(bytes, lasted);
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin });
-        connection.finish_call(keep_alive, &self.shared, self.answered);
+        connection.finish_call(keep_alive, &self.shared, self.answered.max(connection.since));
     }
 
     /// Whether the application has kept the `start_response`: this call is not used again then.
@@ -406,28 +379,38 @@ impl Call {
     }
 
     /// Whether it is done with but for what the application does with the connection.
-    pub(super) fn leaves(&self) -> bool {
-        let is_out = |response: &Response| response.failure.is_none() && response.queue.is_empty();
-        self.leave.is_some() && self.is_finished && is_out(&self.response())
+    pub(super) fn leaves(&mut self) -> bool {
+        let Kind::Upgrade(_) = self.body.kind() else { return false };
+        let response = self.response();
+        response.upgrade.is_some() && response.is_finished() && response.queue.is_empty()
     }
 
-    /// Whether a thread can go on with it, everything so far being sent. Takes a seat where the body is to be asked for more, or a place in the
-    /// line for one.
+    /// Whether its body can be asked for more, everything so far being sent. Takes a seat for that, or a place in the line for one.
     pub(super) fn may_go_on(&mut self, place: &mut Option<Seat>) -> bool {
         match self.body.kind() {
-            _ if self.is_finished => true,
+            _ if self.seat.is_some() => true,
             // It is only to be said that it is over.
             Kind::Empty | Kind::Range(FileRange { left: 0, .. }) => true,
             Kind::Channel(receiver) => receiver.is_ready(),
             _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
-            _ => self.seat.is_some() || self.take_seat(place),
+            _ => {
+                // It has one only: where content is read, its reader may have to go for another.
+                let response = lock(&self.response);
+                let mut state = response.content_state.as_ref().map(|state| lock(state));
+                let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
+                if seat.is_none() {
+                    place.get_or_insert_with(|| self.shared.seats.ask());
+                    *seat = place.take_if(|place| place.has_come());
+                }
+                seat.is_some()
+            }
         }
     }
 
     /// Where its blocks come from, if another thread sends them.
     pub(super) fn receiver(&mut self) -> Option<&mut Receiver> {
         match self.body.kind() {
-            Kind::Channel(receiver) if !self.is_finished => Some(receiver),
+            Kind::Channel(receiver) => Some(receiver),
             _ => None,
         }
     }
@@ -450,16 +433,9 @@ impl Call {
         const KEPT: usize = 4 * 1024;
         let mut response = lock(&self.response);
         response.queue.release();
-        // Nobody reads on in one that is longer than was promised.
-        if let (false, Kind::Range(range)) = (self.is_finished, self.body.kind()) {
+        if let Kind::Range(range) = self.body.kind() {
             range.rewind(response.take_back(KEPT));
         }
-    }
-
-    /// Gives up what is unsent. Whichever thread finds it closes the body, and says in the log what happened.
-    pub(super) fn cut(&mut self, cause: Cause) {
-        self.is_finished = true;
-        self.response().cut(cause);
     }
 
     pub(super) fn report(&self, cause: Cause, answer: Answer, detail: &str, connection: &Connection) {
@@ -577,6 +553,26 @@ mod tests {
         go_on(&mut connection, &shared);
         assert!(is_unsent(&connection), "its end is not taken, and nobody is cut");
         assert_eq!(connection.step(&shared, Instant::now()), Step::Wait);
+    }
+
+    /// It may take longer for it than a connection may be idle.
+    #[test]
+    fn a_connection_is_idle_from_when_its_client_has_taken_the_response_and_not_from_when_that_was_made() {
+        let application = |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            vec![b'x'; 300_000]
+        };
+        let (shared, mut connection, mut client) = connect(application);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        go_on(&mut connection, &shared);
+        let later = Instant::now() + shared.settings.idle_deadline;
+        while !connection.is_idle() {
+            while client.read(&mut [0; 50_000]).is_ok() {}
+            if connection.step(&shared, later) == Step::Job {
+                Calls::new(&shared).run(&mut connection, later);
+            }
+        }
+        assert_eq!(connection.deadline, later + shared.settings.idle_deadline);
     }
 
     #[test]

@@ -60,8 +60,6 @@ pub(super) struct Connection {
     close_after: bool,
     /// Nothing of what arrived has been used yet.
     is_first: bool,
-    /// The client has stopped sending: what has arrived is all there will be.
-    peer_closed: bool,
     pub(super) memory: Memory,
     pub(super) place: Option<Place>,
 }
@@ -121,7 +119,6 @@ impl Connection {
             unread: None,
             close_after: false,
             is_first: true,
-            peer_closed: false,
             memory: Memory::new(&shared.memory),
             place,
         })
@@ -169,10 +166,10 @@ impl Connection {
         match self.buffer.fill(&self.socket, most) {
             Ok(0) if !protocol.has_begun(self.buffer.filled()) => Some(Step::End),
             // The verdict is that of all its bytes, not that of the last look at them.
-            Ok(0) => {
-                self.peer_closed = true;
-                Some(Step::Job)
-            }
+            Ok(0) => match self.examine(&shared.policy, &mut Room::default(), None) {
+                Err(NotReady::Incomplete) => self.refuse(Cause::HeadTruncated, shared, now),
+                _ => Some(Step::Job),
+            },
             Ok(_) if self.may_be_decided(shared, now) => Some(Step::Job),
             // A stop ends it only now: what had arrived before it is answered.
             Err(error) if is_last && is_not_yet(&error) => Some(self.end(Cause::Stopping, shared)),
@@ -225,10 +222,15 @@ impl Connection {
         };
         match (flushed, &mut self.call) {
             (Ok(Flushed::Whole), Some(call)) => {
-                Some(if call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
+                let is_finished = call.response().is_finished();
+                if is_finished {
+                    // However long ago the application was done with it.
+                    self.since = now;
+                }
+                Some(if is_finished || call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
             }
             (Ok(Flushed::Whole), None) => {
-                self.enter_after_response(b"", shared, now);
+                self.enter_after_response(shared, now);
                 None
             }
             (Ok(Flushed::Partly(0)), _) if now < self.deadline => Some(Step::Wait),
@@ -249,8 +251,8 @@ impl Connection {
     /// Gives the response up; a thread closes its body and says so in the log.
     pub(super) fn cut(&mut self, cause: Cause) -> Step {
         self.socket.shutdown(Shutdown::Both);
-        let Some(call) = &mut self.call else { return Step::End };
-        call.cut(cause);
+        let Some(call) = &self.call else { return Step::End };
+        call.response().cut(cause);
         Step::Job
     }
 
@@ -298,9 +300,7 @@ impl Connection {
     /// What has arrived is no request to answer, or not yet.
     pub(super) fn put_off(&mut self, why: NotReady, shared: &Shared, now: Instant) {
         match why {
-            NotReady::Incomplete if self.peer_closed => drop(self.refuse(Cause::HeadTruncated, shared, now)),
             NotReady::Incomplete => self.begin_head(shared, now),
-            NotReady::Gather(_) if self.peer_closed => drop(self.refuse(Cause::ContentTruncated, shared, now)),
             NotReady::Gather(whole) => {
                 // In records the whole is known record by record: what was waited for so far counts.
                 let pace = if let Phase::Gathering { pace, .. } = self.phase { pace } else { Pace::default() };
@@ -311,21 +311,11 @@ impl Connection {
                 self.buffer.consume(consumed);
                 self.is_first = false;
                 self.close_after = ends;
-                self.enter_after_response(&reply, shared, now);
+                self.queue.push_bytes(&reply);
+                self.enter_after_response(shared, now);
             }
             NotReady::Refused(cause) => drop(self.refuse(cause, shared, now)),
         }
-    }
-
-    /// Whether answers wait in it to be sent with the next. Nothing may end the connection before they are out, not even a stop.
-    pub(super) fn has_answers(&self) -> bool {
-        !self.queue.is_empty() && self.phase == Phase::Idle
-    }
-
-    /// Sends them, before anything else happens. Where that fails, the next step finds it.
-    pub(super) fn send_answers(&mut self, shared: &Shared, now: Instant) {
-        self.enter(Phase::Sending, shared.settings.response_stall, now);
-        self.send(shared, now);
     }
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
@@ -341,16 +331,15 @@ impl Connection {
 
     /// A response is out, or waits for the next: what is left of the request, and of the connection.
     pub(super) fn finish_call(&mut self, keep_alive: bool, shared: &Shared, now: Instant) {
-        let mut replies = Vec::new();
         if let Some(Coding::Door(reader)) = &mut self.unread {
-            replies = reader.replies();
+            self.queue.push_bytes(&reader.replies());
             if keep_alive {
                 reader.finish();
             }
         }
         self.unread.take_if(|coding| coding.is_end());
         (self.close_after, self.is_first, self.seat) = (!keep_alive, false, None);
-        self.enter_after_response(&replies, shared, now);
+        self.enter_after_response(shared, now);
     }
 
     /// Answers with the status of a cause and ends the connection; whatever is unread is not interpreted.
@@ -400,10 +389,9 @@ impl Connection {
         self.count_memory();
     }
 
-    /// A response is out. The protocol may have more to say behind it.
-    fn enter_after_response(&mut self, reply: &[u8], shared: &Shared, now: Instant) {
-        if !reply.is_empty() {
-            self.queue.push_bytes(reply);
+    /// A response is out, or waits for the next. What is still to go out, by itself or behind it, does so before anything else ends the connection.
+    fn enter_after_response(&mut self, shared: &Shared, now: Instant) {
+        if !self.queue.is_empty() {
             self.enter(Phase::Sending, shared.settings.response_stall, now);
         } else if self.close_after {
             // Attack on the client's behalf: closing with unread bytes sends a reset that eats the response (P-CONN-03).

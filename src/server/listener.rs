@@ -121,12 +121,22 @@ impl Listener {
     /// replaced; anything else at the path is an error.
     #[cfg(unix)]
     pub(super) fn open_unix(path: &Path) -> io::Result<Listener> {
+        use std::io::{Read, Write};
         use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
         let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-        let is_left_over =
-            || UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if is_socket && is_left_over() {
+        // In a thread of its own, which says a byte where nobody is there: connect(2) waits for whoever has a full queue.
+        let is_left_over = || {
+            let ((mut told, mut tell), place) = (UnixStream::pair()?, path.to_owned());
+            let connect: Box<dyn FnOnce() + Send> = Box::new(move || match UnixStream::connect(place) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => drop(tell.write(&[0])),
+                _ => {}
+            });
+            told.set_read_timeout(Some(Duration::from_secs(1)))?;
+            std::thread::Builder::new().spawn(connect)?;
+            told.read(&mut [0])
+        };
+        if is_socket && is_left_over().is_ok_and(|length| length > 0) {
             std::fs::remove_file(path)?;
         }
         let socket = UnixListener::bind(path).map_err(|error| explain(&error, &format!("unix:{}", path.display())))?;

@@ -335,7 +335,7 @@ impl Server {
                         shared.stop(Duration::MAX);
                     }
                     calls.run(&mut connection, now);
-                    if upgrade::leaves(&connection) {
+                    if upgrade::leaves(&mut connection) {
                         return upgrade::converse(&mut connection, &shared);
                     }
                 }

@@ -12,12 +12,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::Seat;
 use super::connection::Connection;
-use super::failure::Failure;
 use super::reader::{ContentState, Pace};
 use super::send::{COPIED, FLAT, Flushed, SendQueue};
 use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
+use super::upgrade::Entry;
 use crate::cause::Cause;
 use crate::door::http::{ALLOW, write_end};
 use crate::door::{Facts, Reply};
@@ -25,6 +25,20 @@ use crate::gateway::{Block, Headers, Status, Transmit};
 use crate::http::chunked::{CRLF, LAST_CHUNK, size_line};
 use crate::http::date::imf_fixdate;
 use crate::http::framing::{self, Content, Delimiter};
+
+/// How far a response has come.
+#[derive(Default)]
+pub(super) enum Stage {
+    /// The head is not made.
+    #[default]
+    Head,
+    /// Content is framed so; of a declared length, it is what is still to come.
+    Content(Delimiter),
+    /// Everything is in the queue, and the client sees that it is all.
+    Whole,
+    /// Nothing more comes into the queue, and the client sees that it is not all.
+    Cut,
+}
 
 /// The writing side of a call; its memory is used for the next.
 #[derive(Default)]
@@ -37,14 +51,12 @@ pub(super) struct Response {
     pub(super) content_state: Option<Arc<Mutex<ContentState>>>,
     /// Whether the connection may stay, as far as is known.
     pub(super) keep_alive: bool,
-    /// Known once the head was made. Of a declared length, it is what is still to come; when all has been framed, or nobody takes any more, there is
-    /// nothing.
-    pub(super) delimiter: Option<Delimiter>,
+    pub(super) stage: Stage,
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
     pub(super) content: u64,
-    /// The protocol in which the connection goes on behind the head.
-    pub(super) upgrade: Option<String>,
+    /// Where the connection goes on in another protocol behind the head.
+    pub(super) upgrade: Option<Arc<Entry>>,
     /// Why the response cannot go on, or goes out other than the application meant it.
     pub(super) failure: Option<Cause>,
     /// The head may not fit where a front server puts it.
@@ -71,8 +83,8 @@ impl Response {
             && connection.socket.system().is_ok()
             && self.queue.len() < COPIED;
         self.socket = Some(Arc::clone(&connection.socket));
-        (self.keep_alive, self.delimiter, self.status, self.content) = (self.request.keep_alive, None, 0, 0);
-        (self.upgrade, self.failure, self.head_is_large) = (None, None, false);
+        (self.keep_alive, self.stage, self.status, self.content) = (self.request.keep_alive, Stage::Head, 0, 0);
+        (self.failure, self.head_is_large) = (None, false);
         (self.last_block, self.pace) = (None, Pace::default());
     }
 
@@ -83,7 +95,7 @@ impl Response {
 
     /// Lets go of the connection. Gives how much of the content was sent, or waits in the connection to be.
     pub(super) fn end(&mut self) -> u64 {
-        (self.socket, self.content_state, self.delimiter) = (None, None, Some(Delimiter::None));
+        (self.socket, self.upgrade, self.content_state) = (None, None, None);
         self.queue.shrink();
         self.content
     }
@@ -91,7 +103,7 @@ impl Response {
     /// Gives the rest of the response up, and with it the connection: whatever still comes from the application is dropped. The first cause counts.
     pub(super) fn cut(&mut self, cause: Cause) {
         self.failure = self.cut_for().or(Some(cause));
-        (self.delimiter, self.keep_alive, self.request.framer) = (Some(Delimiter::None), false, None);
+        (self.stage, self.upgrade) = (Stage::Cut, None);
         self.content = self.content.saturating_sub(self.queue.len() as u64);
         self.queue = SendQueue::default();
     }
@@ -103,23 +115,25 @@ impl Response {
 
     /// Whether this response is whole, and to be sent with the next.
     pub(super) fn waits_for_next(&self) -> bool {
-        self.has_next && self.drops_content() && self.queue.is_flat() && self.keep_alive
-    }
-
-    /// Whether everything that the head promised has been framed.
-    pub(super) fn is_complete(&self) -> bool {
-        matches!(self.delimiter, Some(Delimiter::Length(0) | Delimiter::None)) && self.cut_for().is_none()
+        self.has_next && matches!(self.stage, Stage::Whole) && self.queue.is_flat() && self.keep_alive
     }
 
     /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end, as it was meant or not).
+    #[inline]
     pub(super) fn drops_content(&self) -> bool {
-        self.delimiter == Some(Delimiter::None)
+        matches!(self.stage, Stage::Content(Delimiter::None) | Stage::Whole | Stage::Cut)
+    }
+
+    /// Whether everything that will be sent is in the queue.
+    #[inline]
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self.stage, Stage::Whole | Stage::Cut)
     }
 
     /// Takes unsent content back, all but `keep` bytes.
     pub(super) fn take_back(&mut self, keep: usize) -> u64 {
         // Frames have promised what stands in them.
-        let (Some(Delimiter::Length(left)), None) = (&mut self.delimiter, &self.request.framer) else { return 0 };
+        let (Stage::Content(Delimiter::Length(left)), None) = (&mut self.stage, &self.request.framer) else { return 0 };
         let taken = self.queue.take_back(keep) as u64;
         *left += taken;
         self.content -= taken;
@@ -128,9 +142,7 @@ impl Response {
 
     /// Writes the head in front, once. `known` is the length of a body that is all there.
     pub(super) fn make_head(&mut self, status: (u16, &str), headers: &Headers, known: Option<u64>, shared: &Shared) {
-        if self.delimiter.is_some() {
-            return;
-        }
+        let Stage::Head = self.stage else { return };
         let request = &mut self.request;
         let framing = framing::response(request.version, request.is_head, status.0, headers.content_length(), known);
         // A stop may have begun while the application ran: the client is told with this response.
@@ -139,9 +151,10 @@ impl Response {
         let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection(drain));
         self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
         let end = self.end.at(SystemTime::now(), &shared.settings);
-        let (upgrade, keep_alive, version) = (self.upgrade.as_deref(), self.keep_alive, request.version);
+        let upgrade = self.upgrade.as_ref().map(|entry| &*entry.protocol);
+        let (keep_alive, version) = (self.keep_alive, request.version);
         let reply = Reply { status: status.1, headers, framing, upgrade, keep_alive, version, end };
-        (self.delimiter, self.status) = (Some(framing.delimiter), status.0);
+        (self.stage, self.status) = (Stage::Content(framing.delimiter), status.0);
         let front = self.queue.end();
         let start = front.len();
         request.door.protocol().write_head(front, &reply);
@@ -154,27 +167,25 @@ impl Response {
 
     /// Frames a block behind what is unsent. What passes the declared length is cut off and noted (P-LEN-02).
     pub(super) fn push(&mut self, mut block: Block) {
-        match &mut self.delimiter {
-            None => return,
+        match &mut self.stage {
+            Stage::Content(Delimiter::Close | Delimiter::Chunked) => {}
+            Stage::Content(Delimiter::Length(left)) if block.len() as u64 <= *left => *left -= block.len() as u64,
+            Stage::Content(Delimiter::Length(left)) => {
+                self.failure.get_or_insert(Cause::BodyLong);
+                block.to_mut().truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                self.stage = Stage::Content(Delimiter::None);
+            }
             // With HEAD there is nothing to say: the application answers as for GET.
-            Some(Delimiter::None) => {
+            _ => {
                 if !self.request.is_head {
                     self.failure.get_or_insert(Cause::BodyDropped);
                 }
                 return;
             }
-            Some(Delimiter::Length(left)) => {
-                if block.len() as u64 > *left {
-                    self.failure.get_or_insert(Cause::BodyLong);
-                    block.to_mut().truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                }
-                *left -= block.len() as u64;
-            }
-            Some(Delimiter::Close | Delimiter::Chunked) => {}
         }
         self.content += block.len() as u64;
         match &self.request.framer {
-            _ if self.delimiter == Some(Delimiter::Chunked) => {
+            _ if matches!(self.stage, Stage::Content(Delimiter::Chunked)) => {
                 self.queue.push_bytes(size_line(block.len(), &mut [0; 18]));
                 self.queue.push(block);
                 self.queue.push(Block::Borrowed(CRLF));
@@ -191,19 +202,21 @@ impl Response {
 
     /// Ends the content: the last chunk, or the note that it was too short (P-LEN-03), with which the connection ends.
     pub(super) fn finish(&mut self, is_overloaded: bool) {
-        match self.delimiter {
-            Some(Delimiter::Chunked) => self.queue.push(Block::Borrowed(LAST_CHUNK)),
-            Some(Delimiter::Length(1..)) => {
+        match self.stage {
+            Stage::Content(Delimiter::Chunked) => self.queue.push(Block::Borrowed(LAST_CHUNK)),
+            Stage::Content(Delimiter::Length(1..)) => {
                 self.failure.get_or_insert(Cause::BodyShort);
+                self.stage = Stage::Cut;
                 return;
             }
-            _ => {}
+            Stage::Content(_) => {}
+            Stage::Head | Stage::Whole | Stage::Cut => return,
         }
         // P-ERR-05: a response that is not whole ends without this.
         if let Some(framer) = &self.request.framer {
             self.queue.push_bytes(&framer.end(is_overloaded));
         }
-        self.delimiter = Some(Delimiter::None);
+        self.stage = Stage::Whole;
     }
 
     /// What the server answers by itself: a status, its reason, and nothing of the request, of the application or of the machine.
@@ -221,9 +234,11 @@ impl Response {
         self.finish(status == 503);
     }
 
-    /// Sends what the socket takes at once, for a call.
-    pub(super) fn send(&mut self) -> Result<Flushed, Failure> {
-        self.flush().map_err(|error| Failure::new(Cause::ClientGone, error))
+    /// Sends what the socket takes at once, and tells whether nothing is left. Where that fails, there is nothing more to send.
+    #[inline]
+    pub(super) fn send(&mut self) -> bool {
+        let _ = self.flush();
+        self.queue.is_empty()
     }
 
     /// Sends what the socket takes at once. Of a response that was cut there is nothing to send.
@@ -428,7 +443,7 @@ mod tests {
             assert!(writer.block(&[7; 100_000]).is_err());
         }
         let response = lock(&response);
-        assert!(response.queue.is_empty() && response.queue.memory() < 100_000 && !response.is_complete());
+        assert!(response.queue.is_empty() && response.queue.memory() < 100_000 && matches!(response.stage, Stage::Cut));
         assert_eq!((response.cut_for(), response.content), (Some(Cause::ClientGone), 0));
     }
 

@@ -21,16 +21,17 @@ use super::settings::SLICE;
 use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::gateway::{Upgrade, Upgraded, bounded};
+use crate::gateway::{Kind, Upgrade, Upgraded, bounded};
 use crate::log::{Answer, Phase, Report};
 
 /// The connections that have left, or are about to, as long as they live.
 #[derive(Default)]
 pub(super) struct Upgrades(Mutex<Vec<Weak<Entry>>>);
 
-/// The socket of one, and the thread that it is the application's in.
-struct Entry {
+/// One of them: its socket, the protocol that is spoken on it, and the thread that it is the application's in.
+pub(super) struct Entry {
     socket: Arc<Socket>,
+    pub(super) protocol: String,
     thread: OnceLock<ThreadId>,
 }
 
@@ -48,39 +49,31 @@ impl Upgrades {
     }
 }
 
-/// What a connection leaves for.
-pub(super) struct Leave {
-    run: Box<dyn FnOnce(Box<dyn Upgraded>) + Send>,
-    entry: Arc<Entry>,
-}
-
-impl Leave {
-    /// Enters the socket, and has the head say so.
-    pub(super) fn prepare(upgrade: Upgrade, response: &mut Response, shared: &Shared) -> Result<Leave, Failure> {
-        let socket = response.socket.clone().filter(|_| response.request.offers_upgrade);
-        let socket = socket.ok_or_else(|| Failure::new(Cause::UpgradeMisused, "there is no upgrade at this door"))?;
-        let mut left = lock(&shared.upgrades.0);
-        left.retain(|entry| entry.strong_count() > 0);
-        // Nobody can be closed for another where all have left.
-        let most = shared.settings.max_connections;
-        if left.len() >= shared.settings.upgrades.min(most - most / 4) {
-            return Err(Failure::new(Cause::UpgradeLimit, ""));
-        }
-        let entry = Arc::new(Entry { socket, thread: OnceLock::new() });
-        left.push(Arc::downgrade(&entry));
-        (response.upgrade, response.keep_alive) = (Some(upgrade.protocol), false);
-        Ok(Leave { run: upgrade.run, entry })
+/// Enters the socket of a response, and has the head say so.
+pub(super) fn enter(protocol: &str, response: &mut Response, shared: &Shared) -> Result<(), Failure> {
+    let socket = response.socket.clone().filter(|_| response.request.offers_upgrade);
+    let socket = socket.ok_or_else(|| Failure::new(Cause::UpgradeMisused, "there is no upgrade at this door"))?;
+    let mut left = lock(&shared.upgrades.0);
+    left.retain(|entry| entry.strong_count() > 0);
+    // Nobody can be closed for another where all have left.
+    let most = shared.settings.max_connections;
+    if left.len() >= shared.settings.upgrades.min(most - most / 4) {
+        return Err(Failure::new(Cause::UpgradeLimit, ""));
     }
+    let entry = Arc::new(Entry { socket, protocol: protocol.to_owned(), thread: OnceLock::new() });
+    left.push(Arc::downgrade(&entry));
+    (response.upgrade, response.keep_alive) = (Some(entry), false);
+    Ok(())
 }
 
 /// Whether the connection has nothing left to do but to leave.
-pub(super) fn leaves(connection: &Connection) -> bool {
-    connection.call.as_ref().is_some_and(|call| call.leaves())
+pub(super) fn leaves(connection: &mut Connection) -> bool {
+    connection.call.as_mut().is_some_and(|call| call.leaves())
 }
 
 /// Starts a thread for a connection that leaves, and gives any other back.
 pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Arc<Shared>) -> Option<Box<Connection>> {
-    if !leaves(&connection) {
+    if !leaves(&mut connection) {
         return Some(connection);
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
@@ -95,8 +88,8 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Arc<Shared
 /// Has the application speak on a connection that leaves, to its end.
 pub(super) fn converse(connection: &mut Connection, shared: &Arc<Shared>) {
     let Some(mut call) = connection.call.take() else { return };
-    let Some(leave) = call.leave.take() else { return };
-    let Leave { run, entry } = *leave;
+    let entry = call.response().upgrade.clone();
+    let (Some(entry), Kind::Upgrade(Upgrade { run, .. })) = (entry, std::mem::take(call.body.kind())) else { return };
     let socket = &entry.socket;
     entry.thread.get_or_init(|| thread::current().id());
     if socket.set_waiting(true).is_ok() {
@@ -219,7 +212,7 @@ mod tests {
         while connection.step(&shared, now) != Step::Job {}
         connection.memory.count(1_000);
         Calls::new(&shared).run(&mut connection, now);
-        assert!(leaves(&connection));
+        assert!(leaves(&mut connection));
         (shared, connection, client)
     }
 

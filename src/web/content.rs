@@ -10,6 +10,9 @@ use super::{Form, form_pairs};
 use crate::cause::Cause;
 use crate::gateway::Environ;
 
+/// How many fields a [`Form`] has, as one with files has parts: a field may be two bytes of the content, and takes forty times that in memory.
+const MOST_FIELDS: usize = 1_000;
+
 impl Environ {
     /// The whole content, which must not be longer than `limit` bytes.
     ///
@@ -37,11 +40,12 @@ impl Environ {
         read_all(&mut self.input(), limit)
     }
 
-    /// The names and values of a form of at most `limit` bytes, as [`form_pairs`] reads them.
+    /// The names and values of a form of at most `limit` bytes and 1,000 fields, as [`form_pairs`] reads them. An application with larger forms reads
+    /// the pairs of its [`content`](Environ::content) one by one.
     ///
     /// # Errors
-    /// Those of [`content`](Environ::content), and [`Cause::ContentType`] (415) for content that is no such form. A form with files is read by
-    /// [`multipart`](crate::web::multipart).
+    /// Those of [`content`](Environ::content), among them [`Cause::ContentLong`] (413) for more fields too, and [`Cause::ContentType`] (415) for content
+    /// that is no such form. A form with files is read by [`multipart`](crate::web::multipart).
     ///
     /// ```
     /// use std::io;
@@ -61,8 +65,14 @@ impl Environ {
         if !self.is_form() {
             return Err(refused(Cause::ContentType));
         }
-        let content = self.content(limit)?;
-        Ok(Form { pairs: form_pairs(&content).map(|(name, value)| (name.into_owned(), value.into_owned())).collect() })
+        let (content, mut pairs) = (self.content(limit)?, Vec::new());
+        for (name, value) in form_pairs(&content) {
+            if pairs.len() == MOST_FIELDS {
+                return Err(refused(Cause::ContentLong));
+            }
+            pairs.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Form { pairs })
     }
 }
 
@@ -95,4 +105,21 @@ pub(crate) fn refused(cause: Cause) -> io::Error {
         _ => io::ErrorKind::InvalidData,
     };
     io::Error::new(kind, cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MOST_FIELDS;
+    use crate::cause::Cause;
+    use crate::testing::Request;
+
+    #[test]
+    fn a_form_has_a_thousand_fields_at_most_because_each_takes_more_memory_than_it_is_long() {
+        let read = |fields: usize| {
+            let request = Request::post("/", "a&".repeat(fields));
+            request.header("Content-Type", "application/x-www-form-urlencoded").environ().form(usize::MAX)
+        };
+        assert_eq!(read(MOST_FIELDS).map(|form| form.pairs.len()).ok(), Some(MOST_FIELDS));
+        assert_eq!(read(MOST_FIELDS + 1).map_err(|error| Cause::of(&error)), Err(Some(Cause::ContentLong)));
+    }
 }

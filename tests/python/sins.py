@@ -24,8 +24,19 @@ class Closing:
         return next(self.blocks)
 
     def close(self):
+        if hasattr(self.made, "close"):
+            self.made.close()
         with open("closed", "a") as file:
             file.write(self.path + "\n")
+
+
+class Lasting(list):
+    """Blocks whose close does what is left to do, for seconds at most."""
+
+    def close(self):
+        begin = time.time()
+        while not os.path.exists("go") and time.time() - begin < 3:
+            time.sleep(0.002)
 
 
 def application(environ, start_response):
@@ -173,6 +184,11 @@ def stream(environ, start_response):
         yield b"block %d\n" % n
         while not os.path.exists(f"go{n}"):
             time.sleep(0.002)
+
+
+def lasting(environ, start_response):
+    start_response("200 OK", TEXT)
+    return Lasting([b"whole"])
 
 
 def endless(environ, start_response):

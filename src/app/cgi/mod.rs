@@ -42,8 +42,9 @@ const MAX_REDIRECTS: usize = 10;
 /// standard input and answers on its standard output: a head with `Content-Type`, `Status` or `Location`, an empty line, the content. What
 /// it writes to standard error goes to the error log, line by line, with its name and process number.
 ///
-/// Content streams both ways. The response ends with the output of the program; one that a signal ended is cut visibly. When the client leaves or
-/// a deadline passes, the program is killed with all of its process group, and it is always reaped.
+/// Content streams both ways, but what is short ([`gather_answer`](Cgi::gather_answer)) waits for a slow client without a program. The response ends with the
+/// output of the program; one that a signal ended is cut visibly, or a 502 where nothing of it was sent. When the client leaves or a deadline passes, the
+/// program is killed with all of its process group, and it is always reaped.
 ///
 /// | what happens | answer | cause in the log |
 /// |---|---|---|
@@ -53,7 +54,7 @@ const MAX_REDIRECTS: usize = 10;
 /// | it ends before its head | 502 | [`Cause::UpstreamTruncated`] |
 /// | it is silent for too long, or runs for too long | 504 | [`Cause::UpstreamDeadline`] |
 /// | as many as may run are running, and nobody ends in time | 503 | [`Cause::UpstreamBusy`] |
-/// | `Location: /path` and no status, below where this is mounted | the answer to GET for that path | – |
+/// | `Location: /path` and no other field, below where this is mounted | the answer to GET for that path, when the program has ended | – |
 ///
 /// A local redirect to anywhere else goes to the client as a 302, because this application knows no other. A request holds a thread of the
 /// pool as in [`Proxy`](super::Proxy), and the program three small ones until it ends.
@@ -81,6 +82,7 @@ pub struct Cgi {
     queue: Duration,
     limits: Limits,
     gather: usize,
+    gather_answer: usize,
     variables: Vec<(String, String)>,
 }
 
@@ -102,6 +104,7 @@ impl Cgi {
             queue: Duration::from_secs(10),
             limits: Limits { silent: Duration::from_secs(60), total: Duration::from_secs(3600) },
             gather: 1024 * 1024,
+            gather_answer: 1024 * 1024,
             variables: Vec::new(),
         }
     }
@@ -164,6 +167,13 @@ impl Cgi {
         self
     }
 
+    /// How many bytes of an answer wait for a slow client in memory, so that its program ends and gives its place to the next; the default is 1 MiB.
+    /// Where the answer is longer, or not whole within 100 ms of its head, it streams, and the program runs for as long as its client takes it.
+    pub fn gather_answer(mut self, bytes: usize) -> Cgi {
+        self.gather_answer = bytes;
+        self
+    }
+
     fn answer(&self, environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Failure> {
         let mut environ = environ.clone();
         for _ in 0..MAX_REDIRECTS {
@@ -182,7 +192,8 @@ impl Cgi {
         let file = match &self.what {
             What::Program(file) => file.clone(),
             What::Directory(scripts) => {
-                let script = scripts.find(&environ).or_answer(start_response)?;
+                let nothing = "there is no such program, or none that may be executed";
+                let script = scripts.find(&environ).or_answer(start_response, nothing)?;
                 locate(&script, scripts.root(), &mut environ);
                 script.file
             }
@@ -205,7 +216,8 @@ impl Cgi {
         };
         let head = CgiHead::new(environ.method() == "HEAD", Form::CgiOfProgram);
         let outgoing = Outgoing { head: Vec::new(), content: Content::Length(length) };
-        Exchange::new(Link::new(stream)?, deadlines, head).in_envelope(program).run(&outgoing, &environ, start_response)
+        let exchange = Exchange::new(Link::new(stream)?, deadlines, head).in_envelope(program);
+        exchange.gathering(self.gather_answer).run(&outgoing, &environ, start_response)
     }
 }
 

@@ -221,7 +221,7 @@ impl Pass {
     fn pass(&self, environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Failure> {
         let mut environ = environ.clone();
         if let Some(scripts) = &self.scripts {
-            let script = scripts.find(&environ).or_answer(start_response)?;
+            let script = scripts.find(&environ).or_answer(start_response, "there is no such script")?;
             script.describe(scripts.root(), &mut environ);
         }
         let length = content::measure(&mut environ, self.gather)?;

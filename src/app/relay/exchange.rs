@@ -5,6 +5,7 @@
 //! Otherwise the answer waits until the content is out, and its content is read as the client takes it.
 
 use std::io::{self, BufRead, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::reading::Reading;
 use super::stream::Stream;
 use super::{Answer, Deadlines, Failure, Fault, TakeHead, log_line, tunnel};
 use crate::cause::Cause;
-use crate::gateway::{Block, Body, Environ, Errors, StartResponse, Writer, is_not_yet};
+use crate::gateway::{Block, Body, Environ, Errors, StartResponse, Upgraded, Writer, is_not_yet};
 use crate::http::chunked;
 
 /// For how long short content is gathered: about as long as a program takes that writes it in a few pieces. What comes later goes to the
@@ -296,7 +297,17 @@ impl<'call, 'head> Exchange<'head> {
     }
 
     fn take_head(&mut self) -> Result<Option<Answer>, Failure> {
-        let answer = self.head.take(&mut self.line.received)?;
+        let answer = match self.head.take(&mut self.line.received) {
+            // Whoever says that may have something left to do, and has nothing left to say: it is over when it has ended, with what it has got.
+            Err(elsewhere @ Failure::Elsewhere(_)) => {
+                let _ = self.line.link.stream.shutdown(Shutdown::Write);
+                while self.line.receive(self.deadlines.progress)? {
+                    self.line.received.clear();
+                }
+                return Err(elsewhere);
+            }
+            other => other?,
+        };
         // An envelope says itself where it ends.
         if self.line.envelope.is_none() && answer.as_ref().is_some_and(|answer| answer.is_last) {
             self.line.kept = None;
@@ -341,7 +352,9 @@ impl<'call, 'head> Exchange<'head> {
                 return Err(Fault::new(Cause::UpstreamDeadline, "the head of its answer is not whole").into());
             }
             if !self.line.receive(left)? {
-                return Err(Fault::new(Cause::UpstreamTruncated, "before its answer").into());
+                let is_begun = !self.line.received.is_empty();
+                let detail = if is_begun { "before the empty line that ends its head" } else { "before its answer" };
+                return Err(Fault::new(Cause::UpstreamTruncated, detail).into());
             }
         };
         if let Some(protocol) = &answer.upgrade {

@@ -253,8 +253,8 @@ impl CgiHead {
         }
         let status = match (status, location) {
             (Some(status), _) => status_line(status)?,
-            // RFC 3875 sections 6.2.2 and 6.2.3.
-            (None, Some(path)) if self.form == Form::CgiOfProgram && path.starts_with(b"/") => {
+            // RFC 3875 sections 6.2.2 and 6.2.3: with another field, a cookie, it is for the client.
+            (None, Some(path)) if self.form == Form::CgiOfProgram && fields == 1 && path.starts_with(b"/") => {
                 return Err(Failure::Elsewhere(path.to_vec()));
             }
             (None, Some(_)) => b"302 Found".as_slice(),
@@ -389,5 +389,7 @@ mod tests {
     fn rfc3875_6_2_2_a_path_alone_is_another_request_for_a_program_only() {
         assert_eq!(taken(Form::CgiOfProgram, b"Location: /a?b\n\n"), Err("elsewhere /a?b".into()));
         assert!(taken(Form::Cgi, b"Location: /a?b\n\n").is_ok());
+        let with_a_cookie = taken(Form::CgiOfProgram, b"Location: /a\nSet-Cookie: b=c\n\n");
+        assert_eq!(with_a_cookie, Ok(Some(("302 Found".into(), 2, Vec::new()))));
     }
 }

@@ -50,11 +50,10 @@ impl Running {
                 match signals.wait(None) {
                     // Its terminal was closed, and nobody would ever end it.
                     Some(HANGUP) if self.has_terminal && File::open("/dev/tty").is_err() => break,
-                    Some(HANGUP) => self.reload(),
+                    Some(HANGUP) => drop(self.meanwhile(Running::reload)),
                     Some(USER_1) => self.reopen(),
                     Some(USER_2) if upgrade.as_ref().is_none_or(JoinHandle::is_finished) => {
-                        let running = self.clone();
-                        upgrade = threads::start("upgrade", move || running.upgrade()).map_err(no_successor).ok();
+                        upgrade = self.meanwhile(Running::upgrade);
                     }
                     Some(USER_2) => self.say("SIGUSR2: the new process is not ready yet"),
                     Some(_) => break,
@@ -91,6 +90,13 @@ impl Running {
         // Whoever ends in time ends the process from `main`; this is for calls that do not.
         std::thread::sleep(self.last());
         self.end(0)
+    }
+
+    /// Does what lasts in a thread of its own: other signals are heard meanwhile.
+    fn meanwhile(&self, work: fn(&Running)) -> Option<JoinHandle<()>> {
+        let running = self.clone();
+        // Where there is none, they wait.
+        threads::start("signal", move || work(&running)).map_err(|_| work(self)).ok()
     }
 
     /// Has the program that is now where this one was take over, and ends when that serves. If it does not, this goes on.

@@ -3,12 +3,14 @@
 //! std cannot ask the system for that; `df`, which every Unix has, can. Where it is missing or says something else, nothing is kept, and a disk that is full
 //! is an error of the write, as it is anyway.
 //!
-//! Clients choose how often they ask. So one process runs at a time, and its answer is good for a second.
+//! Clients choose how often they ask. So one process runs at a time, and its answer is good for a second. One that does not answer, on a mount whose server
+//! has gone, stays the only one: until it ends nobody knows, and nothing is kept.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// So much of a disk is kept free: a twentieth, and no more than this.
@@ -17,29 +19,54 @@ const KEPT: u64 = 1024 * 1024 * 1024;
 /// How old an answer may be.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The last answer, where and when it was given.
-static LAST: Mutex<Option<(PathBuf, Instant, Option<u64>)>> = Mutex::new(None);
+/// How long the answer may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+static LAST: Mutex<Last> = Mutex::new(Last { answer: None, late: None });
+
+struct Last {
+    /// Where and when it was given.
+    answer: Option<(PathBuf, Instant, Option<u64>)>,
+    /// What has not answered in time.
+    late: Option<Child>,
+}
 
 /// Bytes that may be written where a path is.
 pub fn left(path: &Path) -> Option<u64> {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*last {
+    if last.late.as_mut().is_some_and(is_running) {
+        return None;
+    }
+    match &last.answer {
         Some((place, asked, left)) if place == path && asked.elapsed() < FRESH => *left,
         _ => {
-            let left = ask(path);
-            *last = Some((path.to_owned(), Instant::now(), left));
+            let left = last.ask(path);
+            last.answer = Some((path.to_owned(), Instant::now(), left));
             left
         }
     }
 }
 
-fn ask(path: &Path) -> Option<u64> {
-    let mut df = Command::new("df");
-    df.arg("-Pk").arg(path).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let (mut df, mut text) = (df.spawn().ok()?, Vec::new());
-    let read = df.stdout.as_mut()?.read_to_end(&mut text);
-    df.wait().and(read).ok()?;
-    of_df(&String::from_utf8_lossy(&text))
+fn is_running(process: &mut Child) -> bool {
+    matches!(process.try_wait(), Ok(None))
+}
+
+impl Last {
+    fn ask(&mut self, path: &Path) -> Option<u64> {
+        let mut df = Command::new("df");
+        df.arg("-Pk").arg(path).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let (begin, mut df, mut text) = (Instant::now(), df.spawn().ok()?, Vec::new());
+        // std waits for a process for ever or not at all. What it says fits into the pipe.
+        while is_running(&mut df) {
+            if begin.elapsed() > LIMIT {
+                self.late = Some(df);
+                return None;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        df.stdout?.read_to_end(&mut text).ok()?;
+        of_df(&String::from_utf8_lossy(&text))
+    }
 }
 
 /// From the output of `df -Pk`: a line of names, then `device total used available percent place`.

@@ -91,6 +91,9 @@ fn logged(site: Site, format: Format) -> Site {
 fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
     let wrong = |error: io::Error| {
         let advice = match error.kind() {
+            io::ErrorKind::NotFound if options.hosts.iter().any(String::is_empty) => {
+                "it is not there; give a folder that is, and a name of this machine as --host=NAME"
+            }
             io::ErrorKind::NotFound => "it is not there; give a folder that is",
             io::ErrorKind::PermissionDenied => "it may not be read; give it to this user, or give another folder",
             _ => return io::Error::new(error.kind(), format!("cannot serve {}: {error}", folder.display())),

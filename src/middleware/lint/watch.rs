@@ -7,7 +7,6 @@
 //! With a `Lint` on both sides of middleware, the outer one lays an [`Inside`] into the environ. The inner one reads there what was
 //! wrong before, and notes what it has found, so that the outer one knows what the middleware has done itself.
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +14,7 @@ use super::rules::{Fault, check_environ, check_fields, check_status};
 use super::tap::{Count, Tap};
 use super::{Culprit, Finding, Place, Sink};
 use crate::cause::Cause;
-use crate::gateway::{Block, Body, Environ, Errors, Headers, Kind, StartError, StartResponse, Status, discard_panic};
+use crate::gateway::{Body, Environ, Errors, Headers, Kind, StartError, StartResponse, Status, discard_panic};
 
 /// What one `Lint` and those further inside tell each other.
 struct Inside {
@@ -161,9 +160,17 @@ impl Watch {
                 Watch::look_at_form(&looking, made)
             })),
             (Kind::Failed(error), _) => Kind::Failed(error),
-            (Kind::Blocks(blocks), _) => {
+            (Kind::Blocks(mut next), _) => {
                 watch.returned(1);
-                Kind::Blocks(Box::new(Looked { blocks, watch: looking }))
+                Kind::Blocks(Box::new(move || {
+                    let block = next();
+                    match &block {
+                        Some(Ok(block)) => looking.block(block.len()),
+                        Some(Err(_)) => {}
+                        None => looking.ended(),
+                    }
+                    block
+                }))
             }
             (form, known) => {
                 watch.returned(u64::from(!matches!(form, Kind::Empty)));
@@ -383,26 +390,6 @@ pub(super) struct Calling<'watch>(&'watch Watch);
 impl Drop for Calling<'_> {
     fn drop(&mut self) {
         self.0.state().is_calling = false;
-    }
-}
-
-/// Blocks, passed on one for one.
-struct Looked {
-    blocks: Box<dyn Iterator<Item = io::Result<Block>> + Send>,
-    watch: Arc<Watch>,
-}
-
-impl Iterator for Looked {
-    type Item = io::Result<Block>;
-
-    fn next(&mut self) -> Option<io::Result<Block>> {
-        let block = self.blocks.next();
-        match &block {
-            Some(Ok(block)) => self.watch.block(block.len()),
-            Some(Err(_)) => {}
-            None => self.watch.ended(),
-        }
-        block
     }
 }
 

@@ -66,7 +66,7 @@ impl Said {
 
 /// The rest of a start: what has to be waited for.
 pub struct Starting {
-    pub process: Process,
+    pub process: Arc<Process>,
     lines: BufReader<UnixStream>,
     listening: JoinHandle<()>,
 }
@@ -97,7 +97,7 @@ impl Process {
             Process { id, socket, control, child: Mutex::new(child), said, shown, is_killed: AtomicBool::new(false) };
         // A process that has ended already says why below.
         let _ = (&process.control).write_all(format!("{}\n{PROGRAM}", PROGRAM.len()).as_bytes());
-        Ok(Starting { process, lines, listening })
+        Ok(Starting { process: Arc::new(process), lines, listening })
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
@@ -151,7 +151,7 @@ impl Starting {
             Ok(_) if line == "ready\n" => {
                 let _ = self.process.control.set_read_timeout(None);
                 let Starting { process, lines, listening } = self;
-                return Ok(Started { process: Arc::new(process), lines, listening });
+                return Ok(Started { process, lines, listening });
             }
             Ok(length) if length > 0 => line.trim_end().to_owned(),
             Ok(_) => String::new(),

@@ -32,13 +32,16 @@ BLOCK = 65536
 FIRST = 16384
 # Up to here content is received before the application is called; the command has it in memory too.
 WHOLE = 1048576
+# A close() that lasts longer (in seconds) is likely not to be the last: so many answers behind it say that theirs may.
+LONG, WARY = 0.05, 100
+LASTS = "Connection: close\r\nDoorway-Lasts: 1\r\n"
 STATUS = re.compile(r"[2-5][0-9][0-9] [\t\x20-\x7e\x80-\xff]*").fullmatch
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
 # RFC 9110 section 7.6.1, and the field that would change the status by CGI.
 REFUSED = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade", "status",
+    "transfer-encoding", "upgrade", "status", "doorway-lasts",
 ))
 
 
@@ -78,6 +81,8 @@ class Content(io.RawIOBase):
 
 class Call:
     """One request and its answer."""
+
+    wary = 0
 
     def __init__(self, connection, environ, last):
         self.connection, self.environ = connection, environ
@@ -209,7 +214,10 @@ class Call:
                 self.finish()
             finally:
                 if hasattr(result, "close"):
+                    begin = time.monotonic()
                     result.close()
+                    if time.monotonic() - begin > LONG:
+                        Call.wary = WARY
         except Broken:
             # Nobody takes the answer: no fault of the application's.
             pass
@@ -311,6 +319,8 @@ def answer(connection, application, base, connections):
             content, last = io.BufferedReader(Content(connection, begin, length), BLOCK), "Connection: close\r\n"
     except (OSError, ValueError):
         return False
+    if Call.wary > 0:
+        Call.wary, last = Call.wary - 1, LASTS
     del environ["SCGI"]
     environ["wsgi.input"] = content
     environ["wsgi.url_scheme"] = environ.pop("REQUEST_SCHEME")

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use doorway::app::Pass;
 use doorway::{Application, Environ, StartResponse};
 
-use self::calls::Call;
 use super::process::{Process, Started};
 use super::{Plan, unforeseen};
 use crate::behind::GATHERED;
@@ -33,6 +32,8 @@ pub struct Workers(Arc<Shared>);
 struct Shared {
     plan: Plan,
     state: Mutex<State>,
+    /// Held while the application is loaded anew: who comes later loads what is there later.
+    reloading: Mutex<()>,
     /// For whoever waits for a worker to come or to go.
     changed: Condvar,
     /// For requests that wait for a thread of a worker. Of its own: one that is told of a free thread must be one that wants it.
@@ -45,8 +46,8 @@ struct State {
     workers: Vec<Worker>,
     /// Rises with each reload.
     generation: u64,
-    /// Processes that have been started and not been reaped.
-    living: usize,
+    /// Processes that have been started and not been reaped: the workers, and those that are still loading.
+    living: Vec<Arc<Process>>,
     is_stopping: bool,
     /// A file has changed, and nobody is there who has read it.
     is_stale: bool,
@@ -58,7 +59,8 @@ struct Worker {
     process: Arc<Process>,
     pass: Pass,
     generation: u64,
-    calls: Vec<Call>,
+    /// The numbers of those that threads of it have.
+    calls: Vec<u64>,
     /// How many it has had; the last one's number.
     served: u64,
     /// After so many requests another one takes its place.
@@ -87,6 +89,7 @@ impl Workers {
         let shared = Arc::new(Shared {
             plan,
             state: Mutex::default(),
+            reloading: Mutex::default(),
             changed: Condvar::new(),
             freed: Condvar::new(),
             numbers: AtomicUsize::new(0),
@@ -96,7 +99,7 @@ impl Workers {
             Ok(started) => workers.0.fill(started, 0),
             Err(error) if workers.0.plan.reload && error.kind() != io::ErrorKind::NotFound => {
                 workers.0.state().failure = Some(error.to_string());
-                console::say(&format!("doorway: {error}; waiting for a change\n"));
+                workers.0.not_started(&error, "waiting for a change");
             }
             Err(error) => {
                 workers.clean();
@@ -115,6 +118,7 @@ impl Workers {
     /// Starts new workers and lets the old ones finish. Where the new ones do not start, the old ones go on.
     pub fn reload(&self) {
         let shared = &self.0;
+        let _alone = shared.reloading.lock();
         shared.state().is_stale = shared.plan.reload;
         let started = shared.start_one();
         let mut state = shared.state();
@@ -134,13 +138,14 @@ impl Workers {
                     console::say(&format!("doorway: {} is loaded anew\n", shared.plan.application));
                 }
             }
+            Err(error) if shared.plan.reload => {
+                state.failure = Some(error.to_string());
+                drop(state);
+                shared.not_started(&error, "waiting for a change");
+            }
             Err(error) => {
-                if shared.plan.reload {
-                    state.failure = Some(error.to_string());
-                    console::say(&format!("doorway: {error}; waiting for a change\n"));
-                } else {
-                    console::say(&format!("doorway: {error}; the workers that are there go on\n"));
-                }
+                drop(state);
+                shared.not_started(&error, "the workers that are there go on");
             }
         }
         shared.tell();
@@ -153,9 +158,9 @@ impl Workers {
         state.is_stopping = true;
         (0..state.workers.len()).for_each(|at| shared.dismiss(&mut state, at));
         shared.tell();
-        let waited = shared.changed.wait_timeout_while(state, grace, |state| state.living > 0);
+        let waited = shared.changed.wait_timeout_while(state, grace, |state| !state.living.is_empty());
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.workers.iter().for_each(|worker| worker.process.kill());
+        state.living.iter().for_each(|process| process.kill());
         drop(state);
         self.clean();
     }
@@ -180,12 +185,20 @@ impl Shared {
     /// Starts one worker and waits until it is ready.
     fn start_one(&self) -> io::Result<Started> {
         let starting = Process::start(&self.plan, self.numbers.fetch_add(1, Ordering::Relaxed))?;
-        self.state().living += 1;
+        let id = starting.process.id;
+        self.state().living.push(Arc::clone(&starting.process));
         starting.wait().map_err(|reason| {
-            self.state().living -= 1;
+            self.state().living.retain(|process| process.id != id);
             self.tell();
             io::Error::other(format!("cannot load {}: {reason}", self.plan.application))
         })
+    }
+
+    /// Says that a worker is not there, unless it was ended because all are.
+    fn not_started(&self, error: &io::Error, then: &str) {
+        if !self.state().is_stopping {
+            console::say(&format!("doorway: {error}; {then}\n"));
+        }
     }
 
     /// Gives a worker its thread, and starts as many others as are to be.
@@ -206,14 +219,18 @@ impl Shared {
                 let worker = match started.take().map_or_else(|| shared.start_one(), Ok) {
                     Ok(worker) => worker,
                     Err(error) => {
-                        console::say(&format!("doorway: {error}; it is tried again\n"));
+                        shared.not_started(&error, "it is tried again");
                         pause = shared.pause(pause);
                         continue;
                     }
                 };
                 let process = Arc::clone(&worker.process);
                 shared.enter(&process, generation);
-                let how = worker.wait(|number| shared.end_call(process.id, number, false));
+                let how = worker.wait(|number| {
+                    shared.end_call(process.id, number);
+                    // Whoever limits that call.
+                    shared.changed.notify_all();
+                });
                 let was_wanted = shared.leave(process.id);
                 if !was_wanted {
                     return;
@@ -278,7 +295,7 @@ impl Shared {
     /// A worker has ended. Gives whether that was not to be.
     fn leave(&self, id: u32) -> bool {
         let mut state = self.state();
-        state.living -= 1;
+        state.living.retain(|process| process.id != id);
         let found = state.workers.iter().position(|worker| worker.process.id == id);
         let was_wanted = found.is_some_and(|at| !state.workers.remove(at).is_leaving) && !state.is_stopping;
         self.tell();
@@ -307,7 +324,8 @@ impl Shared {
         let _ = threads::start("wsgi-end", move || {
             let lasts = |state: &mut State| {
                 let is_it = |worker: &Worker| {
-                    worker.process.id == process.id && call.as_ref().is_none_or(|(number, _)| worker.has(*number))
+                    worker.process.id == process.id
+                        && call.as_ref().is_none_or(|(number, _)| worker.calls.contains(number))
                 };
                 !state.is_stopping && state.workers.iter().any(is_it)
             };

@@ -1,38 +1,36 @@
 //! One request at a worker: who gets it, and until when a thread there has it.
 //!
-//! An answer that is taken to its end is over on both sides. Where nobody wants the rest of one, the worker hears that with its next block, and is
-//! at that for as long as it takes. So the call is its until it says that it has closed the connection, or is killed because that lasts too long:
-//! nobody is sent to a thread that is not free.
+//! An answer that is taken to its end is over on both sides, unless its head says that what the application does behind it may last (`LASTS`). Where
+//! nobody wants the rest of one, the worker hears that with its next block, and is at that for as long as it takes. In both cases the call is its until it
+//! says that it has closed the connection, or is killed because that lasts too long: nobody is sent to a thread that is not free.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use doorway::app::Pass;
 use doorway::{Block, Body, Environ, StartResponse, escape_html};
 
-use super::{Process, Shared, Worker};
+use super::{Process, Shared};
 use crate::console;
 
 /// How long a request waits for a worker.
 const QUEUE: Duration = Duration::from_secs(30);
 
-/// A call that a worker has.
-pub(super) struct Call {
-    number: u64,
-    /// One of the two sides has ended it.
-    is_half_over: bool,
-}
-
-impl Worker {
-    /// Whether it has a call of this number.
-    pub(super) fn has(&self, number: u64) -> bool {
-        self.calls.iter().any(|call| call.number == number)
-    }
-}
+/// The field of a worker's by which an answer says that its thread is not free when it is whole.
+const LASTS: &str = "Doorway-Lasts";
 
 impl Shared {
     pub(super) fn call(self: &Arc<Shared>, environ: &Environ, start_response: &mut StartResponse) -> Body {
+        let lasts = Arc::new(AtomicBool::new(false));
+        let said = Arc::clone(&lasts);
+        start_response.on_start(move |_, headers| {
+            if headers.contains(LASTS) {
+                headers.remove(LASTS);
+                said.store(true, Ordering::Relaxed);
+            }
+        });
         loop {
             let mut seat = match self.take_seat() {
                 Ok(seat) => seat,
@@ -54,12 +52,14 @@ impl Shared {
             if is_504 && begin.elapsed() >= self.plan.timeout {
                 self.kill(&seat.process, &request_line(&environ));
             }
-            if body.known_len().is_some() {
+            let (is_there, lasts) = (body.known_len().is_some(), lasts.load(Ordering::Relaxed));
+            if !is_there || lasts {
+                seat.line = Some(request_line(&environ));
+            }
+            if is_there {
                 return body;
             }
-            seat.is_whole = false;
-            let (blocks, line) = (Box::new(body.into_blocks()), request_line(&environ));
-            return Body::blocks(Answer { blocks, seat, line, last: Instant::now() });
+            return Body::blocks(Answer { blocks: Box::new(body.into_blocks()), seat, lasts, last: Instant::now() });
         }
     }
 
@@ -77,12 +77,12 @@ impl Shared {
             if let Some(worker) = free.min_by_key(|worker| (worker.calls.len(), worker.served)) {
                 worker.served += 1;
                 let number = worker.served;
-                worker.calls.push(Call { number, is_half_over: false });
+                worker.calls.push(number);
                 let generation = worker.generation;
                 let is_due = !worker.is_due && worker.limit.is_some_and(|limit| worker.served >= limit);
                 worker.is_due |= is_due;
                 let (process, pass) = (Arc::clone(&worker.process), worker.pass.clone());
-                let seat = Seat { shared: Arc::clone(self), process, pass, number, is_whole: true };
+                let seat = Seat { shared: Arc::clone(self), process, pass, number, line: None };
                 drop(state);
                 if is_due {
                     self.keep(None, generation);
@@ -97,14 +97,11 @@ impl Shared {
         }
     }
 
-    /// Ends a call that was answered to its end; of any other one side has, and it ends with the second.
-    pub(super) fn end_call(self: &Arc<Shared>, id: u32, number: u64, is_whole: bool) {
+    /// The thread that had this call is free.
+    pub(super) fn end_call(self: &Arc<Shared>, id: u32, number: u64) {
         let mut state = self.state();
         let Some(worker) = state.workers.iter_mut().find(|worker| worker.process.id == id) else { return };
-        let Some(at) = worker.calls.iter().position(|call| call.number == number) else { return };
-        if !is_whole && !std::mem::replace(&mut worker.calls[at].is_half_over, true) {
-            return;
-        }
+        let Some(at) = worker.calls.iter().position(|call| *call == number) else { return };
         worker.calls.swap_remove(at);
         if worker.is_leaving && worker.calls.is_empty() {
             self.end(&worker.process);
@@ -112,9 +109,6 @@ impl Shared {
         // Whoever is told wants the lock.
         drop(state);
         self.freed.notify_one();
-        if !is_whole {
-            self.changed.notify_all();
-        }
     }
 }
 
@@ -130,13 +124,17 @@ struct Seat {
     pass: Pass,
     /// That of the call.
     number: u64,
-    /// Nothing of the answer is still to come.
-    is_whole: bool,
+    /// What was asked for, where the worker has still to say that the thread is free.
+    line: Option<String>,
 }
 
 impl Drop for Seat {
+    /// Where nobody wants the rest, the worker hears it with its next block. Until it is free it may be as silent as in any other call.
     fn drop(&mut self) {
-        self.shared.end_call(self.process.id, self.number, self.is_whole);
+        match self.line.take() {
+            None => self.shared.end_call(self.process.id, self.number),
+            Some(line) => self.shared.limit(&self.process, Some((self.number, line))),
+        }
     }
 }
 
@@ -145,8 +143,8 @@ struct Answer {
     /// Closed before the seat is given back.
     blocks: Box<dyn Iterator<Item = io::Result<Block>> + Send>,
     seat: Seat,
-    /// What was asked for.
-    line: String,
+    /// The thread is not free when it is whole.
+    lasts: bool,
     /// When the last block came.
     last: Instant,
 }
@@ -155,24 +153,16 @@ impl Iterator for Answer {
     type Item = io::Result<Block>;
 
     fn next(&mut self) -> Option<io::Result<Block>> {
-        let (block, Seat { shared, process, .. }) = (self.blocks.next(), &self.seat);
+        let (block, Seat { shared, process, line, .. }) = (self.blocks.next(), &mut self.seat);
         match &block {
-            None => self.seat.is_whole = true,
-            Some(Err(_)) if self.last.elapsed() >= shared.plan.timeout => shared.kill(process, &self.line),
-            Some(_) => {}
+            None if !self.lasts => *line = None,
+            Some(Err(_)) if self.last.elapsed() >= shared.plan.timeout => {
+                shared.kill(process, line.as_deref().unwrap_or_default());
+            }
+            _ => {}
         }
         self.last = Instant::now();
         block
-    }
-}
-
-impl Drop for Answer {
-    /// Where nobody wants the rest, the worker hears it with its next block. Until then it may be as silent as in any other call.
-    fn drop(&mut self) {
-        if !self.seat.is_whole {
-            let Seat { shared, process, number, .. } = &self.seat;
-            shared.limit(process, Some((*number, std::mem::take(&mut self.line))));
-        }
     }
 }
 
