@@ -308,15 +308,14 @@ fn what_stands_before_several_hosts_is_read_by_haproxy_nginx_and_kubernetes() {
         ),
         (validate.to_str().unwrap(), vec!["--strict", &file("kubernetes.yaml")]),
     ] {
-        match Command::new(program).args(arguments).output() {
-            Ok(output) => assert!(
-                output.status.success(),
-                "{program}: {}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            ),
-            Err(error) => println!("skipped: {program}: {error}"),
+        // An emulator of another processor does not tell whoever starts a program that there is none.
+        if !Path::new(program).exists() {
+            println!("skipped: there is no {program}");
+            continue;
         }
+        let output = Command::new(program).args(arguments).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&said));
     }
     fs::remove_dir_all(&folder).unwrap();
 }
