@@ -463,15 +463,19 @@ mod tests {
     use crate::server::settings::Settings;
     use crate::server::socket::Socket;
 
-    /// A connection, and its client, who waits for nothing. A Unix socket takes little, and always as much.
-    fn connect(application: impl Application) -> (Arc<Shared>, Box<Connection>, UnixStream) {
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// A connection that has gone as far as it can with a request, and its client, who waits for nothing. A Unix socket takes little, and always as much.
+    fn ask(application: impl Application, request: &[u8]) -> (Arc<Shared>, Box<Connection>, UnixStream) {
         let log = Arc::new(Lines::errors(io::sink()));
         let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
-        let (own, client) = UnixStream::pair().unwrap();
+        let (own, mut client) = UnixStream::pair().unwrap();
         client.set_nonblocking(true).unwrap();
         let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default()));
-        let connection = Connection::new(socket, Peer::default(), origin, &shared, None, Instant::now());
+        let mut connection = Connection::new(socket, Peer::default(), origin, &shared, None, Instant::now());
+        client.write_all(request).unwrap();
+        go_on(&mut connection, &shared);
         (shared, connection, client)
     }
 
@@ -498,10 +502,8 @@ mod tests {
             start_response.start("200 OK", &[("Content-Length", &PROMISED.to_string())]);
             Ok(File::open(&place)?.into())
         };
-        let (shared, mut connection, mut client) = connect(application);
+        let (shared, mut connection, mut client) = ask(application, GET);
         let (mut answer, mut part) = (Vec::new(), vec![0; 50_000]);
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        go_on(&mut connection, &shared);
         assert!(!connection.is_idle());
         while let Ok(received) = client.read(&mut part) {
             answer.extend_from_slice(&part[..received]);
@@ -522,9 +524,7 @@ mod tests {
             start_response.start("200 OK", &[]);
             body
         };
-        let (shared, mut connection, mut client) = connect(application);
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        go_on(&mut connection, &shared);
+        let (shared, mut connection, mut client) = ask(application, GET);
         let sender = senders.recv().unwrap();
         let is_unsent =
             |connection: &Connection| connection.call.as_ref().is_some_and(|call| !call.response().queue.is_empty());
@@ -562,9 +562,7 @@ mod tests {
             start_response.start("200 OK", &[]);
             vec![b'x'; 300_000]
         };
-        let (shared, mut connection, mut client) = connect(application);
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        go_on(&mut connection, &shared);
+        let (shared, mut connection, mut client) = ask(application, GET);
         let later = Instant::now() + shared.settings.idle_deadline;
         while !connection.is_idle() {
             while client.read(&mut [0; 50_000]).is_ok() {}
@@ -586,9 +584,7 @@ mod tests {
                 start_response.start("200 OK", &[]);
                 body
             };
-            let (shared, mut connection, mut client) = connect(application);
-            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-            go_on(&mut connection, &shared);
+            let (shared, mut connection, mut client) = ask(application, GET);
             client.read_exact(&mut vec![0; length]).unwrap();
             go_on(&mut connection, &shared);
             let _sender = senders.recv().unwrap();
@@ -602,11 +598,9 @@ mod tests {
             start_response.start("200 OK", &[]);
             vec![b'x'; 300_000]
         };
-        let (shared, mut connection, mut client) = connect(application);
         let field = format!("X-Long: {}\r\n", "v".repeat(8_000)).repeat(7);
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}Content-Length: 50000\r\n\r\n");
-        client.write_all(&[head.as_bytes(), b"some of it"].concat()).unwrap();
-        go_on(&mut connection, &shared);
+        let (_shared, mut connection, _client) = ask(application, &[head.as_bytes(), b"some of it"].concat());
         let counted = connection.memory.counted;
         let response = connection.call.as_mut().expect("the client takes nothing").memory();
         assert!(response > 300_000 && counted >= response + head.len(), "{counted} {response}");
@@ -622,10 +616,8 @@ mod tests {
                 start_response.start("200 OK", &[]);
                 Ok(body)
             };
-            let (shared, mut connection, mut client) = connect(application);
-            write!(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").unwrap();
-            client.write_all(&vec![b'c'; length]).unwrap();
-            go_on(&mut connection, &shared);
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            let (_shared, connection, _client) = ask(application, &[head.into_bytes(), vec![b'c'; length]].concat());
             connection.memory.counted
         };
         let (without, with, long) = (counted(0), counted(15_000), counted(50_000));
