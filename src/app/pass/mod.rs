@@ -165,8 +165,8 @@ impl Pass {
         self
     }
 
-    /// How long all addresses of the name together may take to accept a connection; the default is 5 seconds. On a Unix socket it is the
-    /// system that waits while the queue of its owner is full.
+    /// How long all addresses of the name together may take to accept a connection; the default is 5 seconds. While the queue of a Unix socket's
+    /// owner is full, the system keeps one thread there, without a deadline; every other request has its 504, at once when that has lasted as long.
     pub fn connect_deadline(mut self, limit: Duration) -> Pass {
         self.deadlines.connect = limit;
         self

@@ -1,13 +1,16 @@
 //! A connection to another server: over TCP, or over a Unix socket.
 //!
-//! std looks names up without a deadline, so a lookup is the system's affair; connecting has one, shared by all addresses of a name.
+//! std looks names up without a deadline, so a lookup is the system's affair; connecting has one, shared by all addresses of a name. connect(2) to
+//! a Unix socket has none: it waits while the queue of whoever listens is full, for ever if that hangs. So one thread at a time connects there, and
+//! no second one is lost to it.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Fault;
@@ -15,17 +18,45 @@ use crate::cause::Cause;
 use crate::gateway::{Upgraded, is_not_yet};
 
 /// Where a server listens. `Display` is as it is written: `127.0.0.1:9000` or `unix:/run/php.sock`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Place {
     Tcp { host: String, port: u16 },
-    Unix(PathBuf),
+    Unix(PathBuf, Arc<Turn>),
+}
+
+/// Since when somebody connects to a Unix socket, if anybody does.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    taken: Mutex<Option<Instant>>,
+    given_back: Condvar,
+}
+
+impl Turn {
+    /// Runs what may last when it is nobody else's turn. Where somebody's has lasted for the limit, whoever comes does not even wait.
+    fn take<T>(&self, limit: Duration, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let begin = Instant::now();
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(since) = *taken {
+            let left = limit.saturating_sub(since.min(begin).elapsed());
+            if left.is_zero() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "whoever listens there accepts nobody"));
+            }
+            taken = self.given_back.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *taken = Some(Instant::now());
+        drop(taken);
+        let result = run();
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.given_back.notify_one();
+        result
+    }
 }
 
 impl Place {
     /// Reads `host:port` or `unix:PATH`; `None` for anything else.
     pub(crate) fn parse(address: &str) -> Option<Place> {
         if let Some(path) = address.strip_prefix("unix:") {
-            return (!path.is_empty()).then(|| Place::Unix(path.into()));
+            return (!path.is_empty()).then(|| Place::Unix(path.into(), Arc::default()));
         }
         let (host, port) = address.rsplit_once(':')?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -40,7 +71,7 @@ impl Place {
     pub(crate) fn connect(&self, limit: Duration) -> Result<Stream, Fault> {
         match self {
             Place::Tcp { host, port } => connect_tcp(host, *port, limit),
-            Place::Unix(path) => connect_unix(path),
+            Place::Unix(path, turn) => turn.take(limit, || connect_unix(path)).map_err(fault_of),
         }
     }
 }
@@ -50,7 +81,7 @@ impl fmt::Display for Place {
         match self {
             Place::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Place::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+            Place::Unix(path, _) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -65,14 +96,13 @@ fn connect_tcp(host: &str, port: u16, limit: Duration) -> Result<Stream, Fault> 
 }
 
 #[cfg(unix)]
-fn connect_unix(path: &std::path::Path) -> Result<Stream, Fault> {
-    // A full queue makes connect(2) wait on a Unix socket, for as long as its owner accepts nothing.
-    UnixStream::connect(path).map(Stream::Unix).map_err(fault_of)
+fn connect_unix(path: &Path) -> io::Result<Stream> {
+    UnixStream::connect(path).map(Stream::Unix)
 }
 
 #[cfg(not(unix))]
-fn connect_unix(_path: &std::path::Path) -> Result<Stream, Fault> {
-    Err(Fault::new(Cause::UpstreamUnreachable, "Unix sockets need a Unix system"))
+fn connect_unix(_path: &Path) -> io::Result<Stream> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "Unix sockets need a Unix system"))
 }
 
 fn fault_of(error: io::Error) -> Fault {
@@ -214,7 +244,7 @@ mod tests {
             assert_eq!(Place::parse(address).map(|place| place.to_string()).as_deref(), Some(address));
         }
         for address in ["", ":9000", "9000", "localhost", "localhost:65536", "unix:", "::1:9000", "http://a:1"] {
-            assert_eq!(Place::parse(address), None, "{address}");
+            assert!(Place::parse(address).is_none(), "{address}");
         }
     }
 
@@ -241,5 +271,35 @@ mod tests {
         });
         assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
         assert!(given[0] <= Duration::from_secs(1) && given[2] > Duration::from_secs(2), "{given:?}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_unix_socket_whose_owner_accepts_nobody_keeps_one_thread_and_no_other() {
+        let path = std::env::temp_dir().join(format!("doorway-full-{}", std::process::id()));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let place = Place::parse(&format!("unix:{}", path.display())).unwrap();
+        let (sender, ends) = std::sync::mpsc::channel();
+        // Until the queue is full: connect(2) keeps the first of them then.
+        let threads = [0; 4].map(|_| {
+            let (place, sender) = (place.clone(), sender.clone());
+            std::thread::spawn(move || {
+                let mut open = Vec::new();
+                let fault = loop {
+                    match place.connect(Duration::from_millis(50)) {
+                        Ok(stream) => open.push(stream),
+                        Err(fault) => break fault,
+                    }
+                };
+                sender.send(fault.cause).unwrap();
+            })
+        });
+        for _ in 1..threads.len() {
+            assert_eq!(ends.recv_timeout(Duration::from_secs(30)), Ok(Cause::UpstreamDeadline));
+        }
+        drop(listener);
+        assert_eq!(ends.recv_timeout(Duration::from_secs(30)), Ok(Cause::UpstreamUnreachable));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        std::fs::remove_file(path).unwrap();
     }
 }
