@@ -108,6 +108,7 @@ impl Call {
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
         (connection.queued, self.rests_until) = (None, None);
+        connection.asks_for_end = !response.request.keep_alive;
 
         connection.buffer.consume(response.request.head_len);
         response.begin(connection);

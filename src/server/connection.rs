@@ -58,6 +58,8 @@ pub(super) struct Connection {
     pub(super) unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
+    /// The client wants it so, and sends nothing behind its request.
+    pub(super) asks_for_end: bool,
     /// Nothing of what arrived has been used yet.
     is_first: bool,
     pub(super) memory: Memory,
@@ -118,6 +120,7 @@ impl Connection {
             call: None,
             unread: None,
             close_after: false,
+            asks_for_end: false,
             is_first: true,
             memory: Memory::new(&shared.memory),
             place,
@@ -394,12 +397,12 @@ impl Connection {
         if !self.queue.is_empty() {
             self.enter(Phase::Sending, shared.settings.response_stall, now);
         } else if self.close_after {
-            // Attack on the client's behalf: closing with unread bytes sends a reset that eats the response (P-CONN-03).
-            // A client that had to be waited for, or was refused, may not expect the end and still be sending.
-            if self.unread.is_some() || !self.buffer.is_empty() || self.phase == Phase::Sending {
-                self.enter_lingering(shared, now);
-            } else {
+            // Attack on the client's behalf: bytes that are unread at the end, or come behind it, are answered with a reset that eats the
+            // response (P-CONN-03). Whoever did not ask for the end may be sending.
+            if self.asks_for_end && self.unread.is_none() && self.buffer.is_empty() {
                 self.phase = Phase::Lingering { most: 0 };
+            } else {
+                self.enter_lingering(shared, now);
             }
         } else if self.unread.is_some() {
             self.enter(Phase::Draining { most: shared.settings.drain }, shared.settings.drain_deadline, now);

@@ -99,7 +99,8 @@ pub struct Settings {
     pub drain: u64,
     /// How long that may take.
     pub drain_deadline: Duration,
-    /// Bytes that are still read after the last response, so that the client can read it before the connection ends.
+    /// Bytes that are still read after the last response, so that the client can read it before the connection ends, where it did not ask for that
+    /// end or sends more.
     pub linger: u64,
     /// How long that may take.
     pub linger_deadline: Duration,
