@@ -66,7 +66,11 @@ impl Engine {
             let found = chosen.binary_search(&seen(connection));
             found.map(|at| chosen.remove(at)).is_ok()
         };
-        self.shards.iter().for_each(|shard| shard.lock().close(cause, &mut is_chosen, &self.shared));
+        for shard in &self.shards {
+            shard.lock().close(cause, &mut is_chosen, &self.shared);
+            // Bodies are closed by its worker, which may be asleep.
+            shard.wake();
+        }
         chosen.len() < most
     }
 }
