@@ -205,6 +205,8 @@ impl Engine {
 
     /// Counts one more. What is too many then is closed.
     fn make_place(&self) -> Place {
+        // Two that wait would be one too many for each other, for ever.
+        let _alone = lock(&self.shared.placing);
         let place = Place::new(&self.shared.phases);
         while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
@@ -381,6 +383,28 @@ mod tests {
                 engine.let_in(&engine.acceptors[0], (stream, Peer::new(peer)), Some(place));
                 let_go.send(()).unwrap();
             });
+        });
+    }
+
+    #[test]
+    fn connections_that_come_at_two_addresses_of_a_full_server_are_let_in_one_after_the_other() {
+        let settings = Settings { max_connections: 1, ..Settings::default() };
+        with_application(hello, settings, vec![own(), own()], |engine| {
+            let place = Place::new(&engine.shared.phases);
+            let clients = [0, 1].map(|listener| {
+                let mut client = TcpStream::connect(&engine.acceptors[listener].listener.address).unwrap();
+                client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+                client
+            });
+            // There is no sign that both threads wait for room.
+            std::thread::sleep(Duration::from_millis(50));
+            drop(place);
+            for mut client in clients {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 OK"));
+            }
         });
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub(super) memory: Arc<AtomicUsize>,
     /// Held by whoever closes connections because of that.
     pub(super) shedding: Mutex<()>,
+    /// Held by whoever waits for a place.
+    pub(super) placing: Mutex<()>,
     /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
     pub(super) delayed: Mutex<Vec<Arc<Mutex<Response>>>>,
     pub(super) upgrades: Upgrades,
@@ -62,6 +64,7 @@ impl Shared {
             phases: Arc::default(),
             memory: Arc::default(),
             shedding: Mutex::default(),
+            placing: Mutex::default(),
             delayed: Mutex::default(),
             upgrades: Upgrades::default(),
             monitor: Monitor::default(),
