@@ -226,7 +226,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, SocketAddrV6, TcpListener};
     use std::sync::atomic::AtomicBool;
     use std::sync::mpsc;
     use std::thread::JoinHandle;
@@ -485,6 +485,26 @@ mod tests {
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
         client.read_to_string(&mut String::new()).unwrap();
         end_without_grace(&engine, threads);
+    }
+
+    /// An address that says nothing without its interface.
+    #[test]
+    #[cfg(unix)]
+    fn a_stop_ends_a_server_at_a_link_local_address_though_others_have_its_socket() {
+        let all = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        let Some(line) = all.lines().find(|line| line.starts_with("fe80")) else {
+            return println!("skipped: there is no link-local address");
+        };
+        let number = |at: usize| line.split_whitespace().nth(at).and_then(|text| u128::from_str_radix(text, 16).ok());
+        let (address, interface) = (number(0).unwrap().into(), number(1).unwrap() as u32);
+        let Ok(socket) = TcpListener::bind(SocketAddrV6::new(address, 0, 0, interface)) else {
+            return println!("skipped: the link-local address is not to be listened at");
+        };
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(hello), Arc::new(Lines::errors(io::sink()))));
+        let (engine, threads) = Engine::start(shared, vec![socket.into()], &Variables::default()).unwrap();
+        assert!(ask(&engine, "/").ends_with('/'));
+        engine.stop(Duration::from_secs(5));
+        end(threads);
     }
 
     #[test]

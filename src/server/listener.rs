@@ -222,14 +222,15 @@ impl Listener {
     /// that, which leaves what the system has accepted.
     pub(super) fn wake(&self) -> Option<SocketAddr> {
         const TIME: Duration = Duration::from_millis(100);
-        match &self.address {
-            Address::Tcp(address) => {
-                let ip = match address.ip() {
-                    ip if !ip.is_unspecified() => ip,
-                    IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                    IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-                };
-                TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME).ok()?.local_addr().ok()
+        match self.address {
+            Address::Tcp(mut address) => {
+                match address.ip() {
+                    ip if !ip.is_unspecified() => {}
+                    IpAddr::V4(_) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                    IpAddr::V6(_) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                }
+                // With the interface, without which a link-local address is none.
+                TcpStream::connect_timeout(&address, TIME).ok()?.local_addr().ok()
             }
             #[cfg(unix)]
             Address::Unix(_) => {
