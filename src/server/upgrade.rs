@@ -57,7 +57,7 @@ pub(super) fn enter(protocol: &str, response: &mut Response, shared: &Shared) ->
     left.retain(|entry| entry.strong_count() > 0);
     // Nobody can be closed for another where all have left.
     let most = shared.settings.max_connections;
-    if left.len() >= shared.settings.upgrades.min(most - most / 4) {
+    if left.len() >= shared.settings.upgrades.min(most - most.div_ceil(4)) {
         return Err(Failure::new(Cause::UpgradeLimit, ""));
     }
     let entry = Arc::new(Entry { socket, protocol: protocol.to_owned(), thread: OnceLock::new() });
