@@ -895,6 +895,8 @@ fn p_conn_requests_that_had_arrived_before_a_stop_are_answered_on_kept_new_and_q
             // With Connection: close, unless it was out before the stop.
             assert_eq!(client.response().status, 200, "{round} {number}");
         }
+        // Whoever is told of the end ends it, too.
+        drop(clients);
         ends(house.handle, Duration::from_secs(10));
     }
 }
