@@ -9,7 +9,8 @@
 //! Invariant: nobody but the thread accepts while the socket may block, or waits for room. A worker accepts only in a rush, and under the lock
 //! under which the thread begins and ends that. No error ends accepting: what the system refuses is waited out, making room meanwhile. A stop
 //! does: what the system had accepted by then is brought in within its grace, and nothing after it. Of a socket that others have too that is known
-//! by the connection that wakes the thread, which stands behind all of it; they may take that, so it is woken until it is out.
+//! by the connection that wakes the thread, which stands behind all of it, and which over a Unix socket is known by its end; they may take that,
+//! so it is woken until it is out.
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::bounds::Place;
 use super::connection::Connection;
 use super::engine::Engine;
-use super::listener::Listener;
+use super::listener::{LEFT, Listener};
 use super::settings::{RUSH, RUSH_LOOK, RUSH_TIME};
 use super::shared::lock;
 use super::socket::Socket;
@@ -40,8 +41,14 @@ pub(super) struct Acceptor {
     woken_from: Mutex<Option<Vec<Whence>>>,
 }
 
-/// From where a connection comes: nowhere over a Unix socket, or where there is none.
+/// From where a connection comes: over a Unix socket nowhere, or as [`left`] says; or nowhere, where there is none.
 type Whence = Option<(IpAddr, u16)>;
+
+/// Where a connection over a Unix socket comes from whose client has left, as one does that wakes a thread.
+fn left(stream: &TcpStream) -> Whence {
+    let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    peeked.ok().filter(|length| *length == 0).and_then(|_| Peer::new(LEFT).address)
+}
 
 /// How many connections had come at a moment, and how many were open.
 struct Count {
@@ -72,8 +79,7 @@ impl Acceptor {
 
     /// Whether a stop ends accepting with this connection: the one that woke the thread, or any where this machine cannot reach its own address.
     fn ends_with(&self, last: Whence) -> bool {
-        let is_it = |from: &Whence| from.is_none() || *from == last;
-        let ends = |woken_from: &mut Vec<_>| last.is_none() || woken_from.iter().any(is_it);
+        let ends = |woken_from: &mut Vec<Whence>| woken_from.iter().any(|from| from.is_none() || *from == last);
         // Whoever wakes it in this moment may wait for it to accept.
         let woken_from = self.woken_from.try_lock();
         self.listener.is_own() || woken_from.is_ok_and(|mut woken_from| woken_from.take_if(ends).is_some())
@@ -109,7 +115,7 @@ impl Engine {
             match acceptor.listener.accept() {
                 Ok(accepted) => {
                     patience = PATIENCE.0;
-                    last = accepted.1.address;
+                    last = accepted.1.address.or_else(|| self.shared.is_stopping().then(|| left(&accepted.0))?);
                     self.let_in(acceptor, accepted, None);
                 }
                 // The client was gone before it was accepted.
@@ -551,6 +557,41 @@ mod tests {
         engine.stop(Duration::from_secs(5));
         drop(let_go);
         end(threads);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    /// Those that had come when the stop began, however many wait behind one another.
+    #[test]
+    #[cfg(unix)]
+    fn a_stop_answers_what_waits_at_a_socket_that_the_server_did_not_open() {
+        use std::os::fd::OwnedFd;
+        use std::os::unix::net::{UnixListener, UnixStream};
+
+        let path = std::env::temp_dir().join(format!("doorway-accept-stop-{}", std::process::id()));
+        let (unix, tcp) = (UnixListener::bind(&path).unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = tcp.local_addr().unwrap();
+        let connect = |is_unix: bool| -> TcpStream {
+            let client = if is_unix {
+                OwnedFd::from(UnixStream::connect(&path).unwrap()).into()
+            } else {
+                TcpStream::connect(address).unwrap()
+            };
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            (&client).write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+            client
+        };
+        let settings = Settings { max_connections: 1, ..Settings::default() };
+        with_application(hello, settings, vec![unix.into(), tcp.into()], |engine| {
+            let place = Place::new(&engine.shared.phases);
+            let clients: Vec<_> = (0..20).map(|number| connect(number % 2 == 0)).collect();
+            engine.stop(Duration::from_secs(20));
+            drop(place);
+            for (number, mut client) in clients.into_iter().enumerate() {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 OK"), "{number}");
+            }
+        });
         std::fs::remove_file(path).unwrap();
     }
 
