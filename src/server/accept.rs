@@ -115,7 +115,8 @@ impl Engine {
             match acceptor.listener.accept() {
                 Ok(accepted) => {
                     patience = PATIENCE.0;
-                    last = accepted.1.address.or_else(|| self.shared.is_stopping().then(|| left(&accepted.0))?);
+                    let whence = || if self.shared.is_stopping() { left(&accepted.0) } else { None };
+                    last = accepted.1.address.or_else(whence);
                     self.let_in(acceptor, accepted, None);
                 }
                 // The client was gone before it was accepted.
