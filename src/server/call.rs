@@ -192,7 +192,7 @@ impl Call {
         // Where a reader outlives the call, the head can still say that the connection ends.
         self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
         let mut response = lock(&self.response);
-        response.keep_alive &= self.content == 0;
+        response.request.keep_alive &= self.content == 0;
         if let (Kind::Range(_), false) = (self.body.kind(), response.request.is_head) {
             drop(response);
             return self.produce(Some(known));
@@ -308,7 +308,7 @@ impl Call {
             }
             Stage::Head if !self.is_spoiled() => {
                 let status = cause.status().unwrap_or(500);
-                response.keep_alive &= cause.number() >= 4000;
+                response.request.keep_alive &= cause.number() >= 4000;
                 response.answer(status, &self.shared);
                 Answer::Status(status)
             }
@@ -347,7 +347,7 @@ impl Call {
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
         let is_whole = matches!(response.stage, Stage::Whole);
-        let mut keep_alive = response.keep_alive && is_whole && self.content == 0;
+        let mut keep_alive = response.request.keep_alive && is_whole && self.content == 0;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
             keep_alive &= state.failure.is_none();

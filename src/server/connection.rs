@@ -350,7 +350,8 @@ impl Connection {
         match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled(), self.is_first)) {
             (Some(status), Some(addressee)) => {
                 self.report(cause, Answer::Status(status), shared);
-                let mut response = Response::refusal(std::mem::take(&mut self.queue), addressee);
+                let mut response = Response::default();
+                (response.queue, response.request) = (std::mem::take(&mut self.queue), addressee);
                 response.answer(status, shared);
                 self.queue = response.queue;
                 self.buffer.consume(self.buffer.len());

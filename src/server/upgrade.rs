@@ -62,7 +62,7 @@ pub(super) fn enter(protocol: &str, response: &mut Response, shared: &Shared) ->
     }
     let entry = Arc::new(Entry { socket, protocol: protocol.to_owned(), thread: OnceLock::new() });
     left.push(Arc::downgrade(&entry));
-    (response.upgrade, response.keep_alive) = (Some(entry), false);
+    (response.upgrade, response.request.keep_alive) = (Some(entry), false);
     Ok(())
 }
 
