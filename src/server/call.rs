@@ -89,7 +89,12 @@ impl Call {
 
     /// Takes in the request that has arrived on a connection. Tells whether it can be answered: content that has to be waited for needs a seat,
     /// for which it waits without a thread.
-    pub(super) fn begin(&mut self, connection: &mut Connection, room: &mut Room) -> Result<bool, NotReady> {
+    pub(super) fn begin(
+        &mut self,
+        connection: &mut Connection,
+        room: &mut Room,
+        now: Instant,
+    ) -> Result<bool, NotReady> {
         let Call { shared, environ, response: own, .. } = self;
         let come = connection.seat.take();
         let mut response = lock(own);
@@ -107,7 +112,7 @@ impl Call {
             // Of the server and not of anything in it (RFC 9110 section 9.3.7).
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
-        (connection.queued, self.rests_until) = (None, None);
+        (self.begin, self.answered, self.rests_until, connection.queued) = (now, now, None, None);
 
         connection.buffer.consume(response.request.head_len);
         response.begin(connection);
@@ -137,21 +142,16 @@ impl Call {
         Ok(true)
     }
 
-    /// Calls the application for that request, and sends what it answers as far as the client takes it. Tells whether it is done with.
-    pub(super) fn start(&mut self, connection: &Connection, now: Instant) -> bool {
-        (self.begin, self.answered) = (now, now);
-        self.call().unwrap_or_else(|failure| self.fail(failure, connection))
-    }
-
     /// Goes on where the client, a sender or the others came first.
-    pub(super) fn go_on(&mut self, connection: &Connection) -> bool {
+    pub(super) fn go_on(&mut self) -> Result<bool, Failure> {
         if let Some(state) = &self.response().content_state {
             lock(state).is_among_others = false;
         }
-        self.produce(None).unwrap_or_else(|failure| self.fail(failure, connection))
+        self.produce(None)
     }
 
-    fn call(&mut self) -> Result<bool, Failure> {
+    /// Calls the application for that request, and sends what it answers as far as the client takes it. Tells whether it is done with.
+    pub(super) fn start(&mut self) -> Result<bool, Failure> {
         let Call { shared, environ, start_response, body, .. } = self;
         let called = catch_unwind(AssertUnwindSafe(|| {
             if start_response.status().is_none() {
@@ -222,9 +222,18 @@ impl Call {
     /// Asks the body for block after block, each on its way before the next is asked for (P-BODY-01). The head goes with the first that is
     /// not empty, so that until then an error can still become a 500 (P-SR-06). `known` is the length of a file.
     fn produce(&mut self, known: Option<u64>) -> Result<bool, Failure> {
-        let mut moved = 0;
+        let mut response = self.response();
+        if response.drops_content() {
+            // Nothing of the body would be sent (P-BODY-07).
+            response.finish(false);
+            return Ok(response.send());
+        }
+        let (mut moved, mut is_first) = (0, response.content == 0);
+        drop(response);
         loop {
-            let next = self.next()?;
+            // To be asked for more than its first block a body takes a seat: without one it waits for its turn.
+            let may_ask = std::mem::take(&mut is_first) || self.may_go_on(&mut None);
+            let next = if may_ask { self.next()? } else { Poll::Pending };
             let mut response = lock(&self.response);
             let Poll::Ready(next) = next else { return Ok(response.send() && response.is_finished()) };
             (self.answered, self.rests_until) = (Instant::now(), None);
@@ -247,19 +256,8 @@ impl Call {
         }
     }
 
-    /// What the body gives next, if that is not waited for. To be asked for more than its first block it takes a seat: without one it waits
-    /// for its turn.
+    /// What the body gives next, if that is not waited for.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        let response = self.response();
-        if response.drops_content() {
-            // Nothing of it would be sent (P-BODY-07).
-            return Ok(if response.is_finished() { Poll::Pending } else { Poll::Ready(None) });
-        }
-        let is_first = self.seat.is_none() && response.content == 0;
-        drop(response);
-        if !is_first && !self.may_go_on(&mut None) {
-            return Ok(Poll::Pending);
-        }
         if let Kind::Range(range @ FileRange { left: 1.., .. }) = self.body.kind() {
             let length = usize::try_from(range.left).unwrap_or(PIECE).min(PIECE);
             let memory = lock(&self.response).queue.take_spare(length);
@@ -291,7 +289,7 @@ impl Call {
     }
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
-    fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> bool {
+    pub(super) fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> bool {
         self.answered = Instant::now();
         self.environ.close_input();
         let mut response = lock(&self.response);
@@ -326,19 +324,13 @@ impl Call {
         is_done
     }
 
-    /// From the whole head to what the application gave last.
-    pub(super) fn lasted(&self) -> Duration {
-        self.answered.saturating_duration_since(self.begin)
-    }
-
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
-    pub(super) fn finish(&mut self, connection: &mut Connection, mut lasted: Duration) {
+    pub(super) fn finish(&mut self, connection: &mut Connection) {
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let mut panics = 0;
         if !self.body.is_closed() {
             panics = self.body.close();
             self.answered = Instant::now();
-            lasted = self.lasted();
         }
         // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
         self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
@@ -368,7 +360,8 @@ impl Call {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
         (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
-        self.score.serve(bytes, lasted);
+        // From the whole head to what the application gave last.
+        self.score.serve(bytes, self.answered.saturating_duration_since(self.begin));
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin });
         connection.finish_call(keep_alive, &self.shared, self.answered.max(connection.since));
     }
@@ -419,9 +412,7 @@ impl Call {
     pub(super) fn wait(&mut self, connection: &mut Connection) {
         self.seat = None;
         let mut response = lock(&self.response);
-        if std::mem::take(&mut response.is_delayed) {
-            lock(&self.shared.delayed).retain(|other| !Arc::ptr_eq(other, &self.response));
-        }
+        response.is_delayed = false;
         if let Some(state) = &response.content_state {
             // One that waits for a sender of blocks is not looked at.
             lock(state).give_back(connection, !response.queue.is_empty());

@@ -109,8 +109,7 @@ pub(super) fn converse(connection: &mut Connection, shared: &Arc<Shared>) {
         }
         call.response().content = stream.0.sent.load(Ordering::Relaxed) as u64;
     }
-    let lasted = call.lasted();
-    call.finish(connection, lasted);
+    call.finish(connection);
     // What the engine does at its end, with a thread of its own.
     connection.enter_lingering(shared, Instant::now());
     // A clone that is left may still set timeouts, which hold for whoever waits.
