@@ -348,7 +348,10 @@ impl Call {
         if !response.queue.is_empty() {
             std::mem::swap(&mut response.queue, &mut connection.queue);
         }
-        let bytes = response.end();
+        // What was sent of the content, or waits in the connection to be.
+        let bytes = response.content;
+        (response.socket, response.upgrade) = (None, None);
+        response.queue.shrink();
         drop(response);
         if let Some(cause) = failure {
             self.report(cause, if is_whole { Answer::Sent } else { Answer::Cut }, "", connection);

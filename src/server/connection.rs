@@ -23,7 +23,7 @@ use super::buffer::Buffer;
 use super::call::Call;
 use super::reader::{Coding, Pace};
 use super::response::Response;
-use super::send::{Flushed, SendQueue};
+use super::send::{SendQueue, TURN};
 use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
 use super::socket::Socket;
@@ -215,13 +215,17 @@ impl Connection {
     }
 
     fn send(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
-        let flushed = match &self.call {
+        let (sent, is_all) = match &self.call {
             Some(_) if shared.is_over() => return Some(self.cut(Cause::Stopping)),
-            Some(call) => call.response().flush(),
-            None => self.queue.flush(&self.socket),
+            Some(call) => {
+                let mut response = call.response();
+                (response.flush(), response.queue.is_empty())
+            }
+            None => (self.queue.flush(&self.socket), self.queue.is_empty()),
         };
-        match (flushed, &mut self.call) {
-            (Ok(Flushed::Whole), Some(call)) => {
+        match (sent, &mut self.call) {
+            (Err(_), _) => Some(self.cut(Cause::ClientGone)),
+            (Ok(_), Some(call)) if is_all => {
                 let is_finished = call.response().is_finished();
                 if is_finished {
                     // However long ago the application was done with it.
@@ -229,22 +233,21 @@ impl Connection {
                 }
                 Some(if is_finished || call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
             }
-            (Ok(Flushed::Whole), None) => {
+            (Ok(_), None) if is_all => {
                 self.enter_after_response(shared, now);
                 None
             }
-            (Ok(Flushed::Partly(0)), _) if now < self.deadline => Some(Step::Wait),
-            (Ok(Flushed::Partly(0)), call) => {
+            (Ok(0), _) if now < self.deadline => Some(Step::Wait),
+            (Ok(0), call) => {
                 if call.is_none() {
                     self.report(Cause::ResponseStalled, Answer::Cut, shared);
                 }
                 Some(self.cut(Cause::ResponseStalled))
             }
-            (Ok(flushed), _) => {
+            (Ok(sent), _) => {
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
-                Some(if flushed == Flushed::Turn { Step::More } else { Step::Wait })
+                Some(if sent >= TURN { Step::More } else { Step::Wait })
             }
-            (Err(_), _) => Some(self.cut(Cause::ClientGone)),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::bounds::Seat;
 use super::buffer::Buffer;
 use super::connection::Connection;
-use super::send::{Flushed, SendQueue};
+use super::send::SendQueue;
 use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
@@ -119,6 +119,17 @@ impl Pace {
         self.moved += moved as u64;
     }
 
+    /// Notes what has moved since a client is waited for: where something has, the wait begins anew. Gives how long nothing has moved.
+    pub(super) fn note_since(&mut self, begin: &mut Instant, moved: usize) -> Duration {
+        let since = begin.elapsed();
+        if moved == 0 {
+            return since;
+        }
+        self.note(since, moved);
+        *begin += since;
+        Duration::ZERO
+    }
+
     /// Why a client that has moved nothing for so long is waited for no longer, if so: its time is over, or that of the server, or its seat is
     /// another's.
     pub(super) fn verdict(
@@ -133,7 +144,8 @@ impl Pace {
         } else if shared.is_over() {
             Some(Cause::Stopping)
         } else {
-            seat.is_some_and(|seat| seat.must_go(self.waited, self.moved)).then_some(Cause::CrowdedOut)
+            seat.is_some_and(|seat| seat.must_go(self.waited.saturating_add(since), self.moved))
+                .then_some(Cause::CrowdedOut)
         }
     }
 }
@@ -201,28 +213,6 @@ impl Reader {
         (Box::new(Reader { shared, socket, buffer, coding, state: own, taken: 0, pace: Pace::default() }), state)
     }
 
-    /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
-    fn prepare(&mut self) -> io::Result<usize> {
-        self.check()?;
-        loop {
-            let found = self.coding.find(&mut self.buffer);
-            // Chunks have no length in advance: the limit counts what is announced, before it is received.
-            let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
-            if self.taken.saturating_add(self.coding.announced()) > most {
-                return Err(lock(&self.state).fail(Cause::ContentLong));
-            }
-            match found {
-                Step::Data { len } => return Ok(len),
-                Step::End => {
-                    lock(&self.state).seat = None;
-                    return Ok(0);
-                }
-                Step::Invalid(cause) => return Err(lock(&self.state).fail(cause)),
-                Step::Incomplete => self.receive(None)?,
-            };
-        }
-    }
-
     /// Notes that the application has taken data, and gives the seat back with the last of it.
     fn note_taken(&mut self, amount: usize) {
         self.coding.advance(amount as u64);
@@ -234,7 +224,7 @@ impl Reader {
 
     /// Waits for bytes, under the deadlines: into `direct`, or behind what is in the buffer.
     fn receive(&mut self, mut direct: Option<&mut [u8]>) -> io::Result<usize> {
-        let begin = Instant::now();
+        let mut begin = Instant::now();
         loop {
             // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
             if self.buffer.is_empty() {
@@ -244,21 +234,29 @@ impl Reader {
                 Some(place) => self.socket.read(place),
                 None => self.buffer.fill(&self.socket, RECEIVED),
             };
-            match result {
-                Ok(received @ 1..) => {
-                    self.pace.note(begin.elapsed(), received);
-                    let mut state = lock(&self.state);
-                    state.expects_continue = false;
-                    // A client that never lets a slice pass is held to the pace like any other.
-                    self.go_on_waiting(Duration::ZERO, &mut state)?;
-                    return Ok(received);
-                }
-                Err(error) if is_not_yet(&error) => {
-                    self.go_on_waiting(begin.elapsed(), &mut lock(&self.state))?;
-                    self.wait()?;
-                }
+            let mut state = lock(&self.state);
+            let received = match result {
+                Ok(received @ 1..) => received,
+                Err(error) if is_not_yet(&error) => 0,
                 // P-IN-07: never a quiet end.
-                Ok(_) | Err(_) => return Err(lock(&self.state).fail(Cause::ContentTruncated)),
+                Ok(_) | Err(_) => return Err(state.fail(Cause::ContentTruncated)),
+            };
+            let since = self.pace.note_since(&mut begin, received);
+            let allowance = self.pace.allowance(&self.shared.settings);
+            // A client that never lets a slice pass is held to the pace like any other.
+            if let Some(cause) = self.pace.verdict(since, allowance, state.seat.as_ref(), &self.shared) {
+                return Err(state.fail(cause));
+            }
+            if received > 0 {
+                state.expects_continue = false;
+                return Ok(received);
+            }
+            if state.is_among_others {
+                drop(state);
+                std::thread::sleep(SLICE);
+            } else {
+                // Under the lock: who puts the connection among others has it return at once behind that.
+                self.socket.set_waiting(true)?;
             }
         }
     }
@@ -271,8 +269,8 @@ impl Reader {
             let mut queue = SendQueue::default();
             queue.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
             match queue.flush(&self.socket) {
-                Ok(Flushed::Whole) => state.expects_continue = false,
-                Ok(Flushed::Partly(0)) => {}
+                Ok(_) if queue.is_empty() => state.expects_continue = false,
+                Ok(0) => {}
                 Ok(_) | Err(_) => {
                     // Nothing can stand behind a part of it.
                     self.socket.shutdown(Shutdown::Both);
@@ -281,27 +279,6 @@ impl Reader {
             }
         }
         Ok(())
-    }
-
-    /// Has the next read wait, or waits here.
-    fn wait(&self) -> io::Result<()> {
-        // Under the lock: who puts the connection among others has it return at once behind that.
-        let state = lock(&self.state);
-        if !state.is_among_others {
-            return self.socket.set_waiting(true);
-        }
-        drop(state);
-        std::thread::sleep(SLICE);
-        Ok(())
-    }
-
-    /// Whether a client that has sent or taken nothing for so long may go on.
-    fn go_on_waiting(&self, waited: Duration, state: &mut ContentState) -> io::Result<()> {
-        let mut pace = self.pace;
-        pace.note(waited, 0);
-        let allowance = self.pace.allowance(&self.shared.settings);
-        let verdict = pace.verdict(waited, allowance, state.seat.as_ref(), &self.shared);
-        verdict.map_or(Ok(()), |cause| Err(state.fail(cause)))
     }
 
     /// A failure is remembered: every later read fails alike.
@@ -349,8 +326,26 @@ impl Read for Reader {
 }
 
 impl BufRead for Reader {
+    /// Makes data ready, receiving it where necessary.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let ready = self.prepare()?;
+        self.check()?;
+        let ready = loop {
+            let found = self.coding.find(&mut self.buffer);
+            // Chunks have no length in advance: the limit counts what is announced, before it is received.
+            let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
+            if self.taken.saturating_add(self.coding.announced()) > most {
+                return Err(lock(&self.state).fail(Cause::ContentLong));
+            }
+            match found {
+                Step::Data { len } => break len,
+                Step::End => {
+                    lock(&self.state).seat = None;
+                    break 0;
+                }
+                Step::Invalid(cause) => return Err(lock(&self.state).fail(cause)),
+                Step::Incomplete => self.receive(None)?,
+            };
+        };
         Ok(self.buffer.filled().split_at(ready).0)
     }
 

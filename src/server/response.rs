@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::bounds::Seat;
 use super::connection::Connection;
 use super::reader::{ContentState, Pace};
-use super::send::{COPIED, FLAT, Flushed, SendQueue};
+use super::send::{COPIED, FLAT, SendQueue, TURN};
 use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
@@ -85,13 +85,6 @@ impl Response {
         (self.stage, self.status, self.content) = (Stage::Head, 0, 0);
         (self.failure, self.head_is_large) = (None, false);
         (self.last_block, self.pace) = (None, Pace::default());
-    }
-
-    /// Lets go of the connection. Gives how much of the content was sent, or waits in the connection to be.
-    pub(super) fn end(&mut self) -> u64 {
-        (self.socket, self.upgrade, self.content_state) = (None, None, None);
-        self.queue.shrink();
-        self.content
     }
 
     /// Gives the rest of the response up, and with it the connection: whatever still comes from the application is dropped. The first cause counts.
@@ -235,8 +228,8 @@ impl Response {
         self.queue.is_empty()
     }
 
-    /// Sends what the socket takes at once. Of a response that was cut there is nothing to send.
-    pub(super) fn flush(&mut self) -> io::Result<Flushed> {
+    /// Sends what the socket takes at once, and gives how much that was. Of a response that was cut there is nothing to send.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
         let socket = self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?;
         self.queue.flush(socket).inspect_err(|_| self.cut(Cause::ClientGone))
     }
@@ -260,18 +253,15 @@ impl Response {
 
     /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
     fn send_all(&mut self, shared: &Shared) -> io::Result<()> {
-        let (mut last, mut seat) = (Instant::now(), None::<Seat>);
-        let mut progress = last;
+        let (mut begin, mut seat) = (Instant::now(), None::<Seat>);
         loop {
-            let left = self.queue.len();
-            let flushed = self.flush()?;
-            let (now, moved) = (Instant::now(), left - self.queue.len());
-            self.pace.note(now.saturating_duration_since(last), moved);
-            (last, progress) = (now, if moved > 0 { now } else { progress });
-            match flushed {
-                Flushed::Whole => return Ok(()),
-                Flushed::Turn => continue,
-                Flushed::Partly(_) => {}
+            let sent = self.flush()?;
+            let since = self.pace.note_since(&mut begin, sent);
+            if self.queue.is_empty() {
+                return Ok(());
+            }
+            if sent >= TURN {
+                continue;
             }
             self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?.set_waiting(true)?;
             // One thread has one seat: that of the content, as long as there is some to come.
@@ -279,7 +269,7 @@ impl Response {
             let of_content = content.as_ref().and_then(|state| state.seat.as_ref());
             let seat = of_content.unwrap_or_else(|| seat.get_or_insert_with(|| shared.seats.take()));
             let stall = (shared.settings.response_stall, Cause::ResponseStalled);
-            let verdict = self.pace.verdict(now.saturating_duration_since(progress), stall, Some(seat), shared);
+            let verdict = self.pace.verdict(since, stall, Some(seat), shared);
             drop(content);
             if let Some(cause) = verdict {
                 self.cut(cause);
@@ -336,9 +326,7 @@ pub(super) fn send_delayed(shared: &Shared) {
         };
         // One whose call waits in the connection by now is sent there. Otherwise the rest goes when the client takes more, though the application
         // may give nothing for long.
-        response.is_delayed = response.is_delayed
-            && response.returns_at_once()
-            && response.flush().is_ok_and(|flushed| flushed != Flushed::Whole);
+        response.is_delayed = response.is_delayed && response.returns_at_once() && !response.send();
         response.is_delayed
     });
 }

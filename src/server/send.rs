@@ -35,17 +35,6 @@ pub(super) struct SendQueue {
     spare: Vec<u8>,
 }
 
-/// How a flush ended that met no error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flushed {
-    /// Everything is with the system.
-    Whole,
-    /// The socket takes no more at the moment; this many bytes went.
-    Partly(usize),
-    /// The socket would take more, but a [`TURN`] is over: others may be waiting for the thread.
-    Turn,
-}
-
 impl SendQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.front.is_empty() && self.blocks.is_empty()
@@ -127,27 +116,25 @@ impl SendQueue {
         self.front.shrink_to(2 * FLAT);
     }
 
-    /// Sends until everything is gone, the socket takes no more, or a turn is over.
+    /// Sends until everything is gone, the socket takes no more, or a [`TURN`] is over: others may be waiting for the thread. Gives how many
+    /// bytes went.
     ///
     /// # Errors
     /// Those of the socket.
-    pub(super) fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, socket: &Socket) -> io::Result<usize> {
         let mut gone = 0;
-        while !self.is_empty() {
-            if gone >= TURN {
-                return Ok(Flushed::Turn);
-            }
+        while !self.is_empty() && gone < TURN {
             match self.write(socket) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     gone += written;
                     self.advance(written);
                 }
-                Err(error) if is_not_yet(&error) => return Ok(Flushed::Partly(gone)),
+                Err(error) if is_not_yet(&error) => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(Flushed::Whole)
+        Ok(gone)
     }
 
     fn write(&self, socket: &Socket) -> io::Result<usize> {
@@ -238,7 +225,7 @@ mod tests {
                     if index % 2 == 0 { queue.push(Block::Owned(bytes)) } else { queue.push_bytes(&bytes) }
                 }
                 assert_eq!(queue.len() + client.0.lock().unwrap().len(), expected.len());
-                while queue.flush(&socket).unwrap() != Flushed::Whole {}
+                while queue.flush(&socket).unwrap() > 0 {}
                 assert_eq!((queue.is_empty(), queue.len()), (true, 0));
             }
             assert!(*client.0.lock().unwrap() == expected, "{takes}");
@@ -255,7 +242,7 @@ mod tests {
         queue.advance(1_000);
         assert_eq!(queue.take_back(4_000), PIECE - 5_000);
         assert_eq!((queue.len(), queue.memory()), (4_000, 4_000));
-        assert_eq!((queue.take_back(4_000), queue.flush(&socket).unwrap()), (0, Flushed::Whole));
+        assert_eq!((queue.take_back(4_000), queue.flush(&socket).unwrap(), queue.is_empty()), (0, 4_000, true));
         assert!(*client.0.lock().unwrap() == piece[1_000..5_000]);
     }
 
@@ -265,8 +252,7 @@ mod tests {
         let socket = Socket::over(client.clone());
         let mut queue = SendQueue::default();
         queue.push(Block::Owned(vec![7; 2 * TURN]));
-        assert_eq!(queue.flush(&socket).unwrap(), Flushed::Turn);
-        let sent = client.0.lock().unwrap().len();
-        assert!((TURN..TURN + 10_000).contains(&sent), "{sent}");
+        let sent = queue.flush(&socket).unwrap();
+        assert!((TURN..TURN + 10_000).contains(&sent) && client.0.lock().unwrap().len() == sent, "{sent}");
     }
 }
