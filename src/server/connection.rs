@@ -205,7 +205,7 @@ impl Connection {
         match self.buffer.fill(&self.socket, whole) {
             Ok(0) => self.refuse(Cause::ContentTruncated, shared, now),
             Ok(received) => {
-                pace.note(now.saturating_duration_since(self.since), received);
+                pace.note(&mut self.since, received);
                 let (allowance, _) = pace.allowance(&shared.settings);
                 self.enter(Phase::Gathering { whole, pace }, allowance, now);
                 Some(if self.buffer.len() >= whole { Step::Job } else { Step::More })

@@ -114,18 +114,13 @@ impl Pace {
         }
     }
 
-    pub(super) fn note(&mut self, waited: Duration, moved: usize) {
-        self.waited = self.waited.saturating_add(waited);
-        self.moved += moved as u64;
-    }
-
     /// Notes what has moved since a client is waited for: where something has, the wait begins anew. Gives how long nothing has moved.
-    pub(super) fn note_since(&mut self, begin: &mut Instant, moved: usize) -> Duration {
+    pub(super) fn note(&mut self, begin: &mut Instant, moved: usize) -> Duration {
         let since = begin.elapsed();
         if moved == 0 {
             return since;
         }
-        self.note(since, moved);
+        (self.waited, self.moved) = (self.waited.saturating_add(since), self.moved + moved as u64);
         *begin += since;
         Duration::ZERO
     }
@@ -241,7 +236,7 @@ impl Reader {
                 // P-IN-07: never a quiet end.
                 Ok(_) | Err(_) => return Err(state.fail(Cause::ContentTruncated)),
             };
-            let since = self.pace.note_since(&mut begin, received);
+            let since = self.pace.note(&mut begin, received);
             let allowance = self.pace.allowance(&self.shared.settings);
             // A client that never lets a slice pass is held to the pace like any other.
             if let Some(cause) = self.pace.verdict(since, allowance, state.seat.as_ref(), &self.shared) {
@@ -379,9 +374,9 @@ mod tests {
         let settings = Settings { content_stall: Duration::from_secs(5), content_rate: 100, ..Settings::default() };
         let mut pace = Pace::default();
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
-        pace.note(Duration::from_secs(8), 10);
+        pace = Pace { waited: Duration::from_secs(8), moved: 10 };
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(2), Cause::ContentSlow));
-        pace.note(Duration::ZERO, 2_000);
+        pace.moved += 2_000;
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
     }
 

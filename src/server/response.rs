@@ -256,7 +256,7 @@ impl Response {
         let (mut begin, mut seat) = (Instant::now(), None::<Seat>);
         loop {
             let sent = self.flush()?;
-            let since = self.pace.note_since(&mut begin, sent);
+            let since = self.pace.note(&mut begin, sent);
             if self.queue.is_empty() {
                 return Ok(());
             }
