@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::{Coding, ContentState, RECEIVED, Reader};
 use super::response::{Response, Stage, WriteEnd, delay};
-use super::send::{PIECE, TURN};
+use super::send::TURN;
 use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade;
@@ -258,11 +258,10 @@ impl Call {
 
     /// What the body gives next, if that is not waited for.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        if let Kind::Range(range @ FileRange { left: 1.., .. }) = self.body.kind() {
-            let length = usize::try_from(range.left).unwrap_or(PIECE).min(PIECE);
-            let memory = lock(&self.response).queue.take_spare(length);
-            let piece = range.read(memory).map_err(|error| Failure::new(Cause::BodyShort, error))?;
-            return Ok(Poll::Ready(Some(piece.into())));
+        if let Kind::Range(range) = self.body.kind() {
+            let memory = lock(&self.response).queue.take_spare();
+            let piece = range.next_block(memory).transpose();
+            return piece.map(Poll::Ready).map_err(|error| Failure::new(Cause::BodyShort, error));
         }
         for _ in 0..EMPTY_BLOCKS {
             // Middleware may change the blocks of a channel, and panic.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use super::socket::Socket;
-use crate::gateway::{Block, is_not_yet};
+use crate::gateway::{Block, READ_BLOCK, is_not_yet};
 
 /// Blocks up to this size are copied behind their head: one plain write is cheaper than a gathering one.
 pub(super) const COPIED: usize = 16 * 1024;
@@ -83,11 +83,9 @@ impl SendQueue {
         }
     }
 
-    /// Memory of so many bytes, for a block to be pushed.
-    pub(super) fn take_spare(&mut self, length: usize) -> Vec<u8> {
-        let mut spare = std::mem::take(&mut self.spare);
-        spare.resize(length, 0);
-        spare
+    /// Memory for a block to be pushed.
+    pub(super) fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
     }
 
     /// Takes the end of the only block back, all but `keep` bytes of what is unsent. Gives how many bytes that were.
@@ -168,15 +166,12 @@ impl SendQueue {
             let Some(block) = self.blocks.pop_front() else { break };
             self.sent -= block.len();
             match block {
-                Block::Owned(memory) if memory.capacity() <= 2 * PIECE => self.spare = memory,
+                Block::Owned(memory) if memory.capacity() <= 2 * READ_BLOCK => self.spare = memory,
                 _ => {}
             }
         }
     }
 }
-
-/// How much of a file is read at once.
-pub(super) const PIECE: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -237,10 +232,10 @@ mod tests {
         let client = Client(Arc::default(), 10_000);
         let socket = Socket::over(client.clone());
         let mut queue = SendQueue::default();
-        let piece: Vec<u8> = (0..PIECE).map(|at| at as u8).collect();
+        let piece: Vec<u8> = (0..READ_BLOCK).map(|at| at as u8).collect();
         queue.push(Block::Owned(piece.clone()));
         queue.advance(1_000);
-        assert_eq!(queue.take_back(4_000), PIECE - 5_000);
+        assert_eq!(queue.take_back(4_000), READ_BLOCK - 5_000);
         assert_eq!((queue.len(), queue.memory()), (4_000, 4_000));
         assert_eq!((queue.take_back(4_000), queue.flush(&socket).unwrap(), queue.is_empty()), (0, 4_000, true));
         assert!(*client.0.lock().unwrap() == piece[1_000..5_000]);
