@@ -239,7 +239,6 @@ impl Response {
     pub(super) fn may_be_delayed(&mut self, now: Instant) -> bool {
         let last = self.last_block.replace(now);
         last.is_some_and(|last| now.saturating_duration_since(last) < QUICK_BLOCK)
-            && self.failure.is_none()
             && self.content_state.is_none()
             && self.queue.is_flat()
             && self.queue.len() <= FLAT
