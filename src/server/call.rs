@@ -147,7 +147,7 @@ impl Call {
         if let Some(state) = &self.response().content_state {
             lock(state).is_among_others = false;
         }
-        self.produce(None)
+        self.produce()
     }
 
     /// Calls the application for that request, and sends what it answers as far as the client takes it. Tells whether it is done with.
@@ -179,11 +179,11 @@ impl Call {
         let protocol = self.body.upgrades_to(self.start_response.status(), &self.environ);
         if let Some(protocol) = protocol.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
             upgrade::enter(protocol, &mut lock(&self.response), &self.shared)?;
-            return self.produce(None);
+            return self.produce();
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
-            _ => self.produce(None),
+            _ => self.produce(),
         }
     }
 
@@ -195,7 +195,7 @@ impl Call {
         response.request.keep_alive &= self.content == 0;
         if let (Kind::Range(_), false) = (self.body.kind(), response.request.is_head) {
             drop(response);
-            return self.produce(Some(known));
+            return self.produce();
         }
         self.make_head(&mut response, Some(known))?;
         match std::mem::take(self.body.kind()) {
@@ -220,8 +220,10 @@ impl Call {
     }
 
     /// Asks the body for block after block, each on its way before the next is asked for (P-BODY-01). The head goes with the first that is
-    /// not empty, so that until then an error can still become a 500 (P-SR-06). `known` is the length of a file.
-    fn produce(&mut self, known: Option<u64>) -> Result<bool, Failure> {
+    /// not empty, so that until then an error can still become a 500 (P-SR-06).
+    fn produce(&mut self) -> Result<bool, Failure> {
+        // Of a file it is asked before the first piece is read, by which it is less.
+        let known = self.body.known_len();
         let mut response = self.response();
         if response.drops_content() {
             // Nothing of the body would be sent (P-BODY-07).
