@@ -170,7 +170,7 @@ impl Engine {
             // Another worker accepts, or the thread takes over: it sees to what is there.
             let Some(is_rush) = acceptor.is_rush.try_lock().ok().filter(|is_rush| **is_rush) else { return false };
             // Its place first: no server ends before what has one. Where it would be one too many the thread makes room.
-            let place = Place::new(&self.shared.phases);
+            let place = Place::new(&self.shared.places);
             if self.shared.is_stopping() || self.is_crowded() {
                 return false;
             }
@@ -205,7 +205,7 @@ impl Engine {
 
     /// Counts one more. What is too many then is closed.
     fn make_place(&self) -> Place {
-        let place = Place::new(&self.shared.phases);
+        let place = Place::new(&self.shared.places);
         while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
                 // All are in calls, which end without telling this thread: a signal for it would cost every connection.
@@ -375,7 +375,7 @@ mod tests {
                     std::thread::yield_now();
                 }
                 // Somebody else has taken a place since there was room, and nobody can be closed for it.
-                let (listener, place) = (TcpListener::bind("127.0.0.1:0").unwrap(), Place::new(&engine.shared.phases));
+                let (listener, place) = (TcpListener::bind("127.0.0.1:0").unwrap(), Place::new(&engine.shared.places));
                 let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 let (stream, peer) = listener.accept().unwrap();
                 engine.let_in(&engine.acceptors[0], (stream, Peer::new(peer)), Some(place));
@@ -389,7 +389,7 @@ mod tests {
     fn a_server_at_its_limit_has_no_rush() {
         let settings = Settings { max_connections: 4, ..Settings::default() };
         with_application(hello, settings, vec![own()], |engine| {
-            let mut places: Vec<_> = (0..4).map(|_| Place::new(&engine.shared.phases)).collect();
+            let mut places: Vec<_> = (0..4).map(|_| Place::new(&engine.shared.places)).collect();
             let is_rush = || {
                 let acceptor = &engine.acceptors[0];
                 let mut before = engine.count(acceptor);

@@ -35,7 +35,7 @@ impl Calls {
     /// Does what a connection needs a thread for. Gives how long that took the application.
     pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant) -> Duration {
         // It waits no longer, and could not be closed for what it holds.
-        connection.memory.count(0);
+        connection.hold(0);
         if let Some(mut call) = connection.call.take() {
             self.score.begin(now, &call.environ, connection.place.as_ref().map(|place| place.phase));
             let is_done = call.go_on(connection);

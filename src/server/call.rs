@@ -459,6 +459,7 @@ mod tests {
     use crate::gateway::{Application, Variables};
     use crate::log::Lines;
     use crate::server::answer::Calls;
+    use crate::server::bounds::Place;
     use crate::server::connection::Step;
     use crate::server::settings::Settings;
     use crate::server::socket::Socket;
@@ -473,7 +474,8 @@ mod tests {
         client.set_nonblocking(true).unwrap();
         let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default()));
-        let mut connection = Connection::new(socket, Peer::default(), origin, &shared, None, Instant::now());
+        let place = Some(Place::new(&shared.places));
+        let mut connection = Connection::new(socket, Peer::default(), origin, &shared, place, Instant::now());
         client.write_all(request).unwrap();
         go_on(&mut connection, &shared);
         (shared, connection, client)
@@ -588,7 +590,7 @@ mod tests {
             client.read_exact(&mut vec![0; length]).unwrap();
             go_on(&mut connection, &shared);
             let _sender = senders.recv().unwrap();
-            assert!(connection.call.is_some() && connection.memory.counted < 1_000, "{}", connection.memory.counted);
+            assert!(connection.call.is_some() && connection.held() < 1_000, "{}", connection.held());
         }
     }
 
@@ -601,7 +603,7 @@ mod tests {
         let field = format!("X-Long: {}\r\n", "v".repeat(8_000)).repeat(7);
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}Content-Length: 50000\r\n\r\n");
         let (_shared, mut connection, _client) = ask(application, &[head.as_bytes(), b"some of it"].concat());
-        let counted = connection.memory.counted;
+        let counted = connection.held();
         let response = connection.call.as_mut().expect("the client takes nothing").memory();
         assert!(response > 300_000 && counted >= response + head.len(), "{counted} {response}");
     }
@@ -618,7 +620,7 @@ mod tests {
             };
             let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
             let (_shared, connection, _client) = ask(application, &[head.into_bytes(), vec![b'c'; length]].concat());
-            connection.memory.counted
+            connection.held()
         };
         let (without, with, long) = (counted(0), counted(15_000), counted(50_000));
         assert!(without > 500_000 && with >= without + 15_000 && long >= without + RECEIVED, "{without} {with} {long}");

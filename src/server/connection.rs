@@ -18,7 +18,7 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::bounds::{Memory, Place, Seat};
+use super::bounds::{Place, Seat};
 use super::buffer::Buffer;
 use super::call::Call;
 use super::reader::{Coding, Pace};
@@ -60,7 +60,6 @@ pub(super) struct Connection {
     close_after: bool,
     /// Nothing of what arrived has been used yet.
     is_first: bool,
-    pub(super) memory: Memory,
     pub(super) place: Option<Place>,
 }
 
@@ -119,7 +118,6 @@ impl Connection {
             unread: None,
             close_after: false,
             is_first: true,
-            memory: Memory::new(&shared.memory),
             place,
         })
     }

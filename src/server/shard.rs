@@ -373,7 +373,6 @@ impl State {
         for mut closed in closed {
             if closed.cut(cause) == Step::Job {
                 // Reported when its body is closed; whoever makes room need not wait for that.
-                closed.memory.count(0);
                 closed.place = None;
                 self.hot.push_back(closed);
             } else {

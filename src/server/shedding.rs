@@ -37,7 +37,7 @@ impl Engine {
     /// Closes connections where they hold too much memory.
     #[inline]
     pub(super) fn keep_within_memory(&self) {
-        if self.shared.memory.load(Ordering::Relaxed) > self.shared.settings.held {
+        if self.shared.places.memory.load(Ordering::Relaxed) > self.shared.settings.held {
             self.shed();
         }
     }
@@ -46,9 +46,9 @@ impl Engine {
     fn shed(&self) {
         // Two that close for the same excess would close too many.
         let alone = self.shared.shedding.try_lock();
-        let excess = self.shared.memory.load(Ordering::Relaxed).saturating_sub(self.shared.settings.held);
+        let excess = self.shared.places.memory.load(Ordering::Relaxed).saturating_sub(self.shared.settings.held);
         if alone.is_ok() && excess > 0 {
-            self.close(Cause::HeldLimit, |connection| connection.memory.counted, excess);
+            self.close(Cause::HeldLimit, Connection::held, excess);
         }
     }
 
