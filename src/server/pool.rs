@@ -234,7 +234,6 @@ impl Worker<'_> {
         // also how the worker is told that another shard waits for a thread.
         while slices < SLICES
             && !own.shard.has_mail()
-            && !shared.is_stopping()
             && due.is_none_or(|due| now < due)
             && connection.is_worth_waiting_for()
             && connection.socket.set_waiting(true).is_ok()
