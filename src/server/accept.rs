@@ -21,7 +21,7 @@ use super::bounds::Place;
 use super::connection::Connection;
 use super::engine::Engine;
 use super::listener::Listener;
-use super::settings::{RUSH, RUSH_LOOK, RUSH_TIME};
+use super::settings::{LOOK, RUSH, RUSH_TIME};
 use super::shared::lock;
 use super::socket::Socket;
 use crate::cause::Cause;
@@ -103,7 +103,7 @@ impl Engine {
             acceptor.set_rush(is_rush);
             if is_rush {
                 // There is nothing to be woken for but its end.
-                std::thread::sleep(RUSH_LOOK);
+                std::thread::sleep(LOOK);
                 continue;
             }
             match acceptor.listener.accept() {

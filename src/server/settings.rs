@@ -180,11 +180,10 @@ pub(crate) const LISTEN: Duration = Duration::from_millis(5);
 
 /// When workers accept themselves. With a connection for every request and 16 at a time, CPU a request beside an asynchronous server
 /// (hyper) in the same run: 1.01 when each is brought by the thread that accepts, 0.87 with this; a pool whose threads all block in accept: 0.91.
-/// So many connections within this time begin it, if half of them have ended; it goes on as long as so many come between two looks of the accept
-/// thread.
+/// So many connections within this time begin it, if half of them have ended; it goes on as long as so many come between two looks ([`LOOK`]) of the
+/// accept thread.
 pub(crate) const RUSH: usize = 8;
 pub(crate) const RUSH_TIME: Duration = Duration::from_millis(8);
-pub(crate) const RUSH_LOOK: Duration = Duration::from_millis(2);
 
 /// A moment later. A time beyond the clock's range is so far away that it is no deadline at all.
 pub(super) fn after(now: Instant, time: Duration) -> Instant {
