@@ -230,6 +230,11 @@ fn write_variable(field: &[u8], text: &mut Vec<u8>) {
 /// for a setting of the environment).
 const HIDDEN: u64 = (2 << Known::PROXY.index()) - (1 << Known::TRANSFER_ENCODING.index());
 
+/// Whether a variable is that of such a field.
+pub(super) fn is_hidden(variable: &[u8]) -> bool {
+    (0..).zip(&*VARIABLES).any(|(at, other)| HIDDEN & 1 << at != 0 && variable == other)
+}
+
 /// The variables of known names.
 static VARIABLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let variables = field::names().map(|name| {
