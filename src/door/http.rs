@@ -186,9 +186,8 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
     dropped
 }
 
-/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; it is a function of its own,
-/// and so is the rest, because it needs the registers. The request is not given: all of it would be laid out in memory for that.
-#[inline(never)]
+/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; the rest is a function of its
+/// own, because the loop needs the registers. The request is not given: all of it would be laid out in memory for that.
 fn fill_fields(bytes: &[u8], spans: &[Span], variables: &mut Variables) -> u64 {
     // Names that are more than to be put down: hidden, not known, or there already.
     let (mut taken, mut dropped) = (HIDDEN | 1 << Known::OTHER.index(), 0);
@@ -205,7 +204,6 @@ fn fill_fields(bytes: &[u8], spans: &[Span], variables: &mut Variables) -> u64 {
 }
 
 /// The variable of a field whose name is not known, or comes again. Tells whether it was dropped for its underscore.
-#[inline(never)]
 fn fill_other(bytes: &[u8], spans: &[Span], span: &Span, variables: &mut Variables) -> bool {
     let field = span.name(bytes);
     let name = match VARIABLES.get(span.known.index()) {
