@@ -97,8 +97,6 @@ impl Protocol for Http {
 
     /// Status line, the application's fields as they came, then what HTTP asks for.
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
-        // Room for the usual head at once: growing step by step costs as much as writing it.
-        out.reserve(256);
         // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
         // P-HDR-01: the application's own value wins.
         let [mut has_date, mut has_server] = [false; 2];
@@ -146,10 +144,7 @@ pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Filling<'_>) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
-        Target::Origin { path, query } | Target::Absolute { path, query, .. } => {
-            // No query is as empty as what stands between the path and its end, and that is a place in the head.
-            (path, query.unwrap_or(path.split_at(path.len()).1))
-        }
+        Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
         // Answered by the server itself; no application sees it.
         Target::Asterisk => (&b"/"[..], &b""[..]),
     };
