@@ -99,7 +99,7 @@ impl<'buf> Request<'buf> {
         if !said.length_field.is_empty() && read_length(said.length_field)? != length && !as_sent {
             return Err(Cause::LengthContradicted);
         }
-        length.map_or(Ok(()), |length| policy.admit(length))?;
+        policy.admit(length.unwrap_or(0))?;
         let (path, query) = said.find_path(as_sent)?;
         // As in a target of HTTP: the query is text that is still encoded.
         if !query.iter().all(u8::is_ascii_graphic) {

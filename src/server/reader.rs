@@ -207,10 +207,8 @@ impl Reader {
         loop {
             let found = self.coding.find(&mut self.buffer);
             // Chunks have no length in advance: the limit counts what is announced, before it is received.
-            let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
-            if self.taken.saturating_add(self.coding.announced()) > most {
-                return Err(lock(&self.state).fail(Cause::ContentLong));
-            }
+            let announced = self.taken.saturating_add(self.coding.announced());
+            self.shared.policy.admit(announced).map_err(|cause| lock(&self.state).fail(cause))?;
             match found {
                 Step::Data { len } => return Ok(len),
                 Step::End => {
