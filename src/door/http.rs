@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, mistaken};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room};
 use crate::cause::Cause;
 use crate::gateway::{Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{self, Known};
@@ -89,10 +89,6 @@ impl Protocol for Http {
         let mut lines = bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
         let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
         line.get(..200).unwrap_or(line).to_vec()
-    }
-
-    fn mistake(&self, bytes: &[u8]) -> Option<String> {
-        mistaken::mistake(bytes, "HTTP")
     }
 
     /// Status line, the application's fields as they came, then what HTTP asks for.

@@ -28,7 +28,7 @@ use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::door::{Examined, Filling, NotReady, Origin, Peer, Policy, Progress, Room};
+use crate::door::{Examined, Filling, NotReady, Origin, Peer, Policy, Progress, Room, mistaken};
 use crate::gateway::{Environ, is_not_yet};
 use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
@@ -367,9 +367,10 @@ impl Connection {
 
     /// Tells the log what went wrong on this connection.
     pub(super) fn report(&self, cause: Cause, answer: Answer, shared: &Shared) {
-        let (protocol, bytes) = (self.origin.door.protocol(), self.buffer.filled());
-        let (request, detail) = (protocol.request_line(bytes), protocol.mistake(bytes).unwrap_or_default());
-        shared.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail: &detail });
+        let (door, bytes) = (self.origin.door, self.buffer.filled());
+        let (request, mistake) = (door.protocol().request_line(bytes), mistaken::mistake(bytes, door));
+        let detail = mistake.as_deref().unwrap_or_default();
+        shared.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail });
     }
 
     /// Ends as it should, which the log is told.
