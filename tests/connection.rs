@@ -13,11 +13,14 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use apps::{Called, Recorder, Release, echo, hello, path, sleepy};
-use doorway::{Address, Application, Body, Cause, Environ, Server, StartResponse};
+use doorway::{Address, Application, Body, Cause, Environ, Phase, Server, StartResponse, Stats};
 use support::{Client, House, PATIENCE, in_memory, parse_all, serve, serve_over, serve_with};
 
 /// A deadline that passes while a test waits for it.
 const SHORT: Duration = Duration::from_millis(50);
+
+/// A deadline that no test waits for.
+const FAR: Duration = Duration::from_secs(3_600);
 
 /// More than sockets take on their own: the rest stays with the server.
 const LARGE: usize = 16 * 1024 * 1024;
@@ -28,6 +31,10 @@ fn get(path: &str) -> Vec<u8> {
 
 fn post(length: usize) -> Vec<u8> {
     format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").into_bytes()
+}
+
+fn are_in(wanted: &[Phase], stats: &Stats) -> usize {
+    stats.phases().filter(|(phase, _)| wanted.contains(phase)).map(|(_, count)| count).sum()
 }
 
 /// Answers `/large` with 8 MiB that are all there, and everything else with its path.
@@ -241,6 +248,58 @@ fn p_conn_03_a_refusal_arrives_whole_while_the_client_still_sends() {
         assert!(responses.len() == 1 && responses[0].status == 413, "{responses:?}");
         sender.join().unwrap();
     }
+}
+
+#[test]
+fn p_conn_03_a_reply_arrives_whole_at_a_client_that_did_not_ask_for_the_end_and_sends_into_it() {
+    let (inner, called, release) = sleepy();
+    let application = move |environ: &Environ, start_response: &mut StartResponse| {
+        drop(inner.call(environ, start_response));
+        // More than the client's side takes on its own, and no more than the server's.
+        vec![b'x'; 300_000]
+    };
+    let house = serve_with(application, |settings| settings.linger_deadline = FAR);
+    let mut client = house.client();
+    client.send(&get("/slow"));
+    called.wait();
+    house.handle.stopper().stop_within(PATIENCE);
+    release.one();
+    let is_said = |stats: &Stats| stats.busy == 0 && are_in(&[Phase::Sending, Phase::Closing], stats) == stats.open;
+    house.until("everything is said", is_said);
+    client.send(&get("/too-late"));
+    let responses = parse_all(&client.until_end(), &[]);
+    assert!(responses.len() == 1 && responses[0].closes() && responses[0].body.len() == 300_000);
+    // It knows now, and ends it: the stop waits for nothing else.
+    drop(client);
+    house.handle.join();
+}
+
+#[test]
+fn p_conn_03_a_connection_whose_client_asked_for_the_end_is_closed_at_once() {
+    let house = serve_with(hello, |settings| settings.linger_deadline = FAR);
+    let mut clients =
+        [&b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..], b"GET / HTTP/1.0\r\n\r\n"].map(|request| {
+            let mut client = house.client();
+            client.send(request);
+            client
+        });
+    house.until("both are closed", |stats| stats.served == 2 && stats.open == 0);
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().text(), "hello"));
+}
+
+#[test]
+fn a_client_that_reads_on_behind_the_end_keeps_a_stop_for_no_longer_than_its_grace() {
+    let (application, called, release) = sleepy();
+    let house = serve_with(application, |settings| settings.linger_deadline = FAR);
+    let mut client = house.client();
+    client.send(&get("/slow"));
+    called.wait();
+    house.handle.stopper().stop_within(PATIENCE);
+    release.one();
+    client.response();
+    client.is_closed();
+    house.until("it lingers", |stats| stats.busy == 0 && are_in(&[Phase::Closing], stats) == 1);
+    house.handle.shutdown(SHORT);
 }
 
 #[test]
@@ -785,7 +844,7 @@ fn a_graceful_stop_finishes_a_response_that_a_slow_client_is_taking() {
     house.handle.stopper().stop_within(PATIENCE);
     assert_eq!(slow.response().body.len(), LARGE);
     slow.is_closed();
-    // Until then the server lingers, because the response had to wait for its client.
+    // Until then the server lingers, because the client did not ask for the end.
     drop(slow);
     house.handle.join();
 }

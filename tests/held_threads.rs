@@ -895,6 +895,8 @@ fn p_conn_requests_that_had_arrived_before_a_stop_are_answered_on_kept_new_and_q
             // With Connection: close, unless it was out before the stop.
             assert_eq!(client.response().status, 200, "{round} {number}");
         }
+        // Whoever is told of the end ends it, too.
+        drop(clients);
         ends(house.handle, Duration::from_secs(10));
     }
 }
@@ -1170,6 +1172,36 @@ fn a_stream_that_fails_is_cut_and_one_that_waits_ends_with_the_grace_of_a_stop()
     waiting.until_end();
     let sender = locked(&broadcast.0).remove(0);
     assert!(sender.send(&b"x"[..]).is_err());
+}
+
+#[test]
+fn a_stream_that_is_closed_for_another_connection_ends_at_once_though_its_worker_sleeps() {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let (count, (give, senders)) = (Arc::clone(&closed), mpsc::channel());
+    let application = move |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        let (sender, body) = Body::channel(1);
+        sender.send(&b"first"[..]).expect("a new body");
+        give.send(sender).expect("a test that goes on");
+        let count = Arc::clone(&count);
+        body.on_close(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    let house = serve_with(application, |settings| (settings.shards, settings.max_connections) = (2, 2));
+    let mut streams = [house.client(), house.client()];
+    for stream in &mut streams {
+        stream.send(GET);
+        stream.until(b"first");
+    }
+    // The first has waited for less long than the second, which is in the other shard than the next.
+    let sender = senders.recv_timeout(PATIENCE).expect("the call's sender");
+    sender.send(&b"second"[..]).expect("a client that listens");
+    streams[0].until(b"second");
+    house.until("both wait", |stats| stats.busy == 0);
+    let _third = house.client();
+    house.until("its body is closed", |_| closed.load(Ordering::SeqCst) == 1);
+    streams[1].until_end();
 }
 
 #[test]

@@ -250,14 +250,17 @@ fn past_the_limit_is_a_503_and_a_place_is_free_again_when_one_has_ended() {
 
 #[test]
 fn a_quarter_of_all_connections_is_never_theirs_so_that_others_can_come_in() {
-    let house = serve_with(echo, |settings| settings.max_connections = 4);
-    let mut clients: Vec<_> = (0..4).map(|_| house.client()).collect();
-    let answers = clients.iter_mut().map(|client| {
-        client.send(OFFER.as_bytes());
-        client.response().status
-    });
-    assert_eq!(answers.collect::<Vec<_>>(), [101, 101, 101, 503]);
-    assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status, 200);
+    for (most, theirs) in [(1, 0), (2, 1), (3, 2), (4, 3)] {
+        let house = serve_with(echo, |settings| settings.max_connections = most);
+        let mut clients: Vec<_> = (0..=theirs).map(|_| house.client()).collect();
+        let answers = clients.iter_mut().map(|client| {
+            client.send(OFFER.as_bytes());
+            client.response().status
+        });
+        let answers: Vec<_> = answers.collect();
+        assert!(answers[..theirs].iter().all(|status| *status == 101) && answers[theirs] == 503, "{most} {answers:?}");
+        assert_eq!(house.ask_one(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").status, 200);
+    }
 }
 
 #[test]

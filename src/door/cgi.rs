@@ -45,11 +45,6 @@ impl Protocol for Cgi {
         split(bytes).map_or_else(Vec::new, |(variables, _)| variables::request_line(block(variables)))
     }
 
-    fn mistake(&self, _bytes: &[u8]) -> Option<String> {
-        // Nobody connects to a CGI program: what it reads was put together from its environment, in a form that looks like SCGI.
-        None
-    }
-
     fn has_addresses(&self) -> bool {
         false
     }

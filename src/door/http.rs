@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room, mistaken};
+use super::{Door, Examined, Facts, Filling, NotReady, Policy, Progress, Protocol, Reply, Room};
 use crate::cause::Cause;
 use crate::gateway::{Name, Variables, percent_decode, variable_byte};
 use crate::http::field::{self, Known};
@@ -91,14 +91,8 @@ impl Protocol for Http {
         line.get(..200).unwrap_or(line).to_vec()
     }
 
-    fn mistake(&self, bytes: &[u8]) -> Option<String> {
-        mistaken::mistake(bytes, "HTTP")
-    }
-
     /// Status line, the application's fields as they came, then what HTTP asks for.
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
-        // Room for the usual head at once: growing step by step costs as much as writing it.
-        out.reserve(256);
         // RFC 9112 section 2.3: the server's own version, also to an HTTP/1.0 client.
         // P-HDR-01: the application's own value wins.
         let [mut has_date, mut has_server] = [false; 2];
@@ -146,10 +140,7 @@ pub(crate) const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Filling<'_>) -> u64 {
     let head = &request.head;
     let (path, query) = match request.target {
-        Target::Origin { path, query } | Target::Absolute { path, query, .. } => {
-            // No query is as empty as what stands between the path and its end, and that is a place in the head.
-            (path, query.unwrap_or(path.split_at(path.len()).1))
-        }
+        Target::Origin { path, query } | Target::Absolute { path, query, .. } => (path, query.unwrap_or_default()),
         // Answered by the server itself; no application sees it.
         Target::Asterisk => (&b"/"[..], &b""[..]),
     };
@@ -186,9 +177,8 @@ fn fill_environ(request: &Request<'_>, Filling { environ, origin, peer }: Fillin
     dropped
 }
 
-/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; it is a function of its own,
-/// and so is the rest, because it needs the registers. The request is not given: all of it would be laid out in memory for that.
-#[inline(never)]
+/// The HTTP_* variables, CONTENT_TYPE and CONTENT_LENGTH. Of nearly all fields the loop does all that is to do; the rest is a function of its
+/// own, because the loop needs the registers. The request is not given: all of it would be laid out in memory for that.
 fn fill_fields(bytes: &[u8], spans: &[Span], variables: &mut Variables) -> u64 {
     // Names that are more than to be put down: hidden, not known, or there already.
     let (mut taken, mut dropped) = (HIDDEN | 1 << Known::OTHER.index(), 0);
@@ -205,7 +195,6 @@ fn fill_fields(bytes: &[u8], spans: &[Span], variables: &mut Variables) -> u64 {
 }
 
 /// The variable of a field whose name is not known, or comes again. Tells whether it was dropped for its underscore.
-#[inline(never)]
 fn fill_other(bytes: &[u8], spans: &[Span], span: &Span, variables: &mut Variables) -> bool {
     let field = span.name(bytes);
     let name = match VARIABLES.get(span.known.index()) {
@@ -229,6 +218,11 @@ fn write_variable(field: &[u8], text: &mut Vec<u8>) {
 /// The known names that no application sees: of this connection and acted on already (P-ENV-16), or Proxy (httpoxy: HTTP_PROXY would be taken
 /// for a setting of the environment).
 const HIDDEN: u64 = (2 << Known::PROXY.index()) - (1 << Known::TRANSFER_ENCODING.index());
+
+/// Whether a variable is that of such a field.
+pub(super) fn is_hidden(variable: &[u8]) -> bool {
+    (0..).zip(&*VARIABLES).any(|(at, other)| HIDDEN & 1 << at != 0 && variable == other)
+}
 
 /// The variables of known names.
 static VARIABLES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {

@@ -4,6 +4,7 @@
 //! both sides. Nothing is decided by these looks but the words of a log line, the cause of a refusal, and whether a client of HTTP gets an
 //! answer it can read; and they are for the first bytes of a connection only.
 
+use super::Door;
 use crate::cause::Cause;
 
 /// Whether bytes are those of a protocol, as far as they go.
@@ -76,9 +77,9 @@ pub(super) fn is_http(bytes: &[u8]) -> bool {
 
 /// What the first bytes of a connection are refused for, which are not this protocol: as long as they may still become another, nothing
 /// is decided, so that the verdict does not depend on how they were cut.
-pub(super) fn judge(bytes: &[u8], protocol: &str, cause: Cause) -> Option<Cause> {
+pub(super) fn judge(bytes: &[u8], door: Door, cause: Cause) -> Option<Cause> {
     match recognise(bytes) {
-        (_, spoken) if spoken == protocol => Some(cause),
+        (_, spoken) if spoken.eq_ignore_ascii_case(door.name()) => Some(cause),
         (Fit::No, _) => Some(cause),
         (Fit::SoFar, _) => None,
         (Fit::Whole, _) => Some(Cause::ProtocolMistaken),
@@ -86,9 +87,9 @@ pub(super) fn judge(bytes: &[u8], protocol: &str, cause: Cause) -> Option<Cause>
 }
 
 /// What a log says about bytes that look like another protocol than that of the port.
-pub(super) fn mistake(bytes: &[u8], protocol: &str) -> Option<String> {
+pub(crate) fn mistake(bytes: &[u8], door: Door) -> Option<String> {
     let (Fit::Whole, spoken) = recognise(bytes) else { return None };
-    // "an HTTP port" and "an SCGI port" are spoken with a vowel.
-    let article = if matches!(protocol, "HTTP" | "SCGI") { "an" } else { "a" };
-    (spoken != protocol).then(|| format!("this is {spoken} on {article} {protocol} port"))
+    // Nobody connects to a CGI program: what it reads was put together from its environment, in a form that looks like SCGI.
+    let is_mistake = door.protocol().has_addresses() && !spoken.eq_ignore_ascii_case(door.name());
+    is_mistake.then(|| format!("this is {spoken} on a port for {}", door.name()))
 }

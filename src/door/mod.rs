@@ -10,7 +10,7 @@
 pub(crate) mod cgi;
 pub(crate) mod fastcgi;
 pub(crate) mod http;
-mod mistaken;
+pub(crate) mod mistaken;
 mod scgi;
 mod uwsgi;
 mod variables;
@@ -62,9 +62,6 @@ pub(crate) trait Protocol: Sync {
 
     /// What was asked for, on one line for a log, as far as it has arrived; at most 200 bytes, escaped when shown.
     fn request_line(&self, bytes: &[u8]) -> Vec<u8>;
-
-    /// What the bytes look like if not like this protocol, in words for a log.
-    fn mistake(&self, bytes: &[u8]) -> Option<String>;
 
     /// Writes the head of a response.
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>);

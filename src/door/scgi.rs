@@ -59,10 +59,6 @@ impl Protocol for Scgi {
         }
     }
 
-    fn mistake(&self, bytes: &[u8]) -> Option<String> {
-        mistaken::mistake(bytes, "SCGI")
-    }
-
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         write_cgi_head(out, reply);
     }
@@ -85,7 +81,7 @@ fn netstring(bytes: &[u8]) -> Result<Option<(usize, usize)>, Cause> {
     let length = bytes.split_at(digits).0;
     match (length, bytes.get(digits)) {
         ([], None) => Ok(None),
-        ([], Some(_)) => mistaken::judge(bytes, "SCGI", Cause::PacketFormat).map_or(Ok(None), Err),
+        ([], Some(_)) => mistaken::judge(bytes, Door::Scgi, Cause::PacketFormat).map_or(Ok(None), Err),
         // With a zero in front there is nothing in it, or it could be read in two ways.
         ([b'0', ..], _) => Err(Cause::PacketFormat),
         _ if digits > MAX_DIGITS => Err(Cause::PacketLong),

@@ -55,10 +55,6 @@ impl Protocol for Uwsgi {
         }
     }
 
-    fn mistake(&self, bytes: &[u8]) -> Option<String> {
-        mistaken::mistake(bytes, "uwsgi")
-    }
-
     fn write_head(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
         write_head(out, b"HTTP/1.1 ", reply);
     }
@@ -80,7 +76,7 @@ fn whole(bytes: &[u8]) -> Result<Option<usize>, Cause> {
 fn size(bytes: &[u8]) -> Result<Option<usize>, Cause> {
     match *bytes {
         [modifier, ..] if modifier != 0 && modifier != SPLIT => {
-            mistaken::judge(bytes, "uwsgi", Cause::PacketModifier).map_or(Ok(None), Err)
+            mistaken::judge(bytes, Door::Uwsgi, Cause::PacketModifier).map_or(Ok(None), Err)
         }
         [_, 0, 0, ..] => Err(Cause::PacketFormat),
         [_, low, high, _, ..] => Ok(Some(usize::from(u16::from_le_bytes([low, high])))),

@@ -8,7 +8,7 @@
 use super::{Door, Examined, Facts, Filling, NotReady, Policy, Reply, http};
 use crate::cause::Cause;
 use crate::gateway::{Gateway, Name, percent_decode};
-use crate::http::framing::{self, Content, push_decimal};
+use crate::http::framing::{Content, push_decimal};
 use crate::http::head::Version;
 use crate::http::scan;
 
@@ -99,7 +99,7 @@ impl<'buf> Request<'buf> {
         if !said.length_field.is_empty() && read_length(said.length_field)? != length && !as_sent {
             return Err(Cause::LengthContradicted);
         }
-        length.map_or(Ok(()), |length| policy.admit(length))?;
+        policy.admit(length.unwrap_or(0))?;
         let (path, query) = said.find_path(as_sent)?;
         // As in a target of HTTP: the query is text that is still encoded.
         if !query.iter().all(u8::is_ascii_graphic) {
@@ -370,13 +370,7 @@ fn once<'a, 'buf>(place: &'a mut &'buf [u8], value: &[u8]) -> Result<&'a mut &'b
 
 /// CONTENT_LENGTH: empty says that there is none (nginx sends it so with GET).
 fn read_length(value: &[u8]) -> Result<Option<u64>, Cause> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    match framing::content(Version::Http11, Some(value), None)? {
-        Content::Length(length) => Ok(Some(length)),
-        Content::None | Content::Chunked => Ok(None),
-    }
+    if value.is_empty() { Ok(None) } else { scan::decimal(value).map(Some).ok_or(Cause::ContentLength) }
 }
 
 enum KeptAs {
@@ -403,25 +397,15 @@ const NOTHING: &[&[u8]] = &[
     b"CONTENT_LENGTH",
     b"GATEWAY_INTERFACE",
     b"SCGI",
-    // httpoxy: it would be taken for a setting of the environment.
-    b"HTTP_PROXY",
     b"HTTP_CONTENT_TYPE",
     b"HTTP_CONTENT_LENGTH",
-    // P-ENV-16. The content arrives without its transfer coding: decoding it again would corrupt it.
-    b"HTTP_TRANSFER_ENCODING",
-    b"HTTP_CONNECTION",
-    b"HTTP_KEEP_ALIVE",
-    b"HTTP_PROXY_CONNECTION",
-    b"HTTP_TE",
-    b"HTTP_TRAILER",
-    b"HTTP_UPGRADE",
-    b"HTTP_EXPECT",
 ];
 
 /// What becomes of a variable (G-02, G-05).
 fn kept_as(name: &[u8]) -> KeptAs {
     match name {
-        _ if NOTHING.contains(&name) => KeptAs::Nothing,
+        // P-ENV-16. The content arrives without its transfer coding: decoding it again would corrupt it.
+        _ if NOTHING.contains(&name) || http::is_hidden(name) => KeptAs::Nothing,
         b"SERVER_SOFTWARE" => KeptAs::Front,
         // To uWSGI these are orders to load code or to read files.
         _ if name.starts_with(b"UWSGI_") => KeptAs::Foreign,

@@ -20,7 +20,7 @@ use super::upgrade::Upgrade;
 pub type Block = Cow<'static, [u8]>;
 
 /// How much of a reader or file goes into one block: large enough that a system call costs little beside the bytes.
-pub(super) const READ_BLOCK: usize = 64 * 1024;
+pub(crate) const READ_BLOCK: usize = 64 * 1024;
 
 /// The body of a response.
 ///
@@ -188,7 +188,7 @@ impl Body {
         match &mut self.kind {
             Kind::List(blocks) => return blocks.next().map(Ok),
             Kind::Blocks(next) => return next(),
-            Kind::Range(range) => return range.next_block(),
+            Kind::Range(range) => return range.next_block(Vec::new()),
             Kind::Channel(receiver) => return receiver.next_block(),
             Kind::Empty | Kind::Upgrade(_) => return None,
             Kind::Bytes(_) | Kind::Deferred(_) | Kind::Failed(_) => {}

@@ -4,7 +4,7 @@
 //! `PATH_INFO` together are the path decoded exactly once (P-ENV-05). A clone is cheap and may be edited: it shares the store
 //! until the first edit and the input for ever (P-ENV-01, P-IN-11). Who fills it, and from what, is the door's affair.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead};
@@ -78,7 +78,7 @@ pub struct Environ {
 pub(crate) struct Vars {
     pub(crate) variables: Variables,
     gateway: Gateway,
-    extensions: Vec<(TypeId, Arc<dyn Any + Send + Sync>)>,
+    extensions: Vec<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Environ {
@@ -237,15 +237,14 @@ impl Environ {
     /// assert_eq!(environ.extension::<User>().unwrap().0, "ada");
     /// ```
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
-        let (_, value) = self.vars.extensions.iter().find(|(id, _)| *id == TypeId::of::<T>())?;
-        value.downcast_ref()
+        self.vars.extensions.iter().find_map(|value| (**value).downcast_ref())
     }
 
     /// Adds a typed value, or replaces the one of the same type, in this environ and the clones made of it later.
     pub fn insert_extension<T: Any + Send + Sync>(&mut self, value: T) {
         let extensions = &mut Arc::make_mut(&mut self.vars).extensions;
-        extensions.retain(|(id, _)| *id != TypeId::of::<T>());
-        extensions.push((TypeId::of::<T>(), Arc::new(value)));
+        extensions.retain(|other| !(**other).is::<T>());
+        extensions.push(Arc::new(value));
     }
 
     /// Sets a variable in this environ and the clones made of it later; others keep what they had.

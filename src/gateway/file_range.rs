@@ -18,14 +18,13 @@ pub(crate) struct FileRange {
 }
 
 impl FileRange {
-    /// The next block; `None` at the end of the range.
-    pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
-        let length = usize::try_from(self.left).unwrap_or(READ_BLOCK).min(READ_BLOCK);
-        (length > 0).then(|| self.read(vec![0; length]).map(Block::Owned))
+    /// The next block, read into memory that may have been used; `None` at the end of the range.
+    pub(crate) fn next_block(&mut self, mut memory: Vec<u8>) -> Option<io::Result<Block>> {
+        memory.resize(usize::try_from(self.left).unwrap_or(READ_BLOCK).min(READ_BLOCK), 0);
+        (self.left > 0).then(|| self.read(memory).map(Block::Owned))
     }
 
-    /// The next bytes, as many as fit into `piece` at most.
-    pub(crate) fn read(&mut self, mut piece: Vec<u8>) -> io::Result<Vec<u8>> {
+    fn read(&mut self, mut piece: Vec<u8>) -> io::Result<Vec<u8>> {
         let read = uninterrupted(|| read_at(&self.file, &mut piece, self.position))?;
         piece.truncate(read);
         self.position += read as u64;
@@ -61,7 +60,7 @@ mod tests {
         std::fs::write(&path, &content).unwrap();
         let read = |position: u64, left: u64| {
             let mut range = FileRange { file: File::open(&path).unwrap(), position, left };
-            let blocks: Vec<Block> = std::iter::from_fn(|| range.next_block().transpose().unwrap()).collect();
+            let blocks: Vec<Block> = std::iter::from_fn(|| range.next_block(Vec::new()).transpose().unwrap()).collect();
             assert!(blocks.iter().all(|block| block.len() <= READ_BLOCK));
             blocks.concat()
         };
@@ -71,8 +70,8 @@ mod tests {
         assert_eq!(read(5, 0), b"");
 
         let mut beyond = FileRange { file: File::open(&path).unwrap(), position: 199_990, left: 11 };
-        assert_eq!(beyond.next_block().unwrap().unwrap().len(), 10);
-        assert_eq!(beyond.next_block().unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(beyond.next_block(Vec::new()).unwrap().unwrap().len(), 10);
+        assert_eq!(beyond.next_block(Vec::new()).unwrap().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -134,23 +134,19 @@ impl Headers {
     /// # Errors
     /// The cause, and the name of the first field that is wrong.
     pub fn check(&self) -> Result<(), (Cause, String)> {
-        let mut lengths = 0;
+        let mut has_length = false;
         for (name, line) in self.lines() {
-            let cause = match name.len() {
+            let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+            let cause = match name {
                 // Most responses have this one.
                 _ if name != b"Content-Type" && !is_token(name) => Cause::HeaderName,
                 // What stands before the value could stand in it.
                 _ if !is_value(part(line, 0, line.len() - 2)) => Cause::HeaderValue,
                 _ if is_hop_by_hop(name) => Cause::HopByHop,
                 // At the CGI-shaped doors this field would change the status of the response.
-                6 if name.eq_ignore_ascii_case(b"status") => Cause::StatusHeader,
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    lengths += 1;
-                    if lengths == 1 && self.content_length().is_some() {
-                        continue;
-                    }
-                    Cause::HeaderLength
-                }
+                _ if is(b"status") => Cause::StatusHeader,
+                _ if !is(b"content-length") => continue,
+                _ if std::mem::replace(&mut has_length, true) || self.content_length().is_none() => Cause::HeaderLength,
                 _ => continue,
             };
             return Err((cause, String::from_utf8_lossy(name).into_owned()));
@@ -201,19 +197,20 @@ impl fmt::Debug for Headers {
 /// ```
 pub fn is_hop_by_hop(name: impl AsRef<[u8]>) -> bool {
     let name = name.as_ref();
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-    // The length tells the names apart: this runs for every field of every response.
-    match name.len() {
-        2 => is(b"te"),
-        7 => is(b"trailer") || is(b"upgrade"),
-        10 => is(b"connection") || is(b"keep-alive"),
-        16 => is(b"proxy-connection"),
-        17 => is(b"transfer-encoding"),
-        18 => is(b"proxy-authenticate"),
-        19 => is(b"proxy-authorization"),
-        _ => false,
-    }
+    HOP_BY_HOP.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()))
 }
+
+const HOP_BY_HOP: [&str; 9] = [
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Proxy-Authenticate",
+    "Proxy-Authorization",
+];
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,7 @@ pub use start_response::{StartError, StartResponse, Transmit, Writer};
 pub use status::Status;
 pub use upgrade::Upgraded;
 
-pub(crate) use body::{Kind, discard_panic, is_not_yet, uninterrupted};
+pub(crate) use body::{Kind, READ_BLOCK, discard_panic, is_not_yet, uninterrupted};
 pub(crate) use channel::{Receiver, Wake};
 pub(crate) use environ::{Vars, network, variable_byte};
 pub(crate) use file_range::FileRange;

@@ -49,6 +49,7 @@ pub enum Step {
 enum State {
     #[default]
     Size,
+    SizeMore,
     ExtensionName,
     ExtensionNameMore,
     /// White space behind a name: a value or another extension must come.
@@ -172,137 +173,113 @@ impl Decoder {
         }
     }
 
-    // chunked-body = *chunk last-chunk trailer-section CRLF
-    // chunk        = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
-    // last-chunk   = 1*("0") [ chunk-ext ] CRLF
-    // chunk-ext    = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+    /// The state behind one byte, which is counted: an illegal byte is named as that, also where it is past a limit.
     fn next(&mut self, byte: u8) -> Result<State, Cause> {
         self.overhead = self.overhead.saturating_add(1);
-        if let (State::Size, Some(digit)) = (self.state, char::from(byte).to_digit(16)) {
-            return self.count_digit(digit);
-        }
-        match (self.state, byte) {
-            (State::Size, b';') if self.digits > 0 => self.count_extension(State::ExtensionName),
-            (State::Size, b' ' | b'\t') if self.digits > 0 => self.count_extension(State::ExtensionEnd),
-            (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeLf),
-            (State::SizeLf, b'\n') => self.end_size_line(),
-            (State::Size, b'\n') => Err(Cause::BareLf),
-            (State::Size, _) => Err(Cause::ChunkSize),
-
-            (State::DataCr, b'\r') => Ok(State::DataLf),
-            (State::DataLf, b'\n') => {
-                (self.digits, self.extension) = (0, 0);
-                Ok(State::Size)
-            }
-            (State::DataCr | State::DataLf, _) => Err(Cause::ChunkEnd),
-
-            (State::Line | State::TrailerName | State::TrailerValue | State::TrailerLf | State::EndLf, _) => {
-                let state = next_in_trailers(self.state, byte)?;
-                self.count_trailer(state)
-            }
-
-            (State::SizeLf, _) => Err(Cause::BareCr),
-            (State::ExtensionNameMore | State::ExtensionToken | State::QuotedEnd, b'\r') => Ok(State::SizeLf),
-            (state, _) => {
-                let state = next_in_extension(state, byte)?;
-                self.count_extension(state)
-            }
-        }
-    }
-
-    // chunk-size = 1*HEXDIG
-    fn count_digit(&mut self, digit: u32) -> Result<State, Cause> {
-        if self.digits >= MAX_SIZE_DIGITS {
-            return Err(Cause::ChunkSize);
-        }
-        self.digits += 1;
-        self.remaining = (self.remaining << 4) | u64::from(digit);
-        Ok(State::Size)
-    }
-
-    fn count_extension(&mut self, state: State) -> Result<State, Cause> {
-        self.extension += 1;
-        self.extensions += 1;
-        // CVE-2023-39326 and its kind: extensions cost the sender nothing and the recipient a walk over all of them.
-        if self.extension > MAX_EXTENSION || self.extensions > MAX_EXTENSIONS {
-            return Err(Cause::ChunkExtensionLong);
-        }
-        Ok(state)
-    }
-
-    fn end_size_line(&mut self) -> Result<State, Cause> {
-        self.announced = self.announced.saturating_add(self.remaining);
-        // A client that sends one byte a chunk makes the recipient work five times as hard as the data is worth.
-        if !self.tiny_chunks && self.overhead > MAX_OVERHEAD && self.overhead > self.announced {
-            return Err(Cause::ChunkOverhead);
-        }
-        Ok(if self.remaining == 0 { State::Line } else { State::Data })
-    }
-
-    fn count_trailer(&mut self, state: State) -> Result<State, Cause> {
-        self.trailer_bytes += 1;
-        match (self.state, state) {
-            (State::Line, State::TrailerName) => {
-                (self.trailer_fields, self.trailer_line) = (self.trailer_fields + 1, 1)
-            }
-            (_, State::TrailerName | State::TrailerValue) => self.trailer_line += 1,
-            _ => {}
-        }
+        let state = following(self.state, byte)?;
         let Limits { field_line, fields, head, .. } = self.limits;
-        if self.trailer_line > field_line || self.trailer_fields > fields || self.trailer_bytes > head {
-            return Err(Cause::TrailerLong);
+        match state {
+            State::Size => (self.digits, self.extension) = (0, 0),
+            State::SizeMore if self.digits >= MAX_SIZE_DIGITS => return Err(Cause::ChunkSize),
+            State::SizeMore => {
+                self.digits += 1;
+                self.remaining = (self.remaining << 4) | u64::from(char::from(byte).to_digit(16).unwrap_or(0));
+            }
+            State::SizeLf | State::DataCr | State::DataLf | State::Broken(_) => {}
+            State::Data => {
+                self.announced = self.announced.saturating_add(self.remaining);
+                // A client that sends one byte a chunk makes the recipient work five times as hard as the data is worth.
+                if !self.tiny_chunks && self.overhead > MAX_OVERHEAD && self.overhead > self.announced {
+                    return Err(Cause::ChunkOverhead);
+                }
+                return Ok(if self.remaining == 0 { State::Line } else { State::Data });
+            }
+            State::Line | State::TrailerName | State::TrailerValue | State::TrailerLf | State::EndLf | State::End => {
+                self.trailer_bytes += 1;
+                match (self.state, state) {
+                    (State::Line, State::TrailerName) => {
+                        (self.trailer_fields, self.trailer_line) = (self.trailer_fields + 1, 1);
+                    }
+                    (_, State::TrailerName | State::TrailerValue) => self.trailer_line += 1,
+                    _ => {}
+                }
+                if self.trailer_line > field_line || self.trailer_fields > fields || self.trailer_bytes > head {
+                    return Err(Cause::TrailerLong);
+                }
+            }
+            _ => {
+                (self.extension, self.extensions) = (self.extension + 1, self.extensions + 1);
+                // CVE-2023-39326 and its kind: extensions cost the sender nothing and the recipient a walk over all of them.
+                if self.extension > MAX_EXTENSION || self.extensions > MAX_EXTENSIONS {
+                    return Err(Cause::ChunkExtensionLong);
+                }
+            }
         }
         Ok(state)
     }
 }
 
-// chunk-ext-name = token
-// chunk-ext-val  = token / quoted-string
-// quoted-string  = DQUOTE *( qdtext / quoted-pair ) DQUOTE
-fn next_in_extension(state: State, byte: u8) -> Result<State, Cause> {
-    match (state, byte) {
-        // Smuggling: TERM.EXT and its kind, where one recipient ends the line at the LF and another reads on.
-        (_, b'\n') => Err(Cause::BareLf),
+/// What the grammar says of a byte: where it leads, or which fault it is.
+// chunked-body    = *chunk last-chunk trailer-section CRLF
+// chunk           = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
+// chunk-size      = 1*HEXDIG
+// last-chunk      = 1*("0") [ chunk-ext ] CRLF
+// chunk-ext       = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
+// chunk-ext-name  = token
+// chunk-ext-val   = token / quoted-string
+// quoted-string   = DQUOTE *( qdtext / quoted-pair ) DQUOTE
+// qdtext          = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text
+// quoted-pair     = "\" ( HTAB / SP / VCHAR / obs-text )
+// trailer-section = *( field-line CRLF )
+fn following(state: State, byte: u8) -> Result<State, Cause> {
+    Ok(match (state, byte) {
+        (State::Size | State::SizeMore, _) if byte.is_ascii_hexdigit() => State::SizeMore,
+        (State::SizeMore | State::ExtensionNameMore | State::ExtensionToken | State::QuotedEnd, b'\r') => State::SizeLf,
+        // Behind it, a size of 0 is that of the last chunk.
+        (State::SizeLf, b'\n') => State::Data,
+        (State::DataCr, b'\r') => State::DataLf,
+        (State::DataLf, b'\n') => State::Size,
+
+        (State::Quoted, b'"') => State::QuotedEnd,
+        (State::Quoted, b'\\') => State::QuotedPair,
+        (State::Quoted | State::QuotedPair, _) if scan::is_field_value(byte) => State::Quoted,
         // BWS = OWS, on both sides of ";" and "=", and nowhere before the line end.
-        (State::ExtensionName | State::ExtensionValue, b' ' | b'\t') => Ok(state),
-        (State::ExtensionNameMore | State::ExtensionNameEnd, b' ' | b'\t') => Ok(State::ExtensionNameEnd),
-        (State::ExtensionToken | State::QuotedEnd | State::ExtensionEnd, b' ' | b'\t') => Ok(State::ExtensionEnd),
-        (State::ExtensionName | State::ExtensionNameMore, _) if scan::is_tchar(byte) => Ok(State::ExtensionNameMore),
-        (State::ExtensionNameMore | State::ExtensionNameEnd, b'=') => Ok(State::ExtensionValue),
-        (State::ExtensionValue, b'"') => Ok(State::Quoted),
-        (State::ExtensionValue | State::ExtensionToken, _) if scan::is_tchar(byte) => Ok(State::ExtensionToken),
+        (State::ExtensionName | State::ExtensionValue, b' ' | b'\t') => state,
+        (State::ExtensionNameMore | State::ExtensionNameEnd, b' ' | b'\t') => State::ExtensionNameEnd,
+        (State::SizeMore | State::ExtensionToken | State::QuotedEnd | State::ExtensionEnd, b' ' | b'\t') => {
+            State::ExtensionEnd
+        }
+        (State::ExtensionName | State::ExtensionNameMore, _) if scan::is_tchar(byte) => State::ExtensionNameMore,
+        (State::ExtensionNameMore | State::ExtensionNameEnd, b'=') => State::ExtensionValue,
+        (State::ExtensionValue, b'"') => State::Quoted,
+        (State::ExtensionValue | State::ExtensionToken, _) if scan::is_tchar(byte) => State::ExtensionToken,
         (
-            State::ExtensionNameMore
+            State::SizeMore
+            | State::ExtensionNameMore
             | State::ExtensionNameEnd
             | State::ExtensionToken
             | State::QuotedEnd
             | State::ExtensionEnd,
             b';',
-        ) => Ok(State::ExtensionName),
-        (State::Quoted, b'"') => Ok(State::QuotedEnd),
-        (State::Quoted, b'\\') => Ok(State::QuotedPair),
-        // qdtext      = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text
-        // quoted-pair = "\" ( HTAB / SP / VCHAR / obs-text )
-        (State::Quoted | State::QuotedPair, _) if scan::is_field_value(byte) => Ok(State::Quoted),
-        _ => Err(Cause::ChunkExtension),
-    }
-}
+        ) => State::ExtensionName,
 
-// trailer-section = *( field-line CRLF )
-fn next_in_trailers(state: State, byte: u8) -> Result<State, Cause> {
-    match (state, byte) {
-        (State::Line, b'\r') => Ok(State::EndLf),
-        (State::EndLf, b'\n') => Ok(State::End),
-        (State::TrailerLf, b'\n') => Ok(State::Line),
-        (State::EndLf | State::TrailerLf, _) => Err(Cause::BareCr),
-        (_, b'\n') => Err(Cause::BareLf),
-        (State::Line | State::TrailerName, _) if scan::is_tchar(byte) => Ok(State::TrailerName),
-        (State::TrailerName, b':') => Ok(State::TrailerValue),
-        (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
-        (State::TrailerValue, _) if scan::is_field_value(byte) => Ok(State::TrailerValue),
+        (State::Line, b'\r') => State::EndLf,
+        (State::EndLf, b'\n') => State::End,
+        (State::Line | State::TrailerName, _) if scan::is_tchar(byte) => State::TrailerName,
+        (State::TrailerName, b':') => State::TrailerValue,
+        (State::TrailerValue, _) if scan::is_field_value(byte) => State::TrailerValue,
+        (State::TrailerValue, b'\r') => State::TrailerLf,
+        (State::TrailerLf, b'\n') => State::Line,
+
+        (State::DataCr | State::DataLf, _) => return Err(Cause::ChunkEnd),
+        (State::SizeLf | State::TrailerLf | State::EndLf, _) => return Err(Cause::BareCr),
+        // Smuggling: TERM.EXT and its kind, where one recipient ends the line at the LF and another reads on.
+        (_, b'\n') => return Err(Cause::BareLf),
+        (State::Size | State::SizeMore, _) => return Err(Cause::ChunkSize),
         // Folding, white space before the colon, no colon, control bytes.
-        _ => Err(Cause::Trailer),
-    }
+        (State::Line | State::TrailerName | State::TrailerValue, _) => return Err(Cause::Trailer),
+        _ => return Err(Cause::ChunkExtension),
+    })
 }
 
 /// The line before the data of a chunk of `len` bytes: its size and CRLF, written into `room`.

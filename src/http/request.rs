@@ -75,15 +75,19 @@ pub(crate) fn read_after<'buf>(head: Head<'buf>, valid: &mut Vec<u8>) -> Result<
     let [host, length, _content_type, _authorization, coding, expect] = once;
     let host = read_host(version, &target, host, valid)?;
     let content = framing::content(version, length, coding)?;
-    // RFC 9110 section 10.1.1: no 100 where no content will follow.
     let has_content = !matches!(content, Content::None | Content::Length(0));
-    let expects_continue = read_expect(version, expect)? && has_content;
+    // Expect = #expectation, of which 100-continue is the only one, and to be ignored in HTTP/1.0 (RFC 9110 section 10.1.1).
+    let expect = expect.filter(|_| version == Version::Http11);
+    if expect.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Cause::ExpectUnknown);
+    }
     Ok(Request {
         head,
         target,
         host,
         content,
-        expects_continue,
+        // No 100 where no content will follow.
+        expects_continue: expect.is_some() && has_content,
         // RFC 9112 section 9.3: close is stronger than everything, HTTP/1.1 persists, HTTP/1.0 on request.
         keep_alive: !close && (version == Version::Http11 || keep_alive),
         // RFC 9110 section 7.8: to be ignored in HTTP/1.0; and content would have to be whole before anything else could be spoken.
@@ -102,29 +106,18 @@ fn read_host<'buf>(
     field: Field<'buf>,
     valid: &mut Vec<u8>,
 ) -> Result<Field<'buf>, Cause> {
-    let mut is_valid = |host: &[u8]| {
-        *host == **valid
-            || target::is_host(host) && {
-                host.clone_into(valid);
-                true
-            }
-    };
+    if let Some(host) = field.filter(|host| !host.is_empty() && **host != **valid) {
+        if !target::is_host(host) {
+            return Err(Cause::HostInvalid);
+        }
+        host.clone_into(valid);
+    }
     match (target, field) {
         (_, None) if version == Version::Http11 => Err(Cause::HostMissing),
-        (_, Some(host)) if !host.is_empty() && !is_valid(host) => Err(Cause::HostInvalid),
         // Empty means that the target has no authority, so here it contradicts the target.
         (Target::Absolute { .. }, Some(b"")) => Err(Cause::HostInvalid),
         (Target::Absolute { authority, .. }, _) => Ok(Some(*authority)),
         (_, field) => Ok(field.filter(|host| !host.is_empty())),
-    }
-}
-
-// Expect = #expectation, of which 100-continue is the only one.
-fn read_expect(version: Version, field: Option<&[u8]>) -> Result<bool, Cause> {
-    match (version, field) {
-        (_, None) | (Version::Http10, _) => Ok(false),
-        (Version::Http11, Some(value)) if value.eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        (Version::Http11, Some(_)) => Err(Cause::ExpectUnknown),
     }
 }
 

@@ -67,7 +67,7 @@ impl Phase {
 }
 
 /// What a server does at the moment and has done since it started. On 32-bit systems counts begin anew at 2^32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Connections that are open.
@@ -164,9 +164,9 @@ impl fmt::Debug for Counts<u64> {
     }
 }
 
-impl Default for Counts<AtomicUsize> {
+impl<T: Default> Default for Counts<T> {
     fn default() -> Self {
-        Counts([const { AtomicUsize::new(0) }; Cause::ALL.len()])
+        Counts(std::array::from_fn(|_| T::default()))
     }
 }
 
@@ -243,22 +243,11 @@ impl Counters {
     /// before a thread worked for it.
     pub(crate) fn read(&self, phases: &Phases) -> Stats {
         let mut stats = Stats {
-            open: 0,
-            parked: 0,
-            queued: 0,
-            threads: 0,
-            busy: 0,
-            stopping: false,
-            looks: 0,
             phases: Phases(phases.0.each_ref().map(|count| count.load(Ordering::Relaxed))),
-            accepted: 0,
-            served: 0,
-            duration: Duration::ZERO,
-            durations: [0; DURATIONS],
             refused: now(&self.refused),
-            content: 0,
             fields_dropped: now(&self.fields_dropped),
             causes: Counts(self.causes.0.each_ref().map(now)),
+            ..Stats::default()
         };
         self.scoreboard.add_to(&mut stats);
         let is_parked = |phase: &Phase| !matches!(phase, Phase::Queued | Phase::Call | Phase::Upgraded);

@@ -9,7 +9,8 @@
 //! Invariant: nobody but the thread accepts while the socket may block, or waits for room. A worker accepts only in a rush, and under the lock
 //! under which the thread begins and ends that. No error ends accepting: what the system refuses is waited out, making room meanwhile. A stop
 //! does: what the system had accepted by then is brought in within its grace, and nothing after it. Of a socket that others have too that is known
-//! by the connection that wakes the thread, which stands behind all of it; they may take that, so it is woken until it is out.
+//! by the connection that wakes the thread, which stands behind all of it, and which over a Unix socket is known by its end; they may take that,
+//! so it is woken until it is out.
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -20,8 +21,8 @@ use std::time::{Duration, Instant};
 use super::bounds::Place;
 use super::connection::Connection;
 use super::engine::Engine;
-use super::listener::Listener;
-use super::settings::{RUSH, RUSH_LOOK, RUSH_TIME};
+use super::listener::{LEFT, Listener};
+use super::settings::{LOOK, RUSH, RUSH_TIME};
 use super::shared::lock;
 use super::socket::Socket;
 use crate::cause::Cause;
@@ -40,8 +41,14 @@ pub(super) struct Acceptor {
     woken_from: Mutex<Option<Vec<Whence>>>,
 }
 
-/// From where a connection comes: nowhere over a Unix socket, or where there is none.
+/// From where a connection comes: over a Unix socket nowhere, or as [`left`] says; or nowhere, where there is none.
 type Whence = Option<(IpAddr, u16)>;
+
+/// Where a connection over a Unix socket comes from whose client has left, as one does that wakes a thread.
+fn left(stream: &TcpStream) -> Whence {
+    let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    peeked.ok().filter(|length| *length == 0).and_then(|_| Peer::new(LEFT).address)
+}
 
 /// How many connections had come at a moment, and how many were open.
 struct Count {
@@ -72,8 +79,7 @@ impl Acceptor {
 
     /// Whether a stop ends accepting with this connection: the one that woke the thread, or any where this machine cannot reach its own address.
     fn ends_with(&self, last: Whence) -> bool {
-        let is_it = |from: &Whence| from.is_none() || *from == last;
-        let ends = |woken_from: &mut Vec<_>| last.is_none() || woken_from.iter().any(is_it);
+        let ends = |woken_from: &mut Vec<Whence>| woken_from.iter().any(|from| from.is_none() || *from == last);
         // Whoever wakes it in this moment may wait for it to accept.
         let woken_from = self.woken_from.try_lock();
         self.listener.is_own() || woken_from.is_ok_and(|mut woken_from| woken_from.take_if(ends).is_some())
@@ -103,13 +109,14 @@ impl Engine {
             acceptor.set_rush(is_rush);
             if is_rush {
                 // There is nothing to be woken for but its end.
-                std::thread::sleep(RUSH_LOOK);
+                std::thread::sleep(LOOK);
                 continue;
             }
             match acceptor.listener.accept() {
                 Ok(accepted) => {
                     patience = PATIENCE.0;
-                    last = accepted.1.address;
+                    let whence = || if self.shared.is_stopping() { left(&accepted.0) } else { None };
+                    last = accepted.1.address.or_else(whence);
                     self.let_in(acceptor, accepted, None);
                 }
                 // The client was gone before it was accepted.
@@ -170,7 +177,7 @@ impl Engine {
             // Another worker accepts, or the thread takes over: it sees to what is there.
             let Some(is_rush) = acceptor.is_rush.try_lock().ok().filter(|is_rush| **is_rush) else { return false };
             // Its place first: no server ends before what has one. Where it would be one too many the thread makes room.
-            let place = Place::new(&self.shared.phases);
+            let place = Place::new(&self.shared.places);
             if self.shared.is_stopping() || self.is_crowded() {
                 return false;
             }
@@ -205,7 +212,9 @@ impl Engine {
 
     /// Counts one more. What is too many then is closed.
     fn make_place(&self) -> Place {
-        let place = Place::new(&self.shared.phases);
+        // Two that wait would be one too many for each other, for ever.
+        let _alone = lock(&self.shared.placing);
+        let place = Place::new(&self.shared.places);
         while self.is_crowded() && !self.shared.is_stopping() {
             if !self.make_room() {
                 // All are in calls, which end without telling this thread: a signal for it would cost every connection.
@@ -224,7 +233,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, SocketAddrV6, TcpListener};
     use std::sync::atomic::AtomicBool;
     use std::sync::mpsc;
     use std::thread::JoinHandle;
@@ -375,7 +384,7 @@ mod tests {
                     std::thread::yield_now();
                 }
                 // Somebody else has taken a place since there was room, and nobody can be closed for it.
-                let (listener, place) = (TcpListener::bind("127.0.0.1:0").unwrap(), Place::new(&engine.shared.phases));
+                let (listener, place) = (TcpListener::bind("127.0.0.1:0").unwrap(), Place::new(&engine.shared.places));
                 let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 let (stream, peer) = listener.accept().unwrap();
                 engine.let_in(&engine.acceptors[0], (stream, Peer::new(peer)), Some(place));
@@ -384,12 +393,34 @@ mod tests {
         });
     }
 
+    #[test]
+    fn connections_that_come_at_two_addresses_of_a_full_server_are_let_in_one_after_the_other() {
+        let settings = Settings { max_connections: 1, ..Settings::default() };
+        with_application(hello, settings, vec![own(), own()], |engine| {
+            let place = Place::new(&engine.shared.places);
+            let clients = [0, 1].map(|listener| {
+                let mut client = TcpStream::connect(&engine.acceptors[listener].listener.address).unwrap();
+                client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+                client
+            });
+            // There is no sign that both threads wait for room.
+            std::thread::sleep(Duration::from_millis(50));
+            drop(place);
+            for mut client in clients {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 OK"));
+            }
+        });
+    }
+
     /// Workers do not make room: connections would wait for the thread to look again.
     #[test]
     fn a_server_at_its_limit_has_no_rush() {
         let settings = Settings { max_connections: 4, ..Settings::default() };
         with_application(hello, settings, vec![own()], |engine| {
-            let mut places: Vec<_> = (0..4).map(|_| Place::new(&engine.shared.phases)).collect();
+            let mut places: Vec<_> = (0..4).map(|_| Place::new(&engine.shared.places)).collect();
             let is_rush = || {
                 let acceptor = &engine.acceptors[0];
                 let mut before = engine.count(acceptor);
@@ -463,6 +494,26 @@ mod tests {
         end_without_grace(&engine, threads);
     }
 
+    /// An address that says nothing without its interface.
+    #[test]
+    #[cfg(unix)]
+    fn a_stop_ends_a_server_at_a_link_local_address_though_others_have_its_socket() {
+        let all = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        let Some(line) = all.lines().find(|line| line.starts_with("fe80")) else {
+            return println!("skipped: there is no link-local address");
+        };
+        let number = |at: usize| line.split_whitespace().nth(at).and_then(|text| u128::from_str_radix(text, 16).ok());
+        let (address, interface) = (number(0).unwrap().into(), number(1).unwrap() as u32);
+        let Ok(socket) = TcpListener::bind(SocketAddrV6::new(address, 0, 0, interface)) else {
+            return println!("skipped: the link-local address is not to be listened at");
+        };
+        let shared = Arc::new(Shared::new(Settings::default(), Box::new(hello), Arc::new(Lines::errors(io::sink()))));
+        let (engine, threads) = Engine::start(shared, vec![socket.into()], &Variables::default()).unwrap();
+        assert!(ask(&engine, "/").ends_with('/'));
+        engine.stop(Duration::from_secs(5));
+        end(threads);
+    }
+
     #[test]
     #[cfg(unix)]
     fn a_stop_ends_though_the_queue_of_a_unix_socket_that_others_have_is_full() {
@@ -507,6 +558,41 @@ mod tests {
         engine.stop(Duration::from_secs(5));
         drop(let_go);
         end(threads);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    /// Those that had come when the stop began, however many wait behind one another.
+    #[test]
+    #[cfg(unix)]
+    fn a_stop_answers_what_waits_at_a_socket_that_the_server_did_not_open() {
+        use std::os::fd::OwnedFd;
+        use std::os::unix::net::{UnixListener, UnixStream};
+
+        let path = std::env::temp_dir().join(format!("doorway-accept-stop-{}", std::process::id()));
+        let (unix, tcp) = (UnixListener::bind(&path).unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = tcp.local_addr().unwrap();
+        let connect = |is_unix: bool| -> TcpStream {
+            let client = if is_unix {
+                OwnedFd::from(UnixStream::connect(&path).unwrap()).into()
+            } else {
+                TcpStream::connect(address).unwrap()
+            };
+            client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            (&client).write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+            client
+        };
+        let settings = Settings { max_connections: 1, ..Settings::default() };
+        with_application(hello, settings, vec![unix.into(), tcp.into()], |engine| {
+            let place = Place::new(&engine.shared.places);
+            let clients: Vec<_> = (0..20).map(|number| connect(number % 2 == 0)).collect();
+            engine.stop(Duration::from_secs(20));
+            drop(place);
+            for (number, mut client) in clients.into_iter().enumerate() {
+                let mut answer = String::new();
+                client.read_to_string(&mut answer).unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 OK"), "{number}");
+            }
+        });
         std::fs::remove_file(path).unwrap();
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::call::Call;
 use super::connection::Connection;
-use super::settings::after;
+use super::failure::Failure;
 use super::shared::Shared;
 use crate::door::Room;
 use crate::log::Score;
@@ -35,35 +35,27 @@ impl Calls {
     /// Does what a connection needs a thread for. Gives how long that took the application.
     pub(super) fn run(&mut self, connection: &mut Connection, mut now: Instant) -> Duration {
         // It waits no longer, and could not be closed for what it holds.
-        connection.memory.count(0);
-        if let Some(mut call) = connection.call.take() {
-            self.score.begin(now, &call.environ, connection.place.as_ref().map(|place| place.phase));
-            let is_done = call.go_on(connection);
-            let lasted = call.answered.saturating_duration_since(now);
-            self.settle(call, is_done, connection);
-            return lasted;
-        }
-        let mut sum = Duration::ZERO;
-        for _ in 0..PIPELINED {
-            let Some(lasted) = self.answer(connection, now) else { break };
-            sum = sum.saturating_add(lasted);
-            if connection.queue.is_empty() {
-                break;
+        connection.hold(0);
+        let begin = now;
+        if let Some(call) = connection.call.take() {
+            now = self.work(call, Call::go_on, connection, now);
+        } else {
+            for _ in 0..PIPELINED {
+                let Some(answered) = self.answer(connection, now) else { break };
+                now = answered;
+                if connection.queue.is_empty() {
+                    break;
+                }
             }
-            now = after(now, lasted);
         }
-        sum
+        now.saturating_duration_since(begin)
     }
 
-    /// Answers one request. Gives how long that took the application; `None` where there is no request, or where answers that wait must go out before it.
-    fn answer(&mut self, connection: &mut Connection, now: Instant) -> Option<Duration> {
+    /// Answers one request. Gives until when that took the application; `None` where there is no request, or where answers that wait must go out before it.
+    fn answer(&mut self, connection: &mut Connection, now: Instant) -> Option<Instant> {
         let mut call = self.spare.take().unwrap_or_else(|| Box::new(Call::new(&self.shared, &self.score)));
-        match call.begin(connection, &mut self.room) {
-            Ok(true) => {
-                self.score.begin(now, &call.environ, connection.place.as_ref().map(|place| place.phase));
-                let is_done = call.start(connection, now);
-                return Some(self.settle(call, is_done, connection));
-            }
+        match call.begin(connection, &mut self.room, now) {
+            Ok(true) => return Some(self.work(call, Call::start, connection, now)),
             // The connection is looked at again when the answers are out.
             _ if !connection.queue.is_empty() => {}
             Ok(false) => connection.wait_for_seat(&self.shared, now),
@@ -73,21 +65,29 @@ impl Calls {
         None
     }
 
-    /// The call is done with, or waits in its connection. Gives how long the application took for it so far.
-    fn settle(&mut self, mut call: Box<Call>, is_done: bool, connection: &mut Connection) -> Duration {
+    /// Has a call do what it can: it is done with then, or waits in its connection. Gives until when that took the application.
+    fn work(
+        &mut self,
+        mut call: Box<Call>,
+        what: impl FnOnce(&mut Call) -> Result<bool, Failure>,
+        connection: &mut Connection,
+        now: Instant,
+    ) -> Instant {
+        self.score.begin(now, &call.environ, connection.place.as_ref().map(|place| place.phase));
+        let is_done = what(&mut call).unwrap_or_else(|failure| call.fail(failure, connection));
         self.score.end();
-        let lasted = call.lasted();
+        let answered = call.answered;
         if !is_done {
             connection.wait_with(call, &self.shared, Instant::now());
         } else if call.leaves() {
             // The connection is the application's, and whoever runs this sees to that.
             connection.call = Some(call);
         } else {
-            call.finish(connection, lasted);
+            call.finish(connection);
             if !call.is_spoiled() {
                 self.spare = Some(call);
             }
         }
-        lasted
+        answered
     }
 }

@@ -18,59 +18,51 @@ use super::shared::lock;
 use crate::gateway::Wake;
 use crate::log::{Phase, Phases};
 
-/// A connection's place among those that are open, which are as many as share their phases; given back when it is dropped.
+/// What the open connections do and hold together. They are as many as share it.
+#[derive(Default)]
+pub(super) struct Places {
+    pub(super) phases: Phases,
+    /// Bytes that those hold that wait.
+    pub(super) memory: AtomicUsize,
+}
+
+/// A connection's place among those that are open; given back when it is dropped.
 pub(super) struct Place {
-    phases: Arc<Phases>,
+    all: Arc<Places>,
     /// What the connection is counted to do. That a thread works for it is not counted here: every request would change it twice.
     pub(super) phase: Phase,
+    /// The bytes that it is counted to hold.
+    pub(super) memory: usize,
 }
 
 impl Place {
-    pub(super) fn new(phases: &Arc<Phases>) -> Place {
-        phases.change(None, Some(Phase::Fresh));
-        Place { phases: Arc::clone(phases), phase: Phase::Fresh }
+    pub(super) fn new(all: &Arc<Places>) -> Place {
+        all.phases.change(None, Some(Phase::Fresh));
+        Place { all: Arc::clone(all), phase: Phase::Fresh, memory: 0 }
     }
 
     /// Says what the connection does now.
     pub(super) fn enter(&mut self, phase: Phase) {
         if phase != self.phase {
-            self.phases.change(Some(self.phase), Some(phase));
+            self.all.phases.change(Some(self.phase), Some(phase));
             self.phase = phase;
+        }
+    }
+
+    /// Says how many bytes it holds now.
+    pub(super) fn hold(&mut self, bytes: usize) {
+        if bytes != self.memory {
+            // The sum wraps back where it is less.
+            self.all.memory.fetch_add(bytes.wrapping_sub(self.memory), Ordering::Relaxed);
+            self.memory = bytes;
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.phases.change(Some(self.phase), None);
-    }
-}
-
-/// A connection's part in the memory that all connections hold while they wait.
-pub(super) struct Memory {
-    /// The bytes that were counted last.
-    pub(super) counted: usize,
-    sum: Arc<AtomicUsize>,
-}
-
-impl Memory {
-    pub(super) fn new(sum: &Arc<AtomicUsize>) -> Memory {
-        Memory { counted: 0, sum: Arc::clone(sum) }
-    }
-
-    /// Says how many bytes it is now.
-    pub(super) fn count(&mut self, bytes: usize) {
-        if bytes != self.counted {
-            // The sum wraps back where it is less.
-            self.sum.fetch_add(bytes.wrapping_sub(self.counted), Ordering::Relaxed);
-        }
-        self.counted = bytes;
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        self.count(0);
+        self.hold(0);
+        self.all.phases.change(Some(self.phase), None);
     }
 }
 

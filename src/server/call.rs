@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::{Coding, ContentState, RECEIVED, Reader};
 use super::response::{Response, Stage, WriteEnd, delay};
-use super::send::{PIECE, TURN};
+use super::send::TURN;
 use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade;
@@ -89,7 +89,12 @@ impl Call {
 
     /// Takes in the request that has arrived on a connection. Tells whether it can be answered: content that has to be waited for needs a seat,
     /// for which it waits without a thread.
-    pub(super) fn begin(&mut self, connection: &mut Connection, room: &mut Room) -> Result<bool, NotReady> {
+    pub(super) fn begin(
+        &mut self,
+        connection: &mut Connection,
+        room: &mut Room,
+        now: Instant,
+    ) -> Result<bool, NotReady> {
         let Call { shared, environ, response: own, .. } = self;
         let come = connection.seat.take();
         let mut response = lock(own);
@@ -107,7 +112,8 @@ impl Call {
             // Of the server and not of anything in it (RFC 9110 section 9.3.7).
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
-        (connection.queued, self.rests_until) = (None, None);
+        (self.begin, self.answered, self.rests_until, connection.queued) = (now, now, None, None);
+        connection.asks_for_end = !response.request.keep_alive;
 
         connection.buffer.consume(response.request.head_len);
         response.begin(connection);
@@ -137,21 +143,16 @@ impl Call {
         Ok(true)
     }
 
-    /// Calls the application for that request, and sends what it answers as far as the client takes it. Tells whether it is done with.
-    pub(super) fn start(&mut self, connection: &Connection, now: Instant) -> bool {
-        (self.begin, self.answered) = (now, now);
-        self.call().unwrap_or_else(|failure| self.fail(failure, connection))
-    }
-
     /// Goes on where the client, a sender or the others came first.
-    pub(super) fn go_on(&mut self, connection: &Connection) -> bool {
+    pub(super) fn go_on(&mut self) -> Result<bool, Failure> {
         if let Some(state) = &self.response().content_state {
             lock(state).is_among_others = false;
         }
-        self.produce(None).unwrap_or_else(|failure| self.fail(failure, connection))
+        self.produce()
     }
 
-    fn call(&mut self) -> Result<bool, Failure> {
+    /// Calls the application for that request, and sends what it answers as far as the client takes it. Tells whether it is done with.
+    pub(super) fn start(&mut self) -> Result<bool, Failure> {
         let Call { shared, environ, start_response, body, .. } = self;
         let called = catch_unwind(AssertUnwindSafe(|| {
             if start_response.status().is_none() {
@@ -179,11 +180,11 @@ impl Call {
         let protocol = self.body.upgrades_to(self.start_response.status(), &self.environ);
         if let Some(protocol) = protocol.map_err(|wrong| Failure::new(Cause::UpgradeMisused, wrong))? {
             upgrade::enter(protocol, &mut lock(&self.response), &self.shared)?;
-            return self.produce(None);
+            return self.produce();
         }
         match self.body.known_len() {
             Some(known) if !self.start_response.is_sent() => self.begin_whole(known),
-            _ => self.produce(None),
+            _ => self.produce(),
         }
     }
 
@@ -192,10 +193,10 @@ impl Call {
         // Where a reader outlives the call, the head can still say that the connection ends.
         self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
         let mut response = lock(&self.response);
-        response.keep_alive &= self.content == 0;
+        response.request.keep_alive &= self.content == 0;
         if let (Kind::Range(_), false) = (self.body.kind(), response.request.is_head) {
             drop(response);
-            return self.produce(Some(known));
+            return self.produce();
         }
         self.make_head(&mut response, Some(known))?;
         match std::mem::take(self.body.kind()) {
@@ -220,11 +221,22 @@ impl Call {
     }
 
     /// Asks the body for block after block, each on its way before the next is asked for (P-BODY-01). The head goes with the first that is
-    /// not empty, so that until then an error can still become a 500 (P-SR-06). `known` is the length of a file.
-    fn produce(&mut self, known: Option<u64>) -> Result<bool, Failure> {
-        let mut moved = 0;
+    /// not empty, so that until then an error can still become a 500 (P-SR-06).
+    fn produce(&mut self) -> Result<bool, Failure> {
+        // Of a file it is asked before the first piece is read, by which it is less.
+        let known = self.body.known_len();
+        let mut response = self.response();
+        if response.drops_content() {
+            // Nothing of the body would be sent (P-BODY-07).
+            response.finish(false);
+            return Ok(response.send());
+        }
+        let (mut moved, mut is_first) = (0, response.content == 0);
+        drop(response);
         loop {
-            let next = self.next()?;
+            // To be asked for more than its first block a body takes a seat: without one it waits for its turn.
+            let may_ask = std::mem::take(&mut is_first) || self.may_go_on(&mut None);
+            let next = if may_ask { self.next()? } else { Poll::Pending };
             let mut response = lock(&self.response);
             let Poll::Ready(next) = next else { return Ok(response.send() && response.is_finished()) };
             (self.answered, self.rests_until) = (Instant::now(), None);
@@ -247,24 +259,12 @@ impl Call {
         }
     }
 
-    /// What the body gives next, if that is not waited for. To be asked for more than its first block it takes a seat: without one it waits
-    /// for its turn.
+    /// What the body gives next, if that is not waited for.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        let response = self.response();
-        if response.drops_content() {
-            // Nothing of it would be sent (P-BODY-07).
-            return Ok(if response.is_finished() { Poll::Pending } else { Poll::Ready(None) });
-        }
-        let is_first = self.seat.is_none() && response.content == 0;
-        drop(response);
-        if !is_first && !self.may_go_on(&mut None) {
-            return Ok(Poll::Pending);
-        }
-        if let Kind::Range(range @ FileRange { left: 1.., .. }) = self.body.kind() {
-            let length = usize::try_from(range.left).unwrap_or(PIECE).min(PIECE);
-            let memory = lock(&self.response).queue.take_spare(length);
-            let piece = range.read(memory).map_err(|error| Failure::new(Cause::BodyShort, error))?;
-            return Ok(Poll::Ready(Some(piece.into())));
+        if let Kind::Range(range) = self.body.kind() {
+            let memory = lock(&self.response).queue.take_spare();
+            let piece = range.next_block(memory).transpose();
+            return piece.map(Poll::Ready).map_err(|error| Failure::new(Cause::BodyShort, error));
         }
         for _ in 0..EMPTY_BLOCKS {
             // Middleware may change the blocks of a channel, and panic.
@@ -291,7 +291,7 @@ impl Call {
     }
 
     /// The response cannot go on: another status while nothing is out, a visible end otherwise. What was produced before that goes out.
-    fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> bool {
+    pub(super) fn fail(&mut self, Failure { mut cause, mut detail }: Failure, connection: &Connection) -> bool {
         self.answered = Instant::now();
         self.environ.close_input();
         let mut response = lock(&self.response);
@@ -308,7 +308,7 @@ impl Call {
             }
             Stage::Head if !self.is_spoiled() => {
                 let status = cause.status().unwrap_or(500);
-                response.keep_alive &= cause.number() >= 4000;
+                response.request.keep_alive &= cause.number() >= 4000;
                 response.answer(status, &self.shared);
                 Answer::Status(status)
             }
@@ -326,19 +326,13 @@ impl Call {
         is_done
     }
 
-    /// From the whole head to what the application gave last.
-    pub(super) fn lasted(&self) -> Duration {
-        self.answered.saturating_duration_since(self.begin)
-    }
-
     /// Ends the call: what the application must know, what the log says, what goes back to the connection.
-    pub(super) fn finish(&mut self, connection: &mut Connection, mut lasted: Duration) {
+    pub(super) fn finish(&mut self, connection: &mut Connection) {
         // Before the next request on the connection, whatever happened (P-BODY-04).
         let mut panics = 0;
         if !self.body.is_closed() {
             panics = self.body.close();
             self.answered = Instant::now();
-            lasted = self.lasted();
         }
         // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
         self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
@@ -347,7 +341,7 @@ impl Call {
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
         let is_whole = matches!(response.stage, Stage::Whole);
-        let mut keep_alive = response.keep_alive && is_whole && self.content == 0;
+        let mut keep_alive = response.request.keep_alive && is_whole && self.content == 0;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
             keep_alive &= state.failure.is_none();
@@ -356,7 +350,10 @@ impl Call {
         if !response.queue.is_empty() {
             std::mem::swap(&mut response.queue, &mut connection.queue);
         }
-        let bytes = response.end();
+        // What was sent of the content, or waits in the connection to be.
+        let bytes = response.content;
+        (response.socket, response.upgrade) = (None, None);
+        response.queue.shrink();
         drop(response);
         if let Some(cause) = failure {
             self.report(cause, if is_whole { Answer::Sent } else { Answer::Cut }, "", connection);
@@ -368,7 +365,8 @@ impl Call {
             self.report(Cause::ApplicationError, Answer::Status(status), &error, connection);
         }
         (0..panics).for_each(|_| self.report(Cause::ClosePanic, Answer::Sent, "", connection));
-        self.score.serve(bytes, lasted);
+        // From the whole head to what the application gave last.
+        self.score.serve(bytes, self.answered.saturating_duration_since(self.begin));
         self.shared.access(&Access { environ: &self.environ, status, bytes, begin: self.begin });
         connection.finish_call(keep_alive, &self.shared, self.answered.max(connection.since));
     }
@@ -419,9 +417,7 @@ impl Call {
     pub(super) fn wait(&mut self, connection: &mut Connection) {
         self.seat = None;
         let mut response = lock(&self.response);
-        if std::mem::take(&mut response.is_delayed) {
-            lock(&self.shared.delayed).retain(|other| !Arc::ptr_eq(other, &self.response));
-        }
+        response.is_delayed = false;
         if let Some(state) = &response.content_state {
             // One that waits for a sender of blocks is not looked at.
             lock(state).give_back(connection, !response.queue.is_empty());
@@ -459,6 +455,7 @@ mod tests {
     use crate::gateway::{Application, Variables};
     use crate::log::Lines;
     use crate::server::answer::Calls;
+    use crate::server::bounds::Place;
     use crate::server::connection::Step;
     use crate::server::settings::Settings;
     use crate::server::socket::Socket;
@@ -473,7 +470,8 @@ mod tests {
         client.set_nonblocking(true).unwrap();
         let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), String::new(), None, Variables::default()));
-        let mut connection = Connection::new(socket, Peer::default(), origin, &shared, None, Instant::now());
+        let place = Some(Place::new(&shared.places));
+        let mut connection = Connection::new(socket, Peer::default(), origin, &shared, place, Instant::now());
         client.write_all(request).unwrap();
         go_on(&mut connection, &shared);
         (shared, connection, client)
@@ -588,7 +586,7 @@ mod tests {
             client.read_exact(&mut vec![0; length]).unwrap();
             go_on(&mut connection, &shared);
             let _sender = senders.recv().unwrap();
-            assert!(connection.call.is_some() && connection.memory.counted < 1_000, "{}", connection.memory.counted);
+            assert!(connection.call.is_some() && connection.held() < 1_000, "{}", connection.held());
         }
     }
 
@@ -601,7 +599,7 @@ mod tests {
         let field = format!("X-Long: {}\r\n", "v".repeat(8_000)).repeat(7);
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}Content-Length: 50000\r\n\r\n");
         let (_shared, mut connection, _client) = ask(application, &[head.as_bytes(), b"some of it"].concat());
-        let counted = connection.memory.counted;
+        let counted = connection.held();
         let response = connection.call.as_mut().expect("the client takes nothing").memory();
         assert!(response > 300_000 && counted >= response + head.len(), "{counted} {response}");
     }
@@ -618,7 +616,7 @@ mod tests {
             };
             let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
             let (_shared, connection, _client) = ask(application, &[head.into_bytes(), vec![b'c'; length]].concat());
-            connection.memory.counted
+            connection.held()
         };
         let (without, with, long) = (counted(0), counted(15_000), counted(50_000));
         assert!(without > 500_000 && with >= without + 15_000 && long >= without + RECEIVED, "{without} {with} {long}");

@@ -18,17 +18,17 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::bounds::{Memory, Place, Seat};
+use super::bounds::{Place, Seat};
 use super::buffer::Buffer;
 use super::call::Call;
 use super::reader::{Coding, Pace};
 use super::response::Response;
-use super::send::{Flushed, SendQueue};
+use super::send::{SendQueue, TURN};
 use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
 use super::socket::Socket;
 use crate::cause::Cause;
-use crate::door::{Examined, Filling, NotReady, Origin, Peer, Policy, Progress, Room};
+use crate::door::{Examined, Filling, NotReady, Origin, Peer, Policy, Progress, Room, mistaken};
 use crate::gateway::{Environ, is_not_yet};
 use crate::http::chunked::Step as Content;
 use crate::log::{Answer, Report};
@@ -58,9 +58,10 @@ pub(super) struct Connection {
     pub(super) unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
+    /// The client wants it so, and sends nothing behind its request.
+    pub(super) asks_for_end: bool,
     /// Nothing of what arrived has been used yet.
     is_first: bool,
-    pub(super) memory: Memory,
     pub(super) place: Option<Place>,
 }
 
@@ -118,8 +119,8 @@ impl Connection {
             call: None,
             unread: None,
             close_after: false,
+            asks_for_end: false,
             is_first: true,
-            memory: Memory::new(&shared.memory),
             place,
         })
     }
@@ -205,7 +206,7 @@ impl Connection {
         match self.buffer.fill(&self.socket, whole) {
             Ok(0) => self.refuse(Cause::ContentTruncated, shared, now),
             Ok(received) => {
-                pace.note(now.saturating_duration_since(self.since), received);
+                pace.note(&mut self.since, received);
                 let (allowance, _) = pace.allowance(&shared.settings);
                 self.enter(Phase::Gathering { whole, pace }, allowance, now);
                 Some(if self.buffer.len() >= whole { Step::Job } else { Step::More })
@@ -215,13 +216,17 @@ impl Connection {
     }
 
     fn send(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
-        let flushed = match &self.call {
+        let (sent, is_all) = match &self.call {
             Some(_) if shared.is_over() => return Some(self.cut(Cause::Stopping)),
-            Some(call) => call.response().flush(),
-            None => self.queue.flush(&self.socket),
+            Some(call) => {
+                let mut response = call.response();
+                (response.flush(), response.queue.is_empty())
+            }
+            None => (self.queue.flush(&self.socket), self.queue.is_empty()),
         };
-        match (flushed, &mut self.call) {
-            (Ok(Flushed::Whole), Some(call)) => {
+        match (sent, &mut self.call) {
+            (Err(_), _) => Some(self.cut(Cause::ClientGone)),
+            (Ok(_), Some(call)) if is_all => {
                 let is_finished = call.response().is_finished();
                 if is_finished {
                     // However long ago the application was done with it.
@@ -229,22 +234,21 @@ impl Connection {
                 }
                 Some(if is_finished || call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
             }
-            (Ok(Flushed::Whole), None) => {
+            (Ok(_), None) if is_all => {
                 self.enter_after_response(shared, now);
                 None
             }
-            (Ok(Flushed::Partly(0)), _) if now < self.deadline => Some(Step::Wait),
-            (Ok(Flushed::Partly(0)), call) => {
+            (Ok(0), _) if now < self.deadline => Some(Step::Wait),
+            (Ok(0), call) => {
                 if call.is_none() {
                     self.report(Cause::ResponseStalled, Answer::Cut, shared);
                 }
                 Some(self.cut(Cause::ResponseStalled))
             }
-            (Ok(flushed), _) => {
+            (Ok(sent), _) => {
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
-                Some(if flushed == Flushed::Turn { Step::More } else { Step::Wait })
+                Some(if sent >= TURN { Step::More } else { Step::Wait })
             }
-            (Err(_), _) => Some(self.cut(Cause::ClientGone)),
         }
     }
 
@@ -350,7 +354,8 @@ impl Connection {
         match (cause.status(), self.origin.door.protocol().addressee(self.buffer.filled(), self.is_first)) {
             (Some(status), Some(addressee)) => {
                 self.report(cause, Answer::Status(status), shared);
-                let mut response = Response::refusal(std::mem::take(&mut self.queue), addressee);
+                let mut response = Response::default();
+                (response.queue, response.request) = (std::mem::take(&mut self.queue), addressee);
                 response.answer(status, shared);
                 self.queue = response.queue;
                 self.buffer.consume(self.buffer.len());
@@ -367,9 +372,10 @@ impl Connection {
 
     /// Tells the log what went wrong on this connection.
     pub(super) fn report(&self, cause: Cause, answer: Answer, shared: &Shared) {
-        let (protocol, bytes) = (self.origin.door.protocol(), self.buffer.filled());
-        let (request, detail) = (protocol.request_line(bytes), protocol.mistake(bytes).unwrap_or_default());
-        shared.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail: &detail });
+        let (door, bytes) = (self.origin.door, self.buffer.filled());
+        let (request, mistake) = (door.protocol().request_line(bytes), mistaken::mistake(bytes, door));
+        let detail = mistake.as_deref().unwrap_or_default();
+        shared.error(&Report { cause, peer: self.peer.address, request: &request, answer, detail });
     }
 
     /// Ends as it should, which the log is told.
@@ -394,12 +400,12 @@ impl Connection {
         if !self.queue.is_empty() {
             self.enter(Phase::Sending, shared.settings.response_stall, now);
         } else if self.close_after {
-            // Attack on the client's behalf: closing with unread bytes sends a reset that eats the response (P-CONN-03).
-            // A client that had to be waited for, or was refused, may not expect the end and still be sending.
-            if self.unread.is_some() || !self.buffer.is_empty() || self.phase == Phase::Sending {
-                self.enter_lingering(shared, now);
-            } else {
+            // Attack on the client's behalf: bytes that are unread at the end, or come behind it, are answered with a reset that eats the
+            // response (P-CONN-03). Whoever did not ask for the end may be sending.
+            if self.asks_for_end && self.unread.is_none() && self.buffer.is_empty() {
                 self.phase = Phase::Lingering { most: 0 };
+            } else {
+                self.enter_lingering(shared, now);
             }
         } else if self.unread.is_some() {
             self.enter(Phase::Draining { most: shared.settings.drain }, shared.settings.drain_deadline, now);

@@ -114,7 +114,7 @@ impl Engine {
     /// What it does at the moment and has done so far.
     pub(super) fn stats(&self) -> Stats {
         let shared = &self.shared;
-        let mut stats = shared.counters.read(&shared.phases);
+        let mut stats = shared.counters.read(&shared.places.phases);
         stats.open = shared.open();
         stats.accepted = self.acceptors.iter().map(|acceptor| acceptor.come.load(Ordering::Relaxed) as u64).sum();
         stats.queued = self.shards.iter().map(|shard| shard.queued.load(Ordering::Relaxed)).sum();

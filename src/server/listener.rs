@@ -10,7 +10,7 @@ use std::fmt;
 use std::io;
 #[cfg(unix)]
 use std::net::Shutdown;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, ToSocketAddrs};
 #[cfg(unix)]
 use std::os::fd::{AsFd, OwnedFd};
 #[cfg(unix)]
@@ -36,6 +36,9 @@ pub struct Listener {
     #[cfg(unix)]
     made: Option<(u64, u64)>,
 }
+
+/// What stands for the address of a connection over a Unix socket whose client has left.
+pub(super) const LEFT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 enum Kind {
     Tcp(TcpListener),
@@ -218,30 +221,32 @@ impl Listener {
         }
     }
 
-    /// Has an accept return that blocks in another thread, by a connection; gives the address of that. A Unix socket of one's own is closed for
-    /// that, which leaves what the system has accepted.
+    /// Has an accept return that blocks in another thread, by a connection that is left at once; gives the address of that. A Unix socket of one's
+    /// own is closed for that, which leaves what the system has accepted.
     pub(super) fn wake(&self) -> Option<SocketAddr> {
         const TIME: Duration = Duration::from_millis(100);
-        match &self.address {
-            Address::Tcp(address) => {
-                let ip = match address.ip() {
-                    ip if !ip.is_unspecified() => ip,
-                    IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                    IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-                };
-                TcpStream::connect_timeout(&SocketAddr::new(ip, address.port()), TIME).ok()?.local_addr().ok()
+        match self.address {
+            Address::Tcp(mut address) => {
+                match address.ip() {
+                    ip if !ip.is_unspecified() => {}
+                    IpAddr::V4(_) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                    IpAddr::V6(_) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                }
+                // With the interface, without which a link-local address is none.
+                TcpStream::connect_timeout(&address, TIME).ok()?.local_addr().ok()
             }
             #[cfg(unix)]
-            Address::Unix(_) => {
-                match &self.socket {
-                    // It may have a name that is no path.
-                    Kind::Unix(socket) if !self.is_own() => {
-                        drop(socket.local_addr().and_then(|address| UnixStream::connect_addr(&address)));
-                    }
-                    _ => self.close(),
+            Address::Unix(_) => match &self.socket {
+                // It may have a name that is no path.
+                Kind::Unix(socket) if !self.is_own() => {
+                    let address = socket.local_addr().ok()?;
+                    UnixStream::connect_addr(&address).ok().map(|_| LEFT)
                 }
-                None
-            }
+                _ => {
+                    self.close();
+                    None
+                }
+            },
         }
     }
 

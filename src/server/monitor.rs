@@ -84,8 +84,7 @@ fn sweep_unattended(engine: &Engine, place: &mut Option<Seat>) {
         shard.wake();
     }
     let has_work = engine.unattended.have_work();
-    let lacks_thread = has_work && !engine.unattended.has_idle();
-    *place = lacks_thread.then(|| engine.shared.seats.ask()).filter(|seat| !seat.has_come());
+    *place = has_work.then(|| engine.shared.seats.ask()).filter(|seat| !seat.has_come());
     if has_work {
         // The workers of other shards may have nothing to do, or block on their only connection.
         engine.shards.iter().for_each(|shard| shard.wake());

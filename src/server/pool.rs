@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::answer::Calls;
 use super::connection::{Connection, Step};
 use super::engine::Engine;
-use super::settings::{IDLE_PASSES, LONG_CALL, SHORTEST, SLICES, SLOW_CALL, TURNS};
+use super::settings::{IDLE_PASSES, LONG_CALL, SHORTEST, SLOW_CALL, STAY, TURNS};
 use super::shard::{ATTENDS, BLOCKS, Found, Shard, WORKS};
 use super::shared::{lock, wait};
 use super::upgrade;
@@ -220,8 +220,8 @@ impl Worker<'_> {
         }
     }
 
-    /// Stays with the shard's only hot connection: blocks on it, one slice at a time, so that the kernel wakes the thread when its
-    /// client says something. Two system calls a request, and no sleep of any other kind.
+    /// Stays with the shard's only hot connection until a sleeper may: blocks on it, one slice at a time, so that the kernel wakes the thread when
+    /// its client says something. Two system calls a request, and no sleep of any other kind.
     fn block_on(
         &mut self,
         own: &mut Attendance,
@@ -229,12 +229,10 @@ impl Worker<'_> {
         due: Option<Instant>,
     ) -> Option<Box<Connection>> {
         let shared = &*self.engine.shared;
-        let (mut slices, mut now) = (0, Instant::now());
+        let mut now = Instant::now();
         // Whoever brings something looks whether the worker blocks, and this looks for mail after it has said so: one sees the other. Mail is
         // also how the worker is told that another shard waits for a thread.
-        while slices < SLICES
-            && !own.shard.has_mail()
-            && !shared.is_stopping()
+        while !own.shard.has_mail()
             && due.is_none_or(|due| now < due)
             && connection.is_worth_waiting_for()
             && connection.socket.set_waiting(true).is_ok()
@@ -244,10 +242,10 @@ impl Worker<'_> {
             now = Instant::now();
             match step {
                 Step::End => return None,
-                Step::Wait | Step::More => slices += 1,
+                Step::Wait if now.saturating_duration_since(connection.since) > STAY => break,
+                Step::Wait | Step::More => {}
                 Step::Job => {
                     connection = self.run_job(own, connection, now)?;
-                    slices = 0;
                     if !own.turn(BLOCKS) {
                         break;
                     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::bounds::Seat;
 use super::buffer::Buffer;
 use super::connection::Connection;
-use super::send::{Flushed, SendQueue};
+use super::send::SendQueue;
 use super::settings::{SLICE, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
@@ -114,9 +114,15 @@ impl Pace {
         }
     }
 
-    pub(super) fn note(&mut self, waited: Duration, moved: usize) {
-        self.waited = self.waited.saturating_add(waited);
-        self.moved += moved as u64;
+    /// Notes what has moved since a client is waited for: where something has, the wait begins anew. Gives how long nothing has moved.
+    pub(super) fn note(&mut self, begin: &mut Instant, moved: usize) -> Duration {
+        let since = begin.elapsed();
+        if moved == 0 {
+            return since;
+        }
+        (self.waited, self.moved) = (self.waited.saturating_add(since), self.moved + moved as u64);
+        *begin += since;
+        Duration::ZERO
     }
 
     /// Why a client that has moved nothing for so long is waited for no longer, if so: its time is over, or that of the server, or its seat is
@@ -133,7 +139,8 @@ impl Pace {
         } else if shared.is_over() {
             Some(Cause::Stopping)
         } else {
-            seat.is_some_and(|seat| seat.must_go(self.waited, self.moved)).then_some(Cause::CrowdedOut)
+            seat.is_some_and(|seat| seat.must_go(self.waited.saturating_add(since), self.moved))
+                .then_some(Cause::CrowdedOut)
         }
     }
 }
@@ -201,28 +208,6 @@ impl Reader {
         (Box::new(Reader { shared, socket, buffer, coding, state: own, taken: 0, pace: Pace::default() }), state)
     }
 
-    /// Makes data ready, receiving it where necessary. Gives how much there is; 0 is the end.
-    fn prepare(&mut self) -> io::Result<usize> {
-        self.check()?;
-        loop {
-            let found = self.coding.find(&mut self.buffer);
-            // Chunks have no length in advance: the limit counts what is announced, before it is received.
-            let most = self.shared.settings.max_content.unwrap_or(u64::MAX);
-            if self.taken.saturating_add(self.coding.announced()) > most {
-                return Err(lock(&self.state).fail(Cause::ContentLong));
-            }
-            match found {
-                Step::Data { len } => return Ok(len),
-                Step::End => {
-                    lock(&self.state).seat = None;
-                    return Ok(0);
-                }
-                Step::Invalid(cause) => return Err(lock(&self.state).fail(cause)),
-                Step::Incomplete => self.receive(None)?,
-            };
-        }
-    }
-
     /// Notes that the application has taken data, and gives the seat back with the last of it.
     fn note_taken(&mut self, amount: usize) {
         self.coding.advance(amount as u64);
@@ -234,7 +219,7 @@ impl Reader {
 
     /// Waits for bytes, under the deadlines: into `direct`, or behind what is in the buffer.
     fn receive(&mut self, mut direct: Option<&mut [u8]>) -> io::Result<usize> {
-        let begin = Instant::now();
+        let mut begin = Instant::now();
         loop {
             // Content that is on its way already answers the expectation (RFC 9110 section 10.1.1).
             if self.buffer.is_empty() {
@@ -244,21 +229,29 @@ impl Reader {
                 Some(place) => self.socket.read(place),
                 None => self.buffer.fill(&self.socket, RECEIVED),
             };
-            match result {
-                Ok(received @ 1..) => {
-                    self.pace.note(begin.elapsed(), received);
-                    let mut state = lock(&self.state);
-                    state.expects_continue = false;
-                    // A client that never lets a slice pass is held to the pace like any other.
-                    self.go_on_waiting(Duration::ZERO, &mut state)?;
-                    return Ok(received);
-                }
-                Err(error) if is_not_yet(&error) => {
-                    self.go_on_waiting(begin.elapsed(), &mut lock(&self.state))?;
-                    self.wait()?;
-                }
+            let mut state = lock(&self.state);
+            let received = match result {
+                Ok(received @ 1..) => received,
+                Err(error) if is_not_yet(&error) => 0,
                 // P-IN-07: never a quiet end.
-                Ok(_) | Err(_) => return Err(lock(&self.state).fail(Cause::ContentTruncated)),
+                Ok(_) | Err(_) => return Err(state.fail(Cause::ContentTruncated)),
+            };
+            let since = self.pace.note(&mut begin, received);
+            let allowance = self.pace.allowance(&self.shared.settings);
+            // A client that never lets a slice pass is held to the pace like any other.
+            if let Some(cause) = self.pace.verdict(since, allowance, state.seat.as_ref(), &self.shared) {
+                return Err(state.fail(cause));
+            }
+            if received > 0 {
+                state.expects_continue = false;
+                return Ok(received);
+            }
+            if state.is_among_others {
+                drop(state);
+                std::thread::sleep(SLICE);
+            } else {
+                // Under the lock: who puts the connection among others has it return at once behind that.
+                self.socket.set_waiting(true)?;
             }
         }
     }
@@ -271,8 +264,8 @@ impl Reader {
             let mut queue = SendQueue::default();
             queue.push_bytes(b"HTTP/1.1 100 Continue\r\n\r\n");
             match queue.flush(&self.socket) {
-                Ok(Flushed::Whole) => state.expects_continue = false,
-                Ok(Flushed::Partly(0)) => {}
+                Ok(_) if queue.is_empty() => state.expects_continue = false,
+                Ok(0) => {}
                 Ok(_) | Err(_) => {
                     // Nothing can stand behind a part of it.
                     self.socket.shutdown(Shutdown::Both);
@@ -281,27 +274,6 @@ impl Reader {
             }
         }
         Ok(())
-    }
-
-    /// Has the next read wait, or waits here.
-    fn wait(&self) -> io::Result<()> {
-        // Under the lock: who puts the connection among others has it return at once behind that.
-        let state = lock(&self.state);
-        if !state.is_among_others {
-            return self.socket.set_waiting(true);
-        }
-        drop(state);
-        std::thread::sleep(SLICE);
-        Ok(())
-    }
-
-    /// Whether a client that has sent or taken nothing for so long may go on.
-    fn go_on_waiting(&self, waited: Duration, state: &mut ContentState) -> io::Result<()> {
-        let mut pace = self.pace;
-        pace.note(waited, 0);
-        let allowance = self.pace.allowance(&self.shared.settings);
-        let verdict = pace.verdict(waited, allowance, state.seat.as_ref(), &self.shared);
-        verdict.map_or(Ok(()), |cause| Err(state.fail(cause)))
     }
 
     /// A failure is remembered: every later read fails alike.
@@ -341,32 +313,32 @@ impl Read for Reader {
         Ok(length)
     }
 
-    /// In memory laid out for what is announced, so that content of a known length is received in as few pieces as it arrives in.
+    /// In memory laid out for what is announced, so that content of a known length is not moved as it grows.
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
-        let begin = out.len();
-        let mut end = begin;
-        let result = loop {
-            if end == out.len() {
-                if self.coding.is_end() {
-                    break self.check().map(|()| end - begin);
-                }
-                let announced = usize::try_from(self.coding.announced()).unwrap_or(AHEAD);
-                out.resize(end + if announced == 0 { DIRECT } else { announced.min(AHEAD) }, 0);
-            }
-            match self.read(out.split_at_mut(end).1) {
-                Ok(0) => break Ok(end - begin),
-                Ok(length) => end += length,
-                Err(error) => break Err(error),
-            }
-        };
-        out.truncate(end);
-        result
+        out.reserve(usize::try_from(self.coding.announced()).unwrap_or(AHEAD).min(AHEAD));
+        self.take(u64::MAX).read_to_end(out)
     }
 }
 
 impl BufRead for Reader {
+    /// Makes data ready, receiving it where necessary.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let ready = self.prepare()?;
+        self.check()?;
+        let ready = loop {
+            let found = self.coding.find(&mut self.buffer);
+            // Chunks have no length in advance: the limit counts what is announced, before it is received.
+            let announced = self.taken.saturating_add(self.coding.announced());
+            self.shared.policy.admit(announced).map_err(|cause| lock(&self.state).fail(cause))?;
+            match found {
+                Step::Data { len } => break len,
+                Step::End => {
+                    lock(&self.state).seat = None;
+                    break 0;
+                }
+                Step::Invalid(cause) => return Err(lock(&self.state).fail(cause)),
+                Step::Incomplete => self.receive(None)?,
+            };
+        };
         Ok(self.buffer.filled().split_at(ready).0)
     }
 
@@ -400,9 +372,9 @@ mod tests {
         let settings = Settings { content_stall: Duration::from_secs(5), content_rate: 100, ..Settings::default() };
         let mut pace = Pace::default();
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
-        pace.note(Duration::from_secs(8), 10);
+        pace = Pace { waited: Duration::from_secs(8), moved: 10 };
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(2), Cause::ContentSlow));
-        pace.note(Duration::ZERO, 2_000);
+        pace.moved += 2_000;
         assert_eq!(pace.allowance(&settings), (Duration::from_secs(5), Cause::ContentStalled));
     }
 
@@ -448,13 +420,13 @@ mod tests {
     }
 
     #[test]
-    fn content_of_a_known_length_is_read_in_as_few_pieces_as_it_arrives_in_and_not_beyond_its_end() {
+    fn content_of_a_known_length_is_read_in_few_pieces_and_not_beyond_its_end() {
         let mut setup = reader(vec![7; 100_005], 100_000, None);
         let mut content = vec![1];
         assert_eq!(setup.reader.read_to_end(&mut content).unwrap(), 100_000);
         assert_eq!((content.len(), content[0], content[100_000]), (100_001, 1, 7));
-        // One into the buffer of the connection, which the head would have come with, and one for the rest.
-        assert!(setup.reads.load(Ordering::Relaxed) <= 2, "{:?}", setup.reads);
+        // Each as long as all before it, from 8 KiB on.
+        assert!(setup.reads.load(Ordering::Relaxed) <= 4, "{:?}", setup.reads);
         assert_eq!(setup.reader.read(&mut [0]).unwrap(), 0);
     }
 

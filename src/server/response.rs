@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::bounds::Seat;
 use super::connection::Connection;
 use super::reader::{ContentState, Pace};
-use super::send::{COPIED, FLAT, Flushed, SendQueue};
+use super::send::{COPIED, FLAT, SendQueue, TURN};
 use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
@@ -46,11 +46,10 @@ pub(super) struct Response {
     /// None between calls: whoever has kept a `Writer` can send nothing any more.
     pub(super) socket: Option<Arc<Socket>>,
     pub(super) queue: SendQueue,
+    /// As it came, but for what becomes of the connection, which may be known late.
     pub(super) request: Facts,
     /// Where the request has content.
     pub(super) content_state: Option<Arc<Mutex<ContentState>>>,
-    /// Whether the connection may stay, as far as is known.
-    pub(super) keep_alive: bool,
     pub(super) stage: Stage,
     /// The status that goes out, and the content that was framed behind it.
     pub(super) status: u16,
@@ -83,21 +82,9 @@ impl Response {
             && connection.socket.system().is_ok()
             && self.queue.len() < COPIED;
         self.socket = Some(Arc::clone(&connection.socket));
-        (self.keep_alive, self.stage, self.status, self.content) = (self.request.keep_alive, Stage::Head, 0, 0);
+        (self.stage, self.status, self.content) = (Stage::Head, 0, 0);
         (self.failure, self.head_is_large) = (None, false);
         (self.last_block, self.pace) = (None, Pace::default());
-    }
-
-    /// A response that no call makes, behind what is in a queue; the connection ends with it.
-    pub(super) fn refusal(queue: SendQueue, request: Facts) -> Response {
-        Response { queue, request, ..Response::default() }
-    }
-
-    /// Lets go of the connection. Gives how much of the content was sent, or waits in the connection to be.
-    pub(super) fn end(&mut self) -> u64 {
-        (self.socket, self.upgrade, self.content_state) = (None, None, None);
-        self.queue.shrink();
-        self.content
     }
 
     /// Gives the rest of the response up, and with it the connection: whatever still comes from the application is dropped. The first cause counts.
@@ -115,7 +102,7 @@ impl Response {
 
     /// Whether this response is whole, and to be sent with the next.
     pub(super) fn waits_for_next(&self) -> bool {
-        self.has_next && matches!(self.stage, Stage::Whole) && self.queue.is_flat() && self.keep_alive
+        self.has_next && matches!(self.stage, Stage::Whole) && self.queue.is_flat() && self.request.keep_alive
     }
 
     /// Whether nothing goes behind what has been framed, whatever the body holds (HEAD, 204, 304, or the end, as it was meant or not).
@@ -149,10 +136,10 @@ impl Response {
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
         let drain = shared.settings.drain;
         let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection(drain));
-        self.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
+        request.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
         let end = self.end.at(SystemTime::now(), &shared.settings);
         let upgrade = self.upgrade.as_ref().map(|entry| &*entry.protocol);
-        let (keep_alive, version) = (self.keep_alive, request.version);
+        let (keep_alive, version) = (request.keep_alive, request.version);
         let reply = Reply { status: status.1, headers, framing, upgrade, keep_alive, version, end };
         (self.stage, self.status) = (Stage::Content(framing.delimiter), status.0);
         let front = self.queue.end();
@@ -241,8 +228,8 @@ impl Response {
         self.queue.is_empty()
     }
 
-    /// Sends what the socket takes at once. Of a response that was cut there is nothing to send.
-    pub(super) fn flush(&mut self) -> io::Result<Flushed> {
+    /// Sends what the socket takes at once, and gives how much that was. Of a response that was cut there is nothing to send.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
         let socket = self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?;
         self.queue.flush(socket).inspect_err(|_| self.cut(Cause::ClientGone))
     }
@@ -252,7 +239,6 @@ impl Response {
     pub(super) fn may_be_delayed(&mut self, now: Instant) -> bool {
         let last = self.last_block.replace(now);
         last.is_some_and(|last| now.saturating_duration_since(last) < QUICK_BLOCK)
-            && self.failure.is_none()
             && self.content_state.is_none()
             && self.queue.is_flat()
             && self.queue.len() <= FLAT
@@ -266,18 +252,15 @@ impl Response {
 
     /// Sends everything for a `Writer`, which waits for the client as long as that makes progress and nobody else needs the thread more.
     fn send_all(&mut self, shared: &Shared) -> io::Result<()> {
-        let (mut last, mut seat) = (Instant::now(), None::<Seat>);
-        let mut progress = last;
+        let (mut begin, mut seat) = (Instant::now(), None::<Seat>);
         loop {
-            let left = self.queue.len();
-            let flushed = self.flush()?;
-            let (now, moved) = (Instant::now(), left - self.queue.len());
-            self.pace.note(now.saturating_duration_since(last), moved);
-            (last, progress) = (now, if moved > 0 { now } else { progress });
-            match flushed {
-                Flushed::Whole => return Ok(()),
-                Flushed::Turn => continue,
-                Flushed::Partly(_) => {}
+            let sent = self.flush()?;
+            let since = self.pace.note(&mut begin, sent);
+            if self.queue.is_empty() {
+                return Ok(());
+            }
+            if sent >= TURN {
+                continue;
             }
             self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?.set_waiting(true)?;
             // One thread has one seat: that of the content, as long as there is some to come.
@@ -285,7 +268,7 @@ impl Response {
             let of_content = content.as_ref().and_then(|state| state.seat.as_ref());
             let seat = of_content.unwrap_or_else(|| seat.get_or_insert_with(|| shared.seats.take()));
             let stall = (shared.settings.response_stall, Cause::ResponseStalled);
-            let verdict = self.pace.verdict(now.saturating_duration_since(progress), stall, Some(seat), shared);
+            let verdict = self.pace.verdict(since, stall, Some(seat), shared);
             drop(content);
             if let Some(cause) = verdict {
                 self.cut(cause);
@@ -334,24 +317,17 @@ pub(super) fn delay(response: &mut Response, own: &Arc<Mutex<Response>>, shared:
 /// Sends what is delayed in all responses, as far as the clients take it. Errors are met again by whoever makes them. A response that is
 /// locked is being sent already, or added to, and looked at the next time: its `Writer` may be waiting for the client.
 pub(super) fn send_delayed(shared: &Shared) {
-    let all = std::mem::take(&mut *lock(&shared.delayed));
-    for delayed in all {
+    lock(&shared.delayed).retain(|delayed| {
         let mut response = match delayed.try_lock() {
             Ok(response) => response,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                lock(&shared.delayed).push(Arc::clone(&delayed));
-                continue;
-            }
+            Err(TryLockError::WouldBlock) => return true,
         };
-        // One whose call waits in the connection by now is sent there.
-        if std::mem::take(&mut response.is_delayed) && response.returns_at_once() {
-            // The rest goes when the client takes more, though the application may give nothing for long.
-            if response.flush().is_ok_and(|flushed| flushed != Flushed::Whole) {
-                delay(&mut response, &delayed, shared);
-            }
-        }
-    }
+        // One whose call waits in the connection by now is sent there. Otherwise the rest goes when the client takes more, though the application
+        // may give nothing for long.
+        response.is_delayed = response.is_delayed && response.returns_at_once() && !response.send();
+        response.is_delayed
+    });
 }
 
 /// The statuses that the server gives by itself (RFC 9110 section 15).

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use super::socket::Socket;
-use crate::gateway::{Block, is_not_yet};
+use crate::gateway::{Block, READ_BLOCK, is_not_yet};
 
 /// Blocks up to this size are copied behind their head: one plain write is cheaper than a gathering one.
 pub(super) const COPIED: usize = 16 * 1024;
@@ -33,17 +33,6 @@ pub(super) struct SendQueue {
     sent: usize,
     /// The memory of a block that was sent, for the next piece of a file.
     spare: Vec<u8>,
-}
-
-/// How a flush ended that met no error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flushed {
-    /// Everything is with the system.
-    Whole,
-    /// The socket takes no more at the moment; this many bytes went.
-    Partly(usize),
-    /// The socket would take more, but a [`TURN`] is over: others may be waiting for the thread.
-    Turn,
 }
 
 impl SendQueue {
@@ -94,11 +83,9 @@ impl SendQueue {
         }
     }
 
-    /// Memory of so many bytes, for a block to be pushed.
-    pub(super) fn take_spare(&mut self, length: usize) -> Vec<u8> {
-        let mut spare = std::mem::take(&mut self.spare);
-        spare.resize(length, 0);
-        spare
+    /// Memory for a block to be pushed.
+    pub(super) fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
     }
 
     /// Takes the end of the only block back, all but `keep` bytes of what is unsent. Gives how many bytes that were.
@@ -127,27 +114,25 @@ impl SendQueue {
         self.front.shrink_to(2 * FLAT);
     }
 
-    /// Sends until everything is gone, the socket takes no more, or a turn is over.
+    /// Sends until everything is gone, the socket takes no more, or a [`TURN`] is over: others may be waiting for the thread. Gives how many
+    /// bytes went.
     ///
     /// # Errors
     /// Those of the socket.
-    pub(super) fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
+    pub(super) fn flush(&mut self, socket: &Socket) -> io::Result<usize> {
         let mut gone = 0;
-        while !self.is_empty() {
-            if gone >= TURN {
-                return Ok(Flushed::Turn);
-            }
+        while !self.is_empty() && gone < TURN {
             match self.write(socket) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     gone += written;
                     self.advance(written);
                 }
-                Err(error) if is_not_yet(&error) => return Ok(Flushed::Partly(gone)),
+                Err(error) if is_not_yet(&error) => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(Flushed::Whole)
+        Ok(gone)
     }
 
     fn write(&self, socket: &Socket) -> io::Result<usize> {
@@ -181,15 +166,12 @@ impl SendQueue {
             let Some(block) = self.blocks.pop_front() else { break };
             self.sent -= block.len();
             match block {
-                Block::Owned(memory) if memory.capacity() <= 2 * PIECE => self.spare = memory,
+                Block::Owned(memory) if memory.capacity() <= 2 * READ_BLOCK => self.spare = memory,
                 _ => {}
             }
         }
     }
 }
-
-/// How much of a file is read at once.
-pub(super) const PIECE: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -238,7 +220,7 @@ mod tests {
                     if index % 2 == 0 { queue.push(Block::Owned(bytes)) } else { queue.push_bytes(&bytes) }
                 }
                 assert_eq!(queue.len() + client.0.lock().unwrap().len(), expected.len());
-                while queue.flush(&socket).unwrap() != Flushed::Whole {}
+                while queue.flush(&socket).unwrap() > 0 {}
                 assert_eq!((queue.is_empty(), queue.len()), (true, 0));
             }
             assert!(*client.0.lock().unwrap() == expected, "{takes}");
@@ -250,12 +232,12 @@ mod tests {
         let client = Client(Arc::default(), 10_000);
         let socket = Socket::over(client.clone());
         let mut queue = SendQueue::default();
-        let piece: Vec<u8> = (0..PIECE).map(|at| at as u8).collect();
+        let piece: Vec<u8> = (0..READ_BLOCK).map(|at| at as u8).collect();
         queue.push(Block::Owned(piece.clone()));
         queue.advance(1_000);
-        assert_eq!(queue.take_back(4_000), PIECE - 5_000);
+        assert_eq!(queue.take_back(4_000), READ_BLOCK - 5_000);
         assert_eq!((queue.len(), queue.memory()), (4_000, 4_000));
-        assert_eq!((queue.take_back(4_000), queue.flush(&socket).unwrap()), (0, Flushed::Whole));
+        assert_eq!((queue.take_back(4_000), queue.flush(&socket).unwrap(), queue.is_empty()), (0, 4_000, true));
         assert!(*client.0.lock().unwrap() == piece[1_000..5_000]);
     }
 
@@ -265,8 +247,7 @@ mod tests {
         let socket = Socket::over(client.clone());
         let mut queue = SendQueue::default();
         queue.push(Block::Owned(vec![7; 2 * TURN]));
-        assert_eq!(queue.flush(&socket).unwrap(), Flushed::Turn);
-        let sent = client.0.lock().unwrap().len();
-        assert!((TURN..TURN + 10_000).contains(&sent), "{sent}");
+        let sent = queue.flush(&socket).unwrap();
+        assert!((TURN..TURN + 10_000).contains(&sent) && client.0.lock().unwrap().len() == sent, "{sent}");
     }
 }

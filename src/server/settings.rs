@@ -99,7 +99,8 @@ pub struct Settings {
     pub drain: u64,
     /// How long that may take.
     pub drain_deadline: Duration,
-    /// Bytes that are still read after the last response, so that the client can read it before the connection ends.
+    /// Bytes that are still read after the last response, so that the client can read it before the connection ends, where it did not ask for that
+    /// end or sends more.
     pub linger: u64,
     /// How long that may take.
     pub linger_deadline: Duration,
@@ -121,8 +122,8 @@ pub struct Settings {
 /// timeouts up to 4 to 8 ms.
 pub(crate) const SLICE: Duration = Duration::from_millis(5);
 
-/// Slices a thread stays with a connection that says nothing, before the connection waits without a thread.
-pub(crate) const SLICES: u32 = 2;
+/// How long a thread stays with the only connection of its shard while that says nothing. Behind that a sleeper may.
+pub(crate) const STAY: Duration = Duration::from_millis(50);
 
 /// How long a connection that has done something is looked at in every sweep: this for each hot one of the shard, within these bounds. The
 /// more there are, the later a client has its turn to answer; with 1 ms for all, 1,000 busy connections cost 6 % more CPU, mostly for
@@ -180,11 +181,10 @@ pub(crate) const LISTEN: Duration = Duration::from_millis(5);
 
 /// When workers accept themselves. With a connection for every request and 16 at a time, CPU a request beside an asynchronous server
 /// (hyper) in the same run: 1.01 when each is brought by the thread that accepts, 0.87 with this; a pool whose threads all block in accept: 0.91.
-/// So many connections within this time begin it, if half of them have ended; it goes on as long as so many come between two looks of the accept
-/// thread.
+/// So many connections within this time begin it, if half of them have ended; it goes on as long as so many come between two looks ([`LOOK`]) of the
+/// accept thread.
 pub(crate) const RUSH: usize = 8;
 pub(crate) const RUSH_TIME: Duration = Duration::from_millis(8);
-pub(crate) const RUSH_LOOK: Duration = Duration::from_millis(2);
 
 /// A moment later. A time beyond the clock's range is so far away that it is no deadline at all.
 pub(super) fn after(now: Instant, time: Duration) -> Instant {

@@ -25,7 +25,7 @@ use rounds::Rounds;
 
 use super::connection::{Connection, Step};
 use super::pool::Unattended;
-use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, LOOK, SHORTEST, SLOW_CALL};
+use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL, STAY};
 use super::shared::{Shared, lock, wait};
 use crate::cause::Cause;
 use crate::gateway::Wake;
@@ -313,7 +313,7 @@ impl State {
         connection.rest();
         let longest = self.longest();
         let interval = (quiet_for / 16).clamp(SHORTEST, longest);
-        let may_be_slept_on = interval > LOOK && connection.is_idle() && !shared.is_stopping();
+        let may_be_slept_on = quiet_for > STAY && connection.is_idle() && !shared.is_stopping();
         let is_called =
             waits.is_some() || may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last));
         let is_patient = interval == longest && connection.deadline > now && !shared.is_stopping();
@@ -373,7 +373,6 @@ impl State {
         for mut closed in closed {
             if closed.cut(cause) == Step::Job {
                 // Reported when its body is closed; whoever makes room need not wait for that.
-                closed.memory.count(0);
                 closed.place = None;
                 self.hot.push_back(closed);
             } else {
@@ -390,7 +389,7 @@ fn proportional(each: Duration, count: usize, (least, most): (Duration, Duration
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::io::{self, Write};
+    use std::io::{self, Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -398,6 +397,8 @@ pub(super) mod tests {
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::answer::{Calls, PIPELINED};
+    use crate::server::engine::Engine;
+    use crate::server::listener::Listener;
     use crate::server::settings::{LAST_REQUEST, SELDOM, Settings};
     use crate::server::socket::Socket;
 
@@ -504,5 +505,29 @@ pub(super) mod tests {
         // It has had its time for a last request.
         assert!(matches!(sweep(now + LAST_REQUEST), Found::Nothing(None)));
         assert!(shard.lock().all().next().is_none());
+    }
+
+    #[test]
+    fn the_only_connection_goes_from_the_thread_that_stays_with_it_to_a_sleeper_and_is_not_looked_at_in_between() {
+        let listener = Listener::open_tcp("127.0.0.1:0").unwrap().remove(0);
+        let mut client = TcpStream::connect(&listener.address).unwrap();
+        let (engine, threads) = Engine::start(shared(), vec![listener], &Variables::default()).unwrap();
+        let give_up = Instant::now() + Duration::from_secs(20);
+        loop {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            assert!(client.read(&mut [0; 1024]).unwrap() > 0);
+            let parked = || engine.shards.iter().map(|shard| shard.lock().last).sum::<u64>();
+            let before = parked();
+            while parked() == before || engine.shared.sleepers.free() == engine.shared.settings.sleepers {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // A worker that was kept from its core finds a connection that is cold.
+            if parked() == before + 1 {
+                break;
+            }
+            assert!(Instant::now() < give_up);
+        }
+        engine.stop(Duration::ZERO);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }

@@ -3,13 +3,12 @@
 //! Nothing here takes a lock on the way of a request but the log.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::bell::Bell;
-use super::bounds::Seats;
+use super::bounds::{Places, Seats};
 use super::monitor::Monitor;
 use super::response::Response;
 use super::settings::{SLEEPER_STACK, Settings, after};
@@ -18,7 +17,7 @@ use super::upgrade::Upgrades;
 use crate::cause::Cause;
 use crate::door::{Door, Origin, Policy};
 use crate::gateway::{Application, Errors, Gateway, Variables, discard_panic};
-use crate::log::{Access, Answer, Counters, Log, Phases, Report, ToLog};
+use crate::log::{Access, Answer, Counters, Log, Report, ToLog};
 
 /// The shared parts.
 pub(super) struct Shared {
@@ -28,13 +27,12 @@ pub(super) struct Shared {
     pub(super) application: Box<dyn Application>,
     log: Arc<dyn Log>,
     pub(super) counters: Counters,
-    /// What the open connections do; each has a share of it.
-    pub(super) phases: Arc<Phases>,
+    pub(super) places: Arc<Places>,
     pub(super) seats: Arc<Seats>,
-    /// Bytes that all waiting connections hold.
-    pub(super) memory: Arc<AtomicUsize>,
     /// Held by whoever closes connections because of that.
     pub(super) shedding: Mutex<()>,
+    /// Held by whoever waits for a place.
+    pub(super) placing: Mutex<()>,
     /// Responses with blocks that wait for those behind them: whoever looks every 3 ms sends them.
     pub(super) delayed: Mutex<Vec<Arc<Mutex<Response>>>>,
     pub(super) upgrades: Upgrades,
@@ -59,9 +57,9 @@ impl Shared {
             application,
             log,
             counters: Counters::default(),
-            phases: Arc::default(),
-            memory: Arc::default(),
+            places: Arc::default(),
             shedding: Mutex::default(),
+            placing: Mutex::default(),
             delayed: Mutex::default(),
             upgrades: Upgrades::default(),
             monitor: Monitor::default(),
@@ -72,7 +70,7 @@ impl Shared {
 
     /// How many connections are open. Where it matters that there is none, whoever could bring one has ended, and was waited for.
     pub(super) fn open(&self) -> usize {
-        Arc::strong_count(&self.phases) - 1
+        Arc::strong_count(&self.places) - 1
     }
 
     /// Reports an answered request. A log that panics does not take a thread with it.

@@ -57,12 +57,12 @@ pub(super) fn enter(protocol: &str, response: &mut Response, shared: &Shared) ->
     left.retain(|entry| entry.strong_count() > 0);
     // Nobody can be closed for another where all have left.
     let most = shared.settings.max_connections;
-    if left.len() >= shared.settings.upgrades.min(most - most / 4) {
+    if left.len() >= shared.settings.upgrades.min(most - most.div_ceil(4)) {
         return Err(Failure::new(Cause::UpgradeLimit, ""));
     }
     let entry = Arc::new(Entry { socket, protocol: protocol.to_owned(), thread: OnceLock::new() });
     left.push(Arc::downgrade(&entry));
-    (response.upgrade, response.keep_alive) = (Some(entry), false);
+    (response.upgrade, response.request.keep_alive) = (Some(entry), false);
     Ok(())
 }
 
@@ -109,8 +109,7 @@ pub(super) fn converse(connection: &mut Connection, shared: &Arc<Shared>) {
         }
         call.response().content = stream.0.sent.load(Ordering::Relaxed) as u64;
     }
-    let lasted = call.lasted();
-    call.finish(connection, lasted);
+    call.finish(connection);
     // What the engine does at its end, with a thread of its own.
     connection.enter_lingering(shared, Instant::now());
     // A clone that is left may still set timeouts, which hold for whoever waits.
@@ -207,10 +206,10 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").unwrap();
         let socket = Socket::accepted(listener.accept().unwrap().0).unwrap();
         let origin = Arc::new(Origin::new(Door::Http, Gateway::default(), "a".into(), None, Variables::default()));
-        let (place, now) = (Some(Place::new(&shared.phases)), Instant::now());
+        let (place, now) = (Some(Place::new(&shared.places)), Instant::now());
         let mut connection = Connection::new(socket, Peer::default(), origin, &shared, place, now);
         while connection.step(&shared, now) != Step::Job {}
-        connection.memory.count(1_000);
+        connection.hold(1_000);
         Calls::new(&shared).run(&mut connection, now);
         assert!(leaves(&mut connection));
         (shared, connection, client)
@@ -224,7 +223,7 @@ mod tests {
             let _ = lock(&end).recv();
         });
         assert!(stay_or_leave(connection, &shared).is_none());
-        assert_eq!((shared.memory.load(Ordering::Relaxed), shared.open()), (0, 1));
+        assert_eq!((shared.places.memory.load(Ordering::Relaxed), shared.open()), (0, 1));
         drop(sender);
     }
 
@@ -234,7 +233,7 @@ mod tests {
         let (shared, connection, mut client) = leaving(settings, || panic!("there is no thread for it"));
         assert!(stay_or_leave(connection, &shared).is_none());
         client.read_to_end(&mut Vec::new()).unwrap();
-        let stats = shared.counters.read(&shared.phases);
+        let stats = shared.counters.read(&shared.places.phases);
         assert_eq!((stats.count(Cause::ServerFault), stats.served), (1, 0));
         assert!(shared.open() == 0 && lock(&shared.upgrades.0).iter().all(|entry| entry.strong_count() == 0));
     }

@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use crate::gateway::Environ;
-use crate::http::scan::is_tchar;
+use crate::http::scan::is_token;
 
 impl Environ {
     /// The cookies of the request, as sent and in that order; pieces without `=` are left out.
@@ -167,7 +167,7 @@ impl SetCookie {
     /// # Errors
     /// When a part holds what could change another part, or when no browser would take the cookie.
     pub fn build(&self) -> Result<String, CookieError> {
-        if self.name.is_empty() || !self.name.bytes().all(is_tchar) {
+        if !is_token(self.name.as_bytes()) {
             return Err(CookieError::Name);
         }
         if !self.value.bytes().all(is_cookie_octet) {

@@ -29,7 +29,7 @@ pub(super) fn answer(file: File, parts: Vec<Range>, complete: u64, content_type:
     let mut end = Some(end);
     let mut reading = FileRange { file, position: 0, left: 0 };
     let blocks = std::iter::from_fn(move || {
-        if let Some(block) = reading.next_block() {
+        if let Some(block) = reading.next_block(Vec::new()) {
             return Some(block);
         }
         if let Some((head, part)) = rest.next() {

@@ -112,10 +112,6 @@ impl Protocol for FastCgi {
         }
     }
 
-    fn mistake(&self, bytes: &[u8]) -> Option<String> {
-        mistaken::mistake(bytes, "FastCGI")
-    }
-
     fn shows_end_of_content(&self) -> bool {
         true
     }
@@ -189,7 +185,7 @@ impl<'buf> Begun<'buf> {
                 Ok(None) | Err(_) if consumed > 0 => return Err(NotReady::Answered { consumed, reply, ends: false }),
                 Ok(None) => return Err(NotReady::Incomplete),
                 Err(cause) if is_first => {
-                    let cause = mistaken::judge(bytes, "FastCGI", cause);
+                    let cause = mistaken::judge(bytes, Door::FastCgi, cause);
                     return Err(cause.map_or(NotReady::Incomplete, NotReady::Refused));
                 }
                 Err(cause) => return Err(cause.into()),

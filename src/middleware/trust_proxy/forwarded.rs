@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::http::scan::is_token;
+
 /// One element of `Forwarded`: what one proxy says of the request it has received.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Element {
@@ -32,8 +34,8 @@ pub(super) fn elements(field: &str) -> Option<Vec<Element>> {
             if pair.is_empty() {
                 continue;
             }
-            let (name, value) = pair.split_once('=').filter(|(name, _)| is_token(name))?;
-            let value = if is_token(value) { value.to_owned() } else { unquoted(value)? };
+            let (name, value) = pair.split_once('=').filter(|(name, _)| is_token(name.as_bytes()))?;
+            let value = if is_token(value.as_bytes()) { value.to_owned() } else { unquoted(value)? };
             let place = match name.to_ascii_lowercase().as_str() {
                 "for" => &mut element.client,
                 "proto" => &mut element.proto,
@@ -111,11 +113,6 @@ fn unquoted(text: &str) -> Option<String> {
         }
     }
     Some(out)
-}
-
-/// `token` of RFC 9110 section 5.6.2.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]

@@ -22,6 +22,16 @@ impl Connection {
     pub(in crate::server) fn count_memory(&mut self) {
         let received = if self.buffer.is_empty() { 0 } else { self.buffer.capacity() };
         let call = self.call.as_mut().map_or(0, |call| call.memory());
-        self.memory.count(received + call + self.queue.memory());
+        self.hold(received + call + self.queue.memory());
+    }
+
+    /// Is counted to hold so much. Without a place it counts for nothing.
+    pub(in crate::server) fn hold(&mut self, bytes: usize) {
+        self.place.iter_mut().for_each(|place| place.hold(bytes));
+    }
+
+    /// How much it is counted to hold.
+    pub(in crate::server) fn held(&self) -> usize {
+        self.place.as_ref().map_or(0, |place| place.memory)
     }
 }

@@ -218,7 +218,7 @@ mod tests {
         }
 
         fn wrong(&self) -> u64 {
-            self.shared.counters.read(&self.shared.phases).count(Cause::BellWrong)
+            self.shared.counters.read(&self.shared.places.phases).count(Cause::BellWrong)
         }
     }
 
@@ -416,7 +416,7 @@ mod tests {
         quiet.come_to_rest();
         let mut connection = quiet.take_one();
         connection.deadline = quiet.now + Duration::from_millis(500);
-        connection.place = Some(Place::new(&quiet.shared.phases));
+        connection.place = Some(Place::new(&quiet.shared.places));
         quiet.shard.deliver(connection);
         for passed in 0..500 {
             assert_eq!(quiet.shared.open(), 1, "{passed}");
