@@ -26,10 +26,10 @@ pub(crate) struct Receiver {
 /// What middleware does to every block, or to the error that comes instead.
 pub(crate) type Change = Box<dyn FnMut(io::Result<Block>) -> io::Result<Block> + Send>;
 
-/// How a body that waits for a block is woken.
+/// How what waits is woken: a body for a block, a request for a seat, a connection for its client.
 pub(crate) trait Wake: Send + Sync {
-    /// What waits at this place may go on.
-    fn wake(self: Arc<Self>, place: u64);
+    /// What has this number there may go on.
+    fn wake(self: Arc<Self>, number: u64);
 }
 
 #[derive(Default)]
@@ -86,8 +86,8 @@ impl Channel {
         let waiter = state.waiter.take();
         drop(state);
         self.changed.notify_all();
-        if let Some((waiter, place)) = waiter {
-            waiter.wake(place);
+        if let Some((waiter, number)) = waiter {
+            waiter.wake(number);
         }
     }
 }
@@ -209,11 +209,11 @@ impl Receiver {
     }
 
     /// Has `waiter` woken when something comes. Tells whether it must wait for that.
-    pub(crate) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: u64) -> bool {
+    pub(crate) fn register(&self, waiter: &Arc<impl Wake + 'static>, number: u64) -> bool {
         let mut state = self.channel.lock();
         let is_quiet = state.is_quiet();
         if is_quiet {
-            state.waiter = Some((Arc::clone(waiter) as Arc<dyn Wake>, place));
+            state.waiter = Some((Arc::clone(waiter) as Arc<dyn Wake>, number));
         }
         is_quiet
     }

@@ -66,11 +66,11 @@ impl Acceptor {
     /// Ends an accept that blocks in another thread: at every look of the monitor, since somebody else who has the socket may have taken the
     /// connection that was to wake it.
     pub(super) fn wake(&self) {
-        const LOOKS: usize = 256;
+        const WAKES: usize = 256;
         // Behind its end nobody accepts, and a Unix socket whose queue is full would be waited for without end.
         if let Some(woken_from) = &mut *lock(&self.woken_from) {
             woken_from.push(self.listener.wake().and_then(|from| Peer::new(from).address));
-            if woken_from.len() > LOOKS {
+            if woken_from.len() > WAKES {
                 // This machine cannot reach its own address.
                 self.listener.close();
             }
@@ -78,7 +78,7 @@ impl Acceptor {
     }
 
     /// Whether a stop ends accepting with this connection: the one that woke the thread, or any where this machine cannot reach its own address.
-    fn ends_with(&self, last: Whence) -> bool {
+    fn take_end(&self, last: Whence) -> bool {
         let ends = |woken_from: &mut Vec<Whence>| woken_from.iter().any(|from| from.is_none() || *from == last);
         // Whoever wakes it in this moment may wait for it to accept.
         let woken_from = self.woken_from.try_lock();
@@ -99,13 +99,13 @@ impl Engine {
     /// The life of an acceptor's thread.
     pub(super) fn accept(&self, acceptor: &Acceptor) {
         // A stop waits for it.
-        const PATIENCE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+        const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
         const QUIET: Duration = Duration::from_secs(10);
-        let mut patience = PATIENCE.0;
+        let mut backoff = BACKOFF.0;
         let mut failed: Option<Instant> = None;
         let (mut before, mut last) = (self.count(acceptor), None);
-        while !(self.shared.is_stopping() && acceptor.ends_with(last)) {
-            let is_rush = acceptor.listener.is_own() && self.is_rush(acceptor, &mut before);
+        while !(self.shared.is_stopping() && acceptor.take_end(last)) {
+            let is_rush = acceptor.listener.is_own() && self.judge_rush(acceptor, &mut before);
             acceptor.set_rush(is_rush);
             if is_rush {
                 // There is nothing to be woken for but its end.
@@ -114,7 +114,7 @@ impl Engine {
             }
             match acceptor.listener.accept() {
                 Ok(accepted) => {
-                    patience = PATIENCE.0;
+                    backoff = BACKOFF.0;
                     let whence = || if self.shared.is_stopping() { left(&accepted.0) } else { None };
                     last = accepted.1.address.or_else(whence);
                     self.let_in(acceptor, accepted, None);
@@ -122,7 +122,7 @@ impl Engine {
                 // The client was gone before it was accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 // Somebody else who has the socket has set it so: there is no other way to wait for it.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PATIENCE.0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(BACKOFF.0),
                 Err(_) if self.shared.is_stopping() => {}
                 Err(error) => {
                     // Mostly EMFILE: one line when it begins. Each connection that is closed for another lets one in before the next
@@ -132,8 +132,8 @@ impl Engine {
                     }
                     self.make_room();
                     // std tells of no descriptor that becomes free.
-                    std::thread::sleep(patience);
-                    patience = (patience * 2).min(PATIENCE.1);
+                    std::thread::sleep(backoff);
+                    backoff = (backoff * 2).min(BACKOFF.1);
                 }
             }
         }
@@ -153,7 +153,7 @@ impl Engine {
     }
 
     /// Whether many connections have come in a short time, and half of them have ended. At the limit the thread makes room for each.
-    fn is_rush(&self, acceptor: &Acceptor, before: &mut Count) -> bool {
+    fn judge_rush(&self, acceptor: &Acceptor, before: &mut Count) -> bool {
         let now = self.count(acceptor);
         let come = now.come.wrapping_sub(before.come);
         let is_late = now.at.saturating_duration_since(before.at) > RUSH_TIME;
@@ -427,7 +427,7 @@ mod tests {
                 // However late this thread is.
                 before.at += Duration::from_secs(3_600);
                 acceptor.come.fetch_add(RUSH, Ordering::Relaxed);
-                engine.is_rush(acceptor, &mut before)
+                engine.judge_rush(acceptor, &mut before)
             };
             assert!(!is_rush());
             places.pop();

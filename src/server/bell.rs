@@ -29,7 +29,7 @@ impl Bell {
     }
 
     /// Bytes have come for a connection that had none when the counter had said this. Whether that has found the bell wrong, just now.
-    pub(super) fn has_missed(&self, heard: usize) -> bool {
+    pub(super) fn turns_out_wrong(&self, heard: usize) -> bool {
         self.listen() == heard && !self.is_wrong.swap(true, Ordering::Relaxed)
     }
 }
@@ -120,8 +120,8 @@ pub(super) mod tests {
         let counter = Counter::new("rings");
         let bell = counter.bell();
         counter.says(10_001);
-        assert!(!bell.has_missed(10_000), "it has rung");
-        assert!(bell.has_missed(10_001) && !bell.has_missed(10_001), "said once");
+        assert!(!bell.turns_out_wrong(10_000), "it has rung");
+        assert!(bell.turns_out_wrong(10_001) && !bell.turns_out_wrong(10_001), "said once");
         assert_eq!(bell.listen(), 0);
     }
 

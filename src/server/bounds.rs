@@ -78,7 +78,7 @@ struct Line {
     last: u64,
     /// Those that are taken, each with the bytes a second of the client that was waited for there, if one was.
     taken: Vec<(u64, u64)>,
-    /// Who is called when a seat is theirs. It is the first's as soon as it is free, however late that looks.
+    /// Who is woken when a seat is theirs. It is the first's as soon as it is free, however late that looks.
     waiting: BTreeMap<u64, Option<Waiter>>,
 }
 
@@ -135,10 +135,10 @@ impl Seat {
     }
 
     /// Has `waiter` woken when it is one. Tells whether it must wait for that.
-    pub(super) fn wait(&self, waiter: &Arc<impl Wake + 'static>, place: u64) -> bool {
+    pub(super) fn register(&self, waiter: &Arc<impl Wake + 'static>, number: u64) -> bool {
         let mut line = lock(&self.seats.line);
         let waiting = line.waiting.get_mut(&self.number);
-        waiting.map(|own| *own = Some((Arc::clone(waiter) as Arc<dyn Wake>, place))).is_some()
+        waiting.map(|own| *own = Some((Arc::clone(waiter) as Arc<dyn Wake>, number))).is_some()
     }
 
     /// The client has been waited for so long in all and has moved so many bytes. Whether it is the one to be cut: the seats are taken,
@@ -162,8 +162,8 @@ impl Drop for Seat {
         line.taken.extend(next.iter().map(|(number, _)| (*number, u64::MAX)));
         drop(line);
         drop(left);
-        if let Some((_, Some((waiter, place)))) = next {
-            waiter.wake(place);
+        if let Some((_, Some((waiter, number)))) = next {
+            waiter.wake(number);
         }
     }
 }
@@ -211,31 +211,31 @@ mod tests {
         assert!(waits.has_come());
     }
 
-    /// Keeps the numbers that are called.
+    /// Keeps the numbers that are woken.
     #[derive(Default)]
-    struct Called(Mutex<Vec<u64>>);
+    struct Woken(Mutex<Vec<u64>>);
 
-    impl Wake for Called {
-        fn wake(self: Arc<Called>, number: u64) {
+    impl Wake for Woken {
+        fn wake(self: Arc<Woken>, number: u64) {
             lock(&self.0).push(number);
         }
     }
 
     #[test]
     fn whoever_came_first_has_the_next_seat_however_many_come_and_whoever_gives_up_meanwhile() {
-        let (seats, called) = (Arc::new(Seats::new(1)), Arc::new(Called::default()));
+        let (seats, woken) = (Arc::new(Seats::new(1)), Arc::new(Woken::default()));
         let taken = seats.ask();
         let mut line: Vec<_> = (0..5).map(|_| seats.ask()).collect();
-        assert!(taken.has_come() && (0..5).all(|number| line[number].wait(&called, number as u64)));
+        assert!(taken.has_come() && (0..5).all(|number| line[number].register(&woken, number as u64)));
         drop((line.remove(3), line.remove(0)));
-        assert!(lock(&called.0).is_empty());
+        assert!(lock(&woken.0).is_empty());
         drop(taken);
         for (at, number) in [1, 2, 4].into_iter().enumerate() {
             assert!(seats.try_take().is_none(), "it is not for those who come now");
-            assert_eq!(*lock(&called.0).last().unwrap(), number);
+            assert_eq!(*lock(&woken.0).last().unwrap(), number);
             let seat = line.remove(0);
-            assert!(seat.has_come() && !seat.wait(&called, 9) && !line.iter().any(Seat::has_come));
-            assert_eq!(lock(&called.0).len(), at + 1);
+            assert!(seat.has_come() && !seat.register(&woken, 9) && !line.iter().any(Seat::has_come));
+            assert_eq!(lock(&woken.0).len(), at + 1);
         }
         assert!(seats.try_take().is_some() && !seats.is_wanted());
     }

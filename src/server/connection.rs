@@ -13,6 +13,8 @@
 mod counted;
 mod waiting;
 
+pub(super) use waiting::WaitsFor;
+
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   acceptors ──▶ shards ◀──▶ pool ──▶ application
-//!                   ▲
-//!                monitor
+//!       ▲           ▲          │
+//!       │        monitor       │
+//!       └───────(a rush)───────┘
 //! ```
 //!
 //! One thread for each listener, the monitor, and the pool; later only [`sleepers`](super::sleepers), and a thread for each connection that
@@ -74,7 +75,7 @@ impl Engine {
             monitor::watch(engine);
             engine.shared.sleepers.close();
             engine.unattended.close();
-            engine.shards.iter().for_each(|shard| shard.wake());
+            engine.shards.iter().for_each(|shard| shard.wake_worker());
         })?);
         for index in 0..self.shared.settings.threads {
             started.push(self.thread(format!("doorway-{index}"), Worker::run)?);
@@ -131,9 +132,9 @@ impl Engine {
         self.shared.monitor.thread.get().map(Thread::unpark);
     }
 
-    /// Whether the server has ended: nothing is accepted any more, and no connection is left. Otherwise, while it stops, everybody is
-    /// reminded of that.
-    pub(super) fn ends(&self) -> bool {
+    /// Reminds everybody of a stop, if there is one, and cuts what its grace is over for. Tells whether the server has ended: nothing is accepted
+    /// any more, and no connection is left.
+    pub(super) fn try_end(&self) -> bool {
         if !self.shared.is_stopping() {
             return false;
         }
@@ -147,7 +148,7 @@ impl Engine {
         let accepting = accepting.map(|acceptor| acceptor.wake()).count();
         // What a thread that has gone brought is seen below.
         fence(Ordering::Acquire);
-        self.shards.iter().for_each(|shard| shard.wake());
+        self.shards.iter().for_each(|shard| shard.wake_worker());
         accepting == 0 && self.shared.open() == 0 && self.shards.iter().all(|shard| shard.lock().all().next().is_none())
     }
 }

@@ -379,7 +379,8 @@ impl Handle {
         self.engine.acceptors.iter().map(|acceptor| &acceptor.listener.address)
     }
 
-    /// How many threads the server has in all: the pool, one for each address, the monitor.
+    /// How many threads the server has from its start to its end: the pool, one for each address, the monitor. Up to [`Settings::sleepers`] and
+    /// [`Settings::upgrades`] more come when they are needed.
     pub fn threads(&self) -> usize {
         self.threads.len()
     }

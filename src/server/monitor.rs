@@ -21,7 +21,7 @@ use crate::log::Full;
 /// How the others reach the monitor.
 #[derive(Default)]
 pub(super) struct Monitor {
-    /// What is called before it is there, it sees when it begins.
+    /// Whoever notices something before it is there need not wake it: it looks when it begins.
     pub(super) thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
     /// How often it has looked around.
@@ -41,8 +41,8 @@ pub(super) fn watch(engine: &Engine) {
     monitor.thread.get_or_init(thread::current);
     let mut seen = vec![None; engine.shards.len()];
     let (mut quiet, mut full, mut place) = (0_u32, Full::default(), None);
-    while !engine.ends() {
-        // Seen twice without anything to look after, nothing is going on; then whoever begins something calls.
+    while !engine.try_end() {
+        // Seen twice without anything to look after, nothing is going on; then whoever begins something wakes it.
         let sleeps = quiet >= 2;
         monitor.is_asleep.store(sleeps, Ordering::SeqCst);
         // Looked at again after `is_asleep` was set: who began before did not see it.
@@ -73,20 +73,20 @@ pub(super) fn watch(engine: &Engine) {
     }
 }
 
-/// Sweeps the shards that wait for a worker because no thread is free: only applications are not called. As long as there is work in them that
-/// has a place in the line for seats: a slow client that holds a thread may have to go for it.
+/// Sweeps the shards that wait for a worker, because no thread is free or it is still on its way: only applications are not called. As long as
+/// there is work in them that stands in the line for seats, though nobody will sit there: a slow client that holds a thread may have to go for it.
 fn sweep_unattended(engine: &Engine, place: &mut Option<Seat>) {
     // Each has its part in the queue of requests that wait for a thread.
     let most = (engine.shared.settings.queue / engine.shards.len()).max(1);
     for shard in engine.shards.iter().filter(|shard| shard.word_of(UNATTENDED).is_some()) {
         shard.sweep(None, &engine.shared, Instant::now(), Some(most));
         // A new worker may have found nothing a moment ago, and be about to sleep.
-        shard.wake();
+        shard.wake_worker();
     }
     let has_work = engine.unattended.have_work();
     *place = has_work.then(|| engine.shared.seats.ask()).filter(|seat| !seat.has_come());
     if has_work {
         // The workers of other shards may have nothing to do, or block on their only connection.
-        engine.shards.iter().for_each(|shard| shard.wake());
+        engine.shards.iter().for_each(|shard| shard.wake_worker());
     }
 }

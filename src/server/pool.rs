@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::answer::Calls;
 use super::connection::{Connection, Step};
 use super::engine::Engine;
-use super::settings::{IDLE_PASSES, LONG_CALL, SHORTEST, SLOW_CALL, STAY, TURNS};
+use super::settings::{IDLE_PASSES, LONG_CALL, SHORTEST, SLOW_CALL, STAY, YIELD_AFTER};
 use super::shard::{ATTENDS, BLOCKS, Found, Shard, WORKS};
 use super::shared::{lock, wait};
 use super::upgrade;
@@ -60,7 +60,7 @@ impl Unattended {
         None
     }
 
-    /// Whether a worker waits that no shard has called yet.
+    /// Whether a worker waits that no shard is for yet.
     pub(super) fn has_idle(&self) -> bool {
         self.idle.load(Ordering::SeqCst) > 0
     }
@@ -102,8 +102,8 @@ struct Attendance {
 
 impl Attendance {
     /// Goes away, to run a job or to block on the only connection, or comes back. Tells whether the shard is still its own.
-    fn turn(&mut self, does: usize) -> bool {
-        self.word = self.word.and_then(|word| self.shard.turn(word, does));
+    fn exchange(&mut self, does: usize) -> bool {
+        self.word = self.word.and_then(|word| self.shard.exchange(word, does));
         self.word.is_some()
     }
 }
@@ -119,7 +119,7 @@ impl Worker<'_> {
     pub(super) fn run(engine: &Engine) {
         let mut worker = Worker { engine, calls: Calls::new(&engine.shared) };
         while let Some(shard) = engine.unattended.take() {
-            worker.attend(Attendance { word: shard.turn(shard.word(), ATTENDS), shard });
+            worker.attend(Attendance { word: shard.exchange(shard.word(), ATTENDS), shard });
         }
     }
 
@@ -131,7 +131,7 @@ impl Worker<'_> {
         while turns == 0 || !engine.unattended.have_work() {
             turns = turns.wrapping_add(1);
             // Now and then it lets clients and other workers have the core.
-            if turns % TURNS == 0 {
+            if turns % YIELD_AFTER == 0 {
                 std::thread::yield_now();
             }
             engine.keep_within_memory();
@@ -149,13 +149,13 @@ impl Worker<'_> {
                     back = self.run_job(&mut own, connection, now);
                 }
                 Found::Alone(connection, due) => {
-                    own.turn(BLOCKS);
+                    own.exchange(BLOCKS);
                     back = self.block_on(&mut own, connection, due);
                 }
             }
             // Among the others no read and no write may wait.
             back = back.filter(|connection| connection.socket.set_waiting(false).is_ok());
-            if !own.turn(ATTENDS) {
+            if !own.exchange(ATTENDS) {
                 break;
             }
         }
@@ -194,7 +194,7 @@ impl Worker<'_> {
         let (shared, average) = (&self.engine.shared, own.shard.average_call());
         // Run even if the shard is another's by now: nobody else would find the job again. When the call is likely to last, the shard is given
         // away before it, whether or not a thread is free to take it at once, so that the first that becomes free does.
-        own.turn(WORKS);
+        own.exchange(WORKS);
         if let Some(word) = own.word.filter(|_| average > SLOW_CALL || connection.last_call > LONG_CALL) {
             own.shard.change_worker(word);
             // The time of a hand-over is not the application's.
@@ -246,7 +246,7 @@ impl Worker<'_> {
                 Step::Wait | Step::More => {}
                 Step::Job => {
                     connection = self.run_job(own, connection, now)?;
-                    if !own.turn(BLOCKS) {
+                    if !own.exchange(BLOCKS) {
                         break;
                     }
                 }

@@ -155,7 +155,7 @@ pub(crate) const IDLE_PASSES: u32 = 8;
 /// So many turns a worker that always finds work takes before it yields: otherwise it uses up its slice of the scheduler's, 3 ms and more,
 /// while clients and other workers wait for the core. p99 at 16 busy connections on two cores, with the load beside it: 3.7 ms without,
 /// 2.2 ms with this, 0.9 ms with half of it and 5 % fewer requests; CPU a request is the same or less.
-pub(crate) const TURNS: u32 = 64;
+pub(crate) const YIELD_AFTER: u32 = 64;
 
 /// Calls that last longer than this on average are made by threads that have given their shard away before.
 pub(crate) const SLOW_CALL: Duration = Duration::from_micros(100);

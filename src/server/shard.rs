@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use rounds::Rounds;
 
-use super::connection::{Connection, Step};
+use super::connection::{Connection, Step, WaitsFor};
 use super::pool::Unattended;
 use super::settings::{COOL, COOL_EACH, LONGEST, LONGEST_EACH, SHORTEST, SLOW_CALL, STAY};
 use super::shared::{Shared, lock, wait};
@@ -37,9 +37,9 @@ pub(super) struct Shard {
     state: Mutex<State>,
     inbox: Mutex<Inbox>,
     signal: Condvar,
-    /// Whether the worker is to look around: something was brought, or somebody calls.
+    /// Whether the worker is to look around: something was brought, or somebody wakes it.
     has_mail: AtomicBool,
-    /// What its worker does, and how often that has changed.
+    /// In its two lowest bits what its worker does, above them how often that has changed.
     word: AtomicUsize,
     /// Nanoseconds that calls of the application last, as a moving average with weight 1/16.
     average: AtomicUsize,
@@ -57,7 +57,7 @@ pub(super) const BLOCKS: usize = 2;
 pub(super) const WORKS: usize = 3;
 
 /// What other threads bring: connections that were accepted, and those whose call lasted so long that the shard went on without them; and
-/// the numbers of those that are called.
+/// the numbers of those that are woken.
 #[derive(Default)]
 struct Inbox {
     arrived: VecDeque<Box<Connection>>,
@@ -69,11 +69,11 @@ struct Inbox {
 #[derive(Default)]
 pub(super) struct State {
     hot: VecDeque<Box<Connection>>,
-    /// Those that wait for longer, by numbers: none has that of another, so that whoever calls one calls no other.
+    /// Those that wait for longer, by numbers: none has that of another, so that whoever wakes one wakes no other.
     parked: BTreeMap<u64, Parked>,
     /// The last of the numbers.
     last: u64,
-    /// When they are looked at, whether or not somebody calls.
+    /// When they are looked at, whether or not somebody wakes them.
     timers: BTreeSet<(Instant, u64)>,
     /// How many of them are quiet.
     quiet: usize,
@@ -85,7 +85,7 @@ pub(super) struct State {
 /// A connection that waits for longer than a moment.
 struct Parked {
     connection: Box<Connection>,
-    /// Not where another thread calls it by its number: it sends its blocks, or sleeps on its socket.
+    /// When it is looked at. Not where it is woken: by whoever sends its blocks, leaves it a seat or sleeps on its socket.
     due: Option<Instant>,
     is_quiet: bool,
 }
@@ -100,7 +100,7 @@ pub(super) enum Found {
     Job(Box<Connection>),
     /// The only hot connection, and it says nothing. Another is due at a time.
     Alone(Box<Connection>, Option<Instant>),
-    /// Nothing now: look again after this time, or when somebody calls.
+    /// Nothing now: look again after this time, or when somebody wakes the worker.
     Nothing(Option<Duration>),
 }
 
@@ -125,14 +125,14 @@ impl Shard {
 
     /// Has its worker do something else, if the word is still that. Whoever succeeds has the shard, and the new word: none is used twice, so that
     /// it cannot be mistaken for another; or, with 32 bits, not before 2^30 others.
-    pub(super) fn turn(&self, word: usize, does: usize) -> Option<usize> {
+    pub(super) fn exchange(&self, word: usize, does: usize) -> Option<usize> {
         let next = (word | 3).wrapping_add(1) | does;
         self.word.compare_exchange(word, next, Ordering::SeqCst, Ordering::SeqCst).is_ok().then_some(next)
     }
 
-    /// Takes it from its worker, if the word is still that, and calls for another.
+    /// Takes it from its worker, if the word is still that, and has another come.
     pub(super) fn change_worker(self: &Arc<Shard>, word: usize) {
-        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.turn(word, UNATTENDED).is_some()) {
+        if let Some(unattended) = self.unattended.upgrade().filter(|_| self.exchange(word, UNATTENDED).is_some()) {
             unattended.push(self);
         }
     }
@@ -152,7 +152,7 @@ impl Shard {
     }
 
     /// Has the worker look around.
-    pub(super) fn wake(&self) {
+    pub(super) fn wake_worker(&self) {
         self.mail(|_| {});
     }
 
@@ -165,7 +165,7 @@ impl Shard {
     pub(super) fn ring(&self, says: usize) {
         let on = self.rests_on();
         if on != says && on != 0 && self.rests_on.compare_exchange(on, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            self.wake();
+            self.wake_worker();
         }
     }
 
@@ -180,7 +180,7 @@ impl Shard {
         }
     }
 
-    /// Sleeps until the time is over or somebody brings something or calls. The caller holds no lock.
+    /// Sleeps until the time is over, or somebody brings something or wakes the worker. The caller holds no lock.
     pub(super) fn sleep(&self, time: Option<Duration>) {
         let mut inbox = lock(&self.inbox);
         if !self.has_mail() {
@@ -233,7 +233,7 @@ impl Shard {
     }
 }
 
-/// A block was sent for the connection with a number, or its client has said something.
+/// For the connection with a number a block was sent or a seat is free, or its client has said something.
 impl Wake for Shard {
     fn wake(self: Arc<Shard>, number: u64) {
         self.mail(|inbox| inbox.awake.push(number));
@@ -293,7 +293,7 @@ impl State {
         Found::Nothing(if self.hot.is_empty() { until_due } else { Some(SHORTEST) })
     }
 
-    /// Puts a connection where it waits without being looked at in every sweep: one that is to be called, and one that is cold.
+    /// Puts a connection where it waits without being looked at in every sweep: one that is to be woken, and one that is cold.
     fn park(
         &mut self,
         mut connection: Box<Connection>,
@@ -303,26 +303,31 @@ impl State {
         now: Instant,
     ) {
         self.last += 1;
-        let (waits, quiet_for) =
-            (connection.wait_to_be_called(shard, self.last), now.saturating_duration_since(connection.since));
-        // What it is called for may have come meanwhile.
-        if !waits.unwrap_or(quiet_for > cool) {
-            connection.count_memory();
-            return self.hot.push_back(connection);
-        }
+        let quiet_for = now.saturating_duration_since(connection.since);
+        let is_woken = match connection.register(shard, self.last) {
+            WaitsFor::Waker => true,
+            WaitsFor::Client if quiet_for > cool => false,
+            WaitsFor::Client | WaitsFor::Nothing => {
+                connection.count_memory();
+                return self.hot.push_back(connection);
+            }
+        };
         connection.rest();
         let longest = self.longest();
         let interval = (quiet_for / 16).clamp(SHORTEST, longest);
         let may_be_slept_on = quiet_for > STAY && connection.is_idle() && !shared.is_stopping();
-        let is_called =
-            waits.is_some() || may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last));
-        let is_patient = interval == longest && connection.deadline > now && !shared.is_stopping();
+        let is_woken = is_woken || may_be_slept_on && shared.sleepers.watch(&connection, now, (shard, self.last));
+        // That of a client which has taken everything means nothing, and may be over.
+        let deadline = Some(connection.deadline).filter(|deadline| *deadline > now);
+        let is_patient = interval == longest && deadline.is_some() && !shared.is_stopping();
         // The bell says nothing of Unix sockets, which have no address.
         let has_bell = connection.peer.address.is_some();
-        let is_quiet = !is_called && is_patient && has_bell && connection.waits_for_client();
-        let look = if is_quiet { connection.deadline } else { now + interval };
-        let due = if connection.deadline > now { look.min(connection.deadline) } else { look };
-        let due = if is_called { connection.late(shared) } else { Some(due) };
+        let is_quiet = !is_woken && is_patient && has_bell && connection.waits_for_client();
+        let due = match deadline {
+            _ if is_woken => connection.late(shared),
+            Some(deadline) if is_quiet || deadline < now + interval => Some(deadline),
+            _ => Some(now + interval),
+        };
         self.timers.extend(due.map(|due| (due, self.last)));
         self.quiet += usize::from(is_quiet);
         self.parked.insert(self.last, Parked { connection, due, is_quiet });
@@ -429,18 +434,18 @@ pub(super) mod tests {
     #[test]
     fn a_worker_that_has_lost_its_shard_cannot_take_it_from_the_next_that_is_away() {
         let shard = Shard::default();
-        let lost = shard.turn(shard.word(), WORKS).unwrap();
-        let over = shard.turn(lost, UNATTENDED).unwrap();
-        assert!(shard.turn(over, ATTENDS).is_some(), "it goes away, and the shard is taken over");
+        let lost = shard.exchange(shard.word(), WORKS).unwrap();
+        let over = shard.exchange(lost, UNATTENDED).unwrap();
+        assert!(shard.exchange(over, ATTENDS).is_some(), "it goes away, and the shard is taken over");
         for does in [WORKS, BLOCKS, WORKS] {
-            let next = shard.turn(shard.word(), does).unwrap();
-            assert!(shard.turn(lost, ATTENDS).is_none(), "{lost} is not {next}");
+            let next = shard.exchange(shard.word(), does).unwrap();
+            assert!(shard.exchange(lost, ATTENDS).is_none(), "{lost} is not {next}");
             assert_eq!(shard.word_of(does), Some(next));
-            assert!(shard.turn(next, ATTENDS).is_some());
+            assert!(shard.exchange(next, ATTENDS).is_some());
         }
         // The count begins anew, and changes nothing of what the worker does.
         shard.word.store(usize::MAX, Ordering::SeqCst);
-        assert_eq!(shard.turn(usize::MAX, BLOCKS), Some(BLOCKS));
+        assert_eq!(shard.exchange(usize::MAX, BLOCKS), Some(BLOCKS));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What every part of a running server shares: settings, application, log, counters, bounds, and whether it is stopping.
 //!
-//! Nothing here takes a lock on the way of a request but the log.
+//! On the way of a request nothing here takes a lock but the log and the score of the thread, and the seats where a client is waited for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -5,8 +5,8 @@
 //! So that nobody who keeps a server at a limit has that done by each connection that he opens, or each byte that he sends, a hundredth of all
 //! goes with what must.
 //!
-//! The caller holds no lock, and of the shards' one at a time is held. What has said something since it was looked at stays; what is in a call is
-//! in no shard, cannot be closed, and holds no memory that waits.
+//! The caller holds no lock, and of the shards' one at a time is held. What has said something since it was looked at stays; what is in a
+//! call, what a worker blocks on and what has left is in no shard, cannot be closed, and holds no memory that waits.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ impl Engine {
         for shard in &self.shards {
             shard.lock().close(cause, &mut is_chosen, &self.shared);
             // Bodies are closed by its worker, which may be asleep.
-            shard.wake();
+            shard.wake_worker();
         }
         chosen.len() < most
     }

@@ -1,7 +1,7 @@
 //! Threads that each block on one idle connection, so that nobody looks at it meanwhile and its client is answered at once.
 //!
 //! The system's `poll` is out of reach of std, a blocking `peek` is not. A sleeper has a small stack and nothing of a connection but its
-//! socket: the connection stays in its shard, which closes it by limits and at a stop like every other. It is called back by its number when
+//! socket: the connection stays in its shard, which closes it by limits and at a stop like every other. It is woken by its number when
 //! something has arrived, when its deadline has come, and when its socket was shut down.
 //!
 //! Where there are more quiet connections than sleepers, those that spoke last have them, for a turn: whoever has been quiet for long is likely to
@@ -9,7 +9,7 @@
 //! sleepers when each kept its own, and 85 this way; of 200, 3 and 62.
 //!
 //! Invariants: only the shard changes how the socket waits, before the sleep and after it, so a read of the shard's never blocks and a late
-//! peek returns at once. What is handed to a sleeper calls its shard whatever becomes of it. No thread is started before it is needed; where
+//! peek returns at once. What is handed to a sleeper wakes its connection whatever becomes of it. No thread is started before it is needed; where
 //! none can be, the shard goes on looking.
 
 use std::collections::VecDeque;
@@ -43,7 +43,7 @@ struct Beds {
     refused: Option<Instant>,
 }
 
-/// A socket that is to be slept on. Whatever ends that calls the connection back.
+/// A socket that is to be slept on. Whatever ends that wakes the connection.
 struct Watch {
     socket: Arc<Socket>,
     shard: Arc<Shard>,
@@ -52,7 +52,7 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        Wake::wake(Arc::clone(&self.shard), self.number);
+        Arc::clone(&self.shard).wake(self.number);
     }
 }
 
@@ -62,8 +62,8 @@ impl Sleepers {
         Arc::new(Sleepers { stack, beds, signal: Condvar::new() })
     }
 
-    /// Sleeps on a connection until its deadline, or for a turn, if a sleeper is free and the socket allows it. At the end the shard is called
-    /// with its number.
+    /// Sleeps on a connection until its deadline, or for a turn, if a sleeper is free and the socket allows it. At the end it is
+    /// woken by its number.
     pub(super) fn watch(
         self: &Arc<Sleepers>,
         connection: &Connection,
@@ -113,7 +113,7 @@ impl Sleepers {
                 continue;
             };
             drop(beds);
-            watch.socket.wait_to_read();
+            watch.socket.peek();
             drop(watch);
             beds = lock(&self.beds);
             beds.taken -= 1;

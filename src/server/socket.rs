@@ -112,7 +112,7 @@ impl Socket {
 
     /// Whether something can be read, the end or an error among it; waits for that until the time is over if it may wait. What it is is seen by
     /// whoever reads.
-    pub(super) fn wait_to_read(&self) -> bool {
+    pub(super) fn peek(&self) -> bool {
         let peeked = self.system().and_then(|socket| uninterrupted(|| socket.peek(&mut [0])));
         !peeked.is_err_and(|error| is_not_yet(&error))
     }

@@ -11,6 +11,16 @@ use crate::server::settings::after;
 use crate::server::shard::Shard;
 use crate::server::shared::Shared;
 
+/// What a connection waits for that could do nothing when it was looked at last.
+pub(in crate::server) enum WaitsFor {
+    /// To be woken, by whoever sends it a block or leaves it a seat.
+    Waker,
+    /// That has come meanwhile.
+    Nothing,
+    /// Its client, or its time.
+    Client,
+}
+
 impl Connection {
     /// Whether it waits for its client to begin a request.
     pub(in crate::server) fn is_idle(&self) -> bool {
@@ -60,11 +70,16 @@ impl Connection {
         self.queued.map(|since| after(since, shared.settings.queue_timeout))
     }
 
-    /// Has it called by its number when a block or a seat has come. Tells whether one is still to come, if it waits for that and for nothing else.
-    pub(in crate::server) fn wait_to_be_called(&mut self, shard: &Arc<Shard>, number: u64) -> Option<bool> {
-        match &self.seat {
-            Some(seat) => Some(seat.wait(shard, number)),
-            None => self.receiver().map(|receiver| receiver.wait(shard, number)),
+    /// Has it woken by its number when a block or a seat comes, if it waits for that and for nothing else.
+    pub(in crate::server) fn register(&mut self, shard: &Arc<Shard>, number: u64) -> WaitsFor {
+        let is_to_come = match &self.seat {
+            Some(seat) => Some(seat.register(shard, number)),
+            None => self.receiver().map(|receiver| receiver.register(shard, number)),
+        };
+        match is_to_come {
+            Some(true) => WaitsFor::Waker,
+            Some(false) => WaitsFor::Nothing,
+            None => WaitsFor::Client,
         }
     }
 
