@@ -24,7 +24,7 @@ pub enum Phase {
     Head,
     /// Content that is gathered before the call is arriving.
     Content,
-    /// The request waits for a thread.
+    /// The request waits for a thread, or for a seat where its content has to be waited for.
     Queued,
     /// A thread works for it: the application is called, reads content, or makes more of its answer.
     Call,
@@ -72,9 +72,9 @@ impl Phase {
 pub struct Stats {
     /// Connections that are open.
     pub open: usize,
-    /// Connections that wait for their client without a thread.
+    /// Connections that wait for their client without a thread, if only for a moment.
     pub parked: usize,
-    /// Requests that wait for a thread.
+    /// Requests that wait for a thread, and answers that could go on in one.
     pub queued: usize,
     /// Threads of the pool.
     pub threads: usize,
@@ -263,7 +263,7 @@ impl Counters {
 
     pub(crate) fn count(&self, cause: Cause) {
         self.note(cause);
-        // 40xx are the application's: the request was served, though badly.
+        // From 4000 on they are the application's: the request was served, though badly.
         if cause.number() < 4000 {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }

@@ -190,7 +190,7 @@ impl Engine {
 
     /// Brings an accepted connection to a shard, if it may come in. If it has no place yet, room is made for one.
     fn let_in(&self, acceptor: &Acceptor, (stream, peer): (TcpStream, Peer), place: Option<Place>) {
-        // Nobody's: it woke the thread.
+        // Nobody's: it woke the thread. Not asked where it has no address: whoever wakes a Unix socket waits under that lock until it is let in.
         let has_woken = || lock(&acceptor.woken_from).iter().flatten().any(|from| *from == peer.address);
         if self.shared.is_stopping() && peer.address.is_some() && has_woken() {
             return;

@@ -15,8 +15,8 @@ use super::bounds::Seat;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::reader::{Coding, ContentState, RECEIVED, Reader};
-use super::response::{Response, Stage, WriteEnd, delay};
-use super::send::TURN;
+use super::response::{Response, ResponseWriter, Stage, delay};
+use super::send::QUANTUM;
 use super::settings::after;
 use super::shared::{Shared, lock};
 use super::upgrade;
@@ -33,7 +33,7 @@ pub(super) struct Call {
     pub(super) environ: Environ,
     start_response: StartResponse,
     /// The identity of the `start_response`: an application could exchange it for another.
-    own: usize,
+    start_response_id: usize,
     response: Arc<Mutex<Response>>,
     pub(super) body: Body,
     begin: Instant,
@@ -43,8 +43,8 @@ pub(super) struct Call {
     rests_until: Option<Instant>,
     /// While the body is asked for more than its first block of a request without content: with some, it is where the reader finds it.
     seat: Option<Seat>,
-    /// How many bytes of memory content has to which the application may have access, which ends with the call.
-    content: usize,
+    /// How many bytes of memory content has to which the application may have access.
+    input_memory: usize,
 }
 
 /// Empty blocks in a row before the others have their turn, and how long that lasts at least.
@@ -56,14 +56,14 @@ impl Call {
         let mut environ = Environ::new(Gateway::default());
         environ.set_errors(shared.errors());
         let response = Arc::<Mutex<Response>>::default();
-        let write_end = WriteEnd { shared: Arc::clone(shared), response: Arc::clone(&response) };
-        let start_response = StartResponse::new(Box::new(write_end));
+        let writer = ResponseWriter { shared: Arc::clone(shared), response: Arc::clone(&response) };
+        let start_response = StartResponse::new(Box::new(writer));
         let now = Instant::now();
         Call {
             shared: Arc::clone(shared),
             score: Arc::clone(score),
             environ,
-            own: start_response.id(),
+            start_response_id: start_response.id(),
             start_response,
             response,
             body: Body::empty(),
@@ -71,7 +71,7 @@ impl Call {
             answered: now,
             rests_until: None,
             seat: None,
-            content: 0,
+            input_memory: 0,
         }
     }
 
@@ -84,7 +84,7 @@ impl Call {
     pub(super) fn memory(&mut self) -> usize {
         const USUAL: usize = 8 * 1024;
         let waiting = self.receiver().map_or(0, |receiver| receiver.memory());
-        waiting + self.response().queue.memory() + self.content + self.environ.memory().saturating_sub(USUAL)
+        waiting + self.response().queue.memory() + self.input_memory + self.environ.memory().saturating_sub(USUAL)
     }
 
     /// Takes in the request that has arrived on a connection. Tells whether it can be answered: content that has to be waited for needs a seat,
@@ -95,9 +95,9 @@ impl Call {
         room: &mut Room,
         now: Instant,
     ) -> Result<bool, NotReady> {
-        let Call { shared, environ, response: own, .. } = self;
+        let Call { shared, environ, response: shared_response, .. } = self;
         let come = connection.seat.take();
-        let mut response = lock(own);
+        let mut response = lock(shared_response);
         response.request = connection.examine(&shared.policy, room, Some(environ))?;
         let is_here = response.request.is_here;
         let take = || come.or_else(|| shared.seats.try_take());
@@ -119,7 +119,7 @@ impl Call {
         response.begin(connection);
         let content = response.request.content;
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
-        self.content = here.as_ref().map_or(0, Vec::len);
+        self.input_memory = here.as_ref().map_or(0, Vec::len);
         let reader: Option<Box<dyn BufRead + Send>> = match here {
             // It stands apart from what has come behind it, and nobody waits for anything.
             Some(content) => Some(Box::new(Cursor::new(content))),
@@ -127,7 +127,7 @@ impl Call {
                 let expects_continue = response.request.expects_continue && connection.buffer.is_empty();
                 let state = ContentState { expects_continue, seat, ..ContentState::default() };
                 let buffer = std::mem::take(&mut connection.buffer);
-                self.content = buffer.capacity().max(if is_here { 0 } else { RECEIVED });
+                self.input_memory = buffer.capacity().max(if is_here { 0 } else { RECEIVED });
                 // Nobody but the reader knows how much, until it is gone.
                 connection.unread = Some(Coding::Length(u64::MAX));
                 let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
@@ -138,7 +138,7 @@ impl Call {
         environ.open_input(reader);
         // Earlier answers wait for this one. This call may last, unlike those: the monitor sends them then.
         if !response.queue.is_empty() && connection.socket.set_waiting(false).is_ok() {
-            delay(&mut response, own, shared);
+            delay(&mut response, shared_response, shared);
         }
         Ok(true)
     }
@@ -191,9 +191,9 @@ impl Call {
     /// A body whose length is known: all of it at once, with its head, if it is in memory.
     fn begin_whole(&mut self, known: u64) -> Result<bool, Failure> {
         // Where a reader outlives the call, the head can still say that the connection ends.
-        self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
+        let is_closed = self.close_input();
         let mut response = lock(&self.response);
-        response.request.keep_alive &= self.content == 0;
+        response.request.keep_alive &= is_closed;
         if let (Kind::Range(_), false) = (self.body.kind(), response.request.is_head) {
             drop(response);
             return self.produce();
@@ -208,6 +208,14 @@ impl Call {
         response.finish(false);
         // What a body does at its end may last, and comes when everything is out.
         Ok(self.body.is_closed() && response.waits_for_next() || response.send())
+    }
+
+    /// Ends the application's access to content. Tells whether it had none, or has none any more.
+    fn close_input(&mut self) -> bool {
+        if self.input_memory > 0 && self.environ.close_input() {
+            self.input_memory = 0;
+        }
+        self.input_memory == 0
     }
 
     fn make_head(&self, response: &mut Response, known: Option<u64>) -> Result<(), Failure> {
@@ -235,7 +243,7 @@ impl Call {
         drop(response);
         loop {
             // To be asked for more than its first block a body takes a seat: without one it waits for its turn.
-            let may_ask = std::mem::take(&mut is_first) || self.may_go_on(&mut None);
+            let may_ask = std::mem::take(&mut is_first) || self.try_to_go_on(&mut None);
             let next = if may_ask { self.next()? } else { Poll::Pending };
             let mut response = lock(&self.response);
             let Poll::Ready(next) = next else { return Ok(response.send() && response.is_finished()) };
@@ -251,9 +259,9 @@ impl Call {
                 response.finish(false);
                 return Ok(response.send());
             }
-            if response.may_be_delayed(self.answered) {
+            if response.note_block(self.answered) {
                 delay(&mut response, &self.response, &self.shared);
-            } else if !response.send() || moved >= TURN || self.shared.seats.is_wanted() {
+            } else if !response.send() || moved >= QUANTUM || self.shared.seats.is_wanted() {
                 return Ok(false);
             }
         }
@@ -335,13 +343,13 @@ impl Call {
             self.answered = Instant::now();
         }
         // Where a reader outlives the call, what it reads belongs to nobody now, so the connection ends.
-        self.content = if self.content > 0 && self.environ.close_input() { 0 } else { self.content };
+        let is_closed = self.close_input();
         // Its seat goes as well: none of the pool's threads waits for it.
         self.seat = None;
         let mut response = lock(&self.response);
         let (failure, is_large, status) = (response.failure, response.head_is_large, response.status);
         let is_whole = matches!(response.stage, Stage::Whole);
-        let mut keep_alive = response.request.keep_alive && is_whole && self.content == 0;
+        let mut keep_alive = response.request.keep_alive && is_whole && is_closed;
         if let Some(state) = response.content_state.take() {
             let mut state = lock(&state);
             keep_alive &= state.failure.is_none();
@@ -373,7 +381,7 @@ impl Call {
 
     /// Whether the application has kept the `start_response`: this call is not used again then.
     pub(super) fn is_spoiled(&self) -> bool {
-        self.start_response.id() != self.own
+        self.start_response.id() != self.start_response_id
     }
 
     /// Whether it is done with but for what the application does with the connection.
@@ -384,7 +392,7 @@ impl Call {
     }
 
     /// Whether its body can be asked for more, everything so far being sent. Takes a seat for that, or a place in the line for one.
-    pub(super) fn may_go_on(&mut self, place: &mut Option<Seat>) -> bool {
+    pub(super) fn try_to_go_on(&mut self, place: &mut Option<Seat>) -> bool {
         match self.body.kind() {
             _ if self.seat.is_some() => true,
             // It is only to be said that it is over.
@@ -413,8 +421,8 @@ impl Call {
         }
     }
 
-    /// Waits in its connection: what it needs only in a thread is given back, and what is unsent or unread is left to the connection.
-    pub(super) fn wait(&mut self, connection: &mut Connection) {
+    /// Leaves its thread for its connection: what it needs only in a thread is given back, and what is unsent or unread is left to the connection.
+    pub(super) fn leave_thread(&mut self, connection: &mut Connection) {
         self.seat = None;
         let mut response = lock(&self.response);
         response.is_delayed = false;

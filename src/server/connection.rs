@@ -6,9 +6,12 @@
 //!                                    └──────────┘
 //! ```
 //!
+//! Most requests take the short way: one arrives at once, so that its call begins in `Idle`, and is answered at once, so that it is `Idle` again. In a call
+//! the phase is that before it, and its deadline means nothing. A request that waits for a thread or a seat does so in its phase, before anything else.
+//!
 //! [`Connection::step`] does what can be done without waiting and says what comes next. Each phase has one total deadline, from the settings;
-//! what a phase may store is bounded there too. It runs under the lock of its shard, so it calls no application and reads no file: what needs a
-//! thread is a job.
+//! what a phase may store is bounded there too. It runs under the lock of its shard, so it calls no application, reads no file and waits for
+//! nobody, as long as the log does not: what needs a thread is a job.
 
 mod counted;
 mod waiting;
@@ -25,7 +28,7 @@ use super::buffer::Buffer;
 use super::call::Call;
 use super::reader::{Coding, Pace};
 use super::response::Response;
-use super::send::{SendQueue, TURN};
+use super::send::{QUANTUM, SendQueue};
 use super::settings::{LAST_REQUEST, after};
 use super::shared::Shared;
 use super::socket::Socket;
@@ -43,7 +46,7 @@ pub(super) struct Connection {
     pub(super) buffer: Buffer,
     phase: Phase,
     pub(super) deadline: Instant,
-    /// When it last made progress; what has waited longest is closed first.
+    /// When it entered its phase, or made progress in one of those that have to; what has waited longest is closed first.
     pub(super) since: Instant,
     /// How long the application took for it the last time: the next time is likely to be of the same kind.
     pub(super) last_call: Duration,
@@ -64,6 +67,7 @@ pub(super) struct Connection {
     pub(super) asks_for_end: bool,
     /// Nothing of what arrived has been used yet.
     is_first: bool,
+    /// None where it is counted nowhere: without a server around it, or when it was closed for another and waits for a thread that closes its body.
     pub(super) place: Option<Place>,
 }
 
@@ -150,7 +154,7 @@ impl Connection {
 
     fn receive_head(&mut self, shared: &Shared, now: Instant) -> Option<Step> {
         // It may have come with the request before it.
-        if !self.buffer.is_empty() && self.may_be_decided(shared, now) {
+        if !self.buffer.is_empty() && self.look_at_head(shared, now) {
             return Some(Step::Job);
         }
         if now >= self.deadline {
@@ -173,7 +177,7 @@ impl Connection {
                 Err(NotReady::Incomplete) => self.refuse(Cause::HeadTruncated, shared, now),
                 _ => Some(Step::Job),
             },
-            Ok(_) if self.may_be_decided(shared, now) => Some(Step::Job),
+            Ok(_) if self.look_at_head(shared, now) => Some(Step::Job),
             // A stop ends it only now: what had arrived before it is answered.
             Err(error) if is_last && is_not_yet(&error) => Some(self.end(Cause::Stopping, shared)),
             // One read a turn: a client that sends byte by byte must not keep the thread that reads it.
@@ -182,7 +186,7 @@ impl Connection {
     }
 
     /// Whether the head may be whole. With its first bytes comes its deadline.
-    fn may_be_decided(&mut self, shared: &Shared, now: Instant) -> bool {
+    fn look_at_head(&mut self, shared: &Shared, now: Instant) -> bool {
         let (protocol, bytes) = (self.origin.door.protocol(), self.buffer.filled());
         let may_be = protocol.may_be_decided(bytes, &mut self.progress, &shared.policy);
         if !may_be {
@@ -234,7 +238,7 @@ impl Connection {
                     // However long ago the application was done with it.
                     self.since = now;
                 }
-                Some(if is_finished || call.may_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
+                Some(if is_finished || call.try_to_go_on(&mut self.seat) { Step::Job } else { Step::Wait })
             }
             (Ok(_), None) if is_all => {
                 self.enter_after_response(shared, now);
@@ -249,7 +253,7 @@ impl Connection {
             }
             (Ok(sent), _) => {
                 self.enter(Phase::Sending, shared.settings.response_stall, now);
-                Some(if sent >= TURN { Step::More } else { Step::Wait })
+                Some(if sent >= QUANTUM { Step::More } else { Step::Wait })
             }
         }
     }
@@ -326,7 +330,7 @@ impl Connection {
 
     /// A call waits in it, until what is unsent is taken or there is more to send.
     pub(super) fn wait_with(&mut self, mut call: Box<Call>, shared: &Shared, now: Instant) {
-        call.wait(self);
+        call.leave_thread(self);
         // Anything that was added to the response is progress.
         let has_moved = call.answered > self.since;
         self.call = Some(call);
@@ -335,7 +339,7 @@ impl Connection {
         }
     }
 
-    /// A response is out, or waits for the next: what is left of the request, and of the connection.
+    /// A call is over, and its response out or in the queue: what is left of the request, and of the connection.
     pub(super) fn finish_call(&mut self, keep_alive: bool, shared: &Shared, now: Instant) {
         if let Some(Coding::Door(reader)) = &mut self.unread {
             self.queue.push_bytes(&reader.replies());
@@ -442,7 +446,8 @@ fn after_read(read: &io::Result<usize>) -> Step {
     }
 }
 
-/// A reader that the application has kept beyond its call holds the socket as well: it must not keep the client waiting.
+/// Others hold the socket as well: a reader that the application has kept beyond its call, which must not keep the client waiting, and a sleeper,
+/// whose wait ends with this.
 impl Drop for Connection {
     fn drop(&mut self) {
         if Arc::strong_count(&self.socket) > 1 {

@@ -129,17 +129,17 @@ impl Pace {
     /// another's.
     pub(super) fn verdict(
         &self,
-        since: Duration,
+        idle_for: Duration,
         (allowance, too_slow): (Duration, Cause),
         seat: Option<&Seat>,
         shared: &Shared,
     ) -> Option<Cause> {
-        if since >= allowance {
+        if idle_for >= allowance {
             Some(too_slow)
         } else if shared.is_over() {
             Some(Cause::Stopping)
         } else {
-            seat.is_some_and(|seat| seat.must_go(self.waited.saturating_add(since), self.moved))
+            seat.is_some_and(|seat| seat.must_go(self.waited.saturating_add(idle_for), self.moved))
                 .then_some(Cause::CrowdedOut)
         }
     }
@@ -176,7 +176,7 @@ impl ContentState {
     /// The final head goes out now. Tells whether the connection must end with this response: the content failed, or the client was never
     /// told to send it and may or may not do so, or more of it is certain to come than is passed over. An answered request of a protocol with
     /// frames leaves nothing behind that must be waited for.
-    pub(super) fn ends_connection(&mut self, passed_over: u64) -> bool {
+    pub(super) fn end_expectation(&mut self, passed_over: u64) -> bool {
         let is_long = |(buffer, coding): &(Buffer, Coding)| {
             !matches!(coding, Coding::Door(_)) && coding.announced() > passed_over.saturating_add(buffer.len() as u64)
         };

@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::bounds::Seat;
 use super::connection::Connection;
 use super::reader::{ContentState, Pace};
-use super::send::{COPIED, FLAT, SendQueue, TURN};
+use super::send::{COPIED, FLAT, QUANTUM, SendQueue};
 use super::settings::{QUICK_BLOCK, RETRY_AFTER, Settings};
 use super::shared::{Shared, lock};
 use super::socket::Socket;
@@ -43,7 +43,7 @@ pub(super) enum Stage {
 /// The writing side of a call; its memory is used for the next.
 #[derive(Default)]
 pub(super) struct Response {
-    /// None between calls: whoever has kept a `Writer` can send nothing any more.
+    /// None between calls: whoever has kept the `StartResponse` can send nothing any more.
     pub(super) socket: Option<Arc<Socket>>,
     pub(super) queue: SendQueue,
     /// As it came, but for what becomes of the connection, which may be known late.
@@ -64,10 +64,11 @@ pub(super) struct Response {
     has_next: bool,
     /// How a `Writer` has waited for the client in all: one that takes each block a little late is as slow as one that takes one of them late.
     pace: Pace,
-    /// When the last block was framed, and whether the monitor will look.
+    /// When the last block was framed.
     last_block: Option<Instant>,
+    /// Whether the monitor will look.
     pub(super) is_delayed: bool,
-    end: End,
+    head_end: HeadEnd,
 }
 
 impl Response {
@@ -135,14 +136,14 @@ impl Response {
         // A stop may have begun while the application ran: the client is told with this response.
         let is_delimited = framing.delimiter != Delimiter::Close || request.framer.is_some();
         let drain = shared.settings.drain;
-        let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).ends_connection(drain));
+        let content_ends = self.content_state.as_ref().is_some_and(|state| lock(state).end_expectation(drain));
         request.keep_alive &= is_delimited && !content_ends && !shared.is_stopping();
-        let end = self.end.at(SystemTime::now(), &shared.settings);
+        let end = self.head_end.at(SystemTime::now(), &shared.settings);
         let upgrade = self.upgrade.as_ref().map(|entry| &*entry.protocol);
         let (keep_alive, version) = (request.keep_alive, request.version);
         let reply = Reply { status: status.1, headers, framing, upgrade, keep_alive, version, end };
         (self.stage, self.status) = (Stage::Content(framing.delimiter), status.0);
-        let front = self.queue.end();
+        let front = self.queue.flatten();
         let start = front.len();
         request.door.protocol().write_head(front, &reply);
         // G-09: nginx's first buffer has 4 KiB, and it answers 502 to a head that does not fit.
@@ -234,9 +235,9 @@ impl Response {
         self.queue.flush(socket).inspect_err(|_| self.cut(Cause::ClientGone))
     }
 
-    /// Whether a block that was framed at this time may wait for those behind it. While the application still reads content, the socket
+    /// Notes when a block was framed. Tells whether it may wait for those behind it. While the application still reads content, the socket
     /// may block, and whoever sends what is delayed must not wait for a client.
-    pub(super) fn may_be_delayed(&mut self, now: Instant) -> bool {
+    pub(super) fn note_block(&mut self, now: Instant) -> bool {
         let last = self.last_block.replace(now);
         last.is_some_and(|last| now.saturating_duration_since(last) < QUICK_BLOCK)
             && self.content_state.is_none()
@@ -259,7 +260,7 @@ impl Response {
             if self.queue.is_empty() {
                 return Ok(());
             }
-            if sent >= TURN {
+            if sent >= QUANTUM {
                 continue;
             }
             self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?.set_waiting(true)?;
@@ -279,12 +280,12 @@ impl Response {
 }
 
 /// What the `write` callable of an application sends through, for one call after the other.
-pub(super) struct WriteEnd {
+pub(super) struct ResponseWriter {
     pub(super) shared: Arc<Shared>,
     pub(super) response: Arc<Mutex<Response>>,
 }
 
-impl Transmit for WriteEnd {
+impl Transmit for ResponseWriter {
     fn head(&mut self, status: &Status, headers: &Headers, block: &[u8]) -> io::Result<()> {
         lock(&self.response).make_head((status.code(), status.text()), headers, None, &self.shared);
         self.block(block)
@@ -294,7 +295,7 @@ impl Transmit for WriteEnd {
         let mut response = lock(&self.response);
         // Written blocks are borrowed, so they are copied once; what is yielded is not.
         response.push(block.to_vec().into());
-        if response.may_be_delayed(Instant::now()) {
+        if response.note_block(Instant::now()) {
             delay(&mut response, &self.response, &self.shared);
         } else {
             response.send_all(&self.shared)?;
@@ -356,12 +357,12 @@ const LARGE_HEAD: usize = 3_584;
 
 /// The end of a head, made anew when the second has changed.
 #[derive(Default)]
-pub(super) struct End {
+pub(super) struct HeadEnd {
     text: Vec<u8>,
     second: Option<u64>,
 }
 
-impl End {
+impl HeadEnd {
     pub(super) fn at(&mut self, time: SystemTime, settings: &Settings) -> &[u8] {
         let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if self.second.replace(second) != Some(second) {
@@ -388,7 +389,7 @@ mod tests {
 
     #[test]
     fn rfc9110_6_6_1_a_date_follows_a_clock_that_jumps() {
-        let (mut end, settings) = (End::default(), Settings::default());
+        let (mut end, settings) = (HeadEnd::default(), Settings::default());
         let noon = UNIX_EPOCH + Duration::from_secs(784_123_200);
         for (jump, shown) in
             [(0, "12:00:00"), (200, "12:00:00"), (3_600_000, "13:00:00"), (200, "12:00:00"), (1_000, "12:00:01")]
@@ -412,7 +413,7 @@ mod tests {
         let (shared, own, client) = setup();
         let response = Arc::new(Mutex::new(Response::default()));
         lock(&response).socket = Some(Arc::new(Socket::accepted(OwnedFd::from(own).into()).unwrap()));
-        let mut writer = WriteEnd { shared, response: Arc::clone(&response) };
+        let mut writer = ResponseWriter { shared, response: Arc::clone(&response) };
         drop(client);
         assert!(writer.head(&Status::default(), &Headers::default(), &[7; 100_000]).is_err());
         for _ in 0..10 {

@@ -22,7 +22,7 @@ const OFFERED: usize = 512 * 1024;
 const PIECES: usize = 16;
 
 /// How much one connection may move before the others have their turn.
-pub(super) const TURN: usize = 256 * 1024;
+pub(super) const QUANTUM: usize = 256 * 1024;
 
 /// Bytes in the order in which they will be sent.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl SendQueue {
     }
 
     /// The run of memory to write a head to: what is there stands in it.
-    pub(super) fn end(&mut self) -> &mut Vec<u8> {
+    pub(super) fn flatten(&mut self) -> &mut Vec<u8> {
         // Larger blocks are rare before a head: an earlier response that goes out with this one has none.
         while let Some(block) = self.blocks.pop_front() {
             self.front.extend_from_slice(&block);
@@ -114,14 +114,14 @@ impl SendQueue {
         self.front.shrink_to(2 * FLAT);
     }
 
-    /// Sends until everything is gone, the socket takes no more, or a [`TURN`] is over: others may be waiting for the thread. Gives how many
+    /// Sends until everything is gone, the socket takes no more, or a [`QUANTUM`] is over: others may be waiting for the thread. Gives how many
     /// bytes went.
     ///
     /// # Errors
     /// Those of the socket.
     pub(super) fn flush(&mut self, socket: &Socket) -> io::Result<usize> {
         let mut gone = 0;
-        while !self.is_empty() && gone < TURN {
+        while !self.is_empty() && gone < QUANTUM {
             match self.write(socket) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
@@ -246,8 +246,8 @@ mod tests {
         let client = Client(Arc::default(), 10_000);
         let socket = Socket::over(client.clone());
         let mut queue = SendQueue::default();
-        queue.push(Block::Owned(vec![7; 2 * TURN]));
+        queue.push(Block::Owned(vec![7; 2 * QUANTUM]));
         let sent = queue.flush(&socket).unwrap();
-        assert!((TURN..TURN + 10_000).contains(&sent) && client.0.lock().unwrap().len() == sent, "{sent}");
+        assert!((QUANTUM..QUANTUM + 10_000).contains(&sent) && client.0.lock().unwrap().len() == sent, "{sent}");
     }
 }

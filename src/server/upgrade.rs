@@ -77,10 +77,10 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Arc<Shared
         return Some(connection);
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
-    let own = Arc::clone(shared);
+    let (own, peer) = (Arc::clone(shared), connection.peer.address);
     if let Err(error) = shared.start("doorway-upgrade".into(), Box::new(move || converse(&mut connection, &own))) {
         let detail = &error.to_string();
-        shared.error(&Report { cause: Cause::ServerFault, peer: None, request: b"", answer: Answer::Cut, detail });
+        shared.error(&Report { cause: Cause::ServerFault, peer, request: b"", answer: Answer::Cut, detail });
     }
     None
 }
