@@ -228,7 +228,8 @@ fn p_conn_03_p_in_11_a_reply_arrives_whole_though_a_reader_outlives_the_call() {
     for _ in 0..20 {
         let mut client = house.client();
         let _ = client.stream.write_all(&post(LENGTH));
-        let _ = client.stream.write_all(&vec![b'c'; LENGTH]);
+        // But for the last byte: a reader that came to the end while the call is kept from its core would leave the connection to the next request.
+        let _ = client.stream.write_all(&vec![b'c'; LENGTH - 1]);
         let responses = parse_all(&client.until_end(), &[]);
         assert!(responses.len() == 1 && responses[0].closes() && responses[0].body.len() == 300_000);
     }

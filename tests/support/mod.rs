@@ -357,7 +357,7 @@ impl<S: Wire> Client<S> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     let gone = [io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
-                    assert!(gone.contains(&error.kind()), "{error}");
+                    assert!(gone.contains(&error.kind()), "{error} after {} bytes", self.got.len());
                     break;
                 }
             }
