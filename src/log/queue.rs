@@ -236,7 +236,7 @@ impl Shared {
             }
             state.is_asleep = true;
             self.done.notify_all();
-            // A flood that is over is told, though nobody says anything more. What it hides meanwhile calls nobody.
+            // A flood that is over is told, though nobody says anything more. What it hides meanwhile wakes nobody.
             let time = if state.floods.is_empty() { Duration::MAX } else { SECOND };
             state = self.work.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0;
             state.is_asleep = false;

@@ -9,7 +9,7 @@
 //! Invariant: nobody but the thread accepts while the socket may block, or waits for room. A worker accepts only in a rush, and under the lock
 //! under which the thread begins and ends that. No error ends accepting: what the system refuses is waited out, making room meanwhile. A stop
 //! does: what the system had accepted by then is brought in within its grace, and nothing after it. Of a socket that others have too that is known
-//! by the connection that wakes the thread, which stands behind all of it, and which over a Unix socket is known by its end; they may take that,
+//! by the connection that wakes the thread, which stands behind all of it, and which over a Unix socket is known by its end, as one is whose client has left without a word; they may take that,
 //! so it is woken until it is out.
 
 use std::io;
@@ -404,7 +404,10 @@ mod tests {
                 client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
                 client
             });
-            // There is no sign that both threads wait for room.
+            while engine.shared.placing.try_lock().is_ok() {
+                std::thread::yield_now();
+            }
+            // There is no sign that the other thread waits as well.
             std::thread::sleep(Duration::from_millis(50));
             drop(place);
             for mut client in clients {

@@ -113,11 +113,11 @@ impl Call {
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
         (self.begin, self.answered, self.rests_until, connection.queued) = (now, now, None, None);
-        connection.asks_for_end = !response.request.keep_alive;
 
         connection.buffer.consume(response.request.head_len);
         response.begin(connection);
         let content = response.request.content;
+        connection.asks_for_end = !response.request.keep_alive && matches!(content, Content::None | Content::Length(0));
         let here = if let Content::Length(length @ 1..) = content { connection.buffer.take(length) } else { None };
         self.input_memory = here.as_ref().map_or(0, Vec::len);
         let reader: Option<Box<dyn BufRead + Send>> = match here {
@@ -261,15 +261,16 @@ impl Call {
             }
             if response.note_block(self.answered) {
                 delay(&mut response, &self.response, &self.shared);
-            } else if !response.send() || moved >= QUANTUM || self.shared.seats.is_wanted() {
-                return Ok(false);
+            } else if !response.send() || response.is_finished() || moved >= QUANTUM || self.shared.seats.is_wanted() {
+                // Where it could not be sent the next is not asked for (P-BODY-07): that might last.
+                return Ok(response.is_finished());
             }
         }
     }
 
     /// What the body gives next, if that is not waited for.
     fn next(&mut self) -> Result<Poll<Option<Block>>, Failure> {
-        if let Kind::Range(range) = self.body.kind() {
+        if let Kind::Range(range @ FileRange { left: 1.., .. }) = self.body.kind() {
             let memory = lock(&self.response).queue.take_spare();
             let piece = range.next_block(memory).transpose();
             return piece.map(Poll::Ready).map_err(|error| Failure::new(Cause::BodyShort, error));
@@ -392,7 +393,7 @@ impl Call {
     }
 
     /// Whether its body can be asked for more, everything so far being sent. Takes a seat for that, or a place in the line for one.
-    pub(super) fn try_to_go_on(&mut self, place: &mut Option<Seat>) -> bool {
+    pub(super) fn try_to_go_on(&mut self, in_line: &mut Option<Seat>) -> bool {
         match self.body.kind() {
             _ if self.seat.is_some() => true,
             // It is only to be said that it is over.
@@ -405,8 +406,8 @@ impl Call {
                 let mut state = response.content_state.as_ref().map(|state| lock(state));
                 let seat = state.as_mut().map_or(&mut self.seat, |state| &mut state.seat);
                 if seat.is_none() {
-                    place.get_or_insert_with(|| self.shared.seats.ask());
-                    *seat = place.take_if(|place| place.has_come());
+                    in_line.get_or_insert_with(|| self.shared.seats.ask());
+                    *seat = in_line.take_if(|in_line| in_line.has_come());
                 }
                 seat.is_some()
             }
@@ -518,6 +519,17 @@ mod tests {
         std::fs::remove_file(path).unwrap();
         assert!(connection.is_idle());
         assert_eq!(answer.iter().filter(|byte| **byte == b'x').count(), PROMISED);
+    }
+
+    /// Nothing of its client's would end the stay: a thread went in a circle for 50 ms.
+    #[test]
+    fn nobody_stays_with_a_request_that_waits_for_a_seat() {
+        let (shared, mut connection, mut client) = ask(|_: &Environ, _: &mut StartResponse| "", GET);
+        assert!(connection.is_worth_waiting_for());
+        let _taken: Vec<_> = (0..shared.settings.threads).map(|_| shared.seats.take()).collect();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n").unwrap();
+        go_on(&mut connection, &shared);
+        assert!(connection.queued.is_some() && !connection.is_worth_waiting_for());
     }
 
     /// It is as any block of it: until then there was nothing to take.

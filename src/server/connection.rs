@@ -63,7 +63,7 @@ pub(super) struct Connection {
     pub(super) unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
-    /// The client wants it so, and sends nothing behind its request.
+    /// The client wants it so, and its request had no content: it should have nothing more to say.
     pub(super) asks_for_end: bool,
     /// Nothing of what arrived has been used yet.
     is_first: bool,
@@ -212,7 +212,7 @@ impl Connection {
         match self.buffer.fill(&self.socket, whole) {
             Ok(0) => self.refuse(Cause::ContentTruncated, shared, now),
             Ok(received) => {
-                pace.note(&mut self.since, received);
+                pace.note(&mut self.since, now, received);
                 let (allowance, _) = pace.allowance(&shared.settings);
                 self.enter(Phase::Gathering { whole, pace }, allowance, now);
                 Some(if self.buffer.len() >= whole { Step::Job } else { Step::More })

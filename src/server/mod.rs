@@ -265,7 +265,7 @@ impl Server {
     }
 
     /// Waits for one connection at the first address, answers one request on it and returns: a program that needs a browser to tell it
-    /// something, once.
+    /// something, once. It returns when the client has closed, or [`Settings::linger_deadline`] behind the answer.
     ///
     /// # Errors
     /// When no connection can be accepted. What goes wrong on the connection goes to the log.

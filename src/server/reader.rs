@@ -115,13 +115,13 @@ impl Pace {
     }
 
     /// Notes what has moved since a client is waited for: where something has, the wait begins anew. Gives how long nothing has moved.
-    pub(super) fn note(&mut self, begin: &mut Instant, moved: usize) -> Duration {
-        let since = begin.elapsed();
+    pub(super) fn note(&mut self, begin: &mut Instant, now: Instant, moved: usize) -> Duration {
+        let since = now.saturating_duration_since(*begin);
         if moved == 0 {
             return since;
         }
         (self.waited, self.moved) = (self.waited.saturating_add(since), self.moved + moved as u64);
-        *begin += since;
+        *begin = now;
         Duration::ZERO
     }
 
@@ -236,7 +236,7 @@ impl Reader {
                 // P-IN-07: never a quiet end.
                 Ok(_) | Err(_) => return Err(state.fail(Cause::ContentTruncated)),
             };
-            let since = self.pace.note(&mut begin, received);
+            let since = self.pace.note(&mut begin, Instant::now(), received);
             let allowance = self.pace.allowance(&self.shared.settings);
             // A client that never lets a slice pass is held to the pace like any other.
             if let Some(cause) = self.pace.verdict(since, allowance, state.seat.as_ref(), &self.shared) {
@@ -313,7 +313,7 @@ impl Read for Reader {
         Ok(length)
     }
 
-    /// In memory laid out for what is announced, so that content of a known length is not moved as it grows.
+    /// In memory laid out for what is announced, so that content of a known length is moved less as it grows.
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
         out.reserve(usize::try_from(self.coding.announced()).unwrap_or(AHEAD).min(AHEAD));
         self.take(u64::MAX).read_to_end(out)

@@ -256,7 +256,7 @@ impl Response {
         let (mut begin, mut seat) = (Instant::now(), None::<Seat>);
         loop {
             let sent = self.flush()?;
-            let since = self.pace.note(&mut begin, sent);
+            let since = self.pace.note(&mut begin, Instant::now(), sent);
             if self.queue.is_empty() {
                 return Ok(());
             }
@@ -318,7 +318,9 @@ pub(super) fn delay(response: &mut Response, own: &Arc<Mutex<Response>>, shared:
 /// Sends what is delayed in all responses, as far as the clients take it. Errors are met again by whoever makes them. A response that is
 /// locked is being sent already, or added to, and looked at the next time: its `Writer` may be waiting for the client.
 pub(super) fn send_delayed(shared: &Shared) {
-    lock(&shared.delayed).retain(|delayed| {
+    // Not under the lock, in which whoever delays a block would wait for all these writes.
+    let mut all = std::mem::take(&mut *lock(&shared.delayed));
+    all.retain(|delayed| {
         let mut response = match delayed.try_lock() {
             Ok(response) => response,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -329,6 +331,7 @@ pub(super) fn send_delayed(shared: &Shared) {
         response.is_delayed = response.is_delayed && response.returns_at_once() && !response.send();
         response.is_delayed
     });
+    lock(&shared.delayed).append(&mut all);
 }
 
 /// The statuses that the server gives by itself (RFC 9110 section 15).

@@ -367,23 +367,25 @@ impl State {
         self.hot.iter().chain(self.parked.values().map(|parked| &parked.connection)).map(|connection| &**connection)
     }
 
-    /// Closes all such connections.
-    pub(super) fn close(&mut self, cause: Cause, mut is_it: impl FnMut(&Connection) -> bool, shared: &Shared) {
+    /// Closes all such connections. Tells whether bodies among them wait for a thread that closes them.
+    pub(super) fn close(&mut self, cause: Cause, mut is_it: impl FnMut(&Connection) -> bool, shared: &Shared) -> bool {
         let parked = self.parked.iter().filter(|(_, parked)| is_it(&parked.connection)).map(|(number, _)| *number);
         let parked: Vec<_> = parked.collect();
         let all = std::mem::take(&mut self.hot).into_iter();
         let (mut closed, hot) = all.partition::<VecDeque<_>, _>(|connection| is_it(connection));
         self.hot = hot;
         closed.extend(parked.into_iter().filter_map(|number| self.unpark(number)));
+        let mut has_bodies = false;
         for mut closed in closed {
             if closed.cut(cause) == Step::Job {
                 // Reported when its body is closed; whoever makes room need not wait for that.
-                closed.place = None;
+                (closed.place, has_bodies) = (None, true);
                 self.hot.push_back(closed);
             } else {
                 closed.report(cause, Answer::Closed, shared);
             }
         }
+        has_bodies
     }
 }
 
@@ -394,7 +396,7 @@ fn proportional(each: Duration, count: usize, (least, most): (Duration, Duration
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::io::{self, Read, Write};
+    use std::io::{self, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -402,8 +404,6 @@ pub(super) mod tests {
     use crate::gateway::{Body, Environ, Gateway, StartResponse, Variables};
     use crate::log::Lines;
     use crate::server::answer::{Calls, PIPELINED};
-    use crate::server::engine::Engine;
-    use crate::server::listener::Listener;
     use crate::server::settings::{LAST_REQUEST, SELDOM, Settings};
     use crate::server::socket::Socket;
 
@@ -513,26 +513,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_only_connection_goes_from_the_thread_that_stays_with_it_to_a_sleeper_and_is_not_looked_at_in_between() {
-        let listener = Listener::open_tcp("127.0.0.1:0").unwrap().remove(0);
-        let mut client = TcpStream::connect(&listener.address).unwrap();
-        let (engine, threads) = Engine::start(shared(), vec![listener], &Variables::default()).unwrap();
-        let give_up = Instant::now() + Duration::from_secs(20);
-        loop {
-            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-            assert!(client.read(&mut [0; 1024]).unwrap() > 0);
-            let parked = || engine.shards.iter().map(|shard| shard.lock().last).sum::<u64>();
-            let before = parked();
-            while parked() == before || engine.shared.sleepers.free() == engine.shared.settings.sleepers {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            // A worker that was kept from its core finds a connection that is cold.
-            if parked() == before + 1 {
-                break;
-            }
-            assert!(Instant::now() < give_up);
-        }
-        engine.stop(Duration::ZERO);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    fn a_connection_that_a_thread_has_stayed_with_to_the_end_is_slept_on_and_not_looked_at() {
+        let (shared, shard) = (shared(), Arc::new(Shard::default()));
+        let [(_client, connection)] = clients::<1>(&shared, "");
+        let since = connection.since;
+        shard.deliver(connection);
+        let sweep = |back, now| shard.sweep(back, &shared, now, None);
+        let Found::Alone(connection, _) = sweep(None, since) else { panic!("it is hot") };
+        let behind = since + STAY + Duration::from_millis(1);
+        assert!(matches!(sweep(Some(connection), behind), Found::Nothing(None)));
+        assert_eq!(shared.sleepers.free(), shared.settings.sleepers - 1);
+        shard.lock().parked.clear();
+        shared.sleepers.close();
     }
 }

@@ -1,6 +1,6 @@
 //! What every part of a running server shares: settings, application, log, counters, bounds, and whether it is stopping.
 //!
-//! On the way of a request nothing here takes a lock but the log and the score of the thread, and the seats where a client is waited for.
+//! On the way of a small request nothing here takes a lock but the log and the score of the thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};

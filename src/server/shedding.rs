@@ -65,9 +65,11 @@ impl Engine {
             found.map(|at| chosen.remove(at)).is_ok()
         };
         for shard in &self.shards {
-            shard.lock().close(cause, &mut is_chosen, &self.shared);
-            // Bodies are closed by its worker, which may be asleep.
-            shard.wake_worker();
+            let has_bodies = shard.lock().close(cause, &mut is_chosen, &self.shared);
+            // They are closed by its worker, which may be asleep.
+            if has_bodies {
+                shard.wake_worker();
+            }
         }
         chosen.len() < most
     }

@@ -29,7 +29,7 @@ impl Connection {
 
     /// Whether a thread with nothing better to do may stay with it for a moment: a request is likely to come soon.
     pub(in crate::server) fn is_worth_waiting_for(&self) -> bool {
-        matches!(self.phase, Phase::Idle | Phase::Head | Phase::Gathering { .. })
+        self.queued.is_none() && matches!(self.phase, Phase::Idle | Phase::Head | Phase::Gathering { .. })
     }
 
     /// Whether it goes on as soon as its client sends or takes something, and not before its deadline otherwise.
