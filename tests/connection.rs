@@ -496,7 +496,10 @@ fn p_body_07_behind_a_block_that_could_not_be_sent_the_next_is_not_asked_for_whi
         start_response.start("200 OK", &[]);
         Body::blocks(std::iter::from_fn(move || {
             sender.send(Said::Asked).unwrap();
-            may_go.recv().ok().map(|()| "block")
+            may_go.recv().ok()?;
+            // So slow that it is sent at once, and does not wait for the one behind it.
+            std::thread::sleep(Duration::from_millis(1));
+            Some("block")
         }))
         .on_close(move || at_close.send(Said::Closed).unwrap())
     });
