@@ -251,6 +251,16 @@ fn p_conn_03_a_refusal_arrives_whole_while_the_client_still_sends() {
     }
 }
 
+/// A client of a server that stops while it is called for it, and answers then.
+fn ask_and_stop(house: &House, called: &Called, release: &Release) -> Client<TcpStream> {
+    let mut client = house.client();
+    client.send(&get("/slow"));
+    called.wait();
+    house.handle.stopper().stop_within(PATIENCE);
+    release.one();
+    client
+}
+
 #[test]
 fn p_conn_03_a_reply_arrives_whole_at_a_client_that_did_not_ask_for_the_end_and_sends_into_it() {
     let (inner, called, release) = sleepy();
@@ -260,11 +270,7 @@ fn p_conn_03_a_reply_arrives_whole_at_a_client_that_did_not_ask_for_the_end_and_
         vec![b'x'; 300_000]
     };
     let house = serve_with(application, |settings| settings.linger_deadline = FAR);
-    let mut client = house.client();
-    client.send(&get("/slow"));
-    called.wait();
-    house.handle.stopper().stop_within(PATIENCE);
-    release.one();
+    let mut client = ask_and_stop(&house, &called, &release);
     let is_said = |stats: &Stats| stats.busy == 0 && are_in(&[Phase::Sending, Phase::Closing], stats) == stats.open;
     house.until("everything is said", is_said);
     if are_in(&[Phase::Closing], &house.handle.stats()) == 0 {
@@ -295,11 +301,7 @@ fn p_conn_03_a_connection_whose_client_asked_for_the_end_is_closed_at_once() {
 fn a_client_that_reads_on_behind_the_end_keeps_a_stop_for_no_longer_than_its_grace() {
     let (application, called, release) = sleepy();
     let house = serve_with(application, |settings| settings.linger_deadline = FAR);
-    let mut client = house.client();
-    client.send(&get("/slow"));
-    called.wait();
-    house.handle.stopper().stop_within(PATIENCE);
-    release.one();
+    let mut client = ask_and_stop(&house, &called, &release);
     client.response();
     client.is_closed();
     house.until("it lingers", |stats| stats.busy == 0 && are_in(&[Phase::Closing], stats) == 1);
