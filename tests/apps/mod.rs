@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use doorway::{Application, Body, Environ, StartResponse};
@@ -195,19 +195,27 @@ pub fn writes(_environ: &Environ, start_response: &mut StartResponse) -> io::Res
 /// An application that says when it is called and answers when it is told to: no test needs to sleep.
 pub fn sleepy() -> (impl Application, Called, Release) {
     let (called, is_called) = channel();
-    let (release, released) = channel();
-    let (called, released) = (Mutex::new(called), Mutex::new(released));
+    let called = Mutex::new((0, called));
+    let released = Arc::new((Mutex::new(0), Condvar::new()));
+    let release = Release(released.clone());
     let application = move |environ: &Environ, start_response: &mut StartResponse| {
         start_response.start("200 OK", &[("Content-Type", "text/plain")]);
         let path = environ.path().into_owned();
         if path != "/quick" {
+            // Told and counted in one: calls go on in the order in which the test hears of them.
+            let mut called = called.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = called.0;
+            called.0 += 1;
             // The test may be over already.
-            let _ = called.lock().unwrap_or_else(PoisonError::into_inner).send(path.clone());
-            let _ = released.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(Duration::from_secs(60));
+            let _ = called.1.send(path.clone());
+            drop(called);
+            let (count, changed) = &*released;
+            let count = count.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = changed.wait_timeout_while(count, Duration::from_secs(60), |count| *count <= before);
         }
         Body::from(path)
     };
-    (application, Called(is_called), Release(release))
+    (application, Called(is_called), release)
 }
 
 /// Tells which calls of [`sleepy`] have begun.
@@ -225,12 +233,25 @@ impl Called {
     }
 }
 
-/// Lets calls of [`sleepy`] go on, one at a time.
-#[derive(Clone)]
-pub struct Release(Sender<()>);
+/// Lets calls of [`sleepy`] go on, one at a time and in their order.
+pub struct Release(Arc<(Mutex<u64>, Condvar)>);
 
 impl Release {
     pub fn one(&self) {
-        let _ = self.0.send(());
+        self.more(1);
+    }
+
+    fn more(&self, calls: u64) {
+        let (count, changed) = &*self.0;
+        let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_add(calls);
+        changed.notify_all();
+    }
+}
+
+/// A test that is over holds no call.
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.more(u64::MAX);
     }
 }
