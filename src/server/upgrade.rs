@@ -22,7 +22,7 @@ use super::shared::{Shared, lock};
 use super::socket::Socket;
 use crate::cause::Cause;
 use crate::gateway::{Kind, Upgrade, Upgraded, bounded};
-use crate::log::{Answer, Phase, Report};
+use crate::log::{Answer, Phase};
 
 /// The connections that have left, or are about to, as long as they live.
 #[derive(Default)]
@@ -77,11 +77,15 @@ pub(super) fn stay_or_leave(mut connection: Box<Connection>, shared: &Arc<Shared
         return Some(connection);
     }
     connection.place.iter_mut().for_each(|place| place.enter(Phase::Upgraded));
-    let (own, peer) = (Arc::clone(shared), connection.peer.address);
-    if let Err(error) = shared.start("doorway-upgrade".into(), Box::new(move || converse(&mut connection, &own))) {
-        let detail = &error.to_string();
-        shared.error(&Report { cause: Cause::ServerFault, peer, request: b"", answer: Answer::Cut, detail });
-    }
+    // A thread that does not start takes with it what it was given.
+    let leaving = Arc::new(Mutex::new(connection));
+    let (own, given) = (Arc::clone(shared), Arc::clone(&leaving));
+    let work = move || converse(&mut lock(&given), &own);
+    let Err(error) = shared.start("doorway-upgrade".into(), Box::new(work)) else { return None };
+    let mut connection = lock(&leaving);
+    let mut call = connection.call.take()?;
+    call.report(Cause::ServerFault, Answer::Cut, &error.to_string(), &connection);
+    call.finish(&mut connection);
     None
 }
 
@@ -234,7 +238,7 @@ mod tests {
         assert!(stay_or_leave(connection, &shared).is_none());
         client.read_to_end(&mut Vec::new()).unwrap();
         let stats = shared.counters.read(&shared.places.phases);
-        assert_eq!((stats.count(Cause::ServerFault), stats.served), (1, 0));
+        assert_eq!((stats.count(Cause::ServerFault), stats.served), (1, 1), "an error, and a line like any other's");
         assert!(shared.open() == 0 && lock(&shared.upgrades.0).iter().all(|entry| entry.strong_count() == 0));
     }
 }
