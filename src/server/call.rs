@@ -128,8 +128,6 @@ impl Call {
                 let state = ContentState { expects_continue, seat, ..ContentState::default() };
                 let buffer = std::mem::take(&mut connection.buffer);
                 self.input_memory = buffer.capacity().max(if is_here { 0 } else { RECEIVED });
-                // Nobody but the reader knows how much, until it is gone.
-                connection.unread = Some(Coding::Length(u64::MAX));
                 let (reader, state) = Reader::open((&*shared, &connection.socket), buffer, coding, state);
                 response.content_state = Some(state);
                 reader as _

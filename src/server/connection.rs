@@ -59,7 +59,7 @@ pub(super) struct Connection {
     pub(super) queue: SendQueue,
     /// The call that waits until what it has sent is taken, or for a block to send.
     pub(super) call: Option<Box<Call>>,
-    /// Content of the request that has not been read, as far as is known.
+    /// Content of the request that has not been read: as long as there is a reader, only that knows.
     pub(super) unread: Option<Coding>,
     /// The connection ends with the response.
     close_after: bool,
@@ -408,7 +408,7 @@ impl Connection {
         } else if self.close_after {
             // Attack on the client's behalf: bytes that are unread at the end, or come behind it, are answered with a reset that eats the
             // response (P-CONN-03). Whoever did not ask for the end may be sending.
-            if self.asks_for_end && self.unread.is_none() && self.buffer.is_empty() {
+            if self.asks_for_end && self.buffer.is_empty() {
                 self.phase = Phase::Lingering { most: 0 };
             } else {
                 self.enter_lingering(shared, now);
