@@ -23,8 +23,9 @@ use crate::gateway::network;
 /// What is closed at once of all that waits.
 const PART: usize = 100;
 
-/// How much a connection weighs, since when it waits, and from where it came. Of those from there the last in this order goes first.
-type Waiting = (usize, Reverse<Instant>, Option<IpAddr>);
+/// What an address weighs when all behind this connection of it have gone, where that is known; how much the connection weighs, since when it
+/// waits, and from where it came. The last in this order goes first.
+type Waiting = (usize, usize, Reverse<Instant>, Option<IpAddr>);
 
 impl Engine {
     /// Closes connections for one more. Tells whether there were any.
@@ -52,10 +53,11 @@ impl Engine {
     }
 
     fn close(&self, cause: Cause, weight: fn(&Connection) -> usize, excess: usize) -> bool {
-        let seen = |connection: &Connection| (weight(connection), Reverse(connection.since), client(&connection.peer));
+        let seen =
+            |connection: &Connection| (0, weight(connection), Reverse(connection.since), client(&connection.peer));
         let mut waiting = Vec::new();
         for shard in &self.shards {
-            waiting.extend(shard.lock().all().map(seen).filter(|(weight, ..)| *weight > 0));
+            waiting.extend(shard.lock().all().map(seen).filter(|(_, weight, ..)| *weight > 0));
         }
         let mut chosen = choose(waiting, excess);
         chosen.sort_unstable();
@@ -83,21 +85,20 @@ fn client(peer: &Peer) -> Option<IpAddr> {
 /// Those that go, until so much has gone and a hundredth of all: as if one went after the other, each of the address that weighs most then.
 fn choose(mut waiting: Vec<Waiting>, excess: usize) -> Vec<Waiting> {
     waiting.sort_unstable();
-    // In front of each stands what its address weighs when all behind it have gone.
-    let (mut order, mut sums) = (Vec::new(), HashMap::new());
-    for one @ (weight, _, client) in waiting {
-        let sum = sums.entry(client).or_insert(0);
-        *sum += weight;
-        order.push((*sum, one));
+    let mut sums = HashMap::new();
+    for (sum, weight, _, client) in &mut waiting {
+        let of_client = sums.entry(*client).or_insert(0);
+        *of_client += *weight;
+        *sum = *of_client;
     }
-    order.sort_unstable();
+    waiting.sort_unstable();
     let mut must = excess.saturating_add(sums.values().sum::<usize>() / PART);
-    let goes = |(_, (weight, ..)): &(usize, Waiting)| {
+    let goes = |(_, weight, ..): &Waiting| {
         let goes = must > 0;
         must = must.saturating_sub(*weight);
         goes
     };
-    order.into_iter().rev().take_while(goes).map(|(_, one)| one).collect()
+    waiting.into_iter().rev().take_while(goes).map(|(_, weight, since, client)| (0, weight, since, client)).collect()
 }
 
 #[cfg(test)]
@@ -111,7 +112,7 @@ mod tests {
     fn waiting(all: impl IntoIterator<Item = (usize, u32)>) -> Vec<Waiting> {
         let begin = Instant::now();
         let one = |((weight, address), at)| {
-            (weight, Reverse(begin + Duration::from_millis(at)), Some(Ipv4Addr::from(address).into()))
+            (0, weight, Reverse(begin + Duration::from_millis(at)), Some(Ipv4Addr::from(address).into()))
         };
         all.into_iter().zip(0..).map(one).collect()
     }
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn for_memory_the_largest_of_the_address_that_holds_most_go_and_no_more_than_must() {
         let all = waiting([(40, 1), (20, 2), (10, 2), (20, 2), (30, 3), (1, 2)]);
-        let sizes = |excess| choose(all.clone(), excess).iter().map(|one| one.0).collect::<Vec<_>>();
+        let sizes = |excess| choose(all.clone(), excess).iter().map(|one| one.1).collect::<Vec<_>>();
         // A hundredth of 121 with it.
         assert_eq!((sizes(19), sizes(20)), (vec![20], vec![20, 40]));
         assert_eq!(sizes(usize::MAX), [20, 40, 20, 30, 10, 1]);
@@ -165,11 +166,11 @@ mod tests {
             });
             let mut left = waiting(all);
             let (gone, mut expected) = (choose(left.clone(), 1_000), Vec::new());
-            let mut must = 1_000 + left.iter().map(|one| one.0).sum::<usize>() / PART;
+            let mut must = 1_000 + left.iter().map(|one| one.1).sum::<usize>() / PART;
             while must > 0 && !left.is_empty() {
-                let sum = |address| left.iter().filter(|one| one.2 == address).map(|one| one.0).sum::<usize>();
-                let next = left.iter().max_by_key(|one| (sum(one.2), **one)).copied().unwrap();
-                must = must.saturating_sub(next.0);
+                let sum = |address| left.iter().filter(|one| one.3 == address).map(|one| one.1).sum::<usize>();
+                let next = left.iter().max_by_key(|one| (sum(one.3), **one)).copied().unwrap();
+                must = must.saturating_sub(next.1);
                 left.retain(|one| *one != next);
                 expected.push(next);
             }
