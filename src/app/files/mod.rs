@@ -101,7 +101,8 @@ impl Files {
         Ok(Files::of(Served::new(root.as_ref())?))
     }
 
-    /// One file, at `/` and by its own name, and nothing else of its directory. It may be a link.
+    /// One file, at `/` and by its own name, and nothing else of its directory: no page that would stand for it, and no coded form of it. It may be
+    /// a link, to anywhere.
     ///
     /// # Errors
     /// When it is not there, cannot be looked at, or is no regular file; when its name holds what no path can spell.
@@ -229,11 +230,13 @@ impl Files {
 
     fn find(&self, environ: &Environ) -> Result<Response, Refused> {
         // A file that was named is served whatever its name.
-        let wanted = path::map(environ.path_info(), self.hidden || self.served.only.is_some());
-        let wanted = wanted.filter(|wanted| self.served.has(&wanted.names)).ok_or(Refused::NotFound)?;
+        let wanted =
+            path::map(environ.path_info(), self.hidden || self.served.only.is_some()).ok_or(Refused::NotFound)?;
         let root = self.served.root()?;
         let place = match root.locate(&wanted.names) {
-            Err(Refused::NotFound) if !wanted.has_slash => return self.stand_in(environ, &root, &wanted.names),
+            Err(Refused::NotFound) if !wanted.has_slash && self.served.only.is_none() => {
+                return self.stand_in(environ, &root, &wanted.names);
+            }
             place => place?,
         };
         if !place.metadata.is_dir() {
