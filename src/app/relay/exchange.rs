@@ -119,7 +119,7 @@ impl Line {
         match self.read(limit)? {
             Came::Bytes => Ok(true),
             Came::End => Ok(false),
-            Came::Nothing => Err(Fault::new(Cause::UpstreamDeadline, "it sends nothing")),
+            Came::Nothing => Err(silence()),
         }
     }
 
@@ -152,6 +152,10 @@ impl Line {
             let _ = self.link.hand_over().map(|link| kept.put(link));
         }
     }
+}
+
+fn silence() -> Fault {
+    Fault::new(Cause::UpstreamDeadline, "it sends nothing")
 }
 
 /// A line that is dropped before its answer was whole is given up.
@@ -397,11 +401,11 @@ impl<'call, 'head> Exchange<'head> {
             if left.is_zero() {
                 break;
             }
-            match self.line.receive(left.min(self.deadlines.progress)) {
-                Ok(true) => {}
-                Ok(false) => reading.end()?,
-                Err(fault) if fault.cause == Cause::UpstreamDeadline && left < self.deadlines.progress => break,
-                Err(fault) => return Err(fault),
+            match self.line.read(left.min(self.deadlines.progress))? {
+                Came::Bytes => {}
+                Came::End => reading.end()?,
+                Came::Nothing if left < self.deadlines.progress => break,
+                Came::Nothing => return Err(silence()),
             }
         }
         reading.take(&mut self.line.received)
