@@ -212,6 +212,8 @@ fn what_is_no_program_inside_the_directory_is_not_run() {
         ("a.sh", "echo A: b; echo; echo ran"),
         ("sub/b.sh", "echo A: b; echo; echo ran"),
         (".c.sh", "echo A: b; echo"),
+        (".well-known/d.sh", "echo A: b; echo"),
+        ("sub/.well-known/e.sh", "echo A: b; echo"),
     ]);
     folder.write("plain.sh", "#!/bin/sh\necho A: b; echo\n", 0o644);
     std::os::unix::fs::symlink("/bin/echo", folder.0.join("out")).unwrap();
@@ -223,6 +225,8 @@ fn what_is_no_program_inside_the_directory_is_not_run() {
         "/cgi-bin/none.sh",
         "/cgi-bin/plain.sh",
         "/cgi-bin/.c.sh",
+        "/cgi-bin/.well-known/d.sh",
+        "/cgi-bin/sub/.well-known/e.sh",
         "/cgi-bin/out",
         "/cgi-bin/sub/../a.sh",
         "/cgi-bin/%2e%2e/a.sh",
