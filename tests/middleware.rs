@@ -742,6 +742,17 @@ fn p_in_05_chunked_content_has_a_length_behind_buffered() {
 }
 
 #[test]
+fn a_length_that_is_announced_ends_no_process_where_there_is_not_so_much_memory() {
+    let buffered = Buffered::new(reading(&Arc::default())).memory(usize::MAX);
+    let house = serve_with(buffered, |settings| settings.max_content = None);
+    let mut client = house.client();
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\nhello", i64::MAX).as_bytes());
+    client.stop_sending();
+    client.until_end();
+    assert_eq!(house.get("/").status, 200);
+}
+
+#[test]
 fn p_in_07_08_09_content_that_fails_to_arrive_never_reaches_the_application_and_the_server_says_why() {
     let (calls, folder) = (Arc::default(), Folder::new("failing"));
     let application = Buffered::new(reading(&calls)).memory(4).folder(&folder.0);

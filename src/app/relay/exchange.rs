@@ -394,7 +394,8 @@ impl<'call, 'head> Exchange<'head> {
     fn gather(&mut self, reading: &mut Reading, awaited: usize) -> Result<Vec<u8>, Fault> {
         let begin = Instant::now();
         if let Reading::Length(_) = reading {
-            self.line.received.reserve_exact(awaited.saturating_sub(self.line.received.len()));
+            // Where there is not so much, it is seen how much comes.
+            let _ = self.line.received.try_reserve_exact(awaited.saturating_sub(self.line.received.len()));
         }
         while self.line.received.len() < awaited && !matches!(reading, Reading::Closed) {
             let left = SHORT_WHILE.saturating_sub(begin.elapsed());
