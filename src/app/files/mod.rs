@@ -158,7 +158,7 @@ impl Files {
     /// Whether a listed directory can be had as one archive, by `?zip`: a ZIP file of what can be asked for in it and below, not compressed, made while it
     /// is sent. Links are left out, and so is what cannot be read; the log says how much. At first it cannot.
     ///
-    /// It is cut, and so shows as incomplete, beyond 100,000 entries.
+    /// It is cut, and so shows as incomplete, beyond 100,000 entries, and where no descriptor is free for one.
     pub fn archive(mut self, archive: bool) -> Files {
         self.listing.has_archive = archive;
         self
@@ -264,7 +264,7 @@ impl Files {
         }
         if self.listing.is_on && only.is_none() {
             if self.listing.has_archive && environ.query_value("zip").is_some() {
-                return Ok(zip::answer(place, self.hidden, environ));
+                return zip::answer(place, self.hidden, environ);
             }
             let takes_files = self.uploads.as_ref().is_some_and(|uploads| uploads.are_taken_at(&wanted.names));
             let options = listing::Options { takes_files, ..self.listing };
