@@ -281,21 +281,22 @@ fn without_a_free_descriptor_the_answer_is_503_with_retry_after_and_then_200_aga
 fn every_descriptor_is_taken() {
     let tree = Tree::new();
     tree.write("a.txt", "x");
-    let house = serve(files(&tree).listing(true).archive(true));
+    tree.write("page.html", "<p>");
+    let house = serve(files(&tree).listing(true).archive(true).spa("page.html"));
     let (mut client, mut second) = (Client::connect(house.tcp()), Client::connect(house.tcp()));
     let mut ask = |target: &str| {
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n").as_bytes());
         client.response()
     };
     assert_eq!(ask("/a.txt").status, 200);
     // When this is answered the file of the first answer is closed, and its descriptor is free.
-    assert_eq!(ask("/none").status, 404);
+    assert_eq!(ask("/none.js").status, 404);
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);
         assert!(taken.len() < 100_000, "the limit on descriptors is not in force");
     }
-    for target in ["/a.txt", "/", "/?zip"] {
+    for target in ["/a.txt", "/", "/?zip", "/route"] {
         let response = ask(target);
         assert_eq!((response.status, response.field("Retry-After")), (503, Some("1")), "{target}");
     }

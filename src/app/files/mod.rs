@@ -380,7 +380,11 @@ impl Files {
     fn refuse(&self, environ: &Environ, refused: Refused) -> Response {
         match refused {
             Refused::NotFound => {
-                let mut response = self.route(environ).unwrap_or_else(|| self.error(environ, 404, "Not Found"));
+                let mut response = match self.route(environ) {
+                    Ok(page) => page,
+                    Err(Refused::NotFound) => self.error(environ, 404, "Not Found"),
+                    Err(refused) => self.refuse(environ, refused),
+                };
                 if self.spa.is_some() {
                     response.headers.add("Vary", "Accept");
                 }
@@ -394,20 +398,21 @@ impl Files {
     }
 
     /// The page of a single-page application, where the path is one of its routes.
-    fn route(&self, environ: &Environ) -> Option<Response> {
-        let page = path::map(self.spa.as_ref()?.as_bytes(), true)?;
-        let wanted = path::map(environ.path_info(), self.hidden)?;
+    fn route(&self, environ: &Environ) -> Result<Response, Refused> {
+        let page = self.spa.as_ref().and_then(|page| path::map(page.as_bytes(), true));
+        let wanted = path::map(environ.path_info(), self.hidden);
+        let (page, wanted) = page.zip(wanted).ok_or(Refused::NotFound)?;
         let is_route = wanted
             .names
             .last()
             .is_none_or(|name| !name.contains(&b'.') || (is_navigation(environ) && !mime::is_part_of_a_page(name)));
         // A script or an image that is missing must not become a page, so `*/*` is not enough.
-        let wants_html = weight(environ.header_bytes("accept")?, &["text/html"])? > 0;
-        if !is_route || !wants_html {
-            return None;
+        let accept = environ.header_bytes("accept").unwrap_or_default();
+        if !is_route || weight(accept, &["text/html"]).unwrap_or_default() == 0 {
+            return Err(Refused::NotFound);
         }
-        let root = self.served.root().ok()?;
-        self.negotiate(environ, &root, &page.names, root.locate(&page.names).ok()?).ok()
+        let root = self.served.root()?;
+        self.negotiate(environ, &root, &page.names, root.locate(&page.names)?)
     }
 
     /// An error with the page that the deployer has for it, or with its name; a page that leads up where a browser opens what is not there.
