@@ -45,7 +45,8 @@ const MAX_REDIRECTS: usize = 10;
 /// Content streams both ways, but what is short ([`gather_answer`](Cgi::gather_answer)) waits for a slow client without a program. The response ends with the
 /// output of the program; one that a signal ended is cut visibly, or a 502 where nothing of it was sent. Where it is whole before that (HEAD, 204, as long as
 /// its Content-Length) the program goes on to its end. When the client leaves or a deadline passes, the
-/// program is killed with all of its process group, and it is always reaped.
+/// program is killed with all of its process group, and it is always reaped. Only the end of this process leaves programs behind, unless it calls
+/// [`kill_all`](Cgi::kill_all) before.
 ///
 /// | what happens | answer | cause in the log |
 /// |---|---|---|
@@ -173,6 +174,12 @@ impl Cgi {
     pub fn gather_answer(mut self, bytes: usize) -> Cgi {
         self.gather_answer = bytes;
         self
+    }
+
+    /// Kills all programs that any `Cgi` has started and that still run, with their process groups. For a program that is about to end: nobody keeps the
+    /// deadlines of what it has started then.
+    pub fn kill_all() {
+        program::kill_all();
     }
 
     fn answer(&self, environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Failure> {

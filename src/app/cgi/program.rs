@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,9 @@ const MAX_LINE: u64 = 8 * 1024;
 
 /// How long the end of the output waits for the end of the process, which says whether it was a good one.
 const SHORT_WHILE: Duration = Duration::from_millis(100);
+
+/// Those that run in this process, of whichever application: what ends with it ends all of them.
+static RUNNING: Mutex<Vec<Weak<Process>>> = Mutex::new(Vec::new());
 
 /// How long a program may be silent, and how long it may run.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +124,10 @@ pub(super) fn start(
     let (input, output, said) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (id, is_late) = (child.id(), AtomicBool::new(false));
     let process = Arc::new(Process { id, is_late, running: Mutex::new(Running { child, is_reaped: false }) });
+    let mut all = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|other| other.strong_count() > 0);
+    all.push(Arc::downgrade(&process));
+    drop(all);
     let (over, is_over) = channel();
     let end = End {
         process: Arc::clone(&process),
@@ -172,6 +179,12 @@ pub(super) fn start(
     };
     start("cgi-end", Box::new(reap))?;
     Ok((Stream::Unix(ours), Program { process, over }))
+}
+
+/// Kills all programs that run, with their groups.
+pub(super) fn kill_all() {
+    let all = std::mem::take(&mut *RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
+    all.iter().filter_map(Weak::upgrade).for_each(|process| process.kill());
 }
 
 /// Why the system did not start it, and what to do.

@@ -19,7 +19,7 @@ use doorway::Stopper;
 
 use crate::signals::{HANGUP, Signals, USER_1, USER_2};
 use crate::wsgi::Workers;
-use crate::{console, log_file, notify, pid_file, sockets, threads};
+use crate::{behind, console, log_file, notify, pid_file, sockets, threads};
 
 /// How long the process may last when the grace is over: an application that does not return would keep it for as long as it likes.
 const LAST: Duration = Duration::from_millis(500);
@@ -145,6 +145,7 @@ impl Running {
     /// Ends the process, whatever still runs.
     fn end(&self, code: i32) -> ! {
         self.workers.iter().for_each(Workers::clean);
+        behind::end_programs();
         self.pid_file.iter().for_each(|path| pid_file::remove(path));
         console::queue().finish(LAST);
         std::process::exit(code)
@@ -158,5 +159,6 @@ fn no_successor(error: io::Error) {
 /// What remains to be done when the server has ended by itself.
 pub fn finish(workers: &[Workers]) {
     workers.iter().for_each(|workers| workers.stop(END_OF_WORKERS));
+    behind::end_programs();
     console::queue().finish(LAST);
 }
