@@ -16,9 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,7 +39,11 @@ const MAX_LINE: u64 = 8 * 1024;
 const SHORT_WHILE: Duration = Duration::from_millis(100);
 
 /// Those that run in this process, of whichever application: what ends with it ends all of them.
-static RUNNING: Mutex<Vec<Weak<Process>>> = Mutex::new(Vec::new());
+static RUNNING: Mutex<Vec<Arc<Process>>> = Mutex::new(Vec::new());
+
+fn all_that_run() -> MutexGuard<'static, Vec<Arc<Process>>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How long a program may be silent, and how long it may run.
 #[derive(Clone, Copy, Debug)]
@@ -88,19 +90,23 @@ pub(super) fn command(
 /// A program that runs, as the exchange sees it.
 pub(super) struct Program {
     process: Arc<Process>,
-    /// Tells the thread that reaps that the program has been killed.
-    over: Sender<()>,
 }
 
 struct Process {
     running: Mutex<Running>,
+    /// Told when it is over.
+    over: Condvar,
     id: u32,
-    /// It was killed because it ran for too long.
-    is_late: AtomicBool,
+    begin: Instant,
+    total: Duration,
 }
 
 struct Running {
     child: Child,
+    /// Its output has ended, or it was killed.
+    is_over: bool,
+    /// It was killed because it ran for too long.
+    is_late: bool,
     /// Its number may be somebody else's from then on.
     is_reaped: bool,
 }
@@ -118,25 +124,18 @@ pub(super) fn start(
     let (ours, theirs) = UnixStream::pair().map_err(broken)?;
     let theirs = Arc::new(theirs);
     let mut child = command.spawn().map_err(|error| not_started(file, &error))?;
-    let begin = Instant::now();
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
     let name = format!("{name}[{}]", child.id());
-    let (input, output, said) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (id, is_late) = (child.id(), AtomicBool::new(false));
-    let process = Arc::new(Process { id, is_late, running: Mutex::new(Running { child, is_reaped: false }) });
-    let mut all = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-    all.retain(|other| other.strong_count() > 0);
-    all.push(Arc::downgrade(&process));
-    drop(all);
-    let (over, is_over) = channel();
+    let (id, input, output, said) = (child.id(), child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let running = Mutex::new(Running { child, is_over: false, is_late: false, is_reaped: false });
+    let process = Arc::new(Process { running, over: Condvar::new(), id, begin: Instant::now(), total: limits.total });
+    all_that_run().push(Arc::clone(&process));
     let end = End {
         process: Arc::clone(&process),
         place,
         theirs: Arc::clone(&theirs),
         errors: errors.clone(),
         name: name.clone(),
-        begin,
-        total: limits.total,
     };
     let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
         thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024).spawn(work).map_err(|error| {
@@ -162,29 +161,25 @@ pub(super) fn start(
         start("cgi-stdin", Box::new(feed))?;
     }
     if let Some(mut output) = output {
-        let over = over.clone();
+        let process = Arc::clone(&process);
         let copy = move || {
             // It fails when nobody wants the rest.
             let _ = io::copy(&mut output, &mut &*theirs);
-            let _ = over.send(());
+            process.end();
         };
         start("cgi-stdout", Box::new(copy))?;
     }
     let reap = move || {
-        if is_over.recv_timeout(limits.total).is_err() {
-            end.process.is_late.store(true, Ordering::SeqCst);
-            end.process.kill();
-        }
+        end.process.wait_until_over();
         drop(end);
     };
     start("cgi-end", Box::new(reap))?;
-    Ok((Stream::Unix(ours), Program { process, over }))
+    Ok((Stream::Unix(ours), Program { process }))
 }
 
 /// Kills all programs that run, with their groups.
 pub(super) fn kill_all() {
-    let all = std::mem::take(&mut *RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
-    all.iter().filter_map(Weak::upgrade).for_each(|process| process.kill());
+    all_that_run().iter().for_each(|process| process.kill());
 }
 
 /// Why the system did not start it, and what to do.
@@ -209,8 +204,6 @@ struct End {
     theirs: Arc<UnixStream>,
     errors: Errors,
     name: String,
-    begin: Instant,
-    total: Duration,
 }
 
 impl Drop for End {
@@ -224,7 +217,7 @@ impl Drop for End {
                     // It runs on, and has no more to say to the client.
                     is_told = self.theirs.shutdown(Shutdown::Write).is_ok();
                 }
-                if self.begin.elapsed() >= self.total {
+                if self.process.left().is_zero() {
                     self.process.kill();
                 }
                 // std waits for a process for ever or not at all.
@@ -234,6 +227,7 @@ impl Drop for End {
             }
             break status.ok().flatten();
         };
+        all_that_run().retain(|other| !Arc::ptr_eq(other, &self.process));
         if let Some(status) = status.filter(|status| !status.success()) {
             self.errors.write(&format!("{}: {}\n", self.name, ended(status)));
         }
@@ -262,6 +256,31 @@ impl Process {
         status
     }
 
+    /// How long it may still run.
+    fn left(&self) -> Duration {
+        self.total.saturating_sub(self.begin.elapsed())
+    }
+
+    /// Its output has ended.
+    fn end(&self) {
+        self.running().is_over = true;
+        self.over.notify_one();
+    }
+
+    /// Waits until its output has ended or it was killed, and kills it where it has run for too long.
+    fn wait_until_over(&self) {
+        let mut running = self.running();
+        while !running.is_over {
+            let left = self.left();
+            if left.is_zero() {
+                running.is_late = true;
+                drop(running);
+                return self.kill();
+            }
+            running = self.over.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Kills the process and all of its group. One that has ended and not been reaped still stands for its group.
     fn kill(&self) {
         let mut running = self.running();
@@ -275,12 +294,14 @@ impl Process {
             // It may be gone already.
             let _ = running.child.kill();
         }
+        running.is_over = true;
+        self.over.notify_one();
     }
 }
 
 impl Program {
     fn check_time(&self) -> Result<(), Fault> {
-        match self.process.is_late.load(Ordering::SeqCst) {
+        match self.process.running().is_late {
             false => Ok(()),
             true => Err(Fault::new(Cause::UpstreamDeadline, "it runs for too long")),
         }
@@ -303,7 +324,6 @@ impl Envelope for Program {
 
     fn abort(&mut self, _stream: &mut Stream) {
         self.process.kill();
-        let _ = self.over.send(());
     }
 }
 
