@@ -112,9 +112,7 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         .precompressed(options.gz)
         // Browsers ask each time and mostly hear 304: never a stale file.
         .cache_control("no-cache");
-    // Beside the one file nothing of its folder is served.
-    let is_found = |(status, _): &(u16, String)| *status == 404;
-    if !folder.is_file() && !options.error_pages.iter().any(is_found) {
+    if !options.error_pages.iter().any(|(status, _)| *status == 404) {
         files = files.error_page(404, "404.html");
     }
     for (extension, content_type) in &options.types {
@@ -149,8 +147,10 @@ fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<
     }
     if let Some(name) = &options.upload {
         let place = folder.join(name);
-        if !place.is_dir() {
-            let text = format!("--upload: files are taken by a folder, and {} is none", place.display());
+        // Every file would be refused, for nothing is written through a link.
+        if !place.is_dir() || place.ancestors().take_while(|above| *above != folder).any(Path::is_symlink) {
+            let text =
+                format!("--upload: files are taken by a folder, behind no link, and {} is none", place.display());
             return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
         }
         let own = std::fs::canonicalize(&place)?;
