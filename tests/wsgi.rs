@@ -331,6 +331,8 @@ fn p_file_01_to_06_a_file_is_sent_from_its_position_on_as_far_as_its_length() {
     let (_folder, house) = House::sins(&[]);
     assert!(body(&house.get("/file")) == &SINS[3..]);
     assert_eq!(body(&house.get("/file-length")), &SINS[3..10]);
+    // Not the bytes of its descriptor, where it makes others of them.
+    assert_eq!(body(&house.get("/file-unpacked")), "hello".repeat(1_000));
 }
 
 #[test]

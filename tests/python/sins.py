@@ -1,5 +1,6 @@
 """A WSGI application with one path for each rule of PEP 3333 that a server can break."""
 
+import gzip
 import os
 import sys
 import time
@@ -41,7 +42,9 @@ class Lasting(list):
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    return Closing(path, PATHS.get(path, echo)(environ, start_response))
+    result = PATHS.get(path, echo)(environ, start_response)
+    # What the server has made of a file it may send in its own way.
+    return result if isinstance(result, environ["wsgi.file_wrapper"]) else Closing(path, result)
 
 
 def hello(environ, start_response):
@@ -237,6 +240,13 @@ def file_length(environ, start_response):
     handle.seek(3)
     start_response("200 OK", [("Content-Length", "7")])
     return environ["wsgi.file_wrapper"](handle)
+
+
+def file_unpacked(environ, start_response):
+    with gzip.open("packed", "wb") as packed:
+        packed.write(b"hello" * 1000)
+    start_response("200 OK", [("Content-Length", "5000")])
+    return environ["wsgi.file_wrapper"](gzip.open("packed", "rb"))
 
 
 def cookies(environ, start_response):

@@ -227,12 +227,14 @@ class Call:
 
     def send_body(self, result):
         if isinstance(result, FileWrapper) and self.left is not None and not self.is_chunked:
+            file = result.filelike
             try:
-                result.filelike.fileno(), result.filelike.tell()
+                # The descriptor of anything else, such as of gzip.open(), has other bytes than its reader.
+                is_plain = isinstance(getattr(file, "raw", file), io.FileIO) and file.tell() >= 0
             except Exception:
-                pass
-            else:
-                return self.send_file(result.filelike)
+                is_plain = False
+            if is_plain:
+                return self.send_file(file)
         is_alone = False
         if self.left is None and not self.is_sent:
             try:
