@@ -7,6 +7,7 @@ mod serving;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -518,6 +519,40 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
     assert_eq!(body(&house.get("/lasting")), "whole");
     house.logged("is silent for 1 s in GET /lasting, and killed");
     assert_eq!(body(&house.get("/hello")), "hello");
+}
+
+#[test]
+fn a_client_that_takes_its_time_makes_no_worker_hang() {
+    if !has_python() {
+        return;
+    }
+    let folder = Folder::new(&[("sins.py", SINS)]);
+    let door = folder.path().join("door");
+    let door_flag = format!("unix:{}", door.display());
+    let flags = ["--worker-timeout", "1", "--worker-threads", "32", "--scgi", &door_flag];
+    let house = House::start(&folder, "sins:application", &flags);
+    let pid = body(&house.get("/pid")).to_owned();
+    // Of one of them the last block does not fit into the socket, whatever that holds.
+    let clients: Vec<_> = (8..32)
+        .map(|sixteenths| {
+            let length = sixteenths << 14;
+            let mut client = UnixStream::connect(&door).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            let variables = format!(
+                "CONTENT_LENGTH\x000\x00SCGI\x001\x00REQUEST_METHOD\x00GET\x00REQUEST_URI\x00/breaks-off?{length}\x00\
+                PATH_INFO\x00/breaks-off\x00QUERY_STRING\x00{length}\x00SERVER_PROTOCOL\x00HTTP/1.1\x00"
+            );
+            client.write_all(format!("{}:{variables},", variables.len()).as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    // They take nothing for longer than a worker may be silent.
+    assert_eq!(body(&house.get("/ticks?15")), "tick".repeat(15));
+    for mut client in clients {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+    }
+    assert_eq!(body(&house.get("/pid")), pid);
 }
 
 #[test]

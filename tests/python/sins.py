@@ -278,6 +278,21 @@ def hang(environ, start_response):
         time.sleep(0.05)
 
 
+def breaks_off(environ, start_response):
+    """As many bytes as the query says, and an error."""
+    start_response("200 OK", TEXT)
+    yield b"x" * int(environ["QUERY_STRING"])
+    raise ValueError("no more")
+
+
+def ticks(environ, start_response):
+    """As many blocks as the query says, ten in a second."""
+    start_response("200 OK", TEXT)
+    for _ in range(int(environ["QUERY_STRING"])):
+        yield b"tick"
+        time.sleep(0.1)
+
+
 def pid(environ, start_response):
     start_response("200 OK", TEXT)
     return [str(os.getpid()).encode()]

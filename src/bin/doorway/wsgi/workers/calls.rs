@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use doorway::app::Pass;
-use doorway::{Block, Body, Environ, StartResponse, escape_html};
+use doorway::{Block, Body, Cause, Environ, StartResponse, escape_html};
 
 use super::{Process, Shared};
 use crate::console;
@@ -59,7 +59,7 @@ impl Shared {
             if is_there {
                 return body;
             }
-            return Body::blocks(Answer { blocks: Box::new(body.into_blocks()), seat, lasts, last: Instant::now() });
+            return Body::blocks(Answer { blocks: Box::new(body.into_blocks()), seat, lasts });
         }
     }
 
@@ -145,8 +145,6 @@ struct Answer {
     seat: Seat,
     /// The thread is not free when it is whole.
     lasts: bool,
-    /// When the last block came.
-    last: Instant,
 }
 
 impl Iterator for Answer {
@@ -156,12 +154,12 @@ impl Iterator for Answer {
         let (block, Seat { shared, process, line, .. }) = (self.blocks.next(), &mut self.seat);
         match &block {
             None if !self.lasts => *line = None,
-            Some(Err(_)) if self.last.elapsed() >= shared.plan.timeout => {
+            // Any other end is no silence, however long the client has taken over the block before.
+            Some(Err(error)) if Cause::of(error) == Some(Cause::UpstreamDeadline) => {
                 shared.kill(process, line.as_deref().unwrap_or_default());
             }
             _ => {}
         }
-        self.last = Instant::now();
         block
     }
 }
