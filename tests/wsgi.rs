@@ -556,6 +556,18 @@ fn a_client_that_takes_its_time_makes_no_worker_hang() {
 }
 
 #[test]
+fn a_504_of_the_application_is_no_silence_of_its_worker() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, house) = House::sins(&["--worker-timeout", "1", "--worker-threads", "2"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    let answer = house.post("/slow-504", &"x".repeat(2 << 20));
+    assert_eq!((status(&answer), body(&answer)), ("504 Gateway Timeout", "mine"));
+    assert_eq!(body(&house.get("/pid")), pid);
+}
+
+#[test]
 fn a_thread_at_the_next_block_for_a_client_that_has_left_gets_no_request() {
     if !has_python() {
         return;

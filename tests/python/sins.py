@@ -293,6 +293,13 @@ def ticks(environ, start_response):
         time.sleep(0.1)
 
 
+def slow_504(environ, start_response):
+    while environ["wsgi.input"].read(65536):
+        time.sleep(0.05)
+    start_response("504 Gateway Timeout", TEXT)
+    return [b"mine"]
+
+
 def pid(environ, start_response):
     start_response("200 OK", TEXT)
     return [str(os.getpid()).encode()]

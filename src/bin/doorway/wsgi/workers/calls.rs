@@ -48,8 +48,11 @@ impl Shared {
                 }
                 Err(error) => return Body::from(Err::<Body, _>(error)),
             };
-            let is_504 = start_response.status().is_some_and(|status| status.code() == 504);
-            if is_504 && begin.elapsed() >= self.plan.timeout {
+            // One of the application's has a length, or comes in blocks, and the worker may have been busy with its content for as long.
+            let is_silence = body.known_len().is_some()
+                && start_response.status().is_some_and(|status| status.code() == 504)
+                && start_response.headers().is_some_and(|headers| !headers.contains("Content-Length"));
+            if is_silence && begin.elapsed() >= self.plan.timeout {
                 self.kill(&seat.process, &request_line(&environ));
             }
             let (is_there, lasts) = (body.known_len().is_some(), lasts.load(Ordering::Relaxed));
