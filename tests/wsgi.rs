@@ -568,6 +568,17 @@ fn a_504_of_the_application_is_no_silence_of_its_worker() {
 }
 
 #[test]
+fn an_error_is_in_the_log_whatever_the_application_has_made_of_standard_error() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, mut house) = House::sins(&[]);
+    assert_eq!(body(&house.get("/no-stderr")), "hello");
+    assert_eq!(status(&house.get("/raises")), "500 Internal Server Error");
+    house.logged("ValueError: secret");
+}
+
+#[test]
 fn a_thread_at_the_next_block_for_a_client_that_has_left_gets_no_request() {
     if !has_python() {
         return;

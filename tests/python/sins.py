@@ -300,6 +300,11 @@ def slow_504(environ, start_response):
     return [b"mine"]
 
 
+def no_stderr(environ, start_response):
+    sys.stderr = None
+    return hello(environ, start_response)
+
+
 def pid(environ, start_response):
     start_response("200 OK", TEXT)
     return [str(os.getpid()).encode()]

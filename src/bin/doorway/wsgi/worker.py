@@ -271,8 +271,12 @@ class Call:
 
 
 def say(text):
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    try:
+        sys.__stderr__.write(text)
+        sys.__stderr__.flush()
+    except (OSError, ValueError):
+        # The command has gone away, or the application has closed it.
+        pass
 
 
 def receive(connection):
@@ -427,7 +431,7 @@ def hear(control, listener, connections, grace):
     """Hears what the command wants: a look at the stacks, or the end. It sends no more requests by then."""
     try:
         while control.recv(1):
-            faulthandler.dump_traceback()
+            faulthandler.dump_traceback(2)
             control.sendall(b"shown\n")
     except OSError:
         # The command has gone away, which is the end too.
