@@ -568,6 +568,24 @@ fn a_504_of_the_application_is_no_silence_of_its_worker() {
 }
 
 #[test]
+fn a_worker_that_had_no_descriptor_for_a_moment_has_all_its_threads() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, house) = House::sins(&["--worker-threads", "2"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    // Content of which something may be left ends its connection, so that a thread waits for another one.
+    assert_eq!(body(&house.post("/no-descriptors", &"x".repeat(2 << 20))), "hello");
+    assert_eq!(body(&house.get("/descriptors")), "hello");
+    let address = house.serving.address();
+    std::thread::scope(|scope| {
+        let meet = || assert_eq!(body(&ask(address, "GET /meet HTTP/1.0\r\nHost: localhost\r\n\r\n")), "hello");
+        (0..2).for_each(|_| drop(scope.spawn(meet)));
+    });
+    assert_eq!(body(&house.get("/pid")), pid);
+}
+
+#[test]
 fn an_error_is_in_the_log_whatever_the_application_has_made_of_standard_error() {
     if !has_python() {
         return;

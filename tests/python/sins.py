@@ -2,7 +2,9 @@
 
 import gzip
 import os
+import resource
 import sys
+import threading
 import time
 from wsgiref.validate import validator
 
@@ -300,6 +302,22 @@ def slow_504(environ, start_response):
     return [b"mine"]
 
 
+def no_descriptors(environ, start_response):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, LIMITS[1]))
+    return hello(environ, start_response)
+
+
+def descriptors(environ, start_response):
+    resource.setrlimit(resource.RLIMIT_NOFILE, LIMITS)
+    return hello(environ, start_response)
+
+
+def meet(environ, start_response):
+    """Is called by two threads at once, or fails."""
+    MEETING.wait()
+    return hello(environ, start_response)
+
+
 def no_stderr(environ, start_response):
     sys.stderr = None
     return hello(environ, start_response)
@@ -314,3 +332,5 @@ PATHS = {"/" + name.replace("_", "-"): value for name, value in list(globals().i
 PATHS["/validated"] = validator(hello)
 application_factory = lambda *arguments, **keywords: validator(hello) if (arguments, keywords) == ((1,), {"a": [2]}) else None
 LOADED = time.time()
+LIMITS = resource.getrlimit(resource.RLIMIT_NOFILE)
+MEETING = threading.Barrier(2, timeout=5)

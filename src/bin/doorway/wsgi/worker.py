@@ -15,6 +15,7 @@ refused, an empty block sends nothing, a body neither passes its length nor fall
 """
 
 import ast
+import errno
 import faulthandler
 import importlib
 import io
@@ -43,6 +44,9 @@ REFUSED = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade", "status", "doorway-lasts",
 ))
+
+# What the system has too little of for a moment, where it makes no connection.
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Broken(Exception):
@@ -338,8 +342,12 @@ def serve(control, listener, application, base, connections):
     while True:
         try:
             connection, _ = listener.accept()
-        except OSError:
-            return
+        except OSError as error:
+            if error.errno not in SHORT:
+                return
+            # Who asks waits in the queue meanwhile.
+            time.sleep(0.05)
+            continue
         connections[connection] = ""
         try:
             while answer(connection, application, base, connections):
