@@ -778,6 +778,24 @@ fn a_change_of_a_file_loads_the_application_anew_and_a_page_says_what_is_wrong()
 }
 
 #[test]
+fn a_file_that_changes_while_the_application_is_loaded_at_the_start_is_loaded_anew() {
+    if !has_python() {
+        return;
+    }
+    let folder = Folder::new(&[("sins.py", &slow_to_load())]);
+    let mut house = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loading(&folder);
+            folder.write("sins.py", SINS.replace("b\"hello\"", "b\"changed\""));
+            folder.write("go", "");
+        });
+        House::start(&folder, "sins:application", &["--reload"])
+    });
+    house.logged("is loaded anew");
+    assert_eq!(body(&house.get("/hello")), "changed");
+}
+
+#[test]
 fn sigterm_lets_calls_in_flight_end_and_leaves_no_process_and_no_file() {
     if !has_python() {
         return;

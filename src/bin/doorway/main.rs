@@ -140,9 +140,6 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     });
     // Before the URL is printed: who has read it may stop the server.
     let signals = Signals::catch()?;
-    if options.reload {
-        workers.iter().cloned().try_for_each(wsgi::watch)?;
-    }
     let handle = server.spawn(site)?;
     let urls = listen::urls(web.iter());
     say(&([urls.as_slice(), &lines].concat().join("\n") + "\n"));

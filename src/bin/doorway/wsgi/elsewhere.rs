@@ -25,7 +25,3 @@ impl Workers {
 
     pub fn clean(&self) {}
 }
-
-pub fn watch(_workers: Workers) -> io::Result<()> {
-    Ok(())
-}

@@ -11,7 +11,7 @@ use crate::threads;
 /// How often, where looking takes next to no time.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Replaces the workers whenever a file has changed, for as long as the process lives.
+/// Replaces the workers whenever a file has changed since now, for as long as the process lives.
 pub fn watch(workers: Workers) -> std::io::Result<()> {
     let mut last = look();
     threads::start("wsgi-watch", move || {

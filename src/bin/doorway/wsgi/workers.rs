@@ -14,7 +14,7 @@ use doorway::app::Pass;
 use doorway::{Application, Environ, StartResponse};
 
 use super::process::{Process, Started};
-use super::{Plan, unforeseen};
+use super::{Plan, unforeseen, watch};
 use crate::behind::GATHERED;
 use crate::{console, threads};
 
@@ -85,7 +85,6 @@ impl Workers {
     /// # Errors
     /// Why the application is not there. Python's own words about it have been passed on by then.
     pub fn start(plan: Plan) -> io::Result<Workers> {
-        DirBuilder::new().mode(0o700).create(&plan.folder)?;
         let shared = Arc::new(Shared {
             plan,
             state: Mutex::default(),
@@ -95,6 +94,12 @@ impl Workers {
             numbers: AtomicUsize::new(0),
         });
         let workers = Workers(shared);
+        if workers.0.plan.reload {
+            // What changes from here on is loaded anew, behind this load.
+            watch::watch(workers.clone())?;
+        }
+        let alone = workers.0.reloading.lock();
+        DirBuilder::new().mode(0o700).create(&workers.0.plan.folder)?;
         match workers.0.start_one() {
             Ok(started) => workers.0.fill(started, 0),
             Err(error) if workers.0.plan.reload && error.kind() != io::ErrorKind::NotFound => {
@@ -106,6 +111,7 @@ impl Workers {
                 return Err(error);
             }
         }
+        drop(alone);
         Ok(workers)
     }
 
