@@ -796,6 +796,30 @@ fn a_file_that_changes_while_the_application_is_loaded_at_the_start_is_loaded_an
 }
 
 #[test]
+fn a_page_of_the_application_before_a_change_is_loaded_anew_behind_it() {
+    if !has_python() {
+        return;
+    }
+    let page = |text: &str| {
+        format!(
+            "def app(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/html')])\n    return [b'{text}']\n"
+        )
+    };
+    let folder = Folder::new(&[("page.py", &page("before"))]);
+    let mut house = House::start(&folder, "page:app", &["--reload"]);
+    let ask =
+        |house: &House| house.serving.ask("GET / HTTP/1.0\r\nHost: localhost\r\nSec-Fetch-Dest: document\r\n\r\n");
+    // Who asks between a change and the load that it leads to.
+    folder.write("page.py", page("behind"));
+    let answer = ask(&house);
+    house.logged("is loaded anew");
+    assert!(body(&ask(&house)).starts_with("behind"));
+    let stamp = house.get("/.doorway/stamp");
+    let is_new = body(&answer).starts_with("behind");
+    assert!(is_new || !answer.contains(body(&stamp)), "{answer} is not asked for anew: {stamp}");
+}
+
+#[test]
 fn sigterm_lets_calls_in_flight_end_and_leaves_no_process_and_no_file() {
     if !has_python() {
         return;

@@ -51,11 +51,8 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
         site = Box::new(Mount::new().at(prefix, site));
     }
     let users = options.auth.as_ref().map(|path| users::read(path, &folders)).transpose()?;
-    if options.has_python() {
-        folders.push(".".into());
-    }
     if options.reload {
-        site = Box::new(Reload::new(site, folders));
+        site = Box::new(Reload::new(site, folders, workers.clone()));
     }
     if let Some(users) = users {
         // Around all there is: what asks for changes, too.

@@ -21,6 +21,10 @@ impl Workers {
 
     pub fn reload(&self) {}
 
+    pub fn loads(&self) -> u64 {
+        0
+    }
+
     pub fn stop(&self, _grace: Duration) {}
 
     pub fn clean(&self) {}

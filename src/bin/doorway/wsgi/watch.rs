@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Workers;
-use crate::reload::Sums;
+use crate::reload::{Sums, is_python};
 use crate::threads;
 
 /// How often, where looking takes next to no time.
@@ -31,7 +31,7 @@ pub fn watch(workers: Workers) -> std::io::Result<()> {
 }
 
 fn look() -> u64 {
-    let mut sums = Sums::of_files("py");
+    let mut sums = Sums::of(is_python);
     sums.add_folder(Path::new("."));
     sums.others
 }

@@ -44,7 +44,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     workers: Vec<Worker>,
-    /// Rises with each reload.
+    /// Rises with each load that the workers, or the page that says what is wrong, are of.
     generation: u64,
     /// Processes that have been started and not been reaped: the workers, and those that are still loading.
     living: Vec<Arc<Process>>,
@@ -145,6 +145,7 @@ impl Workers {
                 }
             }
             Err(error) if shared.plan.reload => {
+                state.generation += 1;
                 state.failure = Some(error.to_string());
                 drop(state);
                 shared.not_started(&error, "waiting for a change");
@@ -155,6 +156,11 @@ impl Workers {
             }
         }
         shared.tell();
+    }
+
+    /// How often the application was loaded anew, or could not be, of which every page tells.
+    pub fn loads(&self) -> u64 {
+        self.0.state().generation
     }
 
     /// Ends all of them: kindly, and after the time by force.
