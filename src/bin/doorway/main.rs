@@ -120,6 +120,7 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
     };
+    let site = site::shown(site, options);
     let log = Console { requests: options.format(), colour: options.has_colour(), queue: console::queue() };
     let server = server.log(log).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.

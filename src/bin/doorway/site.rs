@@ -1,7 +1,8 @@
 //! The application that the flags describe: folders, other servers and programs at their places, and what is put around them.
 //!
-//! From the outside to the inside: fields of every response, the access log of the formats that are middleware, the password, live reload,
-//! the prefix, the mounts. What is missing on the disk is found here, before a port is opened.
+//! From the outside to the inside: fields of every response, the access log of the formats that are middleware, which hosts are answered and how the
+//! server is (both put there by `main`), CORS, the password, live reload, the prefix, the mounts. What is missing on the disk is found here, before a
+//! port is opened.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,16 +59,21 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
         // Around all there is: what asks for changes, too.
         site = Box::new(BasicAuth::new(site, "doorway", users));
     }
-    site = logged(site, options.format());
     if options.cors {
         // `*` does not cover Authorization. Of the answer a script sees a handful of fields only, without those by which it fetches parts of a file.
         let cors = Cors::any(site).methods(["*"]).headers(["*", "Authorization"]).max_age(Duration::from_secs(600));
         site = Box::new(cors.expose(["Accept-Ranges", "Content-Length", "Content-Range", "ETag", "Location"]));
     }
-    if !options.headers.is_empty() || options.coi {
-        site = Box::new(Fields::new(site, &options.headers, options.cors, options.coi));
-    }
     Ok((site, served))
+}
+
+/// With what is about every answer: its line in the log, and the fields that the flags want.
+pub fn shown(site: Site, options: &Options) -> Site {
+    let site = logged(site, options.format());
+    match options.headers.is_empty() && !options.coi {
+        true => site,
+        false => Box::new(Fields::new(site, &options.headers, options.cors, options.coi)),
+    }
 }
 
 /// With the access log of a format that has one, of all but what live reload asks, which nobody wants in it.
