@@ -755,6 +755,28 @@ fn p_len_03_a_body_shorter_than_its_length_ends_the_connection() {
 }
 
 #[test]
+fn rfc9110_6_4_1_a_body_with_a_status_that_has_none_is_dropped_and_the_log_says_so() {
+    let forms: [fn(&'static str) -> Body; 3] =
+        [|text| Body::from(text), |text| Body::list(vec![b"", text.as_bytes()]), |text| Body::blocks(["", text])];
+    for status in ["204 No Content", "205 Reset Content", "304 Not Modified"] {
+        for form in forms {
+            let house = serve(move |environ: &Environ, start_response: &mut StartResponse| {
+                start_response.start(status, &[]);
+                form(if environ.path() == "/empty" { "" } else { "hello" })
+            });
+            let mut client = house.client();
+            for (method, path) in [("GET", "/empty"), ("HEAD", "/"), ("GET", "/"), ("GET", "/empty"), ("GET", "/")] {
+                client.send(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+                assert!(status.starts_with(&client.response_to(method).status.to_string()));
+            }
+            // What was said of a request is there before what is said of the next.
+            (0..2).for_each(|_| drop(house.log.take(Cause::BodyDropped)));
+            assert_eq!(house.log.causes(), [], "{status}");
+        }
+    }
+}
+
+#[test]
 fn p_len_05_head_has_the_head_of_get_and_no_content() {
     let house = serve(forms);
     for path in ["/empty", "/bytes", "/list", "/file", "/blocks", "/reader", "/none"] {

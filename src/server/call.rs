@@ -200,7 +200,6 @@ impl Call {
         }
         self.make_head(&mut response, Some(known))?;
         match std::mem::take(self.body.kind()) {
-            _ if response.drops_content() => {}
             Kind::Bytes(block) => response.push(block),
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
             _ => {}

@@ -165,7 +165,7 @@ impl Response {
             }
             // With HEAD there is nothing to say: the application answers as for GET.
             _ => {
-                if !self.request.is_head {
+                if !self.request.is_head && !block.is_empty() {
                     self.failure.get_or_insert(Cause::BodyDropped);
                 }
                 return;
