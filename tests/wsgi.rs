@@ -850,6 +850,29 @@ fn sigterm_lets_calls_in_flight_end_and_leaves_no_process_and_no_file() {
 }
 
 #[test]
+fn a_second_sigterm_ends_the_workers_too_whatever_they_do() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, mut house) = House::sins(&["--worker-timeout", "3600"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    let mut client = TcpStream::connect(house.serving.address()).unwrap();
+    client.write_all(b"GET /hang HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    house.logged("hanging");
+    house.signal("-TERM");
+    house.logged("doorway: stopping");
+    house.signal("-TERM");
+    assert_eq!(house.serving.child.wait().unwrap().code(), Some(143));
+    wait_for("the worker ended", || has_ended(&pid));
+}
+
+/// A process that has ended and that nobody has reaped yet is no worker any more.
+fn has_ended(pid: &str) -> bool {
+    let state = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+    state.is_empty() || state.contains(") Z ")
+}
+
+#[test]
 fn workers_end_with_the_command_however_that_ends() {
     if !has_python() {
         return;
@@ -862,11 +885,7 @@ fn workers_end_with_the_command_however_that_ends() {
     house.logged("hanging");
     house.serving.child.kill().unwrap();
     house.serving.child.wait().unwrap();
-    wait_for("the worker ended", || {
-        // A process that has ended and that nobody has reaped yet is no worker any more.
-        let state = std::fs::read_to_string(Path::new("/proc").join(&pid).join("stat")).unwrap_or_default();
-        state.is_empty() || state.contains(") Z ")
-    });
+    wait_for("the worker ended", || has_ended(&pid));
 }
 
 #[test]

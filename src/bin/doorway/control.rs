@@ -12,6 +12,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,9 @@ const LAST: Duration = Duration::from_millis(500);
 
 /// How long Python may take to end when it has nothing to do.
 pub const END_OF_WORKERS: Duration = Duration::from_secs(2);
+
+/// Held by whoever ends the process, for ever: without workers the server ends by itself, and would say that nothing was cut.
+static ENDING: Mutex<()> = Mutex::new(());
 
 /// A server that runs, and what there is to say to it.
 #[derive(Clone)]
@@ -144,7 +148,8 @@ impl Running {
 
     /// Ends the process, whatever still runs.
     fn end(&self, code: i32) -> ! {
-        self.workers.iter().for_each(Workers::clean);
+        let _ending = ENDING.lock();
+        self.workers.iter().for_each(Workers::kill);
         self.pid_file.iter().for_each(|path| pid_file::remove(path));
         console::queue().finish(LAST);
         std::process::exit(code)
@@ -159,4 +164,5 @@ fn no_successor(error: io::Error) {
 pub fn finish(workers: &[Workers]) {
     workers.iter().for_each(|workers| workers.stop(END_OF_WORKERS));
     console::queue().finish(LAST);
+    drop(ENDING.lock());
 }

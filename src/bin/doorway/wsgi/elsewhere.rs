@@ -27,5 +27,5 @@ impl Workers {
 
     pub fn stop(&self, _grace: Duration) {}
 
-    pub fn clean(&self) {}
+    pub fn kill(&self) {}
 }

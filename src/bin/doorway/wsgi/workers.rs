@@ -107,7 +107,7 @@ impl Workers {
                 workers.0.not_started(&error, "waiting for a change");
             }
             Err(error) => {
-                workers.clean();
+                workers.kill();
                 return Err(error);
             }
         }
@@ -171,14 +171,15 @@ impl Workers {
         (0..state.workers.len()).for_each(|at| shared.dismiss(&mut state, at));
         shared.tell();
         let waited = shared.changed.wait_timeout_while(state, grace, |state| !state.living.is_empty());
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.living.iter().for_each(|process| process.kill());
-        drop(state);
-        self.clean();
+        drop(waited);
+        self.kill();
     }
 
-    /// Removes what is on the disk.
-    pub fn clean(&self) {
+    /// Ends all of them at once, and removes what is on the disk.
+    pub fn kill(&self) {
+        let mut state = self.0.state();
+        state.is_stopping = true;
+        state.living.iter().for_each(|process| process.kill());
         let _ = std::fs::remove_dir_all(&self.0.plan.folder);
     }
 }
