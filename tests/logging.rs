@@ -155,3 +155,22 @@ fn every_answer_has_a_line_in_every_format_and_the_fields_that_every_response_ha
         }
     }
 }
+
+#[test]
+fn what_live_reload_asks_has_lines_where_there_is_no_live_reload() {
+    let folder = serving::Folder::new(&[("page.html", "page")]);
+    for format in ["short", "common", "combined", "json"] {
+        for (reload, expected) in [(false, 2), (true, 1)] {
+            let flags = ["--log", format, "--reload"];
+            let mut serving = Serving::folder(folder.path(), if reload { &flags } else { &flags[..2] });
+            let mut log = serving.requests();
+            serving.get("/.doorway/stamp");
+            serving.get("/last");
+            let mut count = 1;
+            while !log.next().unwrap().contains("/last") {
+                count += 1;
+            }
+            assert_eq!(count, expected, "{format} {reload}");
+        }
+    }
+}

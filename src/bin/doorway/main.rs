@@ -121,7 +121,12 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
         false => site,
     };
     let site = site::shown(site, options);
-    let log = Console { requests: options.format(), colour: options.has_colour(), queue: console::queue() };
+    let log = Console {
+        requests: options.format(),
+        reload: options.reload,
+        colour: options.has_colour(),
+        queue: console::queue(),
+    };
     let server = server.log(log).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
         let for_python = if options.has_python() { 2 * options.python.workers * options.python.threads + 8 } else { 0 };

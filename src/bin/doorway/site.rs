@@ -69,7 +69,7 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
 
 /// With what is about every answer: its line in the log, and the fields that the flags want.
 pub fn shown(site: Site, options: &Options) -> Site {
-    let site = logged(site, options.format());
+    let site = logged(site, options);
     match options.headers.is_empty() && !options.coi {
         true => site,
         false => Box::new(Fields::new(site, &options.headers, options.cors, options.coi)),
@@ -77,13 +77,16 @@ pub fn shown(site: Site, options: &Options) -> Site {
 }
 
 /// With the access log of a format that has one, of all but what live reload asks, which nobody wants in it.
-fn logged(site: Site, format: Format) -> Site {
+fn logged(site: Site, options: &Options) -> Site {
     let site: Arc<dyn Application> = Arc::from(site);
-    let with_log = match format {
+    let with_log = match options.format() {
         Format::Combined => AccessLog::combined(Arc::clone(&site), console::queue()),
         Format::Json => AccessLog::json(Arc::clone(&site), console::queue()),
         _ => return Box::new(site),
     };
+    if !options.reload {
+        return Box::new(with_log);
+    }
     Box::new(move |environ: &Environ, start_response: &mut StartResponse| match reload::is_own(environ.path_info()) {
         true => site.call(environ, start_response),
         false => with_log.call(environ, start_response),
