@@ -850,6 +850,41 @@ fn sigterm_lets_calls_in_flight_end_and_leaves_no_process_and_no_file() {
 }
 
 #[test]
+fn a_signal_to_all_processes_as_a_service_manager_sends_it_lets_calls_in_flight_end() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&["--worker-threads", "2"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    // What the application forks is no worker, and ends as any other process.
+    let child = body(&house.get("/fork")).to_owned();
+    let mut client = TcpStream::connect(house.serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /stream HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"block 0\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    let command = house.serving.child.id().to_string();
+    let send = |signal, all: &[&str]| {
+        assert!(Command::new("kill").arg(signal).args(all).status().unwrap().success());
+    };
+    // As `systemctl kill --signal=USR1` does it for a rotation of the log.
+    send("-USR1", &[&pid, &command]);
+    house.logged("doorway: SIGUSR1");
+    send("-TERM", &[&pid, &child, &command]);
+    house.logged("doorway: stopping");
+    wait_for("the child ended", || has_ended(&child));
+    (0..3).for_each(|n| folder.write(&format!("go{n}"), ""));
+    client.read_to_end(&mut seen).unwrap();
+    assert!(seen.ends_with(b"block 2\n"), "{}", String::from_utf8_lossy(&seen));
+    assert_eq!(house.serving.child.wait().unwrap().code(), Some(0));
+    wait_for("the worker ended", || has_ended(&pid));
+}
+
+#[test]
 fn a_second_sigterm_ends_the_workers_too_whatever_they_do() {
     if !has_python() {
         return;

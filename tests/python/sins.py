@@ -269,6 +269,16 @@ def fork_and_die(environ, start_response):
     os._exit(4)
 
 
+def fork(environ, start_response):
+    """The process of a child that does nothing."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(1000)
+        os._exit(0)
+    start_response("200 OK", TEXT)
+    return [str(child).encode()]
+
+
 def sleep(environ, start_response):
     time.sleep(float(environ["QUERY_STRING"]))
     return hello(environ, start_response)

@@ -21,6 +21,7 @@ import importlib
 import io
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -47,6 +48,8 @@ REFUSED = frozenset((
 
 # What the system has too little of for a moment, where it makes no connection.
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# Each has a meaning for the command.
+OUTLASTED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Broken(Exception):
@@ -403,8 +406,9 @@ def main(control, spec, threads, processes, grace):
     os.close(null)
     # Open connections, each with the number of the call that it has or had last.
     connections = {}
-    # A process that the application forks is no worker: its end is not ours, and ours must be seen while it lives.
-    os.register_at_fork(after_in_child=lambda: [each.close() for each in (control, listener, *connections)])
+    for number in OUTLASTED:
+        signal.signal(number, outlast)
+    os.register_at_fork(after_in_child=lambda: leave(control, listener, *connections))
     sys.argv = [spec]
     sys.path.insert(0, os.getcwd())
     try:
@@ -433,6 +437,19 @@ def main(control, spec, threads, processes, grace):
     serve(control, listener, application, base, connections)
     while connections:
         time.sleep(0.01)
+
+
+def outlast(number, frame):
+    """What a service manager sends to all processes of a service is for the command, which ends this one when its calls are done."""
+
+
+def leave(*sockets):
+    """A process that the application forks is no worker: its end is not ours, ours must be seen while it lives, and it ends as others do."""
+    for each in sockets:
+        each.close()
+    for number in OUTLASTED:
+        if signal.getsignal(number) is outlast:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def hear(control, listener, connections, grace):
