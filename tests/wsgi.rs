@@ -597,6 +597,20 @@ fn an_error_is_in_the_log_whatever_the_application_has_made_of_standard_error() 
 }
 
 #[test]
+fn an_error_of_which_no_traceback_can_be_made_is_a_500_and_costs_no_thread() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, mut house) = House::sins(&["--worker-threads", "2"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    for _ in 0..3 {
+        assert_eq!(status(&house.get("/raises-oddly")), "500 Internal Server Error");
+        house.logged("error in GET /raises-oddly");
+    }
+    assert_eq!(body(&house.get("/pid")), pid);
+}
+
+#[test]
 fn a_thread_at_the_next_block_for_a_client_that_has_left_gets_no_request() {
     if !has_python() {
         return;

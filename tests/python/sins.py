@@ -211,6 +211,19 @@ def raises(environ, start_response):
     raise ValueError("secret")
 
 
+class Unnamed(type):
+    """Classes that do not say what they are called."""
+
+    def __getattribute__(cls, name):
+        if name == "__qualname__":
+            raise ValueError("it has none")
+        return super().__getattribute__(name)
+
+
+def raises_oddly(environ, start_response):
+    raise Unnamed("Odd", (Exception,), {})()
+
+
 def raises_later(environ, start_response):
     start_response("200 OK", TEXT)
     yield b"begun"

@@ -264,7 +264,13 @@ class Call:
 
     def fail(self):
         """An error of the application: a page where nothing is sent yet, otherwise an answer that breaks off."""
-        say(f"error in {self.name()}\n{traceback.format_exc()}")
+        error = sys.exc_info()[1]
+        try:
+            text = traceback.format_exc()
+        except Exception:
+            # It looks at the error, and reads files and modules, for which there may be no descriptor.
+            text = f"{type(error).__name__}\n"
+        say(f"error in {self.name()}\n{text}")
         if self.is_sent:
             return
         self.was_started, self.status, self.left = True, "500 Internal Server Error", None
