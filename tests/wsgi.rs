@@ -723,6 +723,31 @@ fn a_sighup_while_a_load_lasts_loads_anew_behind_it() {
 }
 
 #[test]
+fn a_stop_while_the_next_program_is_starting_stops_that_too() {
+    if !has_python() || !serving::is_program() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&[]);
+    folder.write("sins.py", slow_to_load());
+    house.signal("-USR2");
+    let pid = loading(&folder);
+    let stat = std::fs::read_to_string(Path::new("/proc").join(&pid).join("stat")).unwrap();
+    let next = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
+    house.signal("-TERM");
+    assert_eq!(house.serving.child.wait().unwrap().code(), Some(0));
+    folder.write("go", "");
+    // Killed, it cannot remove the folder of its workers' sockets.
+    let begin = format!("doorway-{next}-");
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&begin) {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    wait_for("nobody listens", || TcpStream::connect(house.serving.address()).is_err());
+    wait_for("the worker ended", || has_ended(&pid));
+}
+
+#[test]
 fn a_stop_while_a_load_lasts_waits_for_no_load_and_leaves_no_process() {
     if !has_python() {
         return;

@@ -65,6 +65,7 @@ impl Running {
                 }
             }
             self.stopper.stop_within(self.grace);
+            sockets::end_successor();
             notify::say("STOPPING=1");
             self.say("stopping; once more stops at once");
             let limit = Instant::now() + self.last();
@@ -106,11 +107,12 @@ impl Running {
     /// Has the program that is now where this one was take over, and ends when that serves. If it does not, this goes on.
     fn upgrade(&self) {
         match sockets::start_successor(&self.stopper) {
-            Ok(number) => {
+            Ok(Some(number)) => {
                 notify::say(&format!("MAINPID={number}"));
                 self.say(&format!("SIGUSR2: process {number} serves now, and this one ends"));
                 self.stop()
             }
+            Ok(None) => {}
             Err(error) => no_successor(error),
         }
     }
