@@ -963,6 +963,24 @@ fn workers_end_with_the_command_however_that_ends() {
 }
 
 #[test]
+fn idle_clients_leave_descriptors_for_the_calls_of_others() {
+    if !has_python() || !serving::is_program() {
+        return;
+    }
+    let folder = Folder::new(&[("sins.py", SINS)]);
+    let served = doorway(&folder, "sins:application", &["--workers", "2", "--worker-threads", "40"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]).arg(served.get_program()).args(served.get_args());
+    let serving = Serving::with(command.current_dir(folder.path()).stdin(Stdio::null()));
+    let _idle: Vec<_> = (0..150).map(|_| TcpStream::connect(serving.address()).unwrap()).collect();
+    std::thread::scope(|scope| {
+        let ask = || ask(serving.address(), "GET /sleep?1 HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let asked: Vec<_> = (0..80).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().for_each(|asked| assert_eq!(body(&asked.join().unwrap()), "hello"));
+    });
+}
+
+#[test]
 fn slow_clients_cost_a_worker_nothing() {
     if !has_python() {
         return;

@@ -129,8 +129,12 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     };
     let server = server.log(log).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
-        let for_python = if options.has_python() { 2 * options.python.workers * options.python.threads + 8 } else { 0 };
+        let calls = if options.has_python() { options.python.workers * options.python.threads } else { 0 };
+        let for_python = if calls > 0 { 2 * calls + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
+        // And a descriptor, where a worker has three itself.
+        let others = workers.len() * (calls + 3 * options.python.workers);
+        settings.max_connections = settings.max_connections.saturating_sub(others).max(16);
         if options.upload.is_some() {
             settings.max_content = None;
         }
