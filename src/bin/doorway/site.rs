@@ -84,12 +84,12 @@ fn logged(site: Site, options: &Options) -> Site {
         Format::Json => AccessLog::json(Arc::clone(&site), console::queue()),
         _ => return Box::new(site),
     };
-    if !options.reload {
-        return Box::new(with_log);
-    }
-    Box::new(move |environ: &Environ, start_response: &mut StartResponse| match reload::is_own(environ.path_info()) {
-        true => site.call(environ, start_response),
-        false => with_log.call(environ, start_response),
+    let reload = options.reload;
+    Box::new(move |environ: &Environ, start_response: &mut StartResponse| {
+        match reload && reload::is_own(environ.path_info()) {
+            true => site.call(environ, start_response),
+            false => with_log.call(environ, start_response),
+        }
     })
 }
 

@@ -48,7 +48,7 @@ REFUSED = frozenset((
 
 # What the system has too little of for a moment, where it makes no connection.
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-# Each has a meaning for the command.
+# They mean the command, and a service manager sends them to all processes of a service.
 OUTLASTED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -236,7 +236,7 @@ class Call:
         if isinstance(result, FileWrapper) and self.left is not None and not self.is_chunked:
             file = result.filelike
             try:
-                # The descriptor of anything else, such as of gzip.open(), has other bytes than its reader.
+                # The descriptor of anything else, such as gzip.open(), has other bytes.
                 is_plain = isinstance(getattr(file, "raw", file), io.FileIO) and file.tell() >= 0
             except Exception:
                 is_plain = False
@@ -264,12 +264,12 @@ class Call:
 
     def fail(self):
         """An error of the application: a page where nothing is sent yet, otherwise an answer that breaks off."""
-        error = sys.exc_info()[1]
+        kind = sys.exc_info()[0]
         try:
             text = traceback.format_exc()
         except Exception:
-            # It looks at the error, and reads files and modules, for which there may be no descriptor.
-            text = f"{type(error).__name__}\n"
+            # It looks at the error, and may read modules, without a descriptor left.
+            text = f"{kind.__name__}\n"
         say(f"error in {self.name()}\n{text}")
         if self.is_sent:
             return
@@ -446,11 +446,11 @@ def main(control, spec, threads, processes, grace):
 
 
 def outlast(number, frame):
-    """What a service manager sends to all processes of a service is for the command, which ends this one when its calls are done."""
+    """The command ends this process when its calls are done."""
 
 
 def leave(*sockets):
-    """A process that the application forks is no worker: its end is not ours, ours must be seen while it lives, and it ends as others do."""
+    """A process that the application forks is no worker: it ends as others do, and ours is seen to end while it lives."""
     for each in sockets:
         each.close()
     for number in OUTLASTED:
