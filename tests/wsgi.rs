@@ -981,6 +981,20 @@ fn idle_clients_leave_descriptors_for_the_calls_of_others() {
 }
 
 #[test]
+fn a_worker_that_loads_for_ever_ends_with_the_command_however_that_ends() {
+    if !has_python() || !serving::is_program() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&["--worker-timeout", "1"]);
+    folder.write("sins.py", slow_to_load());
+    house.signal("-HUP");
+    let pid = loading(&folder);
+    house.serving.child.kill().unwrap();
+    house.serving.child.wait().unwrap();
+    wait_for("the worker ended", || has_ended(&pid));
+}
+
+#[test]
 fn slow_clients_cost_a_worker_nothing() {
     if !has_python() {
         return;

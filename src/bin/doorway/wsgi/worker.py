@@ -415,6 +415,7 @@ def main(control, spec, threads, processes, grace):
     for number in OUTLASTED:
         signal.signal(number, outlast)
     os.register_at_fork(after_in_child=lambda: leave(control, listener, *connections))
+    threading.Thread(target=hear, args=(control, listener, connections, grace), name="doorway", daemon=True).start()
     sys.argv = [spec]
     sys.path.insert(0, os.getcwd())
     try:
@@ -434,7 +435,6 @@ def main(control, spec, threads, processes, grace):
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
     }
-    threading.Thread(target=hear, args=(control, listener, connections, grace), name="doorway", daemon=True).start()
     for number in range(1, threads):
         arguments = (control, listener, application, base, connections)
         threading.Thread(target=serve, args=arguments, name=f"wsgi-{number}", daemon=True).start()
