@@ -1194,6 +1194,29 @@ fn p_in_11_a_reader_that_outlives_the_call_ends_the_connection_and_nothing_else(
 }
 
 #[test]
+fn p_in_11_a_reader_that_was_forgotten_is_in_the_way_of_no_later_request() {
+    let forgets = app(|environ, start_response| {
+        if environ.path() == "/forget" {
+            std::mem::forget(environ.input());
+        }
+        let mut content = String::new();
+        let read = environ.input().read_to_string(&mut content);
+        start_response.start("200 OK", &[]);
+        read.map_or_else(|error| error.kind().to_string(), |_| content)
+    });
+    let house = serve_with(forgets, |settings| settings.threads = 1);
+    let ask = |path: &str, content: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{content}", content.len());
+        house.ask_one(request.as_bytes()).text().to_owned()
+    };
+    for forgotten in ["abc", ""] {
+        assert_eq!(ask("/forget", forgotten), "resource busy");
+        assert_eq!(ask("/", "hello"), "hello");
+    }
+}
+
+#[test]
 fn p_el_01_05_what_an_application_reports_reaches_the_log_in_one_piece() {
     let house = serve(app(|environ, start_response| {
         write!(environ.errors(), "no such thing: {} \u{1F6AA}", environ.path());
