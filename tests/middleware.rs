@@ -564,15 +564,19 @@ fn bytes_are_counted_on_both_ways_to_the_client_and_time_runs_until_the_body_is_
 #[test]
 fn the_status_is_the_one_that_the_client_gets() {
     let ends = |request: Request, application: Box<dyn Application>, end: &str| {
-        let line = logged(request, application);
+        let kept = Kept::default();
+        let response = request.call(&AccessLog::common(application, kept.clone()));
+        let line = line_of(&kept);
         assert!(line.ends_with(end), "{line} does not end in {end}");
+        assert!(end.starts_with(&format!(" {} ", response.status.code())), "{line} of {response:?}");
     };
     let boxed = |call: fn(&Environ, &mut StartResponse) -> io::Result<Body>| Box::new(call) as Box<dyn Application>;
     ends(Request::get("/"), boxed(|_, _| Err(io::Error::other("no"))), " 500 0");
-    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::FileTooLarge.into())), " 413 0");
-    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::TimedOut.into())), " 408 0");
-    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::UnexpectedEof.into())), " 400 0");
-    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::InvalidData.into())), " 400 0");
+    // Nothing says that these are of the content of the request.
+    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::FileTooLarge.into())), " 500 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::UnexpectedEof.into())), " 500 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::Error::other(Cause::ContentLong))), " 413 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::Error::other(Cause::ContentStalled))), " 408 0");
     ends(Request::get("/"), boxed(|_, _| Ok(Body::empty())), " 500 0");
     let restarts = boxed(|_, start_response| {
         start_response.start("200 OK", &[]);
@@ -592,6 +596,29 @@ fn the_status_is_the_one_that_the_client_gets() {
         Ok(Body::blocks([Ok(Block::default()), Err(io::Error::other("torn"))]))
     });
     ends(Request::get("/"), torn_at_once, " 500 0");
+    let stalled = boxed(|_, start_response| {
+        start_response.start("200 OK", &[]);
+        Ok(Body::blocks([Err::<Body, _>(io::Error::from(io::ErrorKind::TimedOut))]))
+    });
+    ends(Request::get("/"), stalled, " 500 0");
+    let twice = boxed(|_, start_response| {
+        start_response.start("200 OK", &[]);
+        start_response.start("200 OK", &[]);
+        Ok("never sent".into())
+    });
+    ends(Request::get("/"), twice, " 500 10");
+    let twice_and_late = boxed(|_, start_response| {
+        start_response.start("200 OK", &[]).write_all(b"sent")?;
+        start_response.start("200 OK", &[]);
+        Ok(Body::empty())
+    });
+    ends(Request::get("/"), twice_and_late, " 200 4");
+    let mended = boxed(|_, start_response| {
+        start_response.start("200 OK", &[("A", "\n")]);
+        start_response.restart("503 Away", &[], "why").unwrap();
+        Ok(Body::empty())
+    });
+    ends(Request::get("/"), mended, " 503 0");
     let torn_later = boxed(|_, start_response| {
         start_response.start("200 OK", &[]);
         Ok(Body::blocks([Ok(Block::from(b"abc".as_slice())), Err(io::Error::other("torn"))]))
@@ -603,6 +630,11 @@ fn the_status_is_the_one_that_the_client_gets() {
         Ok("dropped".into())
     });
     ends(Request::get("/"), no_content, " 204 0");
+    let reset_content = boxed(|_, start_response| {
+        start_response.start("205 Reset Content", &[]);
+        Ok("dropped".into())
+    });
+    ends(Request::get("/"), reset_content, " 205 0");
 }
 
 #[test]
