@@ -818,6 +818,12 @@ fn p_in_09_content_over_the_limit_of_buffered_is_refused_before_it_is_asked_for_
         calls.store(0, Ordering::SeqCst);
     }
     assert!(folder.is_empty());
+    // Nothing is written that is not kept.
+    let house = serve(Buffered::new(reading(&calls)).limit(1).folder("/doorway/has/no/such/folder"));
+    let request =
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    assert_eq!(house.ask_one(request).status, 413);
+    house.log.take(Cause::ContentLong);
 }
 
 #[test]

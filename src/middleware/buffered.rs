@@ -85,6 +85,9 @@ impl<A: Application> Buffered<A> {
         if input.fill_buf()?.is_empty() {
             return Ok((Box::new(Cursor::new(memory)), length));
         }
+        if length == self.limit {
+            return Err(content::refused(Cause::ContentLong));
+        }
         // In this order: a failure below closes the file before its name is removed.
         let (name, mut file) = temporary_file(&self.folder, unpredictable)?;
         file.write_all(&memory).map_err(of_file)?;
