@@ -16,10 +16,11 @@ use std::time::Duration;
 use doorway::log::Answer;
 use doorway::middleware::XForwarded::{For, Host, Port, Proto};
 use doorway::middleware::{
-    AccessLog, BasicAuth, Buffered, Culprit, ErrorPages, HostAllowList, Level, Lint, Mount, Normalize, TrustProxy,
+    AccessLog, BasicAuth, Buffered, ConditionalGet, Culprit, ErrorPages, HostAllowList, Level, Lint, Mount, Normalize,
+    TrustProxy,
 };
 use doorway::testing::Request;
-use doorway::{Application, Block, Body, Cause, Environ, Headers, StartResponse, Status, Transmit};
+use doorway::{Application, Block, Body, Cause, Environ, Headers, Response, StartResponse, Status, Transmit, simple};
 use support::{Delimiter, House, Kept, locked, serve, serve_with};
 
 #[allow(dead_code, reason = "main is for those who run it")]
@@ -1305,6 +1306,77 @@ fn closed_once(name: &str, wrap: Wrap) {
 fn p_mw_05_close_is_passed_on_exactly_once_however_the_body_ends() {
     for (name, wrap, _) in EVERY {
         closed_once(name, wrap);
+    }
+}
+
+/// Three blocks, and a panic when they are dropped.
+struct Falls(std::ops::Range<u8>);
+
+impl Iterator for Falls {
+    type Item = String;
+    fn next(&mut self) -> Option<String> {
+        self.0.next().map(|number| number.to_string())
+    }
+}
+
+impl Drop for Falls {
+    fn drop(&mut self) {
+        panic!("dropped on purpose");
+    }
+}
+
+/// Bodies whose end is a panic.
+fn falls(environ: &Environ, start_response: &mut StartResponse) -> Body {
+    let mut writer = start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+    match &*environ.path() {
+        "/blocks" => Body::blocks(Falls(0..3)),
+        "/list" => Body::list(vec!["0".as_bytes(), b"12"]).on_close(|| panic!("closed on purpose")),
+        path => {
+            let wrote = if path == "/written" { writer.write_all(b"0") } else { Ok(()) };
+            let rest = if path == "/written" { vec!["12"] } else { vec!["0", "12"] };
+            wrote.map(|()| Body::blocks(rest).on_close(|| panic!("closed on purpose"))).into()
+        }
+    }
+}
+
+#[test]
+fn p_err_06_a_panic_at_the_end_of_a_body_is_logged_once_whoever_has_changed_or_replaced_it() {
+    let content = |limit| {
+        move |environ: &Environ| {
+            let mut response = Response::of(&falls, environ);
+            response.content(limit);
+            response
+        }
+    };
+    let replaces = |environ: &Environ, start_response: &mut StartResponse| {
+        let body = falls(environ, start_response);
+        start_response.replace("404 Not Found", &Headers::new()).map(|_| body)
+    };
+    let houses: [(&str, Box<dyn Application>); 9] = [
+        ("nobody", Box::new(falls)),
+        ("the log", Box::new(AccessLog::common(falls, io::sink()))),
+        ("map_blocks", Box::new(app(|environ, start_response| falls(environ, start_response).map_blocks(Ok)))),
+        ("conditions", Box::new(ConditionalGet::new(falls))),
+        ("a response", Box::new(simple(|environ: &Environ| Response::of(&falls, environ)))),
+        ("all content", Box::new(simple(content(3)))),
+        ("some content", Box::new(simple(content(2)))),
+        ("pages", Box::new(ErrorPages::new(falls).page(404..=404, "a/b", |_, _| "page".into()))),
+        ("a page", Box::new(ErrorPages::new(replaces).page(404..=404, "a/b", |_, _| "page".into()))),
+    ];
+    for (name, house) in houses {
+        let house = serve(house);
+        for path in ["/close", "/blocks", "/list", "/written"] {
+            // What is written cannot be replaced, and what is dropped in the call is a panic of the call.
+            if matches!((path, name), ("/written", "a page") | ("/blocks", "a page" | "all content")) {
+                continue;
+            }
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let response = house.ask_one(request.as_bytes());
+            assert_eq!(response.text(), if name == "a page" { "page" } else { "012" }, "{path} through {name}");
+            house.log.take_accesses(1);
+            assert_eq!(house.log.causes(), [Cause::ClosePanic], "{path} through {name}");
+            house.log.take(Cause::ClosePanic);
+        }
     }
 }
 

@@ -51,9 +51,8 @@ impl Body {
             (Kind::Channel(receiver), _) => {
                 Kind::Channel(receiver.change(Box::new(move |next| next.inspect(|block| tell(&mut *see, block)))))
             }
-            (kind, None) => {
-                let mut body = Body::of_kind(kind);
-                Kind::Blocks(Box::new(move || body.next_block().inspect(|block| tell(&mut *see, block))))
+            (mut kind, None) => {
+                Kind::Blocks(Box::new(move || kind.next_block().inspect(|block| tell(&mut *see, block))))
             }
         };
         self
@@ -78,10 +77,7 @@ impl Body {
             Kind::Channel(receiver) => {
                 Kind::Channel(receiver.change(Box::new(move |next| next.map(|block| block.and_then(&mut change)))))
             }
-            kind => {
-                let mut body = Body::of_kind(kind);
-                Kind::Blocks(Box::new(move || body.next_block().map(|block| block.and_then(&mut change))))
-            }
+            mut kind => Kind::Blocks(Box::new(move || kind.next_block().map(|block| block.and_then(&mut change)))),
         };
         self
     }

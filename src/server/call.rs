@@ -279,7 +279,7 @@ impl Call {
             // Middleware may change the blocks of a channel, and panic.
             let next = catch_unwind(AssertUnwindSafe(|| match self.body.kind() {
                 Kind::Channel(receiver) => receiver.take(),
-                _ => Poll::Ready(self.body.next_block()),
+                kind => Poll::Ready(kind.next_block()),
             }));
             match next.map_err(Failure::of_panic)?.map_err(|error| Failure::of_error(&error, Cause::BodyFailed))? {
                 Poll::Ready(Some(block)) if block.is_empty() => {}
