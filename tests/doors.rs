@@ -522,6 +522,29 @@ fn g_06_the_scheme_is_what_the_front_server_says() {
 }
 
 #[test]
+fn g_06_what_the_front_server_says_of_the_scheme_goes_before_the_settings_and_https_before_the_scheme() {
+    let rows: &[(Said, bool, &str)] = &[
+        (&[], true, "https"),
+        (&[("HTTPS", "")], true, "https"),
+        (&[("REQUEST_SCHEME", "gopher")], true, "https"),
+        (&[("REQUEST_SCHEME", "http")], true, "http"),
+        (&[("HTTPS", "off")], true, "http"),
+        (&[("HTTPS", "0"), ("REQUEST_SCHEME", "https")], false, "http"),
+        (&[("HTTPS", "on"), ("REQUEST_SCHEME", "http")], false, "https"),
+    ];
+    for door in DOORS {
+        for (pairs, https, scheme) in rows {
+            let server = Server::unbound().door(door);
+            let bytes = packet(door, &with(pairs), b"");
+            let (out, _) = in_memory_over(server, [&bytes[..]], tell, |settings| settings.https = *https);
+            let told = Told(read_reply(door, &out).unwrap());
+            assert!(told.has(&format!("door={} scheme={scheme}", door.name())), "{door:?} {pairs:?} {https}");
+            assert_eq!(told.get("HTTPS"), (*scheme == "https").then_some("on"), "{door:?} {pairs:?} {https}");
+        }
+    }
+}
+
+#[test]
 fn g_07_content_is_as_long_as_content_length_says() {
     for door in DOORS {
         for (length, content) in [("5", "hello"), ("0", ""), ("", "")] {
