@@ -206,6 +206,28 @@ fn fastcgi_what_passes_content_length_is_nobodys_and_harms_no_later_request() {
 }
 
 #[test]
+fn fastcgi_content_of_which_a_part_of_a_record_was_read_harms_no_later_request() {
+    for read in [0, 100] {
+        let application = move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            environ.input().read_exact(&mut vec![0; if environ.path() == "/" { read } else { 0 }])?;
+            start_response.start("200 OK", &[("X-Path", &environ.path())]);
+            Ok(Body::empty())
+        };
+        let house = serve_over(Server::bind("127.0.0.1:0").unwrap().door(Door::FastCgi), application, |_| {});
+        let mut client = house.client();
+        let whole = fastcgi_in(1, true, &post("/", 50_000), &[b'x'; 50_000], |_| (30_000, 7));
+        // The first record has come in part when the request is answered.
+        let (begun, rest) = whole.split_at(whole.len() - 40_000);
+        client.send(begun);
+        assert!(next_answer(&mut client).1.starts_with(b"Status: 200 OK\r\n"));
+        client.send(&[rest, &fastcgi(1, false, &get("/last"), b"")].concat());
+        assert!(String::from_utf8(next_answer(&mut client).1).unwrap().contains("X-Path: /last"), "{read}");
+        client.is_closed();
+        assert_eq!(house.log.reports(), []);
+    }
+}
+
+#[test]
 fn fastcgi_4_1_get_values_names_the_limits_that_are_known() {
     let asked = variables(&[("FCGI_MAX_CONNS", ""), ("FCGI_MAX_REQS", ""), ("FCGI_MPXS_CONNS", ""), ("FCGI_ELSE", "")]);
     let (house, ask) = (house(), record(9, 0, &params(&asked), 4));
