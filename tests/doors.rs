@@ -499,6 +499,17 @@ fn p_exp_04_the_front_server_has_answered_the_expectation_and_gets_the_final_hea
 }
 
 #[test]
+fn p_env_10_the_name_and_port_of_the_server_are_those_that_the_front_server_says() {
+    for door in DOORS {
+        let host = ("HTTP_HOST", "example.org:8443");
+        for (pairs, name) in [(&[host][..], "example.org"), (&[host, ("SERVER_NAME", "own.example")], "own.example")] {
+            let told = ask(door, &with(&[pairs, &[("SERVER_PORT", "8443")]].concat()), b"");
+            assert_eq!((told.get("SERVER_NAME"), told.get("SERVER_PORT")), (Some(name), Some("8443")), "{door:?}");
+        }
+    }
+}
+
+#[test]
 fn g_06_the_scheme_is_what_the_front_server_says() {
     let rows: &[(Said, &str, bool)] = &[
         (&[], "http", false),
