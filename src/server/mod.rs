@@ -327,14 +327,14 @@ impl Server {
         let mut connection = Connection::new(socket, peer, origin, &shared, None, Instant::now());
         let mut calls = Calls::new(&shared);
         loop {
-            let now = Instant::now();
-            match connection.step(&shared, now) {
+            match connection.step(&shared, Instant::now()) {
                 Step::Job => {
                     if once {
                         // As when a server stops: what has begun is answered, and that ends the connection.
                         shared.stop(Duration::MAX);
                     }
-                    calls.run(&mut connection, now);
+                    // Not the time of before the step: that may have waited for the request as long as its stream does.
+                    calls.run(&mut connection, Instant::now());
                     if upgrade::leaves(&mut connection) {
                         return upgrade::converse(&mut connection, &shared);
                     }
