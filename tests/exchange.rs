@@ -923,7 +923,7 @@ fn p_err_06_fifty_panics_do_not_cost_a_thread() {
     assert_eq!((house.handle.threads(), house.log.causes().len()), (threads, 50));
 }
 
-/// An error that cannot even be shown, and a thing that cannot even be dropped.
+/// An error that cannot even be shown, and things that cannot even be dropped.
 #[derive(Debug)]
 struct Bomb;
 
@@ -935,7 +935,16 @@ impl std::fmt::Display for Bomb {
 
 impl std::error::Error for Bomb {}
 
+#[derive(Debug)]
 struct DropBomb;
+
+impl std::fmt::Display for DropBomb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an error that can be shown")
+    }
+}
+
+impl std::error::Error for DropBomb {}
 
 impl Drop for DropBomb {
     fn drop(&mut self) {
@@ -950,6 +959,13 @@ fn bombs(environ: &Environ, start_response: &mut StartResponse) -> Result<Body, 
     match &*environ.path() {
         "/shown" => Err(Bomb),
         "/shown-late" => Ok(Body::blocks([Err::<Body, _>(Bomb)])),
+        "/dropped-error" => Ok(Err::<Body, _>(DropBomb).into()),
+        "/dropped-error-late" => Ok(Body::blocks([Err::<Body, _>(DropBomb)])),
+        "/dropped-error-sent" => {
+            let (sender, body) = Body::channel(1);
+            sender.fail(DropBomb);
+            Ok(body)
+        }
         "/payload" => std::panic::panic_any(DropBomb),
         "/payload-late" => Ok(Body::blocks(std::iter::from_fn(|| -> Option<Body> { std::panic::panic_any(DropBomb) }))),
         "/payload-at-close" => Ok(Body::from("hello").on_close(|| std::panic::panic_any(DropBomb))),
@@ -982,6 +998,13 @@ fn costs_no_thread(path: &str, status: u16, cause: Cause) {
 fn p_err_06_an_error_that_panics_when_shown_costs_no_thread() {
     costs_no_thread("/shown", 500, Cause::ApplicationError);
     costs_no_thread("/shown-late", 500, Cause::BodyFailed);
+}
+
+#[test]
+fn p_err_06_an_error_that_panics_when_dropped_is_a_500_like_any_other() {
+    costs_no_thread("/dropped-error", 500, Cause::ApplicationError);
+    costs_no_thread("/dropped-error-late", 500, Cause::ApplicationPanic);
+    costs_no_thread("/dropped-error-sent", 500, Cause::ApplicationPanic);
 }
 
 #[test]

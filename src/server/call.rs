@@ -274,12 +274,15 @@ impl Call {
             return piece.map(Poll::Ready).map_err(|error| Failure::new(Cause::BodyShort, error));
         }
         for _ in 0..EMPTY_BLOCKS {
-            // Middleware may change the blocks of a channel, and panic.
-            let next = catch_unwind(AssertUnwindSafe(|| match self.body.kind() {
-                Kind::Channel(receiver) => receiver.take(),
-                _ => Poll::Ready(self.body.next_block()),
+            // Middleware may change the blocks of a channel, and panic; and so may an error that is dropped.
+            let next = catch_unwind(AssertUnwindSafe(|| {
+                let next = match self.body.kind() {
+                    Kind::Channel(receiver) => receiver.take(),
+                    _ => Poll::Ready(self.body.next_block()),
+                };
+                next.map_err(|error| Failure::of_error(&error, Cause::BodyFailed))
             }));
-            match next.map_err(Failure::of_panic)?.map_err(|error| Failure::of_error(&error, Cause::BodyFailed))? {
+            match next.map_err(Failure::of_panic)?? {
                 Poll::Ready(Some(block)) if block.is_empty() => {}
                 next => return Ok(next),
             }
