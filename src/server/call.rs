@@ -39,8 +39,8 @@ pub(super) struct Call {
     begin: Instant,
     /// When the application gave what was asked for last.
     pub(super) answered: Instant,
-    /// Where the body gives nothing but empty blocks, it is not asked again before this.
-    rests_until: Option<Instant>,
+    /// Where the body gives nothing but empty blocks: since when, and before when it is not asked again.
+    rests: Option<(Instant, Instant)>,
     /// While the body is asked for more than its first block of a request without content: with some, it is where the reader finds it.
     seat: Option<Seat>,
     /// How many bytes of memory content has to which the application may have access.
@@ -69,7 +69,7 @@ impl Call {
             body: Body::empty(),
             begin: now,
             answered: now,
-            rests_until: None,
+            rests: None,
             seat: None,
             input_memory: 0,
         }
@@ -112,7 +112,7 @@ impl Call {
             // Of the server and not of anything in it (RFC 9110 section 9.3.7).
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
-        (self.begin, self.answered, self.rests_until, connection.queued) = (now, now, None, None);
+        (self.begin, self.answered, self.rests, connection.queued) = (now, now, None, None);
 
         connection.buffer.consume(response.request.head_len);
         response.begin(connection);
@@ -245,7 +245,7 @@ impl Call {
             let next = if may_ask { self.next()? } else { Poll::Pending };
             let mut response = lock(&self.response);
             let Poll::Ready(next) = next else { return Ok(response.send() && response.is_finished()) };
-            (self.answered, self.rests_until) = (Instant::now(), None);
+            (self.answered, self.rests) = (Instant::now(), None);
             // No block at all is a body of length 0.
             self.make_head(&mut response, known.or(next.is_none().then_some(0)))?;
             let is_last = next.is_none();
@@ -292,11 +292,13 @@ impl Call {
             return Ok(Poll::Pending);
         }
         let now = Instant::now();
-        if now.saturating_duration_since(self.answered) >= self.shared.settings.response_stall {
+        // Not since its last block: its client may have taken long for that.
+        let since = self.rests.map_or(now, |(since, _)| since);
+        if now.saturating_duration_since(since) >= self.shared.settings.response_stall {
             return Err(Failure::new(Cause::BodyFailed, "nothing but empty blocks"));
         }
         // The answer will be the same in a moment.
-        self.rests_until = Some(after(now, EMPTY_PAUSE));
+        self.rests = Some((since, after(now, EMPTY_PAUSE)));
         Ok(Poll::Pending)
     }
 
@@ -400,7 +402,7 @@ impl Call {
             // It is only to be said that it is over.
             Kind::Empty | Kind::Range(FileRange { left: 0, .. }) => true,
             Kind::Channel(receiver) => receiver.is_ready(),
-            _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
+            _ if self.rests.is_some_and(|(_, until)| Instant::now() < until) => false,
             _ => {
                 // It has one only: where content is read, its reader may have to go for another.
                 let response = lock(&self.response);
@@ -572,6 +574,22 @@ mod tests {
         go_on(&mut connection, &shared);
         assert!(is_unsent(&connection), "its end is not taken, and nobody is cut");
         assert_eq!(connection.step(&shared, Instant::now()), Step::Wait);
+    }
+
+    #[test]
+    fn a_body_that_has_nothing_yet_is_not_cut_for_the_time_that_its_client_took_for_the_last_block() {
+        let application = |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            Body::blocks(std::iter::once(vec![b'x'; 300_000]).chain(std::iter::repeat(Vec::new())))
+        };
+        let (shared, mut connection, mut client) = ask(application, GET);
+        let call = connection.call.as_mut().expect("the client takes nothing");
+        call.answered = call.answered.checked_sub(shared.settings.response_stall).unwrap();
+        while client.read(&mut [0; 50_000]).is_ok_and(|received| received > 0) {
+            go_on(&mut connection, &shared);
+        }
+        let call = connection.call.as_ref().expect("it waits for the next block");
+        assert!(call.rests.is_some() && !call.response().is_finished());
     }
 
     /// It may take longer for it than a connection may be idle.
