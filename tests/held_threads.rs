@@ -105,6 +105,17 @@ fn limits_beyond_the_address_space_overflow_nothing() {
 }
 
 #[test]
+fn more_threads_than_there_can_be_are_an_error_and_overflow_nothing() {
+    let server = Server::bind("127.0.0.1:0").unwrap().threads(usize::MAX);
+    // No system has that much to give, not even one of 32 bits, so that the first does not start.
+    let error = server.configure(|settings| settings.stack = Some(usize::MAX / 8 * 7)).spawn(hello).unwrap_err();
+    assert!(error.to_string().starts_with("only 0 of "), "{error}");
+    let (request, log) = (io::Cursor::new(GET.to_vec()), support::Collected::default());
+    Server::unbound().threads(usize::MAX).log(log.clone()).serve_connection(request, hello);
+    assert_eq!(log.take_accesses(1), [(200, 5)]);
+}
+
+#[test]
 fn a_server_ends_though_another_takes_the_connections_of_their_listener() {
     for first in [0, 1] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
