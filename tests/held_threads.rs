@@ -570,6 +570,64 @@ fn a_writer_whom_the_end_of_a_grace_cuts_off_is_not_called_slow() {
     assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut);
 }
 
+/// As a stream of events may, whose client takes each of them at once.
+#[test]
+fn a_writer_ends_with_the_grace_of_a_stop_though_its_client_takes_everything() {
+    let (sender, written) = mpsc::sync_channel(0);
+    let house = serve_with(
+        move |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[]);
+            loop {
+                // It hands on what was written, so that there is time for the client to take it.
+                writer.write_all(b"x")?;
+                sender.send(()).map_err(io::Error::other)?;
+            }
+        },
+        |_| {},
+    );
+    let mut client = house.client();
+    client.send(GET);
+    let stopper = house.handle.stopper();
+    let reader = std::thread::spawn(move || {
+        // Before the stop, and behind it, as long as the server gives.
+        for _ in 0..3 {
+            client.until(b"x");
+            written.recv_timeout(PATIENCE).unwrap();
+        }
+        stopper.stop_within(Duration::from_millis(50));
+        let give_up = Instant::now() + PATIENCE;
+        while written.recv_timeout(PATIENCE).is_ok() && Instant::now() < give_up {
+            client.until(b"x");
+        }
+    });
+    ends(house.handle, Duration::from_secs(3_600));
+    reader.join().unwrap();
+    assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut);
+}
+
+/// Of the content to HEAD nothing is sent, so that it makes no difference to a writer whether the client is still there.
+#[test]
+fn an_application_that_writes_without_end_to_head_is_told_so_and_keeps_no_thread() {
+    let house = serve_with(
+        |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[]);
+            loop {
+                writer.write_all(b"x")?;
+            }
+        },
+        |settings| (settings.threads, settings.response_stall) = (1, Duration::from_millis(50)),
+    );
+    for _ in 0..3 {
+        let mut client = house.client();
+        client.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.until(b"\r\n\r\n");
+        drop(client);
+        let seen = house.log.take(Cause::ApplicationError);
+        assert_eq!((seen.answer, &*seen.detail), (Answer::Sent, "nothing of what is written is sent"));
+    }
+    ends(house.handle, PATIENCE);
+}
+
 /// Otherwise the longer one waits, the seldomer it is looked at, and the less it gets.
 #[test]
 fn content_that_has_waited_longest_for_a_seat_has_the_next_however_much_comes_later() {
