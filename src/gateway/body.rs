@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
 
 use super::StartResponse;
 use super::channel::Receiver;
@@ -199,6 +200,14 @@ impl Body {
             Kind::Failed(error) => Some(Err(error.downcast().map_or_else(io::Error::other, |error| *error))),
             Kind::Deferred(_) => Some(Err(io::Error::other("a deferred body has no blocks before it is resolved"))),
             _ => None,
+        }
+    }
+
+    /// The same, where it is not waited for another thread that sends it.
+    pub(crate) fn poll_block(&mut self) -> Poll<Option<io::Result<Block>>> {
+        match &mut self.kind {
+            Kind::Channel(receiver) => receiver.take(),
+            _ => Poll::Ready(self.next_block()),
         }
     }
 

@@ -275,14 +275,8 @@ impl Call {
         }
         for _ in 0..EMPTY_BLOCKS {
             // Middleware may change the blocks of a channel, and panic; and so may an error that is dropped.
-            let next = catch_unwind(AssertUnwindSafe(|| {
-                let next = match self.body.kind() {
-                    Kind::Channel(receiver) => receiver.take(),
-                    _ => Poll::Ready(self.body.next_block()),
-                };
-                next.map_err(|error| Failure::of_error(&error, Cause::BodyFailed))
-            }));
-            match next.map_err(Failure::of_panic)?? {
+            let ask = || self.body.poll_block().map_err(|error| Failure::of_error(&error, Cause::BodyFailed));
+            match catch_unwind(AssertUnwindSafe(ask)).map_err(Failure::of_panic)?? {
                 Poll::Ready(Some(block)) if block.is_empty() => {}
                 next => return Ok(next),
             }
@@ -419,10 +413,7 @@ impl Call {
 
     /// Where its blocks come from, if another thread sends them.
     pub(super) fn receiver(&mut self) -> Option<&mut Receiver> {
-        match self.body.kind() {
-            Kind::Channel(receiver) => Some(receiver),
-            _ => None,
-        }
+        if let Kind::Channel(receiver) = self.body.kind() { Some(receiver) } else { None }
     }
 
     /// Leaves its thread for its connection: what it needs only in a thread is given back, and what is unsent or unread is left to the connection.
