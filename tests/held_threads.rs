@@ -570,39 +570,63 @@ fn a_writer_whom_the_end_of_a_grace_cuts_off_is_not_called_slow() {
     assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut);
 }
 
-/// As a stream of events may, whose client takes each of them at once.
+/// As a stream of events does, whose client takes each of them at once.
 #[test]
-fn a_writer_ends_with_the_grace_of_a_stop_though_its_client_takes_everything() {
-    let (sender, written) = mpsc::sync_channel(0);
-    let house = serve_with(
-        move |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+fn what_an_application_says_without_end_ends_with_the_grace_of_a_stop_though_its_client_takes_everything() {
+    for path in ["/written", "/blocks", "/empty"] {
+        // Each waits until the test has heard of it.
+        let (sender, said) = mpsc::sync_channel(0);
+        let sender = Mutex::new(Some(sender));
+        let house = serve(move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
             let mut writer = start_response.start("200 OK", &[]);
-            loop {
-                // It hands on what was written, so that there is time for the client to take it.
-                writer.write_all(b"x")?;
-                sender.send(()).map_err(io::Error::other)?;
+            let (sender, text) = (locked(&sender).take(), if environ.path() == "/empty" { "" } else { "x" });
+            let sender = sender.expect("one request");
+            let say = move || sender.send(()).is_ok().then_some(text);
+            if environ.path() != "/written" {
+                return Ok(Body::blocks(std::iter::from_fn(say)));
             }
-        },
-        |_| {},
-    );
-    let mut client = house.client();
-    client.send(GET);
-    let stopper = house.handle.stopper();
-    let reader = std::thread::spawn(move || {
-        // Before the stop, and behind it, as long as the server gives.
-        for _ in 0..3 {
-            client.until(b"x");
-            written.recv_timeout(PATIENCE).unwrap();
-        }
-        stopper.stop_within(Duration::from_millis(50));
-        let give_up = Instant::now() + PATIENCE;
-        while written.recv_timeout(PATIENCE).is_ok() && Instant::now() < give_up {
-            client.until(b"x");
-        }
-    });
-    ends(house.handle, Duration::from_secs(3_600));
-    reader.join().unwrap();
-    assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut);
+            while let Some(text) = say() {
+                writer.write_all(text.as_bytes())?;
+            }
+            Ok(Body::empty())
+        });
+        let mut client = house.client();
+        client.send(&get(path));
+        (0..100).for_each(|_| said.recv_timeout(PATIENCE).unwrap());
+        house.handle.stopper().stop_within(Duration::ZERO);
+        // One may be under way, and the next asked for by then.
+        let more = said.iter().take(10).count();
+        drop(said);
+        ends(house.handle, Duration::ZERO);
+        assert!(more <= 2, "{path}: {more}");
+        assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut, "{path}");
+    }
+}
+
+#[test]
+fn a_call_that_outlasts_the_grace_of_a_stop_is_answered_where_all_that_it_promises_is_there() {
+    for path in ["/written", "/blocks"] {
+        let (called, (release, released)) = (Told::default(), mpsc::channel::<()>());
+        let (call, released) = (called.clone(), Mutex::new(released));
+        let house = serve(move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            call.tell();
+            let _ = locked(&released).recv_timeout(PATIENCE);
+            let mut writer = start_response.start("200 OK", &[("Content-Length", "5")]);
+            if environ.path() == "/blocks" {
+                return Ok(Body::blocks(["hello"]));
+            }
+            writer.write_all(b"hello").map(|()| Body::empty())
+        });
+        let mut client = house.client();
+        client.send(&get(path));
+        called.wait();
+        house.handle.stopper().stop_within(Duration::ZERO);
+        release.send(()).unwrap();
+        assert_eq!(client.response().text(), "hello");
+        drop(client);
+        ends(house.handle, Duration::ZERO);
+        assert_eq!((house.log.causes(), house.log.take_accesses(1)), (vec![], vec![(200, 5)]), "{path}");
+    }
 }
 
 /// Of the content to HEAD nothing is sent, so that it makes no difference to a writer whether the client is still there.

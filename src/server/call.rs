@@ -143,9 +143,7 @@ impl Call {
 
     /// Goes on where the client, a sender or the others came first.
     pub(super) fn go_on(&mut self) -> Result<bool, Failure> {
-        if let Some(state) = &self.response().content_state {
-            lock(state).is_among_others = false;
-        }
+        self.response().content_state.iter().for_each(|state| lock(state).is_among_others = false);
         self.produce()
     }
 
@@ -259,9 +257,14 @@ impl Call {
             }
             if response.note_block(self.answered) {
                 delay(&mut response, &self.response, &self.shared);
-            } else if !response.send() || response.is_finished() || moved >= QUANTUM || self.shared.seats.is_wanted() {
+            } else if !response.send() || response.is_finished() || self.shared.seats.is_wanted() {
                 // Where it could not be sent the next is not asked for (P-BODY-07): that might last.
                 return Ok(response.is_finished());
+            }
+            // Where all that was promised is there, the next is the end.
+            let is_all = matches!(response.stage, Stage::Content(Delimiter::Length(0)));
+            if moved >= QUANTUM || self.shared.is_over() && !is_all {
+                return Ok(false);
             }
         }
     }
@@ -277,6 +280,7 @@ impl Call {
             // Middleware may change the blocks of a channel, and panic; and so may an error that is dropped.
             let ask = || self.body.poll_block().map_err(|error| Failure::of_error(&error, Cause::BodyFailed));
             match catch_unwind(AssertUnwindSafe(ask)).map_err(Failure::of_panic)?? {
+                Poll::Ready(Some(block)) if block.is_empty() && self.shared.is_over() => break,
                 Poll::Ready(Some(block)) if block.is_empty() => {}
                 next => return Ok(next),
             }

@@ -339,15 +339,13 @@ impl Server {
                         return upgrade::converse(&mut connection, &shared);
                     }
                 }
-                // A socket that waits has waited: its deadlines are looked at again. The next block is waited for here.
-                Step::Wait | Step::More => {
-                    let has_call = connection.call.is_some();
-                    match connection.receiver() {
-                        Some(receiver) => receiver.wait_here(),
-                        None if has_call => std::thread::sleep(SHORTEST),
-                        None => {}
-                    }
-                }
+                // A socket that waits has waited: its deadlines are looked at again.
+                Step::Wait | Step::More if connection.call.is_none() => {}
+                // The next block is waited for here.
+                Step::Wait | Step::More => match connection.receiver() {
+                    Some(receiver) => receiver.wait_here(),
+                    None => std::thread::sleep(SHORTEST),
+                },
                 Step::End => return,
             }
         }

@@ -258,7 +258,7 @@ impl Response {
             let sent = self.flush()?;
             let since = self.pace.note(&mut begin, Instant::now(), sent);
             // A client that takes everything does not keep a stop from its end.
-            let may_go_on = !shared.is_over();
+            let may_go_on = !shared.is_over() || matches!(self.stage, Stage::Content(Delimiter::Length(0)));
             if may_go_on && self.queue.is_empty() {
                 return Ok(());
             }
@@ -295,16 +295,17 @@ impl Transmit for ResponseWriter {
 
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
         let mut response = lock(&self.response);
-        let (now, dropped_since) = (Instant::now(), response.last_block.filter(|_| response.drops_content()));
+        let (now, is_over) = (Instant::now(), self.shared.is_over());
+        let dropped_since = response.last_block.filter(|_| response.drops_content());
         // Written blocks are borrowed, so they are copied once; what is yielded is not.
         response.push(block.to_vec().into());
         match dropped_since.map(|since| now.saturating_duration_since(since)) {
             // No client ends what it gets nothing of.
-            Some(time) if time >= self.shared.settings.response_stall || self.shared.is_over() => {
+            Some(time) if time >= self.shared.settings.response_stall || is_over => {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing of what is written is sent"));
             }
             Some(_) => {}
-            None if response.note_block(now) => delay(&mut response, &self.response, &self.shared),
+            None if !is_over && response.note_block(now) => delay(&mut response, &self.response, &self.shared),
             None => response.send_all(&self.shared)?,
         }
         match response.failure {
