@@ -182,6 +182,10 @@ impl Request {
             (error, _) => (refusal(error.as_ref().map(|(cause, _)| *cause)), Headers::new()),
         };
         sent.blocks.append(&mut blocks);
+        if error.is_none() {
+            let length = sent.blocks.iter().map(Vec::len).sum();
+            error = wrong_length(self.environ.method(), &status, &headers, length).map(|cause| (cause, String::new()));
+        }
         let errors = std::mem::take(&mut *errors.0.lock().unwrap_or_else(PoisonError::into_inner));
         Response { status, headers, blocks: sent.blocks, errors, error }
     }
@@ -212,6 +216,19 @@ impl Response {
     /// The whole body as text, with U+FFFD for bytes that are not UTF-8.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body()).into_owned()
+    }
+}
+
+/// What a server says of content that is not as long as its head says, and sends or leaves out all the same.
+fn wrong_length(method: &str, status: &Status, headers: &Headers, length: usize) -> Option<Cause> {
+    let length = length as u64;
+    match (status.code(), headers.content_length()) {
+        // The application answers as for GET.
+        _ if method == "HEAD" => None,
+        (100..=199 | 204 | 205 | 304, _) => (length > 0).then_some(Cause::BodyDropped),
+        (_, Some(declared)) if length < declared => Some(Cause::BodyShort),
+        (_, Some(declared)) if length > declared => Some(Cause::BodyLong),
+        _ => None,
     }
 }
 
@@ -318,5 +335,33 @@ mod tests {
         };
         let response = Request::get("/").call(&application);
         assert_eq!((response.status.code(), response.error.unwrap().0), (500, Cause::HeaderValue));
+    }
+
+    #[test]
+    fn p_len_02_03_04_a_body_that_is_not_as_long_as_its_head_says_is_an_error_with_its_cause() {
+        let answered = |method: &str, status: &'static str, length: Option<&'static str>, body: &'static str| {
+            let application = move |_: &Environ, start_response: &mut StartResponse| {
+                let mut headers = Headers::new();
+                length.into_iter().for_each(|length| headers.add("Content-Length", length));
+                start_response.start_with(status, &headers);
+                body
+            };
+            let response = Request::new(method, "/").call(&application);
+            assert_eq!((response.status.to_string().as_str(), &*response.text()), (status, body));
+            response.error.map(|(cause, _)| cause)
+        };
+        assert_eq!(answered("GET", "200 OK", Some("10"), "hello"), Some(Cause::BodyShort));
+        assert_eq!(answered("GET", "200 OK", Some("10"), ""), Some(Cause::BodyShort));
+        assert_eq!(answered("GET", "200 OK", Some("2"), "hello"), Some(Cause::BodyLong));
+        assert_eq!(answered("GET", "204 No Content", None, "hello"), Some(Cause::BodyDropped));
+        for (method, status, length, body) in [
+            ("GET", "200 OK", Some("5"), "hello"),
+            ("GET", "200 OK", None, "hello"),
+            ("HEAD", "200 OK", Some("10"), ""),
+            ("HEAD", "200 OK", None, "hello"),
+            ("GET", "304 Not Modified", Some("10"), ""),
+        ] {
+            assert_eq!(answered(method, status, length, body), None, "{method} {status} {length:?}");
+        }
     }
 }

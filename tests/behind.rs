@@ -72,6 +72,47 @@ fn programs_and_doors_stand_beside_a_folder() {
 }
 
 #[test]
+fn no_program_runs_on_without_the_command_that_would_have_ended_it() {
+    let folder = Folder::new(&[("index.html", "home")]);
+    executable(&folder, "cgi-bin/hang", "#!/bin/sh\necho $$ > pid; echo A: b; echo; sleep 1000 & exec sleep 1000\n");
+    let (cgi, pid) =
+        (format!("/cgi-bin={}", folder.path().join("cgi-bin").display()), folder.path().join("cgi-bin/pid"));
+    // One whose answer is whole keeps nobody waiting at the end; a second signal waits for nothing.
+    for (method, code) in [("HEAD", 0), ("GET", 143)] {
+        let mut serving = Serving::folder(folder.path(), &["--cgi", &cgi]);
+        let mut client = TcpStream::connect(serving.address()).unwrap();
+        write!(client, "{method} /cgi-bin/hang HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        if method == "HEAD" {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.read_exact(&mut [0]).unwrap();
+        }
+        wait_for("a program", || fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')));
+        let group = fs::read_to_string(&pid).unwrap().trim().to_owned();
+        let mut log = serving.log();
+        let send = || {
+            assert!(Command::new("kill").args(["-TERM", &serving.child.id().to_string()]).status().unwrap().success())
+        };
+        send();
+        if code != 0 {
+            let mut line = String::new();
+            while !line.contains("stopping") {
+                line.clear();
+                assert!(log.read_line(&mut line).unwrap() > 0);
+            }
+            send();
+        }
+        assert_eq!(serving.child.wait().unwrap().code(), Some(code), "{method}");
+        // Whoever adopts them may take its time to reap them.
+        wait_for("the end of its programs", || {
+            let listed = Command::new("ps").args(["-e", "-o", "pgid=,stat="]).output().unwrap().stdout;
+            let is_left = |line: &str| line.split_whitespace().next() == Some(&group) && !line.contains('Z');
+            !String::from_utf8(listed).unwrap().lines().any(is_left)
+        });
+        fs::remove_file(&pid).unwrap();
+    }
+}
+
+#[test]
 fn p_in_09_content_that_is_received_before_anybody_is_asked_has_a_bound() {
     let folder = Folder::new(&[("index.php", "")]);
     let (pass, php) = ("/app=scgi:127.0.0.1:1", format!("/php=fastcgi:127.0.0.1:1,root={}", folder.path().display()));

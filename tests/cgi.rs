@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use doorway::middleware::Mount;
-use doorway::{Cause, app};
+use doorway::{Application, Cause, Environ, StartResponse, app};
 use support::{House, PATIENCE, Response, parse, serve, serve_with};
 
 /// A folder of programs, gone with the test.
@@ -212,6 +212,8 @@ fn what_is_no_program_inside_the_directory_is_not_run() {
         ("a.sh", "echo A: b; echo; echo ran"),
         ("sub/b.sh", "echo A: b; echo; echo ran"),
         (".c.sh", "echo A: b; echo"),
+        (".well-known/d.sh", "echo A: b; echo"),
+        ("sub/.well-known/e.sh", "echo A: b; echo"),
     ]);
     folder.write("plain.sh", "#!/bin/sh\necho A: b; echo\n", 0o644);
     std::os::unix::fs::symlink("/bin/echo", folder.0.join("out")).unwrap();
@@ -223,6 +225,8 @@ fn what_is_no_program_inside_the_directory_is_not_run() {
         "/cgi-bin/none.sh",
         "/cgi-bin/plain.sh",
         "/cgi-bin/.c.sh",
+        "/cgi-bin/.well-known/d.sh",
+        "/cgi-bin/sub/.well-known/e.sh",
         "/cgi-bin/out",
         "/cgi-bin/sub/../a.sh",
         "/cgi-bin/%2e%2e/a.sh",
@@ -410,6 +414,126 @@ fn a_program_that_never_ends_by_itself_has_a_total_deadline() {
     client.send(b"GET /cgi-bin/tick.sh HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(parse(&client.until_end(), false, true).is_none());
     is_gone(&written(&folder.0.join("pid")));
+}
+
+#[test]
+fn a_program_has_no_more_than_its_total_deadline_whatever_it_waits_for_and_whoever_waits_for_it() {
+    let silent = "echo A: b; echo; echo begun; exec sleep 1000";
+    for (method, script, status) in [
+        // While its content is waited for before the response begins.
+        ("GET", "sleep 0.14; echo A: b; echo; echo begun; exec sleep 1000", Some(504)),
+        // Whole with its head, so that nobody waits for the rest.
+        ("HEAD", silent, Some(200)),
+        ("GET", "echo Status: 204; echo; exec sleep 1000", Some(204)),
+        ("GET", "echo Content-Length: 2; echo; printf ok; exec sleep 1000", Some(200)),
+        ("GET", silent, None),
+        ("GET", "exec sleep 1000", Some(504)),
+        // It has ended, and what it has started holds its output.
+        ("GET", "sleep 1000 & echo $! > pid; echo A: b; echo; echo begun", None),
+        // It reads nothing of its content.
+        ("POST", "exec sleep 1000", Some(504)),
+    ] {
+        let folder =
+            Folder::new(&[("x.sh", &format!("echo $$ > pid; {script}")), ("next.sh", "echo A: b; echo; echo ran")]);
+        let cgi = folder.cgi().programs(1).total_deadline(Duration::from_millis(150));
+        let house = serve(Mount::new().at("/cgi-bin", cgi));
+        let content = if method == "POST" { "x".repeat(3_000_000) } else { String::new() };
+        let mut client = house.client();
+        let head = format!(
+            "{method} /cgi-bin/x.sh HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            content.len()
+        );
+        client.send(&[head.as_bytes(), content.as_bytes()].concat());
+        let answer = parse(&client.until_end(), method == "HEAD", true);
+        assert_eq!(answer.map(|(response, _)| response.status), status, "{method} {script}");
+        is_gone(&written(&folder.0.join("pid")));
+        assert_eq!(get(&house, "/cgi-bin/next.sh").text(), "ran\n", "{method} {script}");
+    }
+}
+
+#[test]
+fn what_a_program_has_written_in_time_may_be_taken_later() {
+    const TOTAL: Duration = Duration::from_millis(300);
+    let folder = Folder::new(&[("x.sh", "echo $$ > pid; echo A: b; echo; exec head -c 100000 /dev/zero")]);
+    let (cgi, pid) = (folder.cgi().gather_answer(0).total_deadline(TOTAL), folder.0.join("pid"));
+    let late = move |environ: &Environ, start_response: &mut StartResponse| {
+        let begin = Instant::now();
+        let body = cgi.call(environ, start_response);
+        is_gone(&written(&pid));
+        while begin.elapsed() < 2 * TOTAL {
+            std::thread::yield_now();
+        }
+        body
+    };
+    let response = get(&serve(late), "/x.sh");
+    assert_eq!((response.status, response.body.len()), (200, 100_000));
+}
+
+#[test]
+fn a_program_whose_answer_is_whole_does_what_it_has_left_to_do() {
+    for script in ["echo Status: 204; echo", "echo Content-Length: 2; echo; printf ok", "echo A: b; echo; exec >&-"] {
+        let folder = Folder::new(&[("x.sh", &format!("{script}; sleep 0.2; echo done > done"))]);
+        let house = folder.house();
+        assert!(get(&house, "/cgi-bin/x.sh").status < 300, "{script}");
+        assert_eq!(written(&folder.0.join("done")), "done", "{script}");
+    }
+}
+
+#[test]
+fn a_process_that_has_left_the_group_keeps_the_place_of_no_program() {
+    let folder = Folder::new(&[
+        ("daemon.sh", "setsid sleep 1000 & echo $! > pid; echo A: b; echo; echo begun"),
+        ("next.sh", "echo A: b; echo; echo ran"),
+    ]);
+    if Command::new("setsid").arg("true").status().is_err() {
+        println!("skipped: setsid is not installed");
+        return;
+    }
+    let cgi = folder.cgi().programs(1).silent_deadline(Duration::from_millis(150));
+    let house = serve(Mount::new().at("/cgi-bin", cgi));
+    let mut client = house.client();
+    client.send(b"GET /cgi-bin/daemon.sh HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(parse(&client.until_end(), false, true).is_none());
+    let next = get(&house, "/cgi-bin/next.sh");
+    Command::new("kill").arg(written(&folder.0.join("pid"))).status().unwrap();
+    assert_eq!(next.text(), "ran\n");
+}
+
+#[test]
+fn a_program_for_which_no_thread_can_be_started_is_killed_and_the_request_a_502() {
+    const FOLDER: &str = "DOORWAY_TEST_WITHOUT_THREADS";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        // Room for what starts a process, and for no stack of a thread.
+        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let size = 4096 * pages.split(' ').next().unwrap().parse::<u64>().unwrap() + 100 * 1024;
+        let cgi = app::Cgi::directory(folder).unwrap();
+        let mut limit = Command::new("prlimit");
+        assert!(
+            limit
+                .args(["--pid", &std::process::id().to_string(), &format!("--as={size}:")])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let response = doorway::testing::Request::get("/x.sh").call(&cgi);
+        return println!("answered {}: {}", response.status.code(), response.errors);
+    }
+    let Some(itself) = support::itself() else { return };
+    if Command::new("prlimit").output().is_err() || !Path::new("/proc/self/statm").exists() {
+        println!("skipped: prlimit is not installed");
+        return;
+    }
+    let folder = Folder::new(&[("x.sh", "echo $$ > pid; exec sleep 1000")]);
+    let mut command = Command::new("timeout");
+    command.arg("10").arg(itself).args([
+        "--exact",
+        "--nocapture",
+        "a_program_for_which_no_thread_can_be_started_is_killed_and_the_request_a_502",
+    ]);
+    let output = command.env(FOLDER, &folder.0).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let is_so = said.contains("answered 502: ") && said.contains("]: ended by signal 9\n");
+    assert!(is_so, "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

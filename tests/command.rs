@@ -4,6 +4,7 @@ mod serving;
 
 use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -262,10 +263,19 @@ fn one_file_is_served_at_the_root_and_by_its_name_and_nothing_else_of_its_folder
     for path in ["/other.html", "/404.html", "/.secret", "/sub/", "/sub", "/page.html/", "/page", "/../page.html"] {
         assert!(serving.get(path).starts_with("HTTP/1.1 404 "), "{path}");
     }
+    // Nor is anything that stands for it elsewhere.
+    for (name, text) in [("page.html.html", "<p>three"), ("page.html.gz", "coded")] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let coded = Serving::folder(&folder.path().join("page.html"), &["--gz"]);
+    let request = "GET /page.html HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n";
+    assert!(coded.ask(request).ends_with("\r\n\r\n<p>one"));
     // When it is gone there is no listing either.
     std::fs::remove_file(folder.path().join("page.html")).unwrap();
     let response = serving.get("/");
     assert!(response.starts_with("HTTP/1.1 404 ") && !response.contains("other"), "{response}");
+    assert!(serving.get("/page.html").starts_with("HTTP/1.1 404 "));
+    assert!(coded.ask(request).starts_with("HTTP/1.1 404 "));
     let hidden = Serving::folder(&folder.path().join(".secret"), &[]);
     assert!(hidden.get("/").ends_with("key") && hidden.get("/.secret").ends_with("key"));
     let (code, _, err) = run(&["--spa", folder.path().join("other.html").to_str().unwrap()]);
@@ -275,17 +285,17 @@ fn one_file_is_served_at_the_root_and_by_its_name_and_nothing_else_of_its_folder
 #[cfg(unix)]
 #[test]
 fn one_file_that_is_a_link_is_what_the_link_leads_to_now_and_reload_sees_it_change() {
-    let folder = Folder::new(&[("r1.html", "one"), ("r2.html", "two")]);
-    let link = |to: &str| {
+    let (folder, elsewhere) = (Folder::new(&[("r1.html", "one")]), Folder::new(&[("r2.html", "two")]));
+    let link = |to: &Path| {
         std::os::unix::fs::symlink(to, folder.path().join("new")).unwrap();
         std::fs::rename(folder.path().join("new"), folder.path().join("page.html")).unwrap();
     };
-    link("r1.html");
+    link("r1.html".as_ref());
     let serving = Serving::folder(&folder.path().join("page.html"), &["--reload"]);
     let stamp = || serving.get("/.doorway/stamp").split_once("\r\n\r\n").unwrap().1.to_owned();
     let first = stamp();
     assert!(serving.get("/").ends_with("one"));
-    link("r2.html");
+    link(&elsewhere.path().join("r2.html"));
     assert!(serving.get("/").ends_with("two"));
     let begin = Instant::now();
     while stamp() == first {

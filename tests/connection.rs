@@ -1162,6 +1162,47 @@ fn serve_connection_serves_anything_that_reads_and_writes() {
     assert_eq!(seen, [(200, "/a"), (200, "/b"), (400, "Bad Request\n")]);
 }
 
+/// A client whose first bytes come late, and each piece by itself.
+struct Late(std::vec::IntoIter<Vec<u8>>, Duration, Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Read for Late {
+    fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        // The client that is tested with is slow: this is no wait for something to happen.
+        std::thread::sleep(std::mem::take(&mut self.1));
+        self.0.next().map_or(Ok(0), |piece| piece.as_slice().read(room))
+    }
+}
+
+impl Write for Late {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.2.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Its stream has waited for them, and the deadlines of what comes behind them do not begin before.
+#[test]
+fn over_a_stream_of_the_callers_own_a_request_in_pieces_is_answered_however_late_it_begins() {
+    let whole = [&post(5)[..], b"hello"].concat();
+    for cuts in [&[20][..], &[whole.len() - 5], &[20, 40, whole.len() - 3]] {
+        let (mut pieces, mut rest) = (Vec::new(), whole.clone());
+        for at in cuts.iter().rev() {
+            pieces.insert(0, rest.split_off(*at));
+        }
+        pieces.insert(0, rest);
+        let answer = Arc::<std::sync::Mutex<Vec<u8>>>::default();
+        let server = Server::unbound().configure(|settings| {
+            (settings.head_deadline, settings.content_rate_after) = (4 * SHORT, 4 * SHORT);
+        });
+        server.serve_connection(Late(pieces.into_iter(), 5 * SHORT, Arc::clone(&answer)), echo);
+        let responses = parse_all(&answer.lock().unwrap(), &[]);
+        assert!(responses.len() == 1 && responses[0].status == 200, "{cuts:?}: {responses:?}");
+    }
+}
+
 #[test]
 fn with_nothing_to_do_a_server_stops_at_once() {
     // Not a measure of speed: it must not wait for a grace that nobody needs.

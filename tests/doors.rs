@@ -499,6 +499,17 @@ fn p_exp_04_the_front_server_has_answered_the_expectation_and_gets_the_final_hea
 }
 
 #[test]
+fn p_env_10_the_name_and_port_of_the_server_are_those_that_the_front_server_says() {
+    for door in DOORS {
+        let host = ("HTTP_HOST", "example.org:8443");
+        for (pairs, name) in [(&[host][..], "example.org"), (&[host, ("SERVER_NAME", "own.example")], "own.example")] {
+            let told = ask(door, &with(&[pairs, &[("SERVER_PORT", "8443")]].concat()), b"");
+            assert_eq!((told.get("SERVER_NAME"), told.get("SERVER_PORT")), (Some(name), Some("8443")), "{door:?}");
+        }
+    }
+}
+
+#[test]
 fn g_06_the_scheme_is_what_the_front_server_says() {
     let rows: &[(Said, &str, bool)] = &[
         (&[], "http", false),
@@ -517,6 +528,29 @@ fn g_06_the_scheme_is_what_the_front_server_says() {
             let told = ask(door, &with(pairs), b"");
             assert!(told.has(&format!("door={} scheme={scheme}", door.name())), "{door:?} {pairs:?}");
             assert_eq!(told.get("HTTPS"), https.then_some("on"), "{door:?} {pairs:?}");
+        }
+    }
+}
+
+#[test]
+fn g_06_what_the_front_server_says_of_the_scheme_goes_before_the_settings_and_https_before_the_scheme() {
+    let rows: &[(Said, bool, &str)] = &[
+        (&[], true, "https"),
+        (&[("HTTPS", "")], true, "https"),
+        (&[("REQUEST_SCHEME", "gopher")], true, "https"),
+        (&[("REQUEST_SCHEME", "http")], true, "http"),
+        (&[("HTTPS", "off")], true, "http"),
+        (&[("HTTPS", "0"), ("REQUEST_SCHEME", "https")], false, "http"),
+        (&[("HTTPS", "on"), ("REQUEST_SCHEME", "http")], false, "https"),
+    ];
+    for door in DOORS {
+        for (pairs, https, scheme) in rows {
+            let server = Server::unbound().door(door);
+            let bytes = packet(door, &with(pairs), b"");
+            let (out, _) = in_memory_over(server, [&bytes[..]], tell, |settings| settings.https = *https);
+            let told = Told(read_reply(door, &out).unwrap());
+            assert!(told.has(&format!("door={} scheme={scheme}", door.name())), "{door:?} {pairs:?} {https}");
+            assert_eq!(told.get("HTTPS"), (*scheme == "https").then_some("on"), "{door:?} {pairs:?} {https}");
         }
     }
 }

@@ -206,6 +206,59 @@ fn fastcgi_what_passes_content_length_is_nobodys_and_harms_no_later_request() {
 }
 
 #[test]
+fn fastcgi_content_of_which_a_part_of_a_record_was_read_harms_no_later_request() {
+    for read in [0, 100] {
+        let application = move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            environ.input().read_exact(&mut vec![0; if environ.path() == "/" { read } else { 0 }])?;
+            start_response.start("200 OK", &[("X-Path", &environ.path())]);
+            Ok(Body::empty())
+        };
+        let house = serve_over(Server::bind("127.0.0.1:0").unwrap().door(Door::FastCgi), application, |_| {});
+        let mut client = house.client();
+        let whole = fastcgi_in(1, true, &post("/", 50_000), &[b'x'; 50_000], |_| (30_000, 7));
+        // The first record has come in part when the request is answered.
+        let (begun, rest) = whole.split_at(whole.len() - 40_000);
+        client.send(begun);
+        assert!(next_answer(&mut client).1.starts_with(b"Status: 200 OK\r\n"));
+        client.send(&[rest, &fastcgi(1, false, &get("/last"), b"")].concat());
+        assert!(String::from_utf8(next_answer(&mut client).1).unwrap().contains("X-Path: /last"), "{read}");
+        client.is_closed();
+        assert_eq!(house.log.reports(), []);
+    }
+}
+
+/// A request up to its content, of which a part of a record has come.
+fn begun(variables: &[(Vec<u8>, Vec<u8>)], content: usize, came: usize) -> Vec<u8> {
+    let variables = [record(4, 1, &params(variables), 0), record(4, 1, b"", 0)].concat();
+    let content = record(5, 1, &vec![b'x'; content], 0);
+    [&begin(1, 1, true)[..], &variables, content.split_at(8 + came).0].concat()
+}
+
+#[test]
+fn fastcgi_5_1_a_second_beginning_or_variables_in_the_middle_of_content_are_no_content() {
+    for (between, code) in
+        [(begin(1, 1, true), 400), (record(4, 1, b"", 0), 400), (record(5, 1, b"", 0), 400), (vec![], 200)]
+    {
+        let (out, log) = exchange(&[begun(&post("/", 10), 5, 5), between, record(5, 1, b"other", 0)].concat());
+        let reply = read_reply(Door::FastCgi, &out).unwrap();
+        assert_eq!(reply.code(), code, "{:?}", log.reports());
+    }
+}
+
+#[test]
+fn fastcgi_content_without_a_length_is_not_waited_for_where_it_is_long() {
+    let answers = |_: &Environ, start_response: &mut StartResponse| {
+        start_response.start("200 OK", &[]);
+        "at once"
+    };
+    let house = serve_over(Server::bind("127.0.0.1:0").unwrap().door(Door::FastCgi), answers, |_| {});
+    let mut client = house.client();
+    client.send(&begun(&get("/"), 60_000, 10));
+    let (_, stdout) = next_answer(&mut client);
+    assert!(stdout.ends_with(b"at once"), "{}", stdout.escape_ascii());
+}
+
+#[test]
 fn fastcgi_4_1_get_values_names_the_limits_that_are_known() {
     let asked = variables(&[("FCGI_MAX_CONNS", ""), ("FCGI_MAX_REQS", ""), ("FCGI_MPXS_CONNS", ""), ("FCGI_ELSE", "")]);
     let (house, ask) = (house(), record(9, 0, &params(&asked), 4));

@@ -755,6 +755,28 @@ fn p_len_03_a_body_shorter_than_its_length_ends_the_connection() {
 }
 
 #[test]
+fn rfc9110_6_4_1_a_body_with_a_status_that_has_none_is_dropped_and_the_log_says_so() {
+    let forms: [fn(&'static str) -> Body; 3] =
+        [|text| Body::from(text), |text| Body::list(vec![b"", text.as_bytes()]), |text| Body::blocks(["", text])];
+    for status in ["204 No Content", "205 Reset Content", "304 Not Modified"] {
+        for form in forms {
+            let house = serve(move |environ: &Environ, start_response: &mut StartResponse| {
+                start_response.start(status, &[]);
+                form(if environ.path() == "/empty" { "" } else { "hello" })
+            });
+            let mut client = house.client();
+            for (method, path) in [("GET", "/empty"), ("HEAD", "/"), ("GET", "/"), ("GET", "/empty"), ("GET", "/")] {
+                client.send(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+                assert!(status.starts_with(&client.response_to(method).status.to_string()));
+            }
+            // What was said of a request is there before what is said of the next.
+            (0..2).for_each(|_| drop(house.log.take(Cause::BodyDropped)));
+            assert_eq!(house.log.causes(), [], "{status}");
+        }
+    }
+}
+
+#[test]
 fn p_len_05_head_has_the_head_of_get_and_no_content() {
     let house = serve(forms);
     for path in ["/empty", "/bytes", "/list", "/file", "/blocks", "/reader", "/none"] {
@@ -923,7 +945,7 @@ fn p_err_06_fifty_panics_do_not_cost_a_thread() {
     assert_eq!((house.handle.threads(), house.log.causes().len()), (threads, 50));
 }
 
-/// An error that cannot even be shown, and a thing that cannot even be dropped.
+/// An error that cannot even be shown, and things that cannot even be dropped.
 #[derive(Debug)]
 struct Bomb;
 
@@ -935,7 +957,16 @@ impl std::fmt::Display for Bomb {
 
 impl std::error::Error for Bomb {}
 
+#[derive(Debug)]
 struct DropBomb;
+
+impl std::fmt::Display for DropBomb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an error that can be shown")
+    }
+}
+
+impl std::error::Error for DropBomb {}
 
 impl Drop for DropBomb {
     fn drop(&mut self) {
@@ -950,6 +981,13 @@ fn bombs(environ: &Environ, start_response: &mut StartResponse) -> Result<Body, 
     match &*environ.path() {
         "/shown" => Err(Bomb),
         "/shown-late" => Ok(Body::blocks([Err::<Body, _>(Bomb)])),
+        "/dropped-error" => Ok(Err::<Body, _>(DropBomb).into()),
+        "/dropped-error-late" => Ok(Body::blocks([Err::<Body, _>(DropBomb)])),
+        "/dropped-error-sent" => {
+            let (sender, body) = Body::channel(1);
+            sender.fail(DropBomb);
+            Ok(body)
+        }
         "/payload" => std::panic::panic_any(DropBomb),
         "/payload-late" => Ok(Body::blocks(std::iter::from_fn(|| -> Option<Body> { std::panic::panic_any(DropBomb) }))),
         "/payload-at-close" => Ok(Body::from("hello").on_close(|| std::panic::panic_any(DropBomb))),
@@ -982,6 +1020,13 @@ fn costs_no_thread(path: &str, status: u16, cause: Cause) {
 fn p_err_06_an_error_that_panics_when_shown_costs_no_thread() {
     costs_no_thread("/shown", 500, Cause::ApplicationError);
     costs_no_thread("/shown-late", 500, Cause::BodyFailed);
+}
+
+#[test]
+fn p_err_06_an_error_that_panics_when_dropped_is_a_500_like_any_other() {
+    costs_no_thread("/dropped-error", 500, Cause::ApplicationError);
+    costs_no_thread("/dropped-error-late", 500, Cause::ApplicationPanic);
+    costs_no_thread("/dropped-error-sent", 500, Cause::ApplicationPanic);
 }
 
 #[test]
@@ -1191,6 +1236,29 @@ fn p_in_11_a_reader_that_outlives_the_call_ends_the_connection_and_nothing_else(
     client.send(KEEP_11);
     assert_eq!(client.response().text(), "hello");
     release.send(()).unwrap();
+}
+
+#[test]
+fn p_in_11_a_reader_that_was_forgotten_is_in_the_way_of_no_later_request() {
+    let forgets = app(|environ, start_response| {
+        if environ.path() == "/forget" {
+            std::mem::forget(environ.input());
+        }
+        let mut content = String::new();
+        let read = environ.input().read_to_string(&mut content);
+        start_response.start("200 OK", &[]);
+        read.map_or_else(|error| error.kind().to_string(), |_| content)
+    });
+    let house = serve_with(forgets, |settings| settings.threads = 1);
+    let ask = |path: &str, content: &str| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{content}", content.len());
+        house.ask_one(request.as_bytes()).text().to_owned()
+    };
+    for forgotten in ["abc", ""] {
+        assert_eq!(ask("/forget", forgotten), "resource busy");
+        assert_eq!(ask("/", "hello"), "hello");
+    }
 }
 
 #[test]

@@ -213,6 +213,8 @@ fn a_file_that_cannot_be_read_is_403_and_the_server_lives() {
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     tree.write("dir/x", "");
     fs::set_permissions(tree.root().join("dir"), fs::Permissions::from_mode(0o000)).unwrap();
+    tree.write("unlisted/x", "");
+    fs::set_permissions(tree.root().join("unlisted"), fs::Permissions::from_mode(0o111)).unwrap();
     tree.write("a.txt", "x");
     let sibling = tree.write("a.txt.gz", "locked as well");
     fs::set_permissions(&sibling, fs::Permissions::from_mode(0o000)).unwrap();
@@ -232,7 +234,9 @@ fn a_file_that_cannot_be_read_is_403_and_the_server_lives() {
     } else {
         check_unreadable(&tree.root());
     }
-    fs::set_permissions(tree.root().join("dir"), fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["dir", "unlisted"] {
+        fs::set_permissions(tree.root().join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
 }
 
 #[test]
@@ -248,9 +252,9 @@ fn check_unreadable(root: &Path) {
     // An archive has the rest, and the log says so.
     let archive = get(&house, "/?zip", "");
     assert!(archive.status == 200 && archive.body.windows(12).any(|part| part == b"root/a.txtUT"));
-    assert_eq!(house.log.texts(), ["3 of 5 entries could not be read and are not in the archive\n"]);
+    assert_eq!(house.log.texts(), ["4 of 6 entries could not be read and are not in the archive\n"]);
     for _ in 0..4 {
-        for target in ["/locked.txt", "/dir/", "/dir/x"] {
+        for target in ["/locked.txt", "/dir/", "/dir/x", "/unlisted/", "/unlisted/?zip"] {
             let response = get(&house, target, "");
             assert_eq!((response.status, response.text()), (403, "Forbidden\n"), "{target}");
         }
@@ -277,22 +281,30 @@ fn without_a_free_descriptor_the_answer_is_503_with_retry_after_and_then_200_aga
 fn every_descriptor_is_taken() {
     let tree = Tree::new();
     tree.write("a.txt", "x");
-    let house = serve(files(&tree));
-    let mut client = Client::connect(house.tcp());
+    tree.write("page.html", "<p>");
+    let house = serve(files(&tree).listing(true).archive(true).spa("page.html"));
+    let (mut client, mut second) = (Client::connect(house.tcp()), Client::connect(house.tcp()));
     let mut ask = |target: &str| {
-        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n").as_bytes());
         client.response()
     };
     assert_eq!(ask("/a.txt").status, 200);
     // When this is answered the file of the first answer is closed, and its descriptor is free.
-    assert_eq!(ask("/none").status, 404);
+    assert_eq!(ask("/none.js").status, 404);
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);
         assert!(taken.len() < 100_000, "the limit on descriptors is not in force");
     }
-    let response = ask("/a.txt");
-    assert_eq!((response.status, response.field("Retry-After")), (503, Some("1")));
+    for target in ["/a.txt", "/", "/?zip", "/route"] {
+        let response = ask(target);
+        assert_eq!((response.status, response.field("Retry-After")), (503, Some("1")), "{target}");
+    }
+    // With one for the directory and none for what is in it, an archive is cut, and is none that looks whole.
+    drop(taken.pop());
+    second.send(b"GET /?zip HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let archive = second.until_end();
+    assert!(archive.starts_with(b"HTTP/1.1 200 ") && support::parse(&archive, false, true).is_none());
     drop(taken);
     assert_eq!(ask("/a.txt").text(), "x");
 }

@@ -205,6 +205,29 @@ fn a_service_manager_hears_when_it_is_ready_how_it_is_and_when_it_stops() {
     hear("STOPPING=1");
 }
 
+#[test]
+fn a_service_manager_that_reads_nothing_keeps_neither_the_start_nor_the_end() {
+    let folder = Folder::new(&[]);
+    let path = folder.path().join("notify");
+    let _manager = UnixDatagram::bind(&path).unwrap();
+    // One socket may have less under way than another takes.
+    let mut senders: Vec<UnixDatagram> = Vec::new();
+    loop {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        if (0..).take_while(|_| sender.send_to(b"full", &path).is_ok()).count() == 0 {
+            break;
+        }
+        senders.push(sender);
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorway"));
+    command.args(["--demo", "--port=0", "--quiet"]).env("NOTIFY_SOCKET", &path).stdin(Stdio::null());
+    let mut serving = Serving::with(&mut command);
+    assert!(serving.get("/").starts_with("HTTP/1.1 200 "));
+    send("-TERM", &serving.child.id().to_string());
+    serving::wait_for("it ended", || serving.child.try_wait().unwrap().is_some());
+}
+
 /// Stops one thread of a process, as a debugger does, until its input ends.
 const STOP_ONE_THREAD: &str = "
 import ctypes, os, sys

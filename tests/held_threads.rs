@@ -105,6 +105,17 @@ fn limits_beyond_the_address_space_overflow_nothing() {
 }
 
 #[test]
+fn more_threads_than_there_can_be_are_an_error_and_overflow_nothing() {
+    let server = Server::bind("127.0.0.1:0").unwrap().threads(usize::MAX);
+    // No system has that much to give, not even one of 32 bits, so that the first does not start.
+    let error = server.configure(|settings| settings.stack = Some(usize::MAX / 8 * 7)).spawn(hello).unwrap_err();
+    assert!(error.to_string().starts_with("only 0 of "), "{error}");
+    let (request, log) = (io::Cursor::new(GET.to_vec()), support::Collected::default());
+    Server::unbound().threads(usize::MAX).log(log.clone()).serve_connection(request, hello);
+    assert_eq!(log.take_accesses(1), [(200, 5)]);
+}
+
+#[test]
 fn a_server_ends_though_another_takes_the_connections_of_their_listener() {
     for first in [0, 1] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -557,6 +568,88 @@ fn a_writer_whom_the_end_of_a_grace_cuts_off_is_not_called_slow() {
     client.until(b"x");
     ends(house.handle, Duration::from_millis(50));
     assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut);
+}
+
+/// As a stream of events does, whose client takes each of them at once.
+#[test]
+fn what_an_application_says_without_end_ends_with_the_grace_of_a_stop_though_its_client_takes_everything() {
+    for path in ["/written", "/blocks", "/empty"] {
+        // Each waits until the test has heard of it.
+        let (sender, said) = mpsc::sync_channel(0);
+        let sender = Mutex::new(Some(sender));
+        let house = serve(move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[]);
+            let (sender, text) = (locked(&sender).take(), if environ.path() == "/empty" { "" } else { "x" });
+            let sender = sender.expect("one request");
+            let say = move || sender.send(()).is_ok().then_some(text);
+            if environ.path() != "/written" {
+                return Ok(Body::blocks(std::iter::from_fn(say)));
+            }
+            while let Some(text) = say() {
+                writer.write_all(text.as_bytes())?;
+            }
+            Ok(Body::empty())
+        });
+        let mut client = house.client();
+        client.send(&get(path));
+        (0..100).for_each(|_| said.recv_timeout(PATIENCE).unwrap());
+        house.handle.stopper().stop_within(Duration::ZERO);
+        // One may be under way, and the next asked for by then.
+        let more = said.iter().take(10).count();
+        drop(said);
+        ends(house.handle, Duration::ZERO);
+        assert!(more <= 2, "{path}: {more}");
+        assert_eq!(house.log.take(Cause::Stopping).answer, Answer::Cut, "{path}");
+    }
+}
+
+#[test]
+fn a_call_that_outlasts_the_grace_of_a_stop_is_answered_where_all_that_it_promises_is_there() {
+    for path in ["/written", "/blocks"] {
+        let (called, (release, released)) = (Told::default(), mpsc::channel::<()>());
+        let (call, released) = (called.clone(), Mutex::new(released));
+        let house = serve(move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            call.tell();
+            let _ = locked(&released).recv_timeout(PATIENCE);
+            let mut writer = start_response.start("200 OK", &[("Content-Length", "5")]);
+            if environ.path() == "/blocks" {
+                return Ok(Body::blocks(["hello"]));
+            }
+            writer.write_all(b"hello").map(|()| Body::empty())
+        });
+        let mut client = house.client();
+        client.send(&get(path));
+        called.wait();
+        house.handle.stopper().stop_within(Duration::ZERO);
+        release.send(()).unwrap();
+        assert_eq!(client.response().text(), "hello");
+        drop(client);
+        ends(house.handle, Duration::ZERO);
+        assert_eq!((house.log.causes(), house.log.take_accesses(1)), (vec![], vec![(200, 5)]), "{path}");
+    }
+}
+
+/// Of the content to HEAD nothing is sent, so that it makes no difference to a writer whether the client is still there.
+#[test]
+fn an_application_that_writes_without_end_to_head_is_told_so_and_keeps_no_thread() {
+    let house = serve_with(
+        |_: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
+            let mut writer = start_response.start("200 OK", &[]);
+            loop {
+                writer.write_all(b"x")?;
+            }
+        },
+        |settings| (settings.threads, settings.response_stall) = (1, Duration::from_millis(50)),
+    );
+    for _ in 0..3 {
+        let mut client = house.client();
+        client.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.until(b"\r\n\r\n");
+        drop(client);
+        let seen = house.log.take(Cause::ApplicationError);
+        assert_eq!((seen.answer, &*seen.detail), (Answer::Sent, "nothing of what is written is sent"));
+    }
+    ends(house.handle, PATIENCE);
 }
 
 /// Otherwise the longer one waits, the seldomer it is looked at, and the less it gets.

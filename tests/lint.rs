@@ -354,6 +354,30 @@ fn v_43_content_may_be_read_while_the_body_is_made_and_may_break_off() {
     kept.are("broken off", &[]);
 }
 
+/// A channel with blocks in it whose sender has gone.
+fn channel(blocks: &[&'static str]) -> Body {
+    let (sender, body) = Body::channel(blocks.len());
+    blocks.iter().for_each(|block| sender.send(block.as_bytes()).unwrap());
+    body
+}
+
+#[test]
+fn v_38_what_comes_through_a_channel_is_judged_block_by_block_and_at_its_end() {
+    let kept = Kept::default();
+    for (length, text) in [
+        ("5", ""),
+        ("3", "Content-Length promises 3 bytes, and more came"),
+        ("9", "Content-Length promises 9 bytes, 5 came"),
+    ] {
+        let application = move |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[("Content-Type", "text/plain"), ("Content-Length", length)]);
+            channel(&["ab", "cde"])
+        };
+        Request::get("/").call(&kept.lint(application));
+        assert_eq!(kept.take().iter().map(|finding| &*finding.text).collect::<String>(), text);
+    }
+}
+
 /// Makes a body, the same each time.
 type Form = Box<dyn Fn() -> Body + Send + Sync>;
 
@@ -374,6 +398,7 @@ fn every_form_of_a_body_goes_out_as_it_would_without_lint() {
         ("blocks", Box::new(|| Body::blocks(["a", "", "b"].map(|text| text))), None),
         ("deferred", Box::new(|| Body::deferred(|_| "deferred")), None),
         ("failed", Box::new(|| Err::<Body, _>("no").into()), None),
+        ("channel", Box::new(|| channel(&["a", "", "b"])), None),
         ("torn", Box::new(|| Body::blocks([Ok("a"), Err(std::io::Error::other("torn"))])), None),
     ];
     for (name, form, known) in forms {

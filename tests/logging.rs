@@ -125,3 +125,52 @@ fn the_file_of_the_log_survives_its_rotation_by_rename() {
     assert!(old.starts_with("here before\n") && !old.contains("/third"), "{old}");
     assert!(new.contains("\"GET /third HTTP/1.1\" 200 ") && new.contains("doorway: stopping"), "{new}");
 }
+
+#[test]
+fn every_answer_has_a_line_in_every_format_and_the_fields_that_every_response_has() {
+    let folder = serving::Folder::new(&[("page.html", "page")]);
+    let asked = [
+        ("GET /page.html HTTP/1.0\r\nHost: localhost\r\n", "/page.html", "200"),
+        ("GET /rebound HTTP/1.0\r\nHost: evil.example\r\n", "/rebound", "421"),
+        ("OPTIONS /page HTTP/1.0\r\nOrigin: http://a\r\nAccess-Control-Request-Method: GET\r\n", "/page", "204"),
+        ("GET /status HTTP/1.0\r\nHost: localhost\r\n", "/status", "200"),
+        ("GET /last HTTP/1.0\r\nHost: localhost\r\n", "/last", "404"),
+    ];
+    for format in ["short", "common", "combined", "json"] {
+        let flags = ["--cors", "--status=/status", "--header=X-Own: 1", "--log", format];
+        let mut serving = Serving::folder(folder.path(), &flags);
+        let mut log = serving.requests();
+        for (request, path, status) in asked {
+            let answer = serving.ask(&format!("{request}\r\n"));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{format} {path}: {answer}");
+            assert!(answer.contains("\r\nX-Own: 1\r\n"), "{format} {path}: {answer}");
+        }
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| !line.contains("/last")) {
+            lines.push(log.next().unwrap());
+        }
+        for (_, path, status) in asked {
+            let is_told = lines.iter().any(|line| line.contains(path) && line.contains(status));
+            assert!(is_told, "{format} {path}: {lines:#?}");
+        }
+    }
+}
+
+#[test]
+fn what_live_reload_asks_has_lines_where_there_is_no_live_reload() {
+    let folder = serving::Folder::new(&[("page.html", "page")]);
+    for format in ["short", "common", "combined", "json"] {
+        for (reload, expected) in [(false, 2), (true, 1)] {
+            let flags = ["--log", format, "--reload"];
+            let mut serving = Serving::folder(folder.path(), if reload { &flags } else { &flags[..2] });
+            let mut log = serving.requests();
+            serving.get("/.doorway/stamp");
+            serving.get("/last");
+            let mut count = 1;
+            while !log.next().unwrap().contains("/last") {
+                count += 1;
+            }
+            assert_eq!(count, expected, "{format} {reload}");
+        }
+    }
+}

@@ -16,10 +16,11 @@ use std::time::Duration;
 use doorway::log::Answer;
 use doorway::middleware::XForwarded::{For, Host, Port, Proto};
 use doorway::middleware::{
-    AccessLog, BasicAuth, Buffered, Culprit, ErrorPages, HostAllowList, Level, Lint, Mount, Normalize, TrustProxy,
+    AccessLog, BasicAuth, Buffered, ConditionalGet, Culprit, ErrorPages, HostAllowList, Level, Lint, Mount, Normalize,
+    TrustProxy,
 };
 use doorway::testing::Request;
-use doorway::{Application, Block, Body, Cause, Environ, Headers, StartResponse, Status, Transmit};
+use doorway::{Application, Block, Body, Cause, Environ, Headers, Response, StartResponse, Status, Transmit, simple};
 use support::{Delimiter, House, Kept, locked, serve, serve_with};
 
 #[allow(dead_code, reason = "main is for those who run it")]
@@ -564,15 +565,19 @@ fn bytes_are_counted_on_both_ways_to_the_client_and_time_runs_until_the_body_is_
 #[test]
 fn the_status_is_the_one_that_the_client_gets() {
     let ends = |request: Request, application: Box<dyn Application>, end: &str| {
-        let line = logged(request, application);
+        let kept = Kept::default();
+        let response = request.call(&AccessLog::common(application, kept.clone()));
+        let line = line_of(&kept);
         assert!(line.ends_with(end), "{line} does not end in {end}");
+        assert!(end.starts_with(&format!(" {} ", response.status.code())), "{line} of {response:?}");
     };
     let boxed = |call: fn(&Environ, &mut StartResponse) -> io::Result<Body>| Box::new(call) as Box<dyn Application>;
     ends(Request::get("/"), boxed(|_, _| Err(io::Error::other("no"))), " 500 0");
-    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::FileTooLarge.into())), " 413 0");
-    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::TimedOut.into())), " 408 0");
-    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::UnexpectedEof.into())), " 400 0");
-    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::InvalidData.into())), " 400 0");
+    // Nothing says that these are of the content of the request.
+    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::FileTooLarge.into())), " 500 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::ErrorKind::UnexpectedEof.into())), " 500 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::Error::other(Cause::ContentLong))), " 413 0");
+    ends(Request::get("/"), boxed(|_, _| Err(io::Error::other(Cause::ContentStalled))), " 408 0");
     ends(Request::get("/"), boxed(|_, _| Ok(Body::empty())), " 500 0");
     let restarts = boxed(|_, start_response| {
         start_response.start("200 OK", &[]);
@@ -592,6 +597,29 @@ fn the_status_is_the_one_that_the_client_gets() {
         Ok(Body::blocks([Ok(Block::default()), Err(io::Error::other("torn"))]))
     });
     ends(Request::get("/"), torn_at_once, " 500 0");
+    let stalled = boxed(|_, start_response| {
+        start_response.start("200 OK", &[]);
+        Ok(Body::blocks([Err::<Body, _>(io::Error::from(io::ErrorKind::TimedOut))]))
+    });
+    ends(Request::get("/"), stalled, " 500 0");
+    let twice = boxed(|_, start_response| {
+        start_response.start("200 OK", &[]);
+        start_response.start("200 OK", &[]);
+        Ok("never sent".into())
+    });
+    ends(Request::get("/"), twice, " 500 10");
+    let twice_and_late = boxed(|_, start_response| {
+        start_response.start("200 OK", &[]).write_all(b"sent")?;
+        start_response.start("200 OK", &[]);
+        Ok(Body::empty())
+    });
+    ends(Request::get("/"), twice_and_late, " 200 4");
+    let mended = boxed(|_, start_response| {
+        start_response.start("200 OK", &[("A", "\n")]);
+        start_response.restart("503 Away", &[], "why").unwrap();
+        Ok(Body::empty())
+    });
+    ends(Request::get("/"), mended, " 503 0");
     let torn_later = boxed(|_, start_response| {
         start_response.start("200 OK", &[]);
         Ok(Body::blocks([Ok(Block::from(b"abc".as_slice())), Err(io::Error::other("torn"))]))
@@ -603,6 +631,11 @@ fn the_status_is_the_one_that_the_client_gets() {
         Ok("dropped".into())
     });
     ends(Request::get("/"), no_content, " 204 0");
+    let reset_content = boxed(|_, start_response| {
+        start_response.start("205 Reset Content", &[]);
+        Ok("dropped".into())
+    });
+    ends(Request::get("/"), reset_content, " 205 0");
 }
 
 #[test]
@@ -742,6 +775,17 @@ fn p_in_05_chunked_content_has_a_length_behind_buffered() {
 }
 
 #[test]
+fn a_length_that_is_announced_ends_no_process_where_there_is_not_so_much_memory() {
+    let buffered = Buffered::new(reading(&Arc::default())).memory(usize::MAX);
+    let house = serve_with(buffered, |settings| settings.max_content = None);
+    let mut client = house.client();
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\nhello", i64::MAX).as_bytes());
+    client.stop_sending();
+    client.until_end();
+    assert_eq!(house.get("/").status, 200);
+}
+
+#[test]
 fn p_in_07_08_09_content_that_fails_to_arrive_never_reaches_the_application_and_the_server_says_why() {
     let (calls, folder) = (Arc::default(), Folder::new("failing"));
     let application = Buffered::new(reading(&calls)).memory(4).folder(&folder.0);
@@ -786,6 +830,12 @@ fn p_in_09_content_over_the_limit_of_buffered_is_refused_before_it_is_asked_for_
         calls.store(0, Ordering::SeqCst);
     }
     assert!(folder.is_empty());
+    // Nothing is written that is not kept.
+    let house = serve(Buffered::new(reading(&calls)).limit(1).folder("/doorway/has/no/such/folder"));
+    let request =
+        b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    assert_eq!(house.ask_one(request).status, 413);
+    house.log.take(Cause::ContentLong);
 }
 
 #[test]
@@ -1267,6 +1317,77 @@ fn closed_once(name: &str, wrap: Wrap) {
 fn p_mw_05_close_is_passed_on_exactly_once_however_the_body_ends() {
     for (name, wrap, _) in EVERY {
         closed_once(name, wrap);
+    }
+}
+
+/// Three blocks, and a panic when they are dropped.
+struct Falls(std::ops::Range<u8>);
+
+impl Iterator for Falls {
+    type Item = String;
+    fn next(&mut self) -> Option<String> {
+        self.0.next().map(|number| number.to_string())
+    }
+}
+
+impl Drop for Falls {
+    fn drop(&mut self) {
+        panic!("dropped on purpose");
+    }
+}
+
+/// Bodies whose end is a panic.
+fn falls(environ: &Environ, start_response: &mut StartResponse) -> Body {
+    let mut writer = start_response.start("200 OK", &[("Content-Type", "text/plain")]);
+    match &*environ.path() {
+        "/blocks" => Body::blocks(Falls(0..3)),
+        "/list" => Body::list(vec!["0".as_bytes(), b"12"]).on_close(|| panic!("closed on purpose")),
+        path => {
+            let wrote = if path == "/written" { writer.write_all(b"0") } else { Ok(()) };
+            let rest = if path == "/written" { vec!["12"] } else { vec!["0", "12"] };
+            wrote.map(|()| Body::blocks(rest).on_close(|| panic!("closed on purpose"))).into()
+        }
+    }
+}
+
+#[test]
+fn p_err_06_a_panic_at_the_end_of_a_body_is_logged_once_whoever_has_changed_or_replaced_it() {
+    let content = |limit| {
+        move |environ: &Environ| {
+            let mut response = Response::of(&falls, environ);
+            response.content(limit);
+            response
+        }
+    };
+    let replaces = |environ: &Environ, start_response: &mut StartResponse| {
+        let body = falls(environ, start_response);
+        start_response.replace("404 Not Found", &Headers::new()).map(|_| body)
+    };
+    let houses: [(&str, Box<dyn Application>); 9] = [
+        ("nobody", Box::new(falls)),
+        ("the log", Box::new(AccessLog::common(falls, io::sink()))),
+        ("map_blocks", Box::new(app(|environ, start_response| falls(environ, start_response).map_blocks(Ok)))),
+        ("conditions", Box::new(ConditionalGet::new(falls))),
+        ("a response", Box::new(simple(|environ: &Environ| Response::of(&falls, environ)))),
+        ("all content", Box::new(simple(content(3)))),
+        ("some content", Box::new(simple(content(2)))),
+        ("pages", Box::new(ErrorPages::new(falls).page(404..=404, "a/b", |_, _| "page".into()))),
+        ("a page", Box::new(ErrorPages::new(replaces).page(404..=404, "a/b", |_, _| "page".into()))),
+    ];
+    for (name, house) in houses {
+        let house = serve(house);
+        for path in ["/close", "/blocks", "/list", "/written"] {
+            // What is written cannot be replaced, and what is dropped in the call is a panic of the call.
+            if matches!((path, name), ("/written", "a page") | ("/blocks", "a page" | "all content")) {
+                continue;
+            }
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let response = house.ask_one(request.as_bytes());
+            assert_eq!(response.text(), if name == "a page" { "page" } else { "012" }, "{path} through {name}");
+            house.log.take_accesses(1);
+            assert_eq!(house.log.causes(), [Cause::ClosePanic], "{path} through {name}");
+            house.log.take(Cause::ClosePanic);
+        }
     }
 }
 

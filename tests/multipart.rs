@@ -346,6 +346,12 @@ fn everything_that_a_client_can_make_grow_has_a_limit_and_nothing_is_read_far_be
     }
     let fields = format!("--x\r\n{FIELD}\r\n{}\r\n--x--", "A: b\r\n".repeat(4));
     assert_eq!(parts_with(fields.as_bytes(), "x", limits).1, Some(Cause::PartHead));
+    // Each parameter is compared with all before it.
+    for (more, cause) in [(15, None), (16, Some(Cause::PartHead))] {
+        let parameters: String = (0..more).map(|number| format!("; p{number}=v")).collect();
+        let form = format!("--x\r\n{FIELD}{parameters}\r\n\r\n\r\n--x--");
+        assert_eq!(parts_with(form.as_bytes(), "x", Limits::default()).1, cause, "{more}");
+    }
 }
 
 #[test]

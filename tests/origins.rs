@@ -62,6 +62,9 @@ fn fetch_3_2_3_the_fields_stand_on_every_answer_of_the_application_and_vary_says
         assert_eq!((response.status.code(), field(&response, "Access-Control-Allow-Origin")), (200, None));
         assert_eq!(field(&response, "Vary").as_deref(), Some("Origin"), "a cache must not give it to {OURS}");
     }
+    let varies = |_: &Environ| doorway::Response::text("x").with_header("Vary", "Accept");
+    let response = Request::get("/").header("Origin", OURS).call(&Cors::new(simple(varies), [OURS]));
+    assert_eq!(response.headers.get_all("Vary").collect::<Vec<_>>(), ["Accept", "Origin"]);
     let options = Request::new("OPTIONS", "/?200").header("Origin", OURS).call(&application);
     assert_eq!((options.status.code(), &*options.text()), (200, "x"), "without the method it is no preflight");
 }

@@ -420,6 +420,14 @@ fn an_answer_without_a_length_that_is_there_within_a_moment_is_off_the_hands_of_
     }
 }
 
+#[test]
+fn an_answer_that_claims_more_than_there_is_memory_for_ends_no_process() {
+    let answer = format!("Content-Length: {}\r\n\r\nhello", i64::MAX);
+    let house = serve(saying(Door::Scgi, answer).gather_answer(usize::MAX));
+    assert_eq!(house.get("/").status, 502);
+    assert!(house.log.take(Cause::ApplicationError).detail.contains("5004 upstream-truncated"));
+}
+
 /// Somebody at a Unix socket who answers every request at its head, with this at the first and `fine` at the others, and reads on; tells on which
 /// connection it was asked.
 #[cfg(unix)]

@@ -481,8 +481,13 @@ fn curl_puts_a_file_of_2_gib_into_the_command_which_keeps_less_than_8_mib_of_it(
     let mut response = String::new();
     client.read_to_string(&mut response).unwrap();
     assert!(response.starts_with("HTTP/1.1 403 "), "{response}");
-    let (code, _, err) = serving::run(&["--upload=none", folder.path().to_str().unwrap()]);
-    assert!(code == Some(1) && err.contains("files are taken by a folder"), "{err}");
+    // Nothing is written through a link, so that every file would be refused.
+    fs::create_dir_all(folder.path().join("store/below")).unwrap();
+    symlink("store", folder.path().join("link")).unwrap();
+    for upload in ["--upload=none", "--upload=link", "--upload=link/below"] {
+        let (code, _, err) = serving::run(&["--port=0", upload, folder.path().to_str().unwrap()]);
+        assert!(code == Some(1) && err.contains("files are taken by a folder"), "{upload}: {err}");
+    }
     let mut open = Serving::start(&["--port=0", "--host=0.0.0.0", "--upload", folder.path().to_str().unwrap()]);
     let mut lines = std::io::BufRead::lines(open.log()).map(Result::unwrap);
     assert!(lines.any(|line| line.contains("can put files there, too")));

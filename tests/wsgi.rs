@@ -7,6 +7,7 @@ mod serving;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -331,6 +332,8 @@ fn p_file_01_to_06_a_file_is_sent_from_its_position_on_as_far_as_its_length() {
     let (_folder, house) = House::sins(&[]);
     assert!(body(&house.get("/file")) == &SINS[3..]);
     assert_eq!(body(&house.get("/file-length")), &SINS[3..10]);
+    // Not the bytes of its descriptor, where it makes others of them.
+    assert_eq!(body(&house.get("/file-unpacked")), "hello".repeat(1_000));
 }
 
 #[test]
@@ -519,6 +522,95 @@ fn a_worker_that_hangs_is_killed_and_its_client_gets_504_and_the_log_says_where(
 }
 
 #[test]
+fn a_client_that_takes_its_time_makes_no_worker_hang() {
+    if !has_python() {
+        return;
+    }
+    let folder = Folder::new(&[("sins.py", SINS)]);
+    let door = folder.path().join("door");
+    let door_flag = format!("unix:{}", door.display());
+    let flags = ["--worker-timeout", "1", "--worker-threads", "32", "--scgi", &door_flag];
+    let house = House::start(&folder, "sins:application", &flags);
+    let pid = body(&house.get("/pid")).to_owned();
+    // Of one of them the last block does not fit into the socket, whatever that holds.
+    let clients: Vec<_> = (8..32)
+        .map(|sixteenths| {
+            let length = sixteenths << 14;
+            let mut client = UnixStream::connect(&door).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            let variables = format!(
+                "CONTENT_LENGTH\x000\x00SCGI\x001\x00REQUEST_METHOD\x00GET\x00REQUEST_URI\x00/breaks-off?{length}\x00\
+                PATH_INFO\x00/breaks-off\x00QUERY_STRING\x00{length}\x00SERVER_PROTOCOL\x00HTTP/1.1\x00"
+            );
+            client.write_all(format!("{}:{variables},", variables.len()).as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    // They take nothing for longer than a worker may be silent.
+    assert_eq!(body(&house.get("/ticks?15")), "tick".repeat(15));
+    for mut client in clients {
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).unwrap();
+    }
+    assert_eq!(body(&house.get("/pid")), pid);
+}
+
+#[test]
+fn a_504_of_the_application_is_no_silence_of_its_worker() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, house) = House::sins(&["--worker-timeout", "1", "--worker-threads", "2"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    let answer = house.post("/slow-504", &"x".repeat(2 << 20));
+    assert_eq!((status(&answer), body(&answer)), ("504 Gateway Timeout", "mine"));
+    assert_eq!(body(&house.get("/pid")), pid);
+}
+
+#[test]
+fn a_worker_that_had_no_descriptor_for_a_moment_has_all_its_threads() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, house) = House::sins(&["--worker-threads", "2"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    // Content of which something may be left ends its connection, so that a thread waits for another one.
+    assert_eq!(body(&house.post("/no-descriptors", &"x".repeat(2 << 20))), "hello");
+    assert_eq!(body(&house.get("/descriptors")), "hello");
+    let address = house.serving.address();
+    std::thread::scope(|scope| {
+        let meet = || assert_eq!(body(&ask(address, "GET /meet HTTP/1.0\r\nHost: localhost\r\n\r\n")), "hello");
+        (0..2).for_each(|_| drop(scope.spawn(meet)));
+    });
+    assert_eq!(body(&house.get("/pid")), pid);
+}
+
+#[test]
+fn an_error_is_in_the_log_whatever_the_application_has_made_of_standard_error() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, mut house) = House::sins(&[]);
+    assert_eq!(body(&house.get("/no-stderr")), "hello");
+    assert_eq!(status(&house.get("/raises")), "500 Internal Server Error");
+    house.logged("ValueError: secret");
+}
+
+#[test]
+fn an_error_of_which_no_traceback_can_be_made_is_a_500_and_costs_no_thread() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, mut house) = House::sins(&["--worker-threads", "2"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    for _ in 0..3 {
+        assert_eq!(status(&house.get("/raises-oddly")), "500 Internal Server Error");
+        house.logged("error in GET /raises-oddly");
+    }
+    assert_eq!(body(&house.get("/pid")), pid);
+}
+
+#[test]
 fn a_thread_at_the_next_block_for_a_client_that_has_left_gets_no_request() {
     if !has_python() {
         return;
@@ -631,6 +723,31 @@ fn a_sighup_while_a_load_lasts_loads_anew_behind_it() {
 }
 
 #[test]
+fn a_stop_while_the_next_program_is_starting_stops_that_too() {
+    if !has_python() || !serving::is_program() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&[]);
+    folder.write("sins.py", slow_to_load());
+    house.signal("-USR2");
+    let pid = loading(&folder);
+    let stat = std::fs::read_to_string(Path::new("/proc").join(&pid).join("stat")).unwrap();
+    let next = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap();
+    house.signal("-TERM");
+    assert_eq!(house.serving.child.wait().unwrap().code(), Some(0));
+    folder.write("go", "");
+    // Killed, it cannot remove the folder of its workers' sockets.
+    let begin = format!("doorway-{next}-");
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&begin) {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    wait_for("nobody listens", || TcpStream::connect(house.serving.address()).is_err());
+    wait_for("the worker ended", || has_ended(&pid));
+}
+
+#[test]
 fn a_stop_while_a_load_lasts_waits_for_no_load_and_leaves_no_process() {
     if !has_python() {
         return;
@@ -700,6 +817,48 @@ fn a_change_of_a_file_loads_the_application_anew_and_a_page_says_what_is_wrong()
 }
 
 #[test]
+fn a_file_that_changes_while_the_application_is_loaded_at_the_start_is_loaded_anew() {
+    if !has_python() {
+        return;
+    }
+    let folder = Folder::new(&[("sins.py", &slow_to_load())]);
+    let mut house = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            loading(&folder);
+            folder.write("sins.py", SINS.replace("b\"hello\"", "b\"changed\""));
+            folder.write("go", "");
+        });
+        House::start(&folder, "sins:application", &["--reload"])
+    });
+    house.logged("is loaded anew");
+    assert_eq!(body(&house.get("/hello")), "changed");
+}
+
+#[test]
+fn a_page_of_the_application_before_a_change_is_loaded_anew_behind_it() {
+    if !has_python() {
+        return;
+    }
+    let page = |text: &str| {
+        format!(
+            "def app(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/html')])\n    return [b'{text}']\n"
+        )
+    };
+    let folder = Folder::new(&[("page.py", &page("before"))]);
+    let mut house = House::start(&folder, "page:app", &["--reload"]);
+    let ask =
+        |house: &House| house.serving.ask("GET / HTTP/1.0\r\nHost: localhost\r\nSec-Fetch-Dest: document\r\n\r\n");
+    // Who asks between a change and the load that it leads to.
+    folder.write("page.py", page("behind"));
+    let answer = ask(&house);
+    house.logged("is loaded anew");
+    assert!(body(&ask(&house)).starts_with("behind"));
+    let stamp = house.get("/.doorway/stamp");
+    let is_new = body(&answer).starts_with("behind");
+    assert!(is_new || !answer.contains(body(&stamp)), "{answer} is not asked for anew: {stamp}");
+}
+
+#[test]
 fn sigterm_lets_calls_in_flight_end_and_leaves_no_process_and_no_file() {
     if !has_python() {
         return;
@@ -730,6 +889,64 @@ fn sigterm_lets_calls_in_flight_end_and_leaves_no_process_and_no_file() {
 }
 
 #[test]
+fn a_signal_to_all_processes_as_a_service_manager_sends_it_lets_calls_in_flight_end() {
+    if !has_python() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&["--worker-threads", "2"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    // What the application forks is no worker, and ends as any other process.
+    let child = body(&house.get("/fork")).to_owned();
+    let mut client = TcpStream::connect(house.serving.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /stream HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"block 0\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    let command = house.serving.child.id().to_string();
+    let send = |signal, all: &[&str]| {
+        assert!(Command::new("kill").arg(signal).args(all).status().unwrap().success());
+    };
+    // As `systemctl kill --signal=USR1` does it for a rotation of the log.
+    send("-USR1", &[&pid, &command]);
+    house.logged("doorway: SIGUSR1");
+    send("-TERM", &[&pid, &child, &command]);
+    house.logged("doorway: stopping");
+    wait_for("the child ended", || has_ended(&child));
+    (0..3).for_each(|n| folder.write(&format!("go{n}"), ""));
+    client.read_to_end(&mut seen).unwrap();
+    assert!(seen.ends_with(b"block 2\n"), "{}", String::from_utf8_lossy(&seen));
+    assert_eq!(house.serving.child.wait().unwrap().code(), Some(0));
+    wait_for("the worker ended", || has_ended(&pid));
+}
+
+#[test]
+fn a_second_sigterm_ends_the_workers_too_whatever_they_do() {
+    if !has_python() {
+        return;
+    }
+    let (_folder, mut house) = House::sins(&["--worker-timeout", "3600"]);
+    let pid = body(&house.get("/pid")).to_owned();
+    let mut client = TcpStream::connect(house.serving.address()).unwrap();
+    client.write_all(b"GET /hang HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    house.logged("hanging");
+    house.signal("-TERM");
+    house.logged("doorway: stopping");
+    house.signal("-TERM");
+    assert_eq!(house.serving.child.wait().unwrap().code(), Some(143));
+    wait_for("the worker ended", || has_ended(&pid));
+}
+
+/// A process that has ended and that nobody has reaped yet is no worker any more.
+fn has_ended(pid: &str) -> bool {
+    let state = std::fs::read_to_string(Path::new("/proc").join(pid).join("stat")).unwrap_or_default();
+    state.is_empty() || state.contains(") Z ")
+}
+
+#[test]
 fn workers_end_with_the_command_however_that_ends() {
     if !has_python() {
         return;
@@ -742,11 +959,39 @@ fn workers_end_with_the_command_however_that_ends() {
     house.logged("hanging");
     house.serving.child.kill().unwrap();
     house.serving.child.wait().unwrap();
-    wait_for("the worker ended", || {
-        // A process that has ended and that nobody has reaped yet is no worker any more.
-        let state = std::fs::read_to_string(Path::new("/proc").join(&pid).join("stat")).unwrap_or_default();
-        state.is_empty() || state.contains(") Z ")
+    wait_for("the worker ended", || has_ended(&pid));
+}
+
+#[test]
+fn idle_clients_leave_descriptors_for_the_calls_of_others() {
+    if !has_python() || !serving::is_program() {
+        return;
+    }
+    let folder = Folder::new(&[("sins.py", SINS)]);
+    let served = doorway(&folder, "sins:application", &["--workers", "2", "--worker-threads", "40"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]).arg(served.get_program()).args(served.get_args());
+    let serving = Serving::with(command.current_dir(folder.path()).stdin(Stdio::null()));
+    let _idle: Vec<_> = (0..150).map(|_| TcpStream::connect(serving.address()).unwrap()).collect();
+    std::thread::scope(|scope| {
+        let ask = || ask(serving.address(), "GET /sleep?1 HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let asked: Vec<_> = (0..80).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().for_each(|asked| assert_eq!(body(&asked.join().unwrap()), "hello"));
     });
+}
+
+#[test]
+fn a_worker_that_loads_for_ever_ends_with_the_command_however_that_ends() {
+    if !has_python() || !serving::is_program() {
+        return;
+    }
+    let (folder, mut house) = House::sins(&["--worker-timeout", "1"]);
+    folder.write("sins.py", slow_to_load());
+    house.signal("-HUP");
+    let pid = loading(&folder);
+    house.serving.child.kill().unwrap();
+    house.serving.child.wait().unwrap();
+    wait_for("the worker ended", || has_ended(&pid));
 }
 
 #[test]

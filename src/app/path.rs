@@ -9,6 +9,7 @@
 use std::ffi::OsStr;
 
 use crate::gateway::percent_decode;
+use crate::web::multipart::is_device;
 use crate::web::percent_encode;
 
 /// A path, taken apart.
@@ -53,15 +54,10 @@ pub(super) fn is_plain(name: &[u8], windows: bool) -> bool {
 /// Names that Windows takes for something else: streams and drives (`:`), devices (`NUL.txt`), short names (`GIT~1`) and names that
 /// it strips at the end (`.git.`).
 fn is_trap(name: &[u8]) -> bool {
-    const DEVICES: [&[u8]; 6] = [b"con", b"prn", b"aux", b"nul", b"conin$", b"conout$"];
-    let stem = name.split(|byte| *byte == b'.').next().unwrap_or_default().trim_ascii_end().to_ascii_lowercase();
-    let port = stem.strip_prefix(b"com").or_else(|| stem.strip_prefix(b"lpt")).unwrap_or_default();
-    let is_port = matches!(port, [b'0'..=b'9'] | [0xc2, 0xb9 | 0xb2 | 0xb3]);
     name.iter().any(|byte| b":*?\"<>|".contains(byte))
         || matches!(name.last(), Some(b'.' | b' '))
         || name.windows(2).any(|pair| matches!(pair, [b'~', digit] if digit.is_ascii_digit()))
-        || DEVICES.contains(&&*stem)
-        || is_port
+        || is_device(name)
 }
 
 /// The bytes of a name as the system has names; `None` where it can have none such.

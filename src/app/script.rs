@@ -1,7 +1,7 @@
 //! Which script a path asks for: the first name on the way down that is one, and what is left of the path behind it.
 //!
-//! RFC 3875 sections 3.2 and 4.1.5: `/index.php/rest` is the script `/index.php` with the path `/rest`. The names are those that
-//! [`path`] lets pass, so none leads up, is hidden or means something else; links are followed while they stay inside. A path that
+//! RFC 3875 sections 3.2 and 4.1.5: `/index.php/rest` is the script `/index.php` with the path `/rest`. No name leads up, means something
+//! else or is hidden, `.well-known` too: that is for files. Links are followed while they stay inside. A path that
 //! leads to no script is an answer by itself: no interpreter is ever asked about a file that is not there.
 
 use std::io;
@@ -58,10 +58,8 @@ impl Scripts {
     pub(crate) fn find(&self, environ: &Environ) -> Found {
         let (mut place, mut name, mut rest) = (self.root.clone(), Vec::new(), environ.path_info());
         while let Some((segment, behind)) = next_name(rest) {
-            let Some(wanted) = path::map(segment, false).filter(|wanted| wanted.names.len() == 1) else {
-                return Found::Nothing;
-            };
-            let Some(os) = wanted.names.first().and_then(|name| os_name(name)) else { return Found::Nothing };
+            let is_open = path::is_plain(segment, cfg!(windows)) && !path::is_hidden(segment);
+            let Some(os) = os_name(segment).filter(|_| is_open) else { return Found::Nothing };
             place.push(os);
             name.push(b'/');
             name.extend_from_slice(segment);

@@ -148,11 +148,16 @@ impl<'buf> Request<'buf> {
         self.length.map_or(Ok(true), |length| policy.gather(self.head_len, length, received))
     }
 
-    /// G-06: what the front server says about TLS, else what the settings say.
+    /// G-06: what the front server says about TLS in HTTPS, else by the scheme, else what the settings say.
     fn gateway(&self, gateway: Gateway) -> Gateway {
         let is = |value: &[u8], names: &[&str]| names.iter().any(|name| value.eq_ignore_ascii_case(name.as_bytes()));
-        let says_https = is(self.said.https, &["on", "1", "yes", "true"]) || is(self.said.scheme, &["https"]);
-        Gateway { https: says_https || gateway.https && !is(self.said.scheme, &["http"]), ..gateway }
+        let https = match (self.said.https, self.said.scheme) {
+            (https, _) if is(https, &["on", "1", "yes", "true"]) => true,
+            (https, _) if is(https, &["off", "0", "no", "false"]) => false,
+            (_, scheme) if is(scheme, &["http", "https"]) => is(scheme, &["https"]),
+            _ => gateway.https,
+        };
+        Gateway { https, ..gateway }
     }
 
     /// SSI of RFC 3875 section 4.1.16 has INCLUDED; some front servers say nothing.

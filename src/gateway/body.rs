@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
 
 use super::StartResponse;
 use super::channel::Receiver;
@@ -69,6 +70,35 @@ pub(crate) enum Kind {
     Upgrade(Upgrade),
 }
 
+impl Kind {
+    /// The next block; `None` at the end.
+    pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
+        match self {
+            Kind::List(blocks) => return blocks.next().map(Ok),
+            Kind::Blocks(next) => return next(),
+            Kind::Range(range) => return range.next_block(Vec::new()),
+            Kind::Channel(receiver) => return receiver.next_block(),
+            Kind::Empty | Kind::Upgrade(_) => return None,
+            Kind::Bytes(_) | Kind::Deferred(_) | Kind::Failed(_) => {}
+        }
+        match std::mem::take(self) {
+            Kind::Bytes(bytes) => Some(Ok(bytes)),
+            // As it came, with its kind and its cause.
+            Kind::Failed(error) => Some(Err(error.downcast().map_or_else(io::Error::other, |error| *error))),
+            Kind::Deferred(_) => Some(Err(io::Error::other("a deferred body has no blocks before it is resolved"))),
+            _ => None,
+        }
+    }
+
+    /// The same, where it is not waited for another thread that sends it.
+    pub(crate) fn poll_block(&mut self) -> Poll<Option<io::Result<Block>>> {
+        match self {
+            Kind::Channel(receiver) => receiver.take(),
+            kind => Poll::Ready(kind.next_block()),
+        }
+    }
+}
+
 impl Body {
     /// No body: Content-Length 0.
     pub fn empty() -> Body {
@@ -82,10 +112,10 @@ impl Body {
     pub fn blocks(blocks: impl IntoIterator<Item: Into<Body>, IntoIter: Send + 'static>) -> Body {
         let (mut blocks, mut open) = (blocks.into_iter(), Body::empty());
         Body::of_kind(Kind::Blocks(Box::new(move || {
-            open.next_block().or_else(|| {
+            open.kind.next_block().or_else(|| {
                 open = blocks.next()?.into();
                 // An empty block is one, too: whoever has nothing yet is not asked again and again in here.
-                Some(open.next_block().unwrap_or_else(|| Ok(Block::default())))
+                Some(open.kind.next_block().unwrap_or_else(|| Ok(Block::default())))
             })
         })))
     }
@@ -154,7 +184,7 @@ impl Body {
     /// The blocks, for middleware and tests; dropping them closes the body. A deferred body gives one error: [`resolve`](Body::resolve) it
     /// first.
     pub fn into_blocks(mut self) -> impl Iterator<Item = io::Result<Block>> + Send {
-        std::iter::from_fn(move || self.next_block())
+        std::iter::from_fn(move || self.kind.next_block())
     }
 
     /// Makes a deferred body now; any other body is returned as it is.
@@ -181,25 +211,6 @@ impl Body {
     pub(crate) fn close(&mut self) -> usize {
         let (kind, closes) = (std::mem::take(&mut self.kind), std::mem::take(&mut self.on_close));
         usize::from(panics(|| drop(kind))) + closes.into_iter().map(panics).filter(|panics| *panics).count()
-    }
-
-    /// The next block; `None` at the end.
-    pub(crate) fn next_block(&mut self) -> Option<io::Result<Block>> {
-        match &mut self.kind {
-            Kind::List(blocks) => return blocks.next().map(Ok),
-            Kind::Blocks(next) => return next(),
-            Kind::Range(range) => return range.next_block(Vec::new()),
-            Kind::Channel(receiver) => return receiver.next_block(),
-            Kind::Empty | Kind::Upgrade(_) => return None,
-            Kind::Bytes(_) | Kind::Deferred(_) | Kind::Failed(_) => {}
-        }
-        match std::mem::take(&mut self.kind) {
-            Kind::Bytes(bytes) => Some(Ok(bytes)),
-            // As it came, with its kind and its cause.
-            Kind::Failed(error) => Some(Err(error.downcast().map_or_else(io::Error::other, |error| *error))),
-            Kind::Deferred(_) => Some(Err(io::Error::other("a deferred body has no blocks before it is resolved"))),
-            _ => None,
-        }
     }
 
     pub(crate) fn of_kind(kind: Kind) -> Body {

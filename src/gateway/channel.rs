@@ -23,8 +23,8 @@ pub(crate) struct Receiver {
     changes: Vec<Change>,
 }
 
-/// What middleware does to every block, or to the error that comes instead.
-pub(crate) type Change = Box<dyn FnMut(io::Result<Block>) -> io::Result<Block> + Send>;
+/// What middleware does to every block, to the error that comes instead, and at the end.
+pub(crate) type Change = Box<dyn FnMut(Option<io::Result<Block>>) -> Option<io::Result<Block>> + Send>;
 
 /// How what waits is woken: a body for a block, a request for a seat, a connection for its client.
 pub(crate) trait Wake: Send + Sync {
@@ -169,12 +169,13 @@ impl Receiver {
     /// What is there: a block, an error, `None` at the end, or nothing for the moment.
     pub(crate) fn take(&mut self) -> Poll<Option<io::Result<Block>>> {
         let mut state = self.channel.lock();
-        let Some(block) = state.blocks.pop_front() else {
-            return if state.sender_is_gone { Poll::Ready(None) } else { Poll::Pending };
-        };
+        if state.is_quiet() {
+            return Poll::Pending;
+        }
+        let next = state.blocks.pop_front();
         drop(state);
         self.channel.changed.notify_all();
-        Poll::Ready(Some(self.changes.iter_mut().fold(block, |block, change| change(block))))
+        Poll::Ready(self.changes.iter_mut().fold(next, |next, change| change(next)))
     }
 
     /// The next block, waiting for it; `None` at the end.
@@ -192,7 +193,7 @@ impl Receiver {
         drop(self.channel.wait_while(State::is_quiet));
     }
 
-    /// Has every block changed that comes.
+    /// Has everything changed that comes.
     pub(crate) fn change(mut self, change: Change) -> Receiver {
         self.changes.push(change);
         self
@@ -211,11 +212,8 @@ impl Receiver {
     /// Has `waiter` woken when something comes. Tells whether it must wait for that.
     pub(crate) fn register(&self, waiter: &Arc<impl Wake + 'static>, number: u64) -> bool {
         let mut state = self.channel.lock();
-        let is_quiet = state.is_quiet();
-        if is_quiet {
-            state.waiter = Some((Arc::clone(waiter) as Arc<dyn Wake>, number));
-        }
-        is_quiet
+        state.waiter = state.is_quiet().then(|| (Arc::clone(waiter) as Arc<dyn Wake>, number));
+        state.waiter.is_some()
     }
 }
 

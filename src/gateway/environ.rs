@@ -307,8 +307,9 @@ impl Environ {
         // Nothing has no size, so its box needs no memory.
         let slot: Slot = content.or_else(|| Some(Box::new(io::empty())));
         match Arc::get_mut(&mut self.input) {
-            Some(place) => *place.get_mut().unwrap_or_else(PoisonError::into_inner) = slot,
-            None => self.input = Arc::new(Mutex::new(slot)),
+            // A reader that was forgotten has locked its place for ever.
+            Some(place) if place.try_lock().is_ok() => *place.get_mut().unwrap_or_else(PoisonError::into_inner) = slot,
+            _ => self.input = Arc::new(Mutex::new(slot)),
         }
     }
 

@@ -334,7 +334,9 @@ impl fmt::Debug for StartResponse {
 /// head, and turns the automatic Content-Length off. Prefer returning blocks: PEP 3333 keeps `write` for code that can only push.
 ///
 /// # Errors
-/// When the client is gone or stalled, when the response was started wrongly, and when more is written than Content-Length promised.
+/// When the client is gone or stalled, when the response was started wrongly, when more is written than Content-Length promised, and when the
+/// server has stopped. Where nothing of it is sent (to HEAD, behind 204 and 304) no client ends it, and it is an error behind
+/// [`Settings::response_stall`](crate::Settings::response_stall).
 ///
 /// ```
 /// use std::io::{self, Write};

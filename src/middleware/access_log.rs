@@ -6,12 +6,12 @@
 //!
 //! It changes nothing: a body of known length keeps it and its form. What it cannot know is what the server does afterwards: bytes are
 //! those that the application has handed over, even if the client went away before the last of them, and what the server refuses
-//! by itself never gets here.
+//! by itself never gets here. Nor does a panic of the body, which is a 500 as long as nothing was sent.
 
 mod line;
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -92,6 +92,12 @@ impl<A: Application> Application for AccessLog<A> {
         };
         let of_start = Arc::clone(&answer);
         start_response.on_start(move |status, _headers| locked(&of_start).status = Some(status.code()));
+        let of_refused = Arc::clone(&answer);
+        start_response.on_refused(move |_error, _headers| {
+            let Answer { status, bytes, .. } = &mut *locked(&of_refused);
+            // What is out stays so; otherwise there is no status but that of a restart.
+            *status = status.filter(|_| *bytes > 0);
+        });
         let of_write = Arc::clone(&answer);
         start_response.on_write(move |block| {
             locked(&of_write).bytes += block.len() as u64;
@@ -138,7 +144,7 @@ impl Drop for Entry {
         let answer = *locked(&self.answer);
         let status = self.status(answer);
         // These have no content, whatever body the application gives them.
-        let has_content = self.environ.method() != "HEAD" && !matches!(status, 204 | 304);
+        let has_content = self.environ.method() != "HEAD" && !matches!(status, 204 | 205 | 304);
         let served = Served {
             environ: &self.environ,
             time: self.time,
@@ -170,18 +176,9 @@ struct Served<'entry> {
     duration: Duration,
 }
 
-/// The status that a server answers an error with: that of its cause, that of a content that failed to arrive (see
-/// [`Input`](crate::Input)), or 500.
+/// The status that a server answers an error with: that of its cause, which errors of the content of a request have, or 500.
 fn status_of(error: &(dyn Error + Send + Sync + 'static)) -> u16 {
-    if let Some(status) = Cause::of(error).and_then(Cause::status) {
-        return status;
-    }
-    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => 400,
-        Some(io::ErrorKind::TimedOut) => 408,
-        Some(io::ErrorKind::FileTooLarge) => 413,
-        _ => 500,
-    }
+    Cause::of(error).and_then(Cause::status).unwrap_or(500)
 }
 
 fn locked(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {

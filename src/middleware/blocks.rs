@@ -48,21 +48,11 @@ impl Body {
                 see(Ok(known));
                 kind
             }
-            (Kind::Channel(receiver), _) => Kind::Channel(receiver.change(Box::new(move |block| {
-                match &block {
-                    Ok(block) => see(Ok(block.len() as u64)),
-                    Err(error) => see(Err(error)),
-                }
-                block
-            }))),
-            (kind, None) => {
-                let mut body = Body::of_kind(kind);
-                Kind::Blocks(Box::new(move || {
-                    body.next_block().inspect(|block| match block {
-                        Ok(block) => see(Ok(block.len() as u64)),
-                        Err(error) => see(Err(error)),
-                    })
-                }))
+            (Kind::Channel(receiver), _) => {
+                Kind::Channel(receiver.change(Box::new(move |next| next.inspect(|block| tell(&mut *see, block)))))
+            }
+            (mut kind, None) => {
+                Kind::Blocks(Box::new(move || kind.next_block().inspect(|block| tell(&mut *see, block))))
             }
         };
         self
@@ -85,12 +75,9 @@ impl Body {
                 Kind::Deferred(Box::new(move |start_response| make(start_response).map_blocks(change)))
             }
             Kind::Channel(receiver) => {
-                Kind::Channel(receiver.change(Box::new(move |block| block.and_then(&mut change))))
+                Kind::Channel(receiver.change(Box::new(move |next| next.map(|block| block.and_then(&mut change)))))
             }
-            kind => {
-                let mut body = Body::of_kind(kind);
-                Kind::Blocks(Box::new(move || body.next_block().map(|block| block.and_then(&mut change))))
-            }
+            mut kind => Kind::Blocks(Box::new(move || kind.next_block().map(|block| block.and_then(&mut change)))),
         };
         self
     }
@@ -98,6 +85,13 @@ impl Body {
 
 /// Told the size of every block, or the error that comes instead.
 type SeeAll = dyn FnMut(Result<u64, &(dyn Error + Send + Sync + 'static)>) + Send;
+
+fn tell(see: &mut SeeAll, block: &io::Result<Block>) {
+    match block {
+        Ok(block) => see(Ok(block.len() as u64)),
+        Err(error) => see(Err(error)),
+    }
+}
 
 /// Told how much was sent.
 type See = dyn FnMut(u64) + Send;

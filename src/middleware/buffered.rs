@@ -79,11 +79,15 @@ impl<A: Application> Buffered<A> {
             return Err(content::refused(Cause::ContentLong));
         }
         let most = u64::try_from(self.memory).unwrap_or(u64::MAX).min(self.limit);
-        // In one piece from the beginning; what has been announced and does not come takes up addresses and no memory.
-        let mut memory = Vec::with_capacity(usize::try_from(announced.min(most)).unwrap_or(0));
+        // In one piece from the beginning, where there is so much; what has been announced and does not come takes up addresses and no memory.
+        let mut memory = Vec::new();
+        let _ = memory.try_reserve_exact(usize::try_from(announced.min(most)).unwrap_or(0));
         let length = content::read(&mut input, most, &mut memory)? as u64;
         if input.fill_buf()?.is_empty() {
             return Ok((Box::new(Cursor::new(memory)), length));
+        }
+        if length == self.limit {
+            return Err(content::refused(Cause::ContentLong));
         }
         // In this order: a failure below closes the file before its name is removed.
         let (name, mut file) = temporary_file(&self.folder, unpredictable)?;

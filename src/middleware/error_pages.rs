@@ -131,8 +131,8 @@ impl Choice {
         self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The page that was chosen, or the body itself. A body that is replaced is closed here.
-    fn replaced(&self, body: Body, environ: &Environ, start_response: &mut StartResponse) -> Body {
+    /// The body with the page that was chosen in the place of its blocks, or as it is. What is to run when it is closed stays with it.
+    fn replaced(&self, mut body: Body, environ: &Environ, start_response: &mut StartResponse) -> Body {
         if start_response.is_sent() {
             return body;
         }
@@ -144,10 +144,10 @@ impl Choice {
             }
         }
         let chosen = self.chosen().take();
-        match chosen {
-            Some((page, status)) => Body::from((page.make)(environ, &status)),
-            None => body,
+        if let Some((page, status)) = chosen {
+            *body.kind() = std::mem::take(Body::from((page.make)(environ, &status)).kind());
         }
+        body
     }
 }
 

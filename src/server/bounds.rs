@@ -86,7 +86,7 @@ type Waiter = (Arc<dyn Wake>, u64);
 
 impl Seats {
     pub(super) fn new(threads: usize) -> Seats {
-        Seats { most: (threads * 3 / 4).max(1), line: Mutex::default() }
+        Seats { most: (threads - threads.div_ceil(4)).max(1), line: Mutex::default() }
     }
 
     /// A seat, or the last place in the line for one.

@@ -39,8 +39,8 @@ pub(super) struct Call {
     begin: Instant,
     /// When the application gave what was asked for last.
     pub(super) answered: Instant,
-    /// Where the body gives nothing but empty blocks, it is not asked again before this.
-    rests_until: Option<Instant>,
+    /// Where the body gives nothing but empty blocks: since when, and before when it is not asked again.
+    rests: Option<(Instant, Instant)>,
     /// While the body is asked for more than its first block of a request without content: with some, it is where the reader finds it.
     seat: Option<Seat>,
     /// How many bytes of memory content has to which the application may have access.
@@ -69,7 +69,7 @@ impl Call {
             body: Body::empty(),
             begin: now,
             answered: now,
-            rests_until: None,
+            rests: None,
             seat: None,
             input_memory: 0,
         }
@@ -112,7 +112,7 @@ impl Call {
             // Of the server and not of anything in it (RFC 9110 section 9.3.7).
             self.start_response.start("204 No Content", &[("Allow", ALLOW)]);
         }
-        (self.begin, self.answered, self.rests_until, connection.queued) = (now, now, None, None);
+        (self.begin, self.answered, self.rests, connection.queued) = (now, now, None, None);
 
         connection.buffer.consume(response.request.head_len);
         response.begin(connection);
@@ -143,9 +143,7 @@ impl Call {
 
     /// Goes on where the client, a sender or the others came first.
     pub(super) fn go_on(&mut self) -> Result<bool, Failure> {
-        if let Some(state) = &self.response().content_state {
-            lock(state).is_among_others = false;
-        }
+        self.response().content_state.iter().for_each(|state| lock(state).is_among_others = false);
         self.produce()
     }
 
@@ -198,7 +196,6 @@ impl Call {
         }
         self.make_head(&mut response, Some(known))?;
         match std::mem::take(self.body.kind()) {
-            _ if response.drops_content() => {}
             Kind::Bytes(block) => response.push(block),
             Kind::List(blocks) => blocks.for_each(|block| response.push(block)),
             _ => {}
@@ -245,7 +242,7 @@ impl Call {
             let next = if may_ask { self.next()? } else { Poll::Pending };
             let mut response = lock(&self.response);
             let Poll::Ready(next) = next else { return Ok(response.send() && response.is_finished()) };
-            (self.answered, self.rests_until) = (Instant::now(), None);
+            (self.answered, self.rests) = (Instant::now(), None);
             // No block at all is a body of length 0.
             self.make_head(&mut response, known.or(next.is_none().then_some(0)))?;
             let is_last = next.is_none();
@@ -259,9 +256,14 @@ impl Call {
             }
             if response.note_block(self.answered) {
                 delay(&mut response, &self.response, &self.shared);
-            } else if !response.send() || response.is_finished() || moved >= QUANTUM || self.shared.seats.is_wanted() {
+            } else if !response.send() || response.is_finished() || self.shared.seats.is_wanted() {
                 // Where it could not be sent the next is not asked for (P-BODY-07): that might last.
                 return Ok(response.is_finished());
+            }
+            // Where all that was promised is there, the next is the end.
+            let is_all = matches!(response.stage, Stage::Content(Delimiter::Length(0)));
+            if moved >= QUANTUM || self.shared.is_over() && !is_all {
+                return Ok(false);
             }
         }
     }
@@ -274,12 +276,10 @@ impl Call {
             return piece.map(Poll::Ready).map_err(|error| Failure::new(Cause::BodyShort, error));
         }
         for _ in 0..EMPTY_BLOCKS {
-            // Middleware may change the blocks of a channel, and panic.
-            let next = catch_unwind(AssertUnwindSafe(|| match self.body.kind() {
-                Kind::Channel(receiver) => receiver.take(),
-                _ => Poll::Ready(self.body.next_block()),
-            }));
-            match next.map_err(Failure::of_panic)?.map_err(|error| Failure::of_error(&error, Cause::BodyFailed))? {
+            // Middleware may change the blocks of a channel, and panic; and so may an error that is dropped.
+            let ask = || self.body.kind().poll_block().map_err(|error| Failure::of_error(&error, Cause::BodyFailed));
+            match catch_unwind(AssertUnwindSafe(ask)).map_err(Failure::of_panic)?? {
+                Poll::Ready(Some(block)) if block.is_empty() && self.shared.is_over() => break,
                 Poll::Ready(Some(block)) if block.is_empty() => {}
                 next => return Ok(next),
             }
@@ -289,11 +289,13 @@ impl Call {
             return Ok(Poll::Pending);
         }
         let now = Instant::now();
-        if now.saturating_duration_since(self.answered) >= self.shared.settings.response_stall {
+        // Not since its last block: its client may have taken long for that.
+        let since = self.rests.map_or(now, |(since, _)| since);
+        if now.saturating_duration_since(since) >= self.shared.settings.response_stall {
             return Err(Failure::new(Cause::BodyFailed, "nothing but empty blocks"));
         }
         // The answer will be the same in a moment.
-        self.rests_until = Some(after(now, EMPTY_PAUSE));
+        self.rests = Some((since, after(now, EMPTY_PAUSE)));
         Ok(Poll::Pending)
     }
 
@@ -397,7 +399,7 @@ impl Call {
             // It is only to be said that it is over.
             Kind::Empty | Kind::Range(FileRange { left: 0, .. }) => true,
             Kind::Channel(receiver) => receiver.is_ready(),
-            _ if self.rests_until.is_some_and(|until| Instant::now() < until) => false,
+            _ if self.rests.is_some_and(|(_, until)| Instant::now() < until) => false,
             _ => {
                 // It has one only: where content is read, its reader may have to go for another.
                 let response = lock(&self.response);
@@ -414,10 +416,7 @@ impl Call {
 
     /// Where its blocks come from, if another thread sends them.
     pub(super) fn receiver(&mut self) -> Option<&mut Receiver> {
-        match self.body.kind() {
-            Kind::Channel(receiver) => Some(receiver),
-            _ => None,
-        }
+        if let Kind::Channel(receiver) = self.body.kind() { Some(receiver) } else { None }
     }
 
     /// Leaves its thread for its connection: what it needs only in a thread is given back, and what is unsent or unread is left to the connection.
@@ -569,6 +568,22 @@ mod tests {
         go_on(&mut connection, &shared);
         assert!(is_unsent(&connection), "its end is not taken, and nobody is cut");
         assert_eq!(connection.step(&shared, Instant::now()), Step::Wait);
+    }
+
+    #[test]
+    fn a_body_that_has_nothing_yet_is_not_cut_for_the_time_that_its_client_took_for_the_last_block() {
+        let application = |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            Body::blocks(std::iter::once(vec![b'x'; 300_000]).chain(std::iter::repeat(Vec::new())))
+        };
+        let (shared, mut connection, mut client) = ask(application, GET);
+        let call = connection.call.as_mut().expect("the client takes nothing");
+        call.answered = call.answered.checked_sub(shared.settings.response_stall).unwrap();
+        while client.read(&mut [0; 50_000]).is_ok_and(|received| received > 0) {
+            go_on(&mut connection, &shared);
+        }
+        let call = connection.call.as_ref().expect("it waits for the next block");
+        assert!(call.rests.is_some() && !call.response().is_finished());
     }
 
     /// It may take longer for it than a connection may be idle.

@@ -197,7 +197,8 @@ impl Connection {
 
     fn begin_head(&mut self, shared: &Shared, now: Instant) {
         if self.phase != Phase::Head && self.origin.door.protocol().has_begun(self.buffer.filled()) {
-            self.enter(Phase::Head, shared.settings.head_deadline, now);
+            // A stream of the caller's own may have waited for its first bytes for long.
+            self.enter(Phase::Head, shared.settings.head_deadline, now.max(Instant::now()));
         }
     }
 

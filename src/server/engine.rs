@@ -61,7 +61,7 @@ impl Engine {
         let mut started = Vec::new();
         if let Err(error) = engine.start_threads(&mut started) {
             engine.stop(Duration::ZERO);
-            let (got, wanted) = (started.len(), settings.threads + 1 + engine.acceptors.len());
+            let (got, wanted) = (started.len(), settings.threads.saturating_add(1 + engine.acceptors.len()));
             started.into_iter().for_each(|thread| drop(thread.join()));
             let text = format!("only {got} of {wanted} threads can be started: {error}; set fewer, or allow more");
             return Err(io::Error::new(error.kind(), text));

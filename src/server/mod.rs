@@ -327,27 +327,25 @@ impl Server {
         let mut connection = Connection::new(socket, peer, origin, &shared, None, Instant::now());
         let mut calls = Calls::new(&shared);
         loop {
-            let now = Instant::now();
-            match connection.step(&shared, now) {
+            match connection.step(&shared, Instant::now()) {
                 Step::Job => {
                     if once {
                         // As when a server stops: what has begun is answered, and that ends the connection.
                         shared.stop(Duration::MAX);
                     }
-                    calls.run(&mut connection, now);
+                    // Not the time of before the step: that may have waited for the request as long as its stream does.
+                    calls.run(&mut connection, Instant::now());
                     if upgrade::leaves(&mut connection) {
                         return upgrade::converse(&mut connection, &shared);
                     }
                 }
-                // A socket that waits has waited: its deadlines are looked at again. The next block is waited for here.
-                Step::Wait | Step::More => {
-                    let has_call = connection.call.is_some();
-                    match connection.receiver() {
-                        Some(receiver) => receiver.wait_here(),
-                        None if has_call => std::thread::sleep(SHORTEST),
-                        None => {}
-                    }
-                }
+                // A socket that waits has waited: its deadlines are looked at again.
+                Step::Wait | Step::More if connection.call.is_none() => {}
+                // The next block is waited for here.
+                Step::Wait | Step::More => match connection.receiver() {
+                    Some(receiver) => receiver.wait_here(),
+                    None => std::thread::sleep(SHORTEST),
+                },
                 Step::End => return,
             }
         }

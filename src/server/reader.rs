@@ -134,13 +134,11 @@ impl Pace {
         seat: Option<&Seat>,
         shared: &Shared,
     ) -> Option<Cause> {
-        if idle_for >= allowance {
-            Some(too_slow)
-        } else if shared.is_over() {
-            Some(Cause::Stopping)
-        } else {
-            seat.is_some_and(|seat| seat.must_go(self.waited.saturating_add(idle_for), self.moved))
-                .then_some(Cause::CrowdedOut)
+        match seat {
+            _ if idle_for >= allowance => Some(too_slow),
+            _ if shared.is_over() => Some(Cause::Stopping),
+            Some(seat) if seat.must_go(self.waited.saturating_add(idle_for), self.moved) => Some(Cause::CrowdedOut),
+            _ => None,
         }
     }
 }

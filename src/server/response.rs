@@ -165,7 +165,7 @@ impl Response {
             }
             // With HEAD there is nothing to say: the application answers as for GET.
             _ => {
-                if !self.request.is_head {
+                if !self.request.is_head && !block.is_empty() {
                     self.failure.get_or_insert(Cause::BodyDropped);
                 }
                 return;
@@ -257,10 +257,12 @@ impl Response {
         loop {
             let sent = self.flush()?;
             let since = self.pace.note(&mut begin, Instant::now(), sent);
-            if self.queue.is_empty() {
+            // A client that takes everything does not keep a stop from its end.
+            let may_go_on = !shared.is_over() || matches!(self.stage, Stage::Content(Delimiter::Length(0)));
+            if may_go_on && self.queue.is_empty() {
                 return Ok(());
             }
-            if sent >= QUANTUM {
+            if may_go_on && sent >= QUANTUM {
                 continue;
             }
             self.socket.as_deref().ok_or(io::ErrorKind::NotConnected)?.set_waiting(true)?;
@@ -293,12 +295,18 @@ impl Transmit for ResponseWriter {
 
     fn block(&mut self, block: &[u8]) -> io::Result<()> {
         let mut response = lock(&self.response);
+        let (now, is_over) = (Instant::now(), self.shared.is_over());
+        let dropped_since = response.last_block.filter(|_| response.drops_content());
         // Written blocks are borrowed, so they are copied once; what is yielded is not.
         response.push(block.to_vec().into());
-        if response.note_block(Instant::now()) {
-            delay(&mut response, &self.response, &self.shared);
-        } else {
-            response.send_all(&self.shared)?;
+        match dropped_since.map(|since| now.saturating_duration_since(since)) {
+            // No client ends what it gets nothing of.
+            Some(time) if time >= self.shared.settings.response_stall || is_over => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing of what is written is sent"));
+            }
+            Some(_) => {}
+            None if !is_over && response.note_block(now) => delay(&mut response, &self.response, &self.shared),
+            None => response.send_all(&self.shared)?,
         }
         match response.failure {
             None | Some(Cause::BodyDropped) => Ok(()),

@@ -39,7 +39,7 @@ impl Response {
     pub fn of(inner: &(impl Application + ?Sized), environ: &Environ) -> Response {
         let written = Written::default();
         let mut start_response = StartResponse::new(Box::new(written.clone()));
-        let body = inner.call(environ, &mut start_response).resolve(&mut start_response);
+        let mut body = inner.call(environ, &mut start_response).resolve(&mut start_response);
         // The only way to the log from here.
         if let Some(error) = start_response.take_replaced() {
             environ.errors().write(&format!("{error}\n"));
@@ -50,12 +50,15 @@ impl Response {
             (None, None) => io::Error::other(Cause::NotStarted),
             (None, Some(status)) => {
                 let headers = start_response.headers().cloned().unwrap_or_default();
-                let body = preceded(std::mem::take(&mut *written.lock()), body);
+                let written = std::mem::take(&mut *written.lock());
+                if !written.is_empty() {
+                    precede(written, None, body.kind());
+                }
                 return Response { status: status.to_string().into(), headers, body };
             }
         };
-        // The body is closed behind the failure that takes its place.
-        Response::new("500 Internal Server Error", Body::from(Err::<Body, _>(failure)).on_close(move || drop(body)))
+        *body.kind() = Kind::Failed(failure.into());
+        Response::new("500 Internal Server Error", body)
     }
 
     /// The whole content, if it ends within `limit` bytes and without an error; otherwise `None`. In both cases it is still to be sent, and goes
@@ -73,12 +76,12 @@ impl Response {
     /// assert_eq!(response.body.known_len(), Some(3));
     /// ```
     pub fn content(&mut self, limit: usize) -> Option<&[u8]> {
-        if !matches!(self.body.kind(), Kind::Empty | Kind::Bytes(_) | Kind::Upgrade(_)) {
-            let is_longer = self.body.known_len().is_some_and(|known| known > limit as u64);
-            if is_longer || self.body.failure().is_some() {
+        use Kind::{Bytes, Deferred, Empty, Failed, Upgrade};
+        if !matches!(self.body.kind(), Empty | Bytes(_) | Deferred(_) | Failed(_) | Upgrade(_)) {
+            if self.body.known_len().is_some_and(|known| known > limit as u64) {
                 return None;
             }
-            self.body = gathered(std::mem::replace(&mut self.body, Body::empty()), limit);
+            gather(self.body.kind(), limit);
         }
         match self.body.kind() {
             Kind::Empty => Some(&[]),
@@ -88,30 +91,26 @@ impl Response {
     }
 }
 
-/// The body in one piece if it ends within the limit, or what was taken of it and the rest.
-fn gathered(body: Body, limit: usize) -> Body {
-    let mut blocks = body.into_blocks();
+/// Makes one piece of a body if it ends within the limit, or what was taken of it and the rest.
+fn gather(body: &mut Kind, mut limit: usize) {
     let mut taken: Vec<Block> = Vec::new();
-    let mut left = limit;
-    let last = loop {
-        match blocks.next() {
-            None => return Body::from(taken.concat()).on_close(move || drop(blocks)),
-            Some(Ok(block)) if block.len() <= left => {
-                left -= block.len();
+    loop {
+        match body.next_block() {
+            None => return *body = std::mem::take(Body::from(taken.concat()).kind()),
+            Some(Ok(block)) if block.len() <= limit => {
+                limit -= block.len();
                 taken.push(block);
             }
-            other => break other,
+            last => return precede(taken, last, body),
         }
-    };
-    Body::blocks(taken.into_iter().map(Ok).chain(last).chain(blocks))
+    }
 }
 
-/// A body behind what was written before it.
-fn preceded(written: Vec<Block>, body: Body) -> Body {
-    if written.is_empty() {
-        return body;
-    }
-    Body::blocks(written.into_iter().map(Ok).chain(body.into_blocks()))
+/// Puts blocks, and perhaps an error, before a body.
+fn precede(blocks: Vec<Block>, last: Option<io::Result<Block>>, body: &mut Kind) {
+    let mut before = blocks.into_iter().map(Ok).chain(last);
+    let mut behind = std::mem::take(body);
+    *body = Kind::Blocks(Box::new(move || before.next().or_else(|| behind.next_block())));
 }
 
 /// What an application writes, kept.
@@ -221,6 +220,10 @@ mod tests {
             let sent = sent(response.with_header("A", "b"));
             assert_eq!((&*sent.text(), sent.error.unwrap().0), ("abcd", Cause::BodyFailed), "{limit}");
         }
+        // What is still to be made needs the start_response for that.
+        let mut late = Response::text(Body::deferred(|_| "late"));
+        assert_eq!(late.content(9), None);
+        assert_eq!(sent(late).text(), "late");
         assert_eq!(Response::text("abc").content(2), None);
         assert_eq!(Response::text(()).content(0), Some(&b""[..]));
         assert_eq!(Response::text(Body::reader(&b"abc"[..])).content(3), Some(&b"abc"[..]));

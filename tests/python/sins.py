@@ -1,7 +1,10 @@
 """A WSGI application with one path for each rule of PEP 3333 that a server can break."""
 
+import gzip
 import os
+import resource
 import sys
+import threading
 import time
 from wsgiref.validate import validator
 
@@ -41,7 +44,9 @@ class Lasting(list):
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    return Closing(path, PATHS.get(path, echo)(environ, start_response))
+    result = PATHS.get(path, echo)(environ, start_response)
+    # What the server has made of a file it may send in its own way.
+    return result if isinstance(result, environ["wsgi.file_wrapper"]) else Closing(path, result)
 
 
 def hello(environ, start_response):
@@ -206,6 +211,19 @@ def raises(environ, start_response):
     raise ValueError("secret")
 
 
+class Unnamed(type):
+    """Classes that do not say what they are called."""
+
+    def __getattribute__(cls, name):
+        if name == "__qualname__":
+            raise ValueError("it has none")
+        return super().__getattribute__(name)
+
+
+def raises_oddly(environ, start_response):
+    raise Unnamed("Odd", (Exception,), {})()
+
+
 def raises_later(environ, start_response):
     start_response("200 OK", TEXT)
     yield b"begun"
@@ -239,6 +257,13 @@ def file_length(environ, start_response):
     return environ["wsgi.file_wrapper"](handle)
 
 
+def file_unpacked(environ, start_response):
+    with gzip.open("packed", "wb") as packed:
+        packed.write(b"hello" * 1000)
+    start_response("200 OK", [("Content-Length", "5000")])
+    return environ["wsgi.file_wrapper"](gzip.open("packed", "rb"))
+
+
 def cookies(environ, start_response):
     start_response("302 Found", [("Set-Cookie", "a=1"), ("Location", "/x"), ("Set-Cookie", "b=2"), ("X-Latin", "caf\xe9")])
     return []
@@ -257,6 +282,16 @@ def fork_and_die(environ, start_response):
     os._exit(4)
 
 
+def fork(environ, start_response):
+    """The process of a child that does nothing."""
+    child = os.fork()
+    if child == 0:
+        time.sleep(1000)
+        os._exit(0)
+    start_response("200 OK", TEXT)
+    return [str(child).encode()]
+
+
 def sleep(environ, start_response):
     time.sleep(float(environ["QUERY_STRING"]))
     return hello(environ, start_response)
@@ -268,6 +303,49 @@ def hang(environ, start_response):
         time.sleep(0.05)
 
 
+def breaks_off(environ, start_response):
+    """As many bytes as the query says, and an error."""
+    start_response("200 OK", TEXT)
+    yield b"x" * int(environ["QUERY_STRING"])
+    raise ValueError("no more")
+
+
+def ticks(environ, start_response):
+    """As many blocks as the query says, ten in a second."""
+    start_response("200 OK", TEXT)
+    for _ in range(int(environ["QUERY_STRING"])):
+        yield b"tick"
+        time.sleep(0.1)
+
+
+def slow_504(environ, start_response):
+    while environ["wsgi.input"].read(65536):
+        time.sleep(0.05)
+    start_response("504 Gateway Timeout", TEXT)
+    return [b"mine"]
+
+
+def no_descriptors(environ, start_response):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, LIMITS[1]))
+    return hello(environ, start_response)
+
+
+def descriptors(environ, start_response):
+    resource.setrlimit(resource.RLIMIT_NOFILE, LIMITS)
+    return hello(environ, start_response)
+
+
+def meet(environ, start_response):
+    """Is called by two threads at once, or fails."""
+    MEETING.wait()
+    return hello(environ, start_response)
+
+
+def no_stderr(environ, start_response):
+    sys.stderr = None
+    return hello(environ, start_response)
+
+
 def pid(environ, start_response):
     start_response("200 OK", TEXT)
     return [str(os.getpid()).encode()]
@@ -277,3 +355,5 @@ PATHS = {"/" + name.replace("_", "-"): value for name, value in list(globals().i
 PATHS["/validated"] = validator(hello)
 application_factory = lambda *arguments, **keywords: validator(hello) if (arguments, keywords) == ((1,), {"a": [2]}) else None
 LOADED = time.time()
+LIMITS = resource.getrlimit(resource.RLIMIT_NOFILE)
+MEETING = threading.Barrier(2, timeout=5)

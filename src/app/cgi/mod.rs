@@ -43,8 +43,10 @@ const MAX_REDIRECTS: usize = 10;
 /// it writes to standard error goes to the error log, line by line, with its name and process number.
 ///
 /// Content streams both ways, but what is short ([`gather_answer`](Cgi::gather_answer)) waits for a slow client without a program. The response ends with the
-/// output of the program; one that a signal ended is cut visibly, or a 502 where nothing of it was sent. When the client leaves or a deadline passes, the
-/// program is killed with all of its process group, and it is always reaped.
+/// output of the program; one that a signal ended is cut visibly, or a 502 where nothing of it was sent. Where it is whole before that (HEAD, 204, as long as
+/// its Content-Length) the program goes on to its end. When the client leaves or a deadline passes, the
+/// program is killed with all of its process group, and it is always reaped. Only the end of this process leaves programs behind, unless it calls
+/// [`kill_all`](Cgi::kill_all) before.
 ///
 /// | what happens | answer | cause in the log |
 /// |---|---|---|
@@ -57,7 +59,7 @@ const MAX_REDIRECTS: usize = 10;
 /// | `Location: /path` and no other field, below where this is mounted | the answer to GET for that path, when the program has ended | – |
 ///
 /// A local redirect to anywhere else goes to the client as a 302, because this application knows no other. A request holds a thread of the
-/// pool as in [`Proxy`](super::Proxy), and the program three small ones until it ends.
+/// pool as in [`Proxy`](super::Proxy), and the program three small ones until it ends, or four where it has content.
 ///
 /// ```
 /// # fn main() -> std::io::Result<()> {
@@ -149,13 +151,13 @@ impl Cgi {
         self
     }
 
-    /// How long a program may write nothing and read nothing; the default is 60 seconds.
+    /// How long a program whose answer is not whole may write nothing and read nothing; the default is 60 seconds.
     pub fn silent_deadline(mut self, limit: Duration) -> Cgi {
         self.limits.silent = limit;
         self
     }
 
-    /// How long a program may run at all; the default is one hour.
+    /// How long a program may run at all, whatever it does and whether anybody waits for it; the default is one hour.
     pub fn total_deadline(mut self, limit: Duration) -> Cgi {
         self.limits.total = limit;
         self
@@ -172,6 +174,12 @@ impl Cgi {
     pub fn gather_answer(mut self, bytes: usize) -> Cgi {
         self.gather_answer = bytes;
         self
+    }
+
+    /// Kills all programs that any `Cgi` has started and that still run, with their process groups. For a program that is about to end: nobody keeps the
+    /// deadlines of what it has started then.
+    pub fn kill_all() {
+        program::kill_all();
     }
 
     fn answer(&self, environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Failure> {

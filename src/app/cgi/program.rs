@@ -1,8 +1,9 @@
 //! One process that answers one request.
 //!
 //! Its standard input and output are pipes, as programs expect (`/dev/stdin` cannot be opened where it is a socket). std has no deadline
-//! for a pipe, so two threads copy between them and a pair of sockets, which have one; a third reads its standard error. The thread
-//! that copies the output reaps the process too, so that none is left behind whatever becomes of the client.
+//! for a pipe, so two threads copy between them and a pair of sockets, which have one; a third reads its standard error. A fourth waits for the end
+//! of the output, and for no longer than the program may run, and reaps the process, so that none is left behind whatever becomes of the client,
+//! and of the answer: one that is whole with its head ends nothing, and a program does what it has left to do.
 //!
 //! A program has a process group of its own. std can kill a process and no group, so `kill`, a program of every Unix, does that; where it is missing only
 //! the program itself is killed. A process that has left the group and keeps the output open keeps a thread until it ends.
@@ -15,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,13 @@ const MAX_LINE: u64 = 8 * 1024;
 
 /// How long the end of the output waits for the end of the process, which says whether it was a good one.
 const SHORT_WHILE: Duration = Duration::from_millis(100);
+
+/// Those that run in this process, of whichever application: what ends with it ends all of them.
+static RUNNING: Mutex<Vec<Arc<Process>>> = Mutex::new(Vec::new());
+
+fn all_that_run() -> MutexGuard<'static, Vec<Arc<Process>>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// How long a program may be silent, and how long it may run.
 #[derive(Clone, Copy, Debug)]
@@ -82,17 +90,23 @@ pub(super) fn command(
 /// A program that runs, as the exchange sees it.
 pub(super) struct Program {
     process: Arc<Process>,
-    begin: Instant,
-    total: Duration,
 }
 
 struct Process {
     running: Mutex<Running>,
+    /// Told when it is over.
+    over: Condvar,
     id: u32,
+    begin: Instant,
+    total: Duration,
 }
 
 struct Running {
     child: Child,
+    /// Its output has ended, or it was killed.
+    is_over: bool,
+    /// It was killed because it ran for too long.
+    is_late: bool,
     /// Its number may be somebody else's from then on.
     is_reaped: bool,
 }
@@ -108,43 +122,64 @@ pub(super) fn start(
 ) -> Result<(Stream, Program), Fault> {
     let broken = |error: io::Error| Fault::new(Cause::UpstreamUnreachable, error);
     let (ours, theirs) = UnixStream::pair().map_err(broken)?;
+    let theirs = Arc::new(theirs);
     let mut child = command.spawn().map_err(|error| not_started(file, &error))?;
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
     let name = format!("{name}[{}]", child.id());
-    let (input, output, said) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let process = Arc::new(Process { id: child.id(), running: Mutex::new(Running { child, is_reaped: false }) });
-    let program = Program { process: Arc::clone(&process), begin: Instant::now(), total: limits.total };
-    // Dropped where a thread cannot be started: the program is killed and reaped.
-    let end = End { process, place, theirs, errors: errors.clone(), name: name.clone(), deadline: limits.total };
+    let (id, input, output, said) = (child.id(), child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let running = Mutex::new(Running { child, is_over: false, is_late: false, is_reaped: false });
+    let process = Arc::new(Process { running, over: Condvar::new(), id, begin: Instant::now(), total: limits.total });
+    all_that_run().push(Arc::clone(&process));
+    let end = End {
+        process: Arc::clone(&process),
+        place,
+        theirs: Arc::clone(&theirs),
+        errors: errors.clone(),
+        name: name.clone(),
+    };
     let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
-        thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024).spawn(work).map_err(broken)
+        thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024).spawn(work).map_err(|error| {
+            // It is reaped at once, where `end` is dropped.
+            process.kill();
+            broken(error)
+        })
     };
     if let Some(said) = said {
         let errors = errors.clone();
         start("cgi-stderr", Box::new(move || log_lines(said, &name, &errors)))?;
     }
     if let Some(mut input) = input {
-        let theirs = end.theirs.try_clone().map_err(broken)?;
+        let theirs = Arc::clone(&theirs);
         let feed = move || {
             // A program may leave the rest of its input unread.
-            let _ = io::copy(&mut (&theirs).take(length), &mut input);
+            let _ = io::copy(&mut (&*theirs).take(length), &mut input);
             // Whoever still sends hears that nobody reads it.
             let _ = theirs.shutdown(Shutdown::Read);
             // What was sent before that is taken, because a socket that is closed with something unread resets the answer.
-            let _ = io::copy(&mut &theirs, &mut io::sink());
+            let _ = io::copy(&mut &*theirs, &mut io::sink());
         };
         start("cgi-stdin", Box::new(feed))?;
     }
-    let copy = move || {
-        let mut end = end;
-        if let Some(mut output) = output {
+    if let Some(mut output) = output {
+        let process = Arc::clone(&process);
+        let copy = move || {
             // It fails when nobody wants the rest.
-            let _ = io::copy(&mut output, &mut end.theirs);
-        }
+            let _ = io::copy(&mut output, &mut &*theirs);
+            process.end();
+        };
+        start("cgi-stdout", Box::new(copy))?;
+    }
+    let reap = move || {
+        end.process.wait_until_over();
         drop(end);
     };
-    start("cgi-stdout", Box::new(copy))?;
-    Ok((Stream::Unix(ours), program))
+    start("cgi-end", Box::new(reap))?;
+    Ok((Stream::Unix(ours), Program { process }))
+}
+
+/// Kills all programs that run, with their groups.
+pub(super) fn kill_all() {
+    all_that_run().iter().for_each(|process| process.kill());
 }
 
 /// Why the system did not start it, and what to do.
@@ -160,30 +195,29 @@ fn not_started(file: &Path, error: &io::Error) -> Fault {
     Fault::new(Cause::UpstreamUnreachable, format_args!("{}: {advice} ({error})", file.display()))
 }
 
-/// What is left to do when the output of a program has ended.
+/// What is left to do when the output of a program has ended, or the program should have.
 struct End {
     process: Arc<Process>,
     /// Held until the process is reaped.
     #[expect(dead_code, reason = "it is there to be dropped")]
     place: Place,
-    theirs: UnixStream,
+    theirs: Arc<UnixStream>,
     errors: Errors,
     name: String,
-    deadline: Duration,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        let begin = Instant::now();
+        let since = Instant::now();
         let (mut pause, mut is_told) = (Duration::from_micros(200), false);
         let status = loop {
             let status = self.process.status();
             if let Ok(None) = status {
-                if begin.elapsed() > SHORT_WHILE && !is_told {
+                if since.elapsed() > SHORT_WHILE && !is_told {
                     // It runs on, and has no more to say to the client.
                     is_told = self.theirs.shutdown(Shutdown::Write).is_ok();
                 }
-                if begin.elapsed() > self.deadline {
+                if self.process.left().is_zero() {
                     self.process.kill();
                 }
                 // std waits for a process for ever or not at all.
@@ -193,6 +227,7 @@ impl Drop for End {
             }
             break status.ok().flatten();
         };
+        all_that_run().retain(|other| !Arc::ptr_eq(other, &self.process));
         if let Some(status) = status.filter(|status| !status.success()) {
             self.errors.write(&format!("{}: {}\n", self.name, ended(status)));
         }
@@ -221,6 +256,31 @@ impl Process {
         status
     }
 
+    /// How long it may still run.
+    fn left(&self) -> Duration {
+        self.total.saturating_sub(self.begin.elapsed())
+    }
+
+    /// Its output has ended.
+    fn end(&self) {
+        self.running().is_over = true;
+        self.over.notify_one();
+    }
+
+    /// Waits until its output has ended or it was killed, and kills it where it has run for too long.
+    fn wait_until_over(&self) {
+        let mut running = self.running();
+        while !running.is_over {
+            let left = self.left();
+            if left.is_zero() {
+                running.is_late = true;
+                drop(running);
+                return self.kill();
+            }
+            running = self.over.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     /// Kills the process and all of its group. One that has ended and not been reaped still stands for its group.
     fn kill(&self) {
         let mut running = self.running();
@@ -234,19 +294,28 @@ impl Process {
             // It may be gone already.
             let _ = running.child.kill();
         }
+        running.is_over = true;
+        self.over.notify_one();
+    }
+}
+
+impl Program {
+    fn check_time(&self) -> Result<(), Fault> {
+        match self.process.running().is_late {
+            false => Ok(()),
+            true => Err(Fault::new(Cause::UpstreamDeadline, "it runs for too long")),
+        }
     }
 }
 
 impl Envelope for Program {
     fn open(&mut self, raw: &mut Vec<u8>, received: &mut Vec<u8>) -> Result<bool, Fault> {
         received.append(raw);
-        if self.begin.elapsed() > self.total {
-            return Err(Fault::new(Cause::UpstreamDeadline, "it runs for too long"));
-        }
-        Ok(false)
+        self.check_time().map(|()| false)
     }
 
     fn closed(&mut self) -> Result<(), Fault> {
+        self.check_time()?;
         match self.process.status() {
             Ok(Some(status)) if status.signal().is_some() => Err(Fault::new(Cause::UpstreamTruncated, ended(status))),
             _ => Ok(()),

@@ -101,7 +101,8 @@ impl Files {
         Ok(Files::of(Served::new(root.as_ref())?))
     }
 
-    /// One file, at `/` and by its own name, and nothing else of its directory. It may be a link.
+    /// One file, at `/` and by its own name, and nothing else of its directory: no page that would stand for it, and no coded form of it. It may be
+    /// a link, to anywhere.
     ///
     /// # Errors
     /// When it is not there, cannot be looked at, or is no regular file; when its name holds what no path can spell.
@@ -157,7 +158,7 @@ impl Files {
     /// Whether a listed directory can be had as one archive, by `?zip`: a ZIP file of what can be asked for in it and below, not compressed, made while it
     /// is sent. Links are left out, and so is what cannot be read; the log says how much. At first it cannot.
     ///
-    /// It is cut, and so shows as incomplete, beyond 100,000 entries.
+    /// It is cut, and so shows as incomplete, beyond 100,000 entries, and where no descriptor is free for one.
     pub fn archive(mut self, archive: bool) -> Files {
         self.listing.has_archive = archive;
         self
@@ -229,11 +230,13 @@ impl Files {
 
     fn find(&self, environ: &Environ) -> Result<Response, Refused> {
         // A file that was named is served whatever its name.
-        let wanted = path::map(environ.path_info(), self.hidden || self.served.only.is_some());
-        let wanted = wanted.filter(|wanted| self.served.has(&wanted.names)).ok_or(Refused::NotFound)?;
+        let wanted =
+            path::map(environ.path_info(), self.hidden || self.served.only.is_some()).ok_or(Refused::NotFound)?;
         let root = self.served.root()?;
         let place = match root.locate(&wanted.names) {
-            Err(Refused::NotFound) if !wanted.has_slash => return self.stand_in(environ, &root, &wanted.names),
+            Err(Refused::NotFound) if !wanted.has_slash && self.served.only.is_none() => {
+                return self.stand_in(environ, &root, &wanted.names);
+            }
             place => place?,
         };
         if !place.metadata.is_dir() {
@@ -261,7 +264,7 @@ impl Files {
         }
         if self.listing.is_on && only.is_none() {
             if self.listing.has_archive && environ.query_value("zip").is_some() {
-                return Ok(zip::answer(place, self.hidden, environ));
+                return zip::answer(place, self.hidden, environ);
             }
             let takes_files = self.uploads.as_ref().is_some_and(|uploads| uploads.are_taken_at(&wanted.names));
             let options = listing::Options { takes_files, ..self.listing };
@@ -377,7 +380,11 @@ impl Files {
     fn refuse(&self, environ: &Environ, refused: Refused) -> Response {
         match refused {
             Refused::NotFound => {
-                let mut response = self.route(environ).unwrap_or_else(|| self.error(environ, 404, "Not Found"));
+                let mut response = match self.route(environ) {
+                    Ok(page) => page,
+                    Err(Refused::NotFound) => self.error(environ, 404, "Not Found"),
+                    Err(refused) => self.refuse(environ, refused),
+                };
                 if self.spa.is_some() {
                     response.headers.add("Vary", "Accept");
                 }
@@ -391,20 +398,21 @@ impl Files {
     }
 
     /// The page of a single-page application, where the path is one of its routes.
-    fn route(&self, environ: &Environ) -> Option<Response> {
-        let page = path::map(self.spa.as_ref()?.as_bytes(), true)?;
-        let wanted = path::map(environ.path_info(), self.hidden)?;
+    fn route(&self, environ: &Environ) -> Result<Response, Refused> {
+        let page = self.spa.as_ref().and_then(|page| path::map(page.as_bytes(), true));
+        let wanted = path::map(environ.path_info(), self.hidden);
+        let (page, wanted) = page.zip(wanted).ok_or(Refused::NotFound)?;
         let is_route = wanted
             .names
             .last()
             .is_none_or(|name| !name.contains(&b'.') || (is_navigation(environ) && !mime::is_part_of_a_page(name)));
         // A script or an image that is missing must not become a page, so `*/*` is not enough.
-        let wants_html = weight(environ.header_bytes("accept")?, &["text/html"])? > 0;
-        if !is_route || !wants_html {
-            return None;
+        let accept = environ.header_bytes("accept").unwrap_or_default();
+        if !is_route || weight(accept, &["text/html"]).unwrap_or_default() == 0 {
+            return Err(Refused::NotFound);
         }
-        let root = self.served.root().ok()?;
-        self.negotiate(environ, &root, &page.names, root.locate(&page.names).ok()?).ok()
+        let root = self.served.root()?;
+        self.negotiate(environ, &root, &page.names, root.locate(&page.names)?)
     }
 
     /// An error with the page that the deployer has for it, or with its name; a page that leads up where a browser opens what is not there.

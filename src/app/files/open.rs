@@ -53,7 +53,7 @@ pub(super) struct Served {
     path: PathBuf,
     /// Whether links may lead out of it.
     pub(super) follow: bool,
-    /// The one name in it that is served, where it is one.
+    /// The one name in it that is served, where it is one. It may be a link to anywhere, since nothing but what was named can be asked for.
     pub(super) only: Option<Vec<u8>>,
 }
 
@@ -63,6 +63,7 @@ pub(super) struct Root {
     /// Without links.
     path: PathBuf,
     follow: bool,
+    only: Option<Vec<u8>>,
 }
 
 /// Something below the root that is there.
@@ -80,7 +81,7 @@ impl Served {
         Ok(Served { path: std::path::absolute(path)?, follow: false, only: None })
     }
 
-    /// One file, in the directory it is in. A link is followed, since nothing but what was named can be asked for.
+    /// One file, in the directory it is in.
     pub(super) fn of_file(path: &Path) -> io::Result<Served> {
         let wrong = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{} {why}", path.display()));
         if !path.metadata()?.is_file() {
@@ -91,23 +92,22 @@ impl Served {
         let (Some(name), Some(directory)) = (name, path.parent()) else {
             return Err(wrong("has a name that no URL has"));
         };
-        Ok(Served { path: directory.to_owned(), follow: true, only: Some(name.to_vec()) })
-    }
-
-    /// Whether names may be asked for: the directory itself stands for the only file in it.
-    pub(super) fn has(&self, names: &[&[u8]]) -> bool {
-        self.only.as_ref().is_none_or(|only| names.is_empty() || names == [only.as_slice()])
+        Ok(Served { path: directory.to_owned(), follow: false, only: Some(name.to_vec()) })
     }
 
     /// Where it is now.
     pub(super) fn root(&self) -> Result<Root, Refused> {
-        Ok(Root { path: self.path.canonicalize()?, follow: self.follow })
+        let only = self.only.clone();
+        Ok(Root { path: self.path.canonicalize()?, follow: self.follow || only.is_some(), only })
     }
 }
 
 impl Root {
-    /// What the names lead to.
+    /// What the names lead to. The directory itself stands for the only file in it.
     pub(super) fn locate(&self, names: &[&[u8]]) -> Result<Place, Refused> {
+        if self.only.as_ref().is_some_and(|only| !names.is_empty() && names != [only.as_slice()]) {
+            return Err(Refused::NotFound);
+        }
         let mut path = self.path.clone();
         let mut last = None;
         let mut is_linked = false;

@@ -119,7 +119,7 @@ impl Line {
         match self.read(limit)? {
             Came::Bytes => Ok(true),
             Came::End => Ok(false),
-            Came::Nothing => Err(Fault::new(Cause::UpstreamDeadline, "it sends nothing")),
+            Came::Nothing => Err(silence()),
         }
     }
 
@@ -152,6 +152,10 @@ impl Line {
             let _ = self.link.hand_over().map(|link| kept.put(link));
         }
     }
+}
+
+fn silence() -> Fault {
+    Fault::new(Cause::UpstreamDeadline, "it sends nothing")
 }
 
 /// A line that is dropped before its answer was whole is given up.
@@ -390,18 +394,19 @@ impl<'call, 'head> Exchange<'head> {
     fn gather(&mut self, reading: &mut Reading, awaited: usize) -> Result<Vec<u8>, Fault> {
         let begin = Instant::now();
         if let Reading::Length(_) = reading {
-            self.line.received.reserve_exact(awaited.saturating_sub(self.line.received.len()));
+            // Where there is not so much, it is seen how much comes.
+            let _ = self.line.received.try_reserve_exact(awaited.saturating_sub(self.line.received.len()));
         }
         while self.line.received.len() < awaited && !matches!(reading, Reading::Closed) {
             let left = SHORT_WHILE.saturating_sub(begin.elapsed());
             if left.is_zero() {
                 break;
             }
-            match self.line.receive(left.min(self.deadlines.progress)) {
-                Ok(true) => {}
-                Ok(false) => reading.end()?,
-                Err(fault) if fault.cause == Cause::UpstreamDeadline && left < self.deadlines.progress => break,
-                Err(fault) => return Err(fault),
+            match self.line.read(left.min(self.deadlines.progress))? {
+                Came::Bytes => {}
+                Came::End => reading.end()?,
+                Came::Nothing if left < self.deadlines.progress => break,
+                Came::Nothing => return Err(silence()),
             }
         }
         reading.take(&mut self.line.received)

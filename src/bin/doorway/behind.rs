@@ -178,6 +178,12 @@ fn cgi(path: &Path, silence: Duration) -> io::Result<Box<dyn Application>> {
     Ok(Box::new(cgi.map_err(|error| named("--cgi", path, error))?.silent_deadline(silence)))
 }
 
+/// Ends the programs that would run on without this process.
+pub fn end_programs() {
+    #[cfg(unix)]
+    doorway::app::Cgi::kill_all();
+}
+
 #[cfg(not(unix))]
 fn cgi(path: &Path, _silence: Duration) -> io::Result<Box<dyn Application>> {
     Err(named("--cgi", path, io::Error::new(io::ErrorKind::Unsupported, "CGI programs need a Unix system")))

@@ -22,6 +22,8 @@ use crate::options::Format;
 pub struct Console {
     /// How requests are shown: in one of its own two formats, or not by this.
     pub requests: Format,
+    /// Whether what live reload asks is its own affair.
+    pub reload: bool,
     pub colour: bool,
     pub queue: Queue,
 }
@@ -60,7 +62,7 @@ const SLOW: Duration = Duration::from_secs(1);
 
 impl Log for Console {
     fn access(&self, access: &Access<'_>) {
-        if crate::reload::is_own(access.environ.path_info()) {
+        if self.reload && crate::reload::is_own(access.environ.path_info()) {
             return;
         }
         match self.requests {
@@ -182,7 +184,7 @@ mod tests {
 
     fn logged(colour: bool, target: &str, status: u16, micros: u64) -> String {
         let environ = doorway::testing::Request::get(target).environ();
-        let console = Console { requests: Format::Short, colour, queue: Queue::new(std::io::sink()) };
+        let console = Console { requests: Format::Short, reload: false, colour, queue: Queue::new(std::io::sink()) };
         console.short(&environ, status, 1_234, Duration::from_micros(micros))
     }
 
@@ -209,7 +211,8 @@ mod tests {
         assert_eq!(escaped("/\u{9b}2Jä".as_bytes()), r"/\xC2\x9B2Jä");
         assert_eq!(printable(b"  File \"a.py\"\t\\\x1b[2J\xff"), "  File \"a.py\"\t\\\\x1B[2J\\xFF");
         let (sender, pieces) = std::sync::mpsc::channel();
-        let console = Console { requests: Format::Off, colour: false, queue: Queue::new(Pieces(sender)) };
+        let console =
+            Console { requests: Format::Off, reload: false, colour: false, queue: Queue::new(Pieces(sender)) };
         console.application("one\x1b[31m\ntwo\n");
         assert_eq!(pieces.recv().unwrap(), b"one\\x1B[31m\ntwo\n");
     }

@@ -12,6 +12,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,13 +20,16 @@ use doorway::Stopper;
 
 use crate::signals::{HANGUP, Signals, USER_1, USER_2};
 use crate::wsgi::Workers;
-use crate::{console, log_file, notify, pid_file, sockets, threads};
+use crate::{behind, console, log_file, notify, pid_file, sockets, threads};
 
 /// How long the process may last when the grace is over: an application that does not return would keep it for as long as it likes.
 const LAST: Duration = Duration::from_millis(500);
 
 /// How long Python may take to end when it has nothing to do.
 pub const END_OF_WORKERS: Duration = Duration::from_secs(2);
+
+/// Held by whoever ends the process, for ever: without workers the server ends by itself, and would say that nothing was cut.
+static ENDING: Mutex<()> = Mutex::new(());
 
 /// A server that runs, and what there is to say to it.
 #[derive(Clone)]
@@ -61,6 +65,7 @@ impl Running {
                 }
             }
             self.stopper.stop_within(self.grace);
+            sockets::end_successor();
             notify::say("STOPPING=1");
             self.say("stopping; once more stops at once");
             let limit = Instant::now() + self.last();
@@ -102,11 +107,12 @@ impl Running {
     /// Has the program that is now where this one was take over, and ends when that serves. If it does not, this goes on.
     fn upgrade(&self) {
         match sockets::start_successor(&self.stopper) {
-            Ok(number) => {
+            Ok(Some(number)) => {
                 notify::say(&format!("MAINPID={number}"));
                 self.say(&format!("SIGUSR2: process {number} serves now, and this one ends"));
                 self.stop()
             }
+            Ok(None) => {}
             Err(error) => no_successor(error),
         }
     }
@@ -144,7 +150,9 @@ impl Running {
 
     /// Ends the process, whatever still runs.
     fn end(&self, code: i32) -> ! {
-        self.workers.iter().for_each(Workers::clean);
+        let _ending = ENDING.lock();
+        self.workers.iter().for_each(Workers::kill);
+        behind::end_programs();
         self.pid_file.iter().for_each(|path| pid_file::remove(path));
         console::queue().finish(LAST);
         std::process::exit(code)
@@ -158,5 +166,7 @@ fn no_successor(error: io::Error) {
 /// What remains to be done when the server has ended by itself.
 pub fn finish(workers: &[Workers]) {
     workers.iter().for_each(|workers| workers.stop(END_OF_WORKERS));
+    behind::end_programs();
     console::queue().finish(LAST);
+    drop(ENDING.lock());
 }

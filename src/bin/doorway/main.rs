@@ -120,11 +120,21 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
         true => Box::new(Hosts::new(site, &options.allowed_hosts)),
         false => site,
     };
-    let log = Console { requests: options.format(), colour: options.has_colour(), queue: console::queue() };
+    let site = site::shown(site, options);
+    let log = Console {
+        requests: options.format(),
+        reload: options.reload,
+        colour: options.has_colour(),
+        queue: console::queue(),
+    };
     let server = server.log(log).configure(|settings| {
         // A request to Python holds a thread here for as long as one there.
-        let for_python = if options.has_python() { 2 * options.python.workers * options.python.threads + 8 } else { 0 };
+        let calls = if options.has_python() { options.python.workers * options.python.threads } else { 0 };
+        let for_python = if calls > 0 { 2 * calls + 8 } else { 0 };
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
+        // And a descriptor, where a worker has three itself.
+        let others = workers.len() * (calls + 3 * options.python.workers);
+        settings.max_connections = settings.max_connections.saturating_sub(others).max(16);
         if options.upload.is_some() {
             settings.max_content = None;
         }
@@ -140,9 +150,6 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
     });
     // Before the URL is printed: who has read it may stop the server.
     let signals = Signals::catch()?;
-    if options.reload {
-        workers.iter().cloned().try_for_each(wsgi::watch)?;
-    }
     let handle = server.spawn(site)?;
     let urls = listen::urls(web.iter());
     say(&([urls.as_slice(), &lines].concat().join("\n") + "\n"));

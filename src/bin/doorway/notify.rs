@@ -17,11 +17,18 @@ use crate::threads;
 /// How often the manager is told what the server does, where it does not ask for more.
 const STATUS: Duration = Duration::from_secs(10);
 
-/// Tells the manager something.
+/// How long a manager may take to read: it has others to listen to, and must not keep a stop.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Tells the manager something. One that does not read for so long hears nothing of it.
 pub fn say(state: &str) {
     if let Some(path) = std::env::var_os("NOTIFY_SOCKET") {
+        let send = |socket: UnixDatagram| {
+            socket.set_write_timeout(Some(PATIENCE))?;
+            socket.send_to(state.as_bytes(), path)
+        };
         // There is nobody else to tell.
-        let _ = UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
+        let _ = UnixDatagram::unbound().and_then(send);
     }
 }
 

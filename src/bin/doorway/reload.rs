@@ -25,6 +25,8 @@ use doorway::app::Files;
 use doorway::web::is_navigation;
 use doorway::{Application, Body, Environ, Headers, StartResponse};
 
+use crate::wsgi::Workers;
+
 const STAMP: &[u8] = b"/.doorway/stamp";
 const SCRIPT: &[u8] = b"/.doorway/reload.js";
 
@@ -49,9 +51,9 @@ pub struct Reload<A> {
 }
 
 impl<A: Application> Reload<A> {
-    /// Watches these folders.
-    pub fn new(inner: A, folders: Vec<PathBuf>) -> Reload<A> {
-        Reload { inner, watch: Watch { folders, last: Mutex::default(), tells: AtomicBool::new(true) } }
+    /// Watches these folders, and the current one with what workers load.
+    pub fn new(inner: A, folders: Vec<PathBuf>, workers: Vec<Workers>) -> Reload<A> {
+        Reload { inner, watch: Watch { folders, workers, last: Mutex::default(), tells: AtomicBool::new(true) } }
     }
 }
 
@@ -150,6 +152,7 @@ fn append(body: Body, is_page: &AtomicBool, tag: String) -> Body {
 /// What the files look like at the moment, as two numbers: one for all files but stylesheets, one for these.
 struct Watch {
     folders: Vec<PathBuf>,
+    workers: Vec<Workers>,
     last: Mutex<Option<Look>>,
     /// Whether it has still to be said that there are too many files.
     tells: AtomicBool,
@@ -157,7 +160,8 @@ struct Watch {
 
 /// One look at all files.
 struct Look {
-    stamp: String,
+    others: u64,
+    sheets: u64,
     ended: Instant,
     took: Duration,
 }
@@ -165,31 +169,46 @@ struct Look {
 impl Watch {
     /// Two numbers of 16 hexadecimal digits. Always as long, and the same for the same files after a restart too.
     fn stamp(&self, environ: &Environ) -> String {
+        // Of an application it is not the files that count but their load: what asks before it gets a page of the old one.
+        let loads: u64 = self.workers.iter().map(Workers::loads).sum();
+        let (others, sheets) = self.look(environ);
+        format!("{:016x} {sheets:016x}", others.wrapping_add(loads))
+    }
+
+    fn look(&self, environ: &Environ) -> (u64, u64) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(look) = &*last {
             if look.ended.elapsed() < FRESH.max(look.took * 9) {
-                return look.stamp.clone();
+                return (look.others, look.sheets);
             }
         }
         let begin = Instant::now();
-        let mut sums = Sums::default();
+        let mut sums = Sums::of(|_| true);
         self.folders.iter().for_each(|folder| sums.add_folder(folder));
+        if !self.workers.is_empty() {
+            sums.counts = |path| !is_python(path);
+            sums.add_folder(Path::new("."));
+        }
         if sums.files >= MAX_FILES && self.tells.swap(false, Ordering::Relaxed) {
             environ.errors().write(&format!(
                 "--reload watches {MAX_FILES} files; there are more, and changes of the rest are not seen\n"
             ));
         }
-        let stamp = format!("{:016x} {:016x}", sums.others, sums.sheets);
-        *last = Some(Look { stamp: stamp.clone(), ended: Instant::now(), took: begin.elapsed() });
-        stamp
+        let (others, sheets) = (sums.others, sums.sheets);
+        *last = Some(Look { others, sheets, ended: Instant::now(), took: begin.elapsed() });
+        (others, sheets)
     }
 }
 
+/// Whether a file is one that Python loads.
+pub fn is_python(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "py")
+}
+
 /// Sums of a hash for each file, so that the order in which a folder lists them does not matter.
-#[derive(Default)]
 pub struct Sums {
-    /// The extension of those that count; all count where there is none.
-    only: Option<&'static str>,
+    /// Which files count.
+    counts: fn(&Path) -> bool,
     files: usize,
     /// Of all files but stylesheets.
     pub others: u64,
@@ -197,9 +216,8 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Sums of the files with this extension.
-    pub fn of_files(extension: &'static str) -> Sums {
-        Sums { only: Some(extension), ..Sums::default() }
+    pub fn of(counts: fn(&Path) -> bool) -> Sums {
+        Sums { counts, files: 0, others: 0, sheets: 0 }
     }
 
     pub fn add_folder(&mut self, folder: &Path) {
@@ -227,7 +245,7 @@ impl Sums {
                     if !entry.path().join("pyvenv.cfg").exists() {
                         folders.push(entry.path());
                     }
-                } else if self.only.is_none_or(|only| Path::new(&name).extension().is_some_and(|found| found == only)) {
+                } else if (self.counts)(Path::new(&name)) {
                     self.add_file(&entry.path(), &metadata);
                 }
             }
@@ -269,7 +287,7 @@ mod tests {
             start_response.start(status, fields);
             body()
         };
-        Reload::new(application, Vec::new())
+        Reload::new(application, Vec::new(), Vec::new())
     }
 
     fn opened() -> Request {
@@ -332,7 +350,7 @@ mod tests {
         let ask = |name: &str, what: &str| {
             let request = Request::get("/").header("If-None-Match", "\"1\"").header("Range", "bytes=0-1");
             let request = request.header("If-Modified-Since", "x").header("Accept-Encoding", "gzip");
-            request.header(name, what).call(&Reload::new(seen, Vec::new())).text()
+            request.header(name, what).call(&Reload::new(seen, Vec::new(), Vec::new())).text()
         };
         assert_eq!(ask("Sec-Fetch-Dest", "document"), "false false false false");
         assert_eq!(ask("Accept", "text/html, */*;q=0.8"), "false false false false");
@@ -348,7 +366,7 @@ mod tests {
         fs::write(folder.join("index.html"), "one").unwrap();
         fs::write(folder.join("sub/a.css"), "one").unwrap();
         let sums = || {
-            let mut sums = Sums::default();
+            let mut sums = Sums::of(|_| true);
             sums.add_folder(&folder);
             (sums.others, sums.sheets)
         };

@@ -1,7 +1,8 @@
 //! The application that the flags describe: folders, other servers and programs at their places, and what is put around them.
 //!
-//! From the outside to the inside: fields of every response, the access log of the formats that are middleware, the password, live reload,
-//! the prefix, the mounts. What is missing on the disk is found here, before a port is opened.
+//! From the outside to the inside: fields of every response, the access log of the formats that are middleware, which hosts are answered and how the
+//! server is (both put there by `main`), CORS, the password, live reload, the prefix, the mounts. What is missing on the disk is found here, before a
+//! port is opened.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -51,39 +52,44 @@ pub fn build(options: &Options, workers: &mut Vec<Workers>) -> io::Result<(Site,
         site = Box::new(Mount::new().at(prefix, site));
     }
     let users = options.auth.as_ref().map(|path| users::read(path, &folders)).transpose()?;
-    if options.has_python() {
-        folders.push(".".into());
-    }
     if options.reload {
-        site = Box::new(Reload::new(site, folders));
+        site = Box::new(Reload::new(site, folders, workers.clone()));
     }
     if let Some(users) = users {
         // Around all there is: what asks for changes, too.
         site = Box::new(BasicAuth::new(site, "doorway", users));
     }
-    site = logged(site, options.format());
     if options.cors {
         // `*` does not cover Authorization. Of the answer a script sees a handful of fields only, without those by which it fetches parts of a file.
         let cors = Cors::any(site).methods(["*"]).headers(["*", "Authorization"]).max_age(Duration::from_secs(600));
         site = Box::new(cors.expose(["Accept-Ranges", "Content-Length", "Content-Range", "ETag", "Location"]));
     }
-    if !options.headers.is_empty() || options.coi {
-        site = Box::new(Fields::new(site, &options.headers, options.cors, options.coi));
-    }
     Ok((site, served))
 }
 
+/// With what is about every answer: its line in the log, and the fields that the flags want.
+pub fn shown(site: Site, options: &Options) -> Site {
+    let site = logged(site, options);
+    match options.headers.is_empty() && !options.coi {
+        true => site,
+        false => Box::new(Fields::new(site, &options.headers, options.cors, options.coi)),
+    }
+}
+
 /// With the access log of a format that has one, of all but what live reload asks, which nobody wants in it.
-fn logged(site: Site, format: Format) -> Site {
+fn logged(site: Site, options: &Options) -> Site {
     let site: Arc<dyn Application> = Arc::from(site);
-    let with_log = match format {
+    let with_log = match options.format() {
         Format::Combined => AccessLog::combined(Arc::clone(&site), console::queue()),
         Format::Json => AccessLog::json(Arc::clone(&site), console::queue()),
         _ => return Box::new(site),
     };
-    Box::new(move |environ: &Environ, start_response: &mut StartResponse| match reload::is_own(environ.path_info()) {
-        true => site.call(environ, start_response),
-        false => with_log.call(environ, start_response),
+    let reload = options.reload;
+    Box::new(move |environ: &Environ, start_response: &mut StartResponse| {
+        match reload && reload::is_own(environ.path_info()) {
+            true => site.call(environ, start_response),
+            false => with_log.call(environ, start_response),
+        }
     })
 }
 
@@ -112,9 +118,7 @@ fn open(folder: &Path, options: &Options) -> io::Result<(PathBuf, Files)> {
         .precompressed(options.gz)
         // Browsers ask each time and mostly hear 304: never a stale file.
         .cache_control("no-cache");
-    // Beside the one file nothing of its folder is served.
-    let is_found = |(status, _): &(u16, String)| *status == 404;
-    if !folder.is_file() && !options.error_pages.iter().any(is_found) {
+    if !options.error_pages.iter().any(|(status, _)| *status == 404) {
         files = files.error_page(404, "404.html");
     }
     for (extension, content_type) in &options.types {
@@ -149,8 +153,10 @@ fn with_pages(mut files: Files, folder: &Path, options: &Options) -> io::Result<
     }
     if let Some(name) = &options.upload {
         let place = folder.join(name);
-        if !place.is_dir() {
-            let text = format!("--upload: files are taken by a folder, and {} is none", place.display());
+        // Every file would be refused, for nothing is written through a link.
+        if !place.is_dir() || place.ancestors().take_while(|above| *above != folder).any(Path::is_symlink) {
+            let text =
+                format!("--upload: files are taken by a folder, behind no link, and {} is none", place.display());
             return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
         }
         let own = std::fs::canonicalize(&place)?;

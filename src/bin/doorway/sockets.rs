@@ -9,7 +9,8 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, parent_id};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use doorway::{Door, Listener, Server, Stopper};
@@ -101,19 +102,36 @@ fn successor(sockets: Vec<(Door, OwnedFd)>, ready: Option<OwnedFd>) -> io::Resul
     Ok((command, open))
 }
 
-/// Starts it with the sockets of a server that runs, and waits until it serves. Gives its number.
-pub fn start_successor(stopper: &Stopper) -> io::Result<u32> {
+/// The process that was started to take over, until it serves.
+static SUCCESSOR: Mutex<Option<Child>> = Mutex::new(None);
+
+fn starting() -> MutexGuard<'static, Option<Child>> {
+    SUCCESSOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts it with the sockets of a server that runs, and waits until it serves. Gives its number; nothing where it was ended.
+pub fn start_successor(stopper: &Stopper) -> io::Result<Option<u32>> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let (mut command, open) = successor(stopper.hand_over()?, Some(theirs.into()))?;
-    let mut child = command.spawn()?;
-    drop(open);
     ours.set_read_timeout(Some(START))?;
-    match ours.read(&mut [0; 5]) {
-        Ok(length) if length > 0 => return Ok(child.id()),
+    let mut place = starting();
+    *place = Some(command.spawn()?);
+    drop((place, open));
+    let heard = ours.read(&mut [0; 5]);
+    let Some(mut child) = starting().take() else { return Ok(None) };
+    match heard {
+        Ok(length) if length > 0 => return Ok(Some(child.id())),
         Ok(_) => {}
         Err(_) => child.kill()?,
     }
     Err(io::Error::other(format!("the new process did not come to serve ({})", child.wait()?)))
+}
+
+/// Ends the process that is starting, if one is: whoever stops this one does not want another in its place.
+pub fn end_successor() {
+    if let Some(mut child) = starting().take() {
+        let _ = child.kill().and_then(|()| child.wait());
+    }
 }
 
 /// Becomes it, as another user. Returns where that fails.

@@ -7,6 +7,7 @@
 //! With a `Lint` on both sides of middleware, the outer one lays an [`Inside`] into the environ. The inner one reads there what was
 //! wrong before, and notes what it has found, so that the outer one knows what the middleware has done itself.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,7 +15,7 @@ use super::rules::{Fault, check_environ, check_fields, check_status};
 use super::tap::{Count, Tap};
 use super::{Culprit, Finding, Place, Sink};
 use crate::cause::Cause;
-use crate::gateway::{Body, Environ, Errors, Headers, Kind, StartError, StartResponse, Status, discard_panic};
+use crate::gateway::{Block, Body, Environ, Errors, Headers, Kind, StartError, StartResponse, Status, discard_panic};
 
 /// What one `Lint` and those further inside tell each other.
 struct Inside {
@@ -162,15 +163,11 @@ impl Watch {
             (Kind::Failed(error), _) => Kind::Failed(error),
             (Kind::Blocks(mut next), _) => {
                 watch.returned(1);
-                Kind::Blocks(Box::new(move || {
-                    let block = next();
-                    match &block {
-                        Some(Ok(block)) => looking.block(block.len()),
-                        Some(Err(_)) => {}
-                        None => looking.ended(),
-                    }
-                    block
-                }))
+                Kind::Blocks(Box::new(move || looking.came(next())))
+            }
+            (Kind::Channel(receiver), _) => {
+                watch.returned(1);
+                Kind::Channel(receiver.change(Box::new(move |next| looking.came(next))))
             }
             (form, known) => {
                 watch.returned(u64::from(!matches!(form, Kind::Empty)));
@@ -231,6 +228,16 @@ impl Watch {
             watch.take_content(state, length, false, faults);
             watch.end(state, faults);
         });
+    }
+
+    /// What a body gives next: a block, an error or its end.
+    fn came(&self, next: Option<io::Result<Block>>) -> Option<io::Result<Block>> {
+        match &next {
+            Some(Ok(block)) => self.block(block.len()),
+            Some(Err(_)) => {}
+            None => self.ended(),
+        }
+        next
     }
 
     /// A block came out of a body.

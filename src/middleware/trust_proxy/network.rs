@@ -22,24 +22,22 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// The address in its leading bits; an IPv4 network counts its bits from the end of the upper half of this.
+    /// Those of the address; one of IPv4 stands behind the 96 bits of `::ffff:0:0/96`.
     bits: u128,
     prefix: u32,
-    is_v4: bool,
 }
 
 impl Network {
     /// Whether an address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let (bits, is_v4) = left_aligned(address.to_canonical());
-        is_v4 == self.is_v4 && (bits ^ self.bits) & mask(self.prefix) == 0
+        let bits = bits_of(address);
+        is_v4(bits) == is_v4(self.bits) && (bits ^ self.bits) & mask(self.prefix) == 0
     }
 }
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Network {
-        let (bits, is_v4) = left_aligned(address.to_canonical());
-        Network { bits, prefix: if is_v4 { 32 } else { 128 }, is_v4 }
+        Network { bits: bits_of(address), prefix: u128::BITS }
     }
 }
 
@@ -53,23 +51,27 @@ impl FromStr for Network {
         let Some(prefix) = prefix else {
             return Ok(address.into());
         };
-        let (bits, is_v4) = left_aligned(address);
-        let most = if is_v4 { 32 } else { 128 };
+        let (bits, before) = (bits_of(address), if address.is_ipv4() { 96 } else { 0 });
         let is_number = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-        let prefix = prefix.parse().ok().filter(|prefix| is_number && *prefix <= most).ok_or_else(error)?;
+        let prefix: u32 = prefix.parse().ok().filter(|_| is_number).ok_or_else(error)?;
+        let prefix = prefix.checked_add(before).filter(|prefix| *prefix <= u128::BITS).ok_or_else(error)?;
         if bits & !mask(prefix) != 0 {
             return Err(error());
         }
-        Ok(Network { bits, prefix, is_v4 })
+        Ok(Network { bits, prefix })
     }
 }
 
-/// The bits of an address from the left, and whether it is of IPv4.
-fn left_aligned(address: IpAddr) -> (u128, bool) {
+fn bits_of(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, true),
-        IpAddr::V6(address) => (u128::from(address), false),
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
     }
+}
+
+/// Whether these are the bits of an address of IPv4, or of a network of them.
+fn is_v4(bits: u128) -> bool {
+    bits >> 32 == 0xFFFF
 }
 
 /// As many leading ones.
@@ -115,6 +117,10 @@ mod tests {
             ("2001:db8::/33", "2001:db8:8000::", false),
             ("10.0.0.0/8", "::ffff:10.1.2.3", true),
             ("::ffff:10.1.2.3", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::ffff:10.0.0.0/104", "::ffff:11.1.2.3", false),
+            ("::ffff:0:0/96", "1.2.3.4", true),
+            ("::ffff:0:0/96", "::1", false),
             ("::/8", "0.0.0.1", false),
         ];
         for (network, address, expected) in cases {
@@ -142,6 +148,7 @@ mod tests {
             "10.0.0.0 /8",
             "[::1]",
             "0.0.0.0/99999999999",
+            "::ffff:0:0/95",
         ] {
             let error = text.parse::<Network>().unwrap_err();
             assert!(error.to_string().starts_with(&format!("{text:?} is not an address")), "{error}");

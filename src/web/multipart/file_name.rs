@@ -7,12 +7,6 @@
 /// More than this some file systems refuse with the `.part` or number that a program adds.
 const LONGEST: usize = 200;
 
-/// Names that mean a device on Windows, with any extension behind.
-const DEVICES: [&str; 22] = [
-    "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9", "LPT1", "LPT2",
-    "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
-];
-
 /// The last component of a path in either style, made harmless; `None` where nothing is left of it.
 ///
 /// Controls, characters that change the direction of text, and those that no Windows name may hold become `_`. Dots and spaces at both
@@ -32,11 +26,18 @@ pub fn safe_file_name(name: &str) -> Option<String> {
     let plain: String = last.chars().map(|char| if is_plain(char) { char } else { '_' }).collect();
     let is_dropped = |char: char| char == '.' || char.is_whitespace();
     let mut safe = shortened(plain.trim_matches(is_dropped)).trim_end_matches(is_dropped).to_owned();
-    let stem = safe.split('.').next().unwrap_or_default().trim_end();
-    if DEVICES.iter().any(|device| device.eq_ignore_ascii_case(stem)) {
+    if is_device(safe.as_bytes()) {
         safe.insert(0, '_');
     }
     (!safe.is_empty()).then_some(safe)
+}
+
+/// Whether a name means a device on Windows, as it does with any extension behind it. Of the digits of a port three may be raised ones.
+pub(crate) fn is_device(name: &[u8]) -> bool {
+    const DEVICES: [&[u8]; 6] = [b"con", b"prn", b"aux", b"nul", b"conin$", b"conout$"];
+    let stem = name.split(|byte| *byte == b'.').next().unwrap_or_default().trim_ascii_end().to_ascii_lowercase();
+    let port = stem.strip_prefix(b"com").or_else(|| stem.strip_prefix(b"lpt")).unwrap_or_default();
+    DEVICES.contains(&&*stem) || matches!(port, [b'0'..=b'9'] | [0xc2, 0xb9 | 0xb2 | 0xb3])
 }
 
 fn is_plain(char: char) -> bool {
@@ -86,6 +87,12 @@ mod tests {
             ("con", Some("_con")),
             ("Lpt1.tar.gz", Some("_Lpt1.tar.gz")),
             ("AUX .txt", Some("_AUX .txt")),
+            ("COM\u{b9}.txt", Some("_COM\u{b9}.txt")),
+            ("lpt\u{b3}", Some("_lpt\u{b3}")),
+            ("COM0", Some("_COM0")),
+            ("conout$.log", Some("_conout$.log")),
+            ("com10", Some("com10")),
+            ("com\u{b4}", Some("com\u{b4}")),
             ("console", Some("console")),
         ] {
             assert_eq!(safe_file_name(name).as_deref(), expected, "{name:?}");

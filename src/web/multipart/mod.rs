@@ -15,6 +15,7 @@ mod parameters;
 
 use std::io::{self, BufRead, Read};
 
+pub(crate) use file_name::is_device;
 pub use file_name::safe_file_name;
 
 use self::delimited::Delimited;

@@ -6,17 +6,18 @@
 //! of them costs little memory. So entries stand in the order in which the system names them, each directory before what is in it.
 //!
 //! What can be asked for is in it: nothing hidden, no name that no path has. Links are left out, so that there is no way out and no circle; what is
-//! neither file nor directory is never opened; what cannot be read is left out, and the log says how much. A file that grows while it is
+//! neither file nor directory is never opened; what cannot be read is left out, and the log says how much, unless no descriptor is free: then the
+//! archive is cut. A file that grows while it is
 //! read ends where it ended when it was looked at; one that shrinks is as long as it was found to be.
 
 mod record;
 
-use std::fs::{DirEntry, File};
+use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
 use std::time::UNIX_EPOCH;
 
 use self::record::{Crc, Record};
-use super::open::{self, Place};
+use super::open::{self, Place, Refused};
 use crate::app::path::bytes_of;
 use crate::gateway::{Block, Body, Environ, Errors};
 use crate::web::{Response, content, percent_encode};
@@ -27,8 +28,9 @@ const MOST: usize = 100_000;
 /// How much of a file goes into one block. A file that fits is read before its head is written, which then says all there is to say.
 const BLOCK: usize = 64 * 1024;
 
-/// The archive of a directory, under the name of the directory.
-pub(super) fn answer(place: Place, hidden: bool, environ: &Environ) -> Response {
+/// The archive of a directory, under the name of the directory. One that cannot be read is found out while there is another answer.
+pub(super) fn answer(place: Place, hidden: bool, environ: &Environ) -> Result<Response, Refused> {
+    drop(fs::read_dir(&place.path)?);
     let name = place.path.file_name().and_then(bytes_of).unwrap_or(b"files");
     let name = String::from_utf8_lossy(name).into_owned();
     // RFC 6266 section 4.3: for those who do not read the second form, which says it exactly.
@@ -49,13 +51,14 @@ pub(super) fn answer(place: Place, hidden: bool, environ: &Environ) -> Response 
         position: 0,
         ending: Ending::NotYet,
     };
-    Response::new("200 OK", Body::blocks(archive))
+    let response = Response::new("200 OK", Body::blocks(archive))
         .with_header("Content-Type", "application/zip")
         .with_header(
             "Content-Disposition",
             format!("attachment; filename=\"{plain}.zip\"; filename*=UTF-8''{exact}.zip"),
         )
-        .with_header("X-Content-Type-Options", "nosniff")
+        .with_header("X-Content-Type-Options", "nosniff");
+    Ok(response)
 }
 
 /// Something that will be an entry.
@@ -110,25 +113,31 @@ impl Archive {
             return self.take(&entry, name).map(Some);
         }
         match self.directories.pop() {
-            Some(found) => Ok(Some(self.read_directory(&found))),
+            Some(found) => self.read_directory(&found).map(Some),
             None => Ok(self.end()),
         }
     }
 
-    /// Nothing of it is in the archive.
-    fn leave_out(&mut self) -> Vec<u8> {
+    /// Nothing of it is in the archive. Where it is the server that is short of something, there is none.
+    fn leave_out(&mut self, refused: Refused) -> io::Result<Vec<u8>> {
+        if let Refused::Busy = refused {
+            return Err(io::Error::other("no descriptor is free"));
+        }
         self.left_out += 1;
-        Vec::new()
+        Ok(Vec::new())
     }
 
     /// The entry of a directory, which is read from here on.
-    fn read_directory(&mut self, found: &Found) -> Vec<u8> {
-        let Ok(entries) = open::entries(&found.place.path, self.hidden) else { return self.leave_out() };
+    fn read_directory(&mut self, found: &Found) -> io::Result<Vec<u8>> {
+        let entries = match open::entries(&found.place.path, self.hidden) {
+            Ok(entries) => entries,
+            Err(error) => return self.leave_out(error.into()),
+        };
         (self.entries, self.within) = (Box::new(entries), found.name.clone());
         let record = self.record(found, 0);
         let head = record.local_head();
         self.records.push(record);
-        head
+        Ok(head)
     }
 
     /// What is in a directory: a file begins, a directory waits.
@@ -142,7 +151,7 @@ impl Archive {
         if self.found > MOST {
             return Err(io::Error::other(format!("an archive has {MOST} entries at most, and there are more")));
         }
-        let Ok(metadata) = metadata else { return Ok(self.leave_out()) };
+        let Ok(metadata) = metadata else { return self.leave_out(Refused::NotFound) };
         let is_directory = metadata.is_dir();
         name.push_str(if is_directory { "/" } else { "" });
         let found = Found { place: Place { path: entry.path(), metadata }, name };
@@ -150,11 +159,11 @@ impl Archive {
             self.directories.push(found);
             return Ok(Vec::new());
         }
-        Ok(self.begin(&found).unwrap_or_else(|_| self.leave_out()))
+        self.begin(&found).or_else(|refused| self.leave_out(refused))
     }
 
     /// The head of a file, and all of it where that is one block.
-    fn begin(&mut self, found: &Found) -> Result<Vec<u8>, open::Refused> {
+    fn begin(&mut self, found: &Found) -> Result<Vec<u8>, Refused> {
         let (file, metadata) = open::open(&found.place)?;
         let (size, mut crc) = (metadata.len(), Crc::new());
         let mut record = self.record(found, size);

@@ -21,11 +21,11 @@ impl Workers {
 
     pub fn reload(&self) {}
 
+    pub fn loads(&self) -> u64 {
+        0
+    }
+
     pub fn stop(&self, _grace: Duration) {}
 
-    pub fn clean(&self) {}
-}
-
-pub fn watch(_workers: Workers) -> io::Result<()> {
-    Ok(())
+    pub fn kill(&self) {}
 }

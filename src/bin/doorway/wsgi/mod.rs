@@ -26,9 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[cfg(not(unix))]
-pub use elsewhere::{Workers, watch};
-#[cfg(unix)]
-pub use watch::watch;
+pub use elsewhere::Workers;
 #[cfg(unix)]
 pub use workers::Workers;
 

@@ -5,13 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Workers;
-use crate::reload::Sums;
+use crate::reload::{Sums, is_python};
 use crate::threads;
 
 /// How often, where looking takes next to no time.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Replaces the workers whenever a file has changed, for as long as the process lives.
+/// Replaces the workers whenever a file has changed since now, for as long as the process lives.
 pub fn watch(workers: Workers) -> std::io::Result<()> {
     let mut last = look();
     threads::start("wsgi-watch", move || {
@@ -31,7 +31,7 @@ pub fn watch(workers: Workers) -> std::io::Result<()> {
 }
 
 fn look() -> u64 {
-    let mut sums = Sums::of_files("py");
+    let mut sums = Sums::of(is_python);
     sums.add_folder(Path::new("."));
     sums.others
 }

@@ -15,11 +15,13 @@ refused, an empty block sends nothing, a body neither passes its length nor fall
 """
 
 import ast
+import errno
 import faulthandler
 import importlib
 import io
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -43,6 +45,11 @@ REFUSED = frozenset((
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade", "status", "doorway-lasts",
 ))
+
+# What the system has too little of for a moment, where it makes no connection.
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# They mean the command, and a service manager sends them to all processes of a service.
+OUTLASTED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Broken(Exception):
@@ -227,12 +234,14 @@ class Call:
 
     def send_body(self, result):
         if isinstance(result, FileWrapper) and self.left is not None and not self.is_chunked:
+            file = result.filelike
             try:
-                result.filelike.fileno(), result.filelike.tell()
+                # The descriptor of anything else, such as gzip.open(), has other bytes.
+                is_plain = isinstance(getattr(file, "raw", file), io.FileIO) and file.tell() >= 0
             except Exception:
-                pass
-            else:
-                return self.send_file(result.filelike)
+                is_plain = False
+            if is_plain:
+                return self.send_file(file)
         is_alone = False
         if self.left is None and not self.is_sent:
             try:
@@ -255,7 +264,13 @@ class Call:
 
     def fail(self):
         """An error of the application: a page where nothing is sent yet, otherwise an answer that breaks off."""
-        say(f"error in {self.name()}\n{traceback.format_exc()}")
+        kind = sys.exc_info()[0]
+        try:
+            text = traceback.format_exc()
+        except Exception:
+            # It looks at the error, and may read modules, without a descriptor left.
+            text = f"{kind.__name__}\n"
+        say(f"error in {self.name()}\n{text}")
         if self.is_sent:
             return
         self.was_started, self.status, self.left = True, "500 Internal Server Error", None
@@ -269,8 +284,12 @@ class Call:
 
 
 def say(text):
-    sys.stderr.write(text)
-    sys.stderr.flush()
+    try:
+        sys.__stderr__.write(text)
+        sys.__stderr__.flush()
+    except (OSError, ValueError):
+        # The command has gone away, or the application has closed it.
+        pass
 
 
 def receive(connection):
@@ -332,8 +351,12 @@ def serve(control, listener, application, base, connections):
     while True:
         try:
             connection, _ = listener.accept()
-        except OSError:
-            return
+        except OSError as error:
+            if error.errno not in SHORT:
+                return
+            # Who asks waits in the queue meanwhile.
+            time.sleep(0.05)
+            continue
         connections[connection] = ""
         try:
             while answer(connection, application, base, connections):
@@ -389,8 +412,10 @@ def main(control, spec, threads, processes, grace):
     os.close(null)
     # Open connections, each with the number of the call that it has or had last.
     connections = {}
-    # A process that the application forks is no worker: its end is not ours, and ours must be seen while it lives.
-    os.register_at_fork(after_in_child=lambda: [each.close() for each in (control, listener, *connections)])
+    for number in OUTLASTED:
+        signal.signal(number, outlast)
+    os.register_at_fork(after_in_child=lambda: leave(control, listener, *connections))
+    threading.Thread(target=hear, args=(control, listener, connections, grace), name="doorway", daemon=True).start()
     sys.argv = [spec]
     sys.path.insert(0, os.getcwd())
     try:
@@ -410,7 +435,6 @@ def main(control, spec, threads, processes, grace):
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
     }
-    threading.Thread(target=hear, args=(control, listener, connections, grace), name="doorway", daemon=True).start()
     for number in range(1, threads):
         arguments = (control, listener, application, base, connections)
         threading.Thread(target=serve, args=arguments, name=f"wsgi-{number}", daemon=True).start()
@@ -421,11 +445,24 @@ def main(control, spec, threads, processes, grace):
         time.sleep(0.01)
 
 
+def outlast(number, frame):
+    """The command ends this process when its calls are done."""
+
+
+def leave(*sockets):
+    """A process that the application forks is no worker: it ends as others do, and ours is seen to end while it lives."""
+    for each in sockets:
+        each.close()
+    for number in OUTLASTED:
+        if signal.getsignal(number) is outlast:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def hear(control, listener, connections, grace):
     """Hears what the command wants: a look at the stacks, or the end. It sends no more requests by then."""
     try:
         while control.recv(1):
-            faulthandler.dump_traceback()
+            faulthandler.dump_traceback(2)
             control.sendall(b"shown\n")
     except OSError:
         # The command has gone away, which is the end too.

@@ -14,7 +14,7 @@ use doorway::app::Pass;
 use doorway::{Application, Environ, StartResponse};
 
 use super::process::{Process, Started};
-use super::{Plan, unforeseen};
+use super::{Plan, unforeseen, watch};
 use crate::behind::GATHERED;
 use crate::{console, threads};
 
@@ -44,7 +44,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     workers: Vec<Worker>,
-    /// Rises with each reload.
+    /// Rises with each load that the workers, or the page that says what is wrong, are of.
     generation: u64,
     /// Processes that have been started and not been reaped: the workers, and those that are still loading.
     living: Vec<Arc<Process>>,
@@ -85,7 +85,6 @@ impl Workers {
     /// # Errors
     /// Why the application is not there. Python's own words about it have been passed on by then.
     pub fn start(plan: Plan) -> io::Result<Workers> {
-        DirBuilder::new().mode(0o700).create(&plan.folder)?;
         let shared = Arc::new(Shared {
             plan,
             state: Mutex::default(),
@@ -95,6 +94,12 @@ impl Workers {
             numbers: AtomicUsize::new(0),
         });
         let workers = Workers(shared);
+        if workers.0.plan.reload {
+            // What changes from here on is loaded anew, behind this load.
+            watch::watch(workers.clone())?;
+        }
+        let alone = workers.0.reloading.lock();
+        DirBuilder::new().mode(0o700).create(&workers.0.plan.folder)?;
         match workers.0.start_one() {
             Ok(started) => workers.0.fill(started, 0),
             Err(error) if workers.0.plan.reload && error.kind() != io::ErrorKind::NotFound => {
@@ -102,10 +107,11 @@ impl Workers {
                 workers.0.not_started(&error, "waiting for a change");
             }
             Err(error) => {
-                workers.clean();
+                workers.kill();
                 return Err(error);
             }
         }
+        drop(alone);
         Ok(workers)
     }
 
@@ -139,6 +145,7 @@ impl Workers {
                 }
             }
             Err(error) if shared.plan.reload => {
+                state.generation += 1;
                 state.failure = Some(error.to_string());
                 drop(state);
                 shared.not_started(&error, "waiting for a change");
@@ -151,6 +158,11 @@ impl Workers {
         shared.tell();
     }
 
+    /// How often the application was loaded anew, or could not be, of which every page tells.
+    pub fn loads(&self) -> u64 {
+        self.0.state().generation
+    }
+
     /// Ends all of them: kindly, and after the time by force.
     pub fn stop(&self, grace: Duration) {
         let shared = &self.0;
@@ -159,14 +171,15 @@ impl Workers {
         (0..state.workers.len()).for_each(|at| shared.dismiss(&mut state, at));
         shared.tell();
         let waited = shared.changed.wait_timeout_while(state, grace, |state| !state.living.is_empty());
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.living.iter().for_each(|process| process.kill());
-        drop(state);
-        self.clean();
+        drop(waited);
+        self.kill();
     }
 
-    /// Removes what is on the disk.
-    pub fn clean(&self) {
+    /// Ends all of them at once, and removes what is on the disk.
+    pub fn kill(&self) {
+        let mut state = self.0.state();
+        state.is_stopping = true;
+        state.living.iter().for_each(|process| process.kill());
         let _ = std::fs::remove_dir_all(&self.0.plan.folder);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use doorway::app::Pass;
-use doorway::{Block, Body, Environ, StartResponse, escape_html};
+use doorway::{Block, Body, Cause, Environ, StartResponse, escape_html};
 
 use super::{Process, Shared};
 use crate::console;
@@ -48,8 +48,11 @@ impl Shared {
                 }
                 Err(error) => return Body::from(Err::<Body, _>(error)),
             };
-            let is_504 = start_response.status().is_some_and(|status| status.code() == 504);
-            if is_504 && begin.elapsed() >= self.plan.timeout {
+            // One of the application's has a length, or comes in blocks, and the worker may have been busy with its content for as long.
+            let is_silence = body.known_len().is_some()
+                && start_response.status().is_some_and(|status| status.code() == 504)
+                && start_response.headers().is_some_and(|headers| !headers.contains("Content-Length"));
+            if is_silence && begin.elapsed() >= self.plan.timeout {
                 self.kill(&seat.process, &request_line(&environ));
             }
             let (is_there, lasts) = (body.known_len().is_some(), lasts.load(Ordering::Relaxed));
@@ -59,7 +62,7 @@ impl Shared {
             if is_there {
                 return body;
             }
-            return Body::blocks(Answer { blocks: Box::new(body.into_blocks()), seat, lasts, last: Instant::now() });
+            return Body::blocks(Answer { blocks: Box::new(body.into_blocks()), seat, lasts });
         }
     }
 
@@ -145,8 +148,6 @@ struct Answer {
     seat: Seat,
     /// The thread is not free when it is whole.
     lasts: bool,
-    /// When the last block came.
-    last: Instant,
 }
 
 impl Iterator for Answer {
@@ -156,12 +157,12 @@ impl Iterator for Answer {
         let (block, Seat { shared, process, line, .. }) = (self.blocks.next(), &mut self.seat);
         match &block {
             None if !self.lasts => *line = None,
-            Some(Err(_)) if self.last.elapsed() >= shared.plan.timeout => {
+            // Any other end is no silence, however long the client has taken over the block before.
+            Some(Err(error)) if Cause::of(error) == Some(Cause::UpstreamDeadline) => {
                 shared.kill(process, line.as_deref().unwrap_or_default());
             }
             _ => {}
         }
-        self.last = Instant::now();
         block
     }
 }
