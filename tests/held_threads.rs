@@ -605,27 +605,41 @@ fn what_an_application_says_without_end_ends_with_the_grace_of_a_stop_though_its
 
 #[test]
 fn a_call_that_outlasts_the_grace_of_a_stop_is_answered_where_all_that_it_promises_is_there() {
-    for path in ["/written", "/blocks"] {
+    let too_long = [Cause::BodyLong];
+    for (method, path, causes) in [
+        ("GET", "/written", &[][..]),
+        ("GET", "/blocks", &[]),
+        ("HEAD", "/written", &[]),
+        ("HEAD", "/blocks", &[]),
+        // What is at fault is the application and not the stop.
+        ("GET", "/written/and/more", &too_long),
+        ("GET", "/blocks/and/more", &too_long),
+    ] {
         let (called, (release, released)) = (Told::default(), mpsc::channel::<()>());
         let (call, released) = (called.clone(), Mutex::new(released));
         let house = serve(move |environ: &Environ, start_response: &mut StartResponse| -> io::Result<Body> {
             call.tell();
             let _ = locked(&released).recv_timeout(PATIENCE);
             let mut writer = start_response.start("200 OK", &[("Content-Length", "5")]);
-            if environ.path() == "/blocks" {
-                return Ok(Body::blocks(["hello"]));
+            let text = if environ.path().ends_with("more") { "hello, world" } else { "hello" };
+            if environ.path().starts_with("/blocks") {
+                return Ok(Body::blocks([text]));
             }
-            writer.write_all(b"hello").map(|()| Body::empty())
+            // Of what is too long it is told.
+            let _ = writer.write_all(text.as_bytes());
+            Ok(Body::empty())
         });
         let mut client = house.client();
-        client.send(&get(path));
+        client.send(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
         called.wait();
         house.handle.stopper().stop_within(Duration::ZERO);
         release.send(()).unwrap();
-        assert_eq!(client.response().text(), "hello");
+        let content = if method == "HEAD" { "" } else { "hello" };
+        assert_eq!(client.response_to(method).text(), content, "{method} {path}");
         drop(client);
         ends(house.handle, Duration::ZERO);
-        assert_eq!((house.log.causes(), house.log.take_accesses(1)), (vec![], vec![(200, 5)]), "{path}");
+        let logged = (house.log.causes(), house.log.take_accesses(1));
+        assert_eq!(logged, (causes.to_vec(), vec![(200, content.len() as u64)]), "{method} {path}");
     }
 }
 
@@ -1269,22 +1283,20 @@ fn a_stream_that_fails_is_cut_and_one_that_waits_ends_with_the_grace_of_a_stop()
 
 #[test]
 fn a_stream_that_is_closed_for_another_connection_ends_at_once_though_its_worker_sleeps() {
-    let closed = Arc::new(AtomicUsize::new(0));
-    let (count, (give, senders)) = (Arc::clone(&closed), mpsc::channel());
-    let application = move |_: &Environ, start_response: &mut StartResponse| {
+    let closed = Arc::new(Mutex::new(Vec::new()));
+    let (paths, (give, senders)) = (Arc::clone(&closed), mpsc::channel());
+    let application = move |environ: &Environ, start_response: &mut StartResponse| {
         start_response.start("200 OK", &[]);
         let (sender, body) = Body::channel(1);
         sender.send(&b"first"[..]).expect("a new body");
         give.send(sender).expect("a test that goes on");
-        let count = Arc::clone(&count);
-        body.on_close(move || {
-            count.fetch_add(1, Ordering::SeqCst);
-        })
+        let (paths, path) = (Arc::clone(&paths), environ.path().into_owned());
+        body.on_close(move || locked(&paths).push(path))
     };
     let house = serve_with(application, |settings| (settings.shards, settings.max_connections) = (2, 2));
     let mut streams = [house.client(), house.client()];
-    for stream in &mut streams {
-        stream.send(GET);
+    for (number, stream) in streams.iter_mut().enumerate() {
+        stream.send(&get(&format!("/{number}")));
         stream.until(b"first");
     }
     // The first has waited for less long than the second, which is in the other shard than the next.
@@ -1293,8 +1305,10 @@ fn a_stream_that_is_closed_for_another_connection_ends_at_once_though_its_worker
     streams[0].until(b"second");
     house.until("both wait", |stats| stats.busy == 0);
     let _third = house.client();
-    house.until("its body is closed", |_| closed.load(Ordering::SeqCst) == 1);
-    streams[1].until_end();
+    house.until("a body is closed", |_| !locked(&closed).is_empty());
+    // It is the first where a thread has not put the second back yet.
+    let closed = usize::from(*locked(&closed) == ["/1"]);
+    streams[closed].until_end();
 }
 
 #[test]

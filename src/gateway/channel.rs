@@ -212,8 +212,10 @@ impl Receiver {
     /// Has `waiter` woken when something comes. Tells whether it must wait for that.
     pub(crate) fn register(&self, waiter: &Arc<impl Wake + 'static>, number: u64) -> bool {
         let mut state = self.channel.lock();
-        state.waiter = state.is_quiet().then(|| (Arc::clone(waiter) as Arc<dyn Wake>, number));
-        state.waiter.is_some()
+        if state.is_quiet() {
+            state.waiter = Some((Arc::clone(waiter) as Arc<dyn Wake>, number));
+        }
+        state.is_quiet()
     }
 }
 

@@ -335,7 +335,7 @@ impl fmt::Debug for StartResponse {
 ///
 /// # Errors
 /// When the client is gone or stalled, when the response was started wrongly, when more is written than Content-Length promised, and when the
-/// server has stopped. Where nothing of it is sent (to HEAD, behind 204 and 304) no client ends it, and it is an error behind
+/// grace of a stop is over. Where nothing of it is sent (to HEAD, behind 204, 205 and 304) no client ends it, and it is an error behind
 /// [`Settings::response_stall`](crate::Settings::response_stall).
 ///
 /// ```

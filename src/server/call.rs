@@ -254,7 +254,7 @@ impl Call {
                 response.finish(false);
                 return Ok(response.send());
             }
-            if response.note_block(self.answered) {
+            if !self.shared.is_over() && response.note_block(self.answered) {
                 delay(&mut response, &self.response, &self.shared);
             } else if !response.send() || response.is_finished() || self.shared.seats.is_wanted() {
                 // Where it could not be sent the next is not asked for (P-BODY-07): that might last.
@@ -280,7 +280,9 @@ impl Call {
             let ask = || self.body.kind().poll_block().map_err(|error| Failure::of_error(&error, Cause::BodyFailed));
             match catch_unwind(AssertUnwindSafe(ask)).map_err(Failure::of_panic)?? {
                 Poll::Ready(Some(block)) if block.is_empty() && self.shared.is_over() => break,
-                Poll::Ready(Some(block)) if block.is_empty() => {}
+                Poll::Ready(Some(block)) if block.is_empty() => {
+                    self.rests.get_or_insert_with(|| (Instant::now(), self.begin));
+                }
                 next => return Ok(next),
             }
         }
@@ -470,8 +472,16 @@ mod tests {
 
     /// A connection that has gone as far as it can with a request, and its client, who waits for nothing. A Unix socket takes little, and always as much.
     fn ask(application: impl Application, request: &[u8]) -> (Arc<Shared>, Box<Connection>, UnixStream) {
+        ask_with(Settings::default(), application, request)
+    }
+
+    fn ask_with(
+        settings: Settings,
+        application: impl Application,
+        request: &[u8],
+    ) -> (Arc<Shared>, Box<Connection>, UnixStream) {
         let log = Arc::new(Lines::errors(io::sink()));
-        let shared = Arc::new(Shared::new(Settings::default(), Box::new(application), log));
+        let shared = Arc::new(Shared::new(settings, Box::new(application), log));
         let (own, mut client) = UnixStream::pair().unwrap();
         client.set_nonblocking(true).unwrap();
         let socket = Socket::accepted(OwnedFd::from(own).into()).unwrap();
@@ -568,6 +578,23 @@ mod tests {
         go_on(&mut connection, &shared);
         assert!(is_unsent(&connection), "its end is not taken, and nobody is cut");
         assert_eq!(connection.step(&shared, Instant::now()), Step::Wait);
+    }
+
+    #[test]
+    fn a_body_whose_empty_blocks_take_long_is_cut_when_the_time_is_over_behind_the_first_of_them() {
+        let application = |_: &Environ, start_response: &mut StartResponse| {
+            start_response.start("200 OK", &[]);
+            Body::blocks(std::iter::repeat_with(|| {
+                std::thread::sleep(Duration::from_millis(1));
+                Vec::new()
+            }))
+        };
+        let settings = Settings { response_stall: Duration::from_millis(20), ..Settings::default() };
+        let (_shared, connection, mut client) = ask_with(settings, application, GET);
+        assert!(connection.call.is_none(), "as many as are asked for at once have taken longer");
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 500");
     }
 
     #[test]

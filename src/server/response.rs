@@ -257,8 +257,9 @@ impl Response {
         loop {
             let sent = self.flush()?;
             let since = self.pace.note(&mut begin, Instant::now(), sent);
-            // A client that takes everything does not keep a stop from its end.
-            let may_go_on = !shared.is_over() || matches!(self.stage, Stage::Content(Delimiter::Length(0)));
+            // A client that takes everything does not keep a stop from its end, unless that is all that it gets.
+            let is_all = matches!(self.stage, Stage::Content(Delimiter::Length(0) | Delimiter::None));
+            let may_go_on = is_all || !shared.is_over();
             if may_go_on && self.queue.is_empty() {
                 return Ok(());
             }
