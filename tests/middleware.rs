@@ -636,6 +636,10 @@ fn the_status_is_the_one_that_the_client_gets() {
         Ok("dropped".into())
     });
     ends(Request::get("/"), reset_content, " 205 0");
+    let written_behind_101 = boxed(|_, start_response| {
+        start_response.start("101 Switching Protocols", &[]).write_all(b"a").map(|()| Body::empty())
+    });
+    ends(Request::get("/"), written_behind_101, " 500 1");
 }
 
 #[test]
@@ -1363,11 +1367,17 @@ fn p_err_06_a_panic_at_the_end_of_a_body_is_logged_once_whoever_has_changed_or_r
         let body = falls(environ, start_response);
         start_response.replace("404 Not Found", &Headers::new()).map(|_| body)
     };
-    let houses: [(&str, Box<dyn Application>); 9] = [
+    let tagged = |environ: &Environ, start_response: &mut StartResponse| {
+        let body = falls(environ, start_response);
+        start_response.replace("200 OK", &Headers::from(&[("ETag", "\"1\"")])).map(|_| body)
+    };
+    let houses: [(&str, Box<dyn Application>); 11] = [
         ("nobody", Box::new(falls)),
         ("the log", Box::new(AccessLog::common(falls, io::sink()))),
         ("map_blocks", Box::new(app(|environ, start_response| falls(environ, start_response).map_blocks(Ok)))),
         ("conditions", Box::new(ConditionalGet::new(falls))),
+        ("what the client has", Box::new(ConditionalGet::new(tagged))),
+        ("what the client has not", Box::new(ConditionalGet::new(tagged))),
         ("a response", Box::new(simple(|environ: &Environ| Response::of(&falls, environ)))),
         ("all content", Box::new(simple(content(3)))),
         ("some content", Box::new(simple(content(2)))),
@@ -1377,13 +1387,19 @@ fn p_err_06_a_panic_at_the_end_of_a_body_is_logged_once_whoever_has_changed_or_r
     for (name, house) in houses {
         let house = serve(house);
         for path in ["/close", "/blocks", "/list", "/written"] {
-            // What is written cannot be replaced, and what is dropped in the call is a panic of the call.
-            if matches!((path, name), ("/written", "a page") | ("/blocks", "a page" | "all content")) {
+            // What is written cannot be replaced.
+            if matches!((path, name), ("/written", "a page" | "what the client has" | "what the client has not")) {
                 continue;
             }
-            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let (condition, text) = match name {
+                "what the client has" => ("If-None-Match: *\r\n", ""),
+                "what the client has not" => ("If-Match: \"other\"\r\n", "Precondition Failed\n"),
+                "a page" => ("", "page"),
+                _ => ("", "012"),
+            };
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{condition}Connection: close\r\n\r\n");
             let response = house.ask_one(request.as_bytes());
-            assert_eq!(response.text(), if name == "a page" { "page" } else { "012" }, "{path} through {name}");
+            assert_eq!(response.text(), text, "{path} through {name}");
             house.log.take_accesses(1);
             assert_eq!(house.log.causes(), [Cause::ClosePanic], "{path} through {name}");
             house.log.take(Cause::ClosePanic);

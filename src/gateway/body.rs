@@ -213,6 +213,13 @@ impl Body {
         usize::from(panics(|| drop(kind))) + closes.into_iter().map(panics).filter(|panics| *panics).count()
     }
 
+    /// The body with other content. What is left of its own goes when it is closed, before all else, where a panic is seen.
+    pub(crate) fn with_kind(mut self, kind: Kind) -> Body {
+        let replaced = std::mem::replace(&mut self.kind, kind);
+        self.on_close.insert(0, Box::new(move || drop(replaced)));
+        self
+    }
+
     pub(crate) fn of_kind(kind: Kind) -> Body {
         Body { kind, on_close: Vec::new() }
     }

@@ -6,7 +6,8 @@
 //!
 //! It changes nothing: a body of known length keeps it and its form. What it cannot know is what the server does afterwards: bytes are
 //! those that the application has handed over, even if the client went away before the last of them, and what the server refuses
-//! by itself never gets here. Nor does a panic of the body, which is a 500 as long as nothing was sent.
+//! by itself never gets here. Nor does a panic of the body, which is a 500 as long as nothing was sent, or why content failed (400, 408, 413), where
+//! the application answers with an error of its own that does not have the cause in it.
 
 mod line;
 
@@ -93,10 +94,10 @@ impl<A: Application> Application for AccessLog<A> {
         let of_start = Arc::clone(&answer);
         start_response.on_start(move |status, _headers| locked(&of_start).status = Some(status.code()));
         let of_refused = Arc::clone(&answer);
-        start_response.on_refused(move |_error, _headers| {
+        start_response.on_refused(move |error, _headers| {
             let Answer { status, bytes, .. } = &mut *locked(&of_refused);
             // What is out stays so; otherwise there is no status but that of a restart.
-            *status = status.filter(|_| *bytes > 0);
+            *status = status.filter(|_| *bytes > 0 && error.cause() != Cause::UpgradeMisused);
         });
         let of_write = Arc::clone(&answer);
         start_response.on_write(move |block| {

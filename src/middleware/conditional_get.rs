@@ -11,7 +11,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::gateway::{Application, Body, Environ, StartResponse};
+use crate::gateway::{Application, Body, Environ, Kind, StartResponse};
 use crate::web::Response;
 use crate::web::date::parse_http_date;
 use crate::web::entity_tags::{matches_any, strongly, weakly};
@@ -114,12 +114,13 @@ fn conditional(environ: &Environ, response: Response) -> Response {
     };
     drop(tag);
     if is_failed {
-        return Response::text("Precondition Failed\n").with_status("412 Precondition Failed");
+        let body = response.body.with_kind(Kind::Bytes(b"Precondition Failed\n".into()));
+        return Response::text(body).with_status("412 Precondition Failed");
     }
     if is_known {
         let mut headers = response.headers;
         OF_THE_CONTENT.iter().for_each(|name| headers.remove(name));
-        return Response { status: "304 Not Modified".into(), headers, body: Body::empty() };
+        return Response { status: "304 Not Modified".into(), headers, body: response.body.with_kind(Kind::Empty) };
     }
     response
 }

@@ -132,7 +132,7 @@ impl Choice {
     }
 
     /// The body with the page that was chosen in the place of its blocks, or as it is. What is to run when it is closed stays with it.
-    fn replaced(&self, mut body: Body, environ: &Environ, start_response: &mut StartResponse) -> Body {
+    fn replaced(&self, body: Body, environ: &Environ, start_response: &mut StartResponse) -> Body {
         if start_response.is_sent() {
             return body;
         }
@@ -145,7 +145,8 @@ impl Choice {
         }
         let chosen = self.chosen().take();
         if let Some((page, status)) = chosen {
-            *body.kind() = std::mem::take(Body::from((page.make)(environ, &status)).kind());
+            let page = std::mem::take(Body::from((page.make)(environ, &status)).kind());
+            return body.with_kind(page);
         }
         body
     }

@@ -57,8 +57,7 @@ impl Response {
                 return Response { status: status.to_string().into(), headers, body };
             }
         };
-        *body.kind() = Kind::Failed(failure.into());
-        Response::new("500 Internal Server Error", body)
+        Response::new("500 Internal Server Error", body.with_kind(Kind::Failed(failure.into())))
     }
 
     /// The whole content, if it ends within `limit` bytes and without an error; otherwise `None`. In both cases it is still to be sent, and goes
@@ -81,7 +80,7 @@ impl Response {
             if self.body.known_len().is_some_and(|known| known > limit as u64) {
                 return None;
             }
-            gather(self.body.kind(), limit);
+            gather(&mut self.body, limit);
         }
         match self.body.kind() {
             Kind::Empty => Some(&[]),
@@ -92,16 +91,18 @@ impl Response {
 }
 
 /// Makes one piece of a body if it ends within the limit, or what was taken of it and the rest.
-fn gather(body: &mut Kind, mut limit: usize) {
+fn gather(body: &mut Body, mut limit: usize) {
     let mut taken: Vec<Block> = Vec::new();
     loop {
-        match body.next_block() {
-            None => return *body = std::mem::take(Body::from(taken.concat()).kind()),
+        match body.kind().next_block() {
+            None => {
+                return *body = std::mem::replace(body, Body::empty()).with_kind(Kind::Bytes(taken.concat().into()));
+            }
             Some(Ok(block)) if block.len() <= limit => {
                 limit -= block.len();
                 taken.push(block);
             }
-            last => return precede(taken, last, body),
+            last => return precede(taken, last, body.kind()),
         }
     }
 }
