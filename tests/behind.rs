@@ -77,7 +77,7 @@ fn no_program_runs_on_without_the_command_that_would_have_ended_it() {
     executable(&folder, "cgi-bin/hang", "#!/bin/sh\necho $$ > pid; echo A: b; echo; sleep 1000 & exec sleep 1000\n");
     let (cgi, pid) =
         (format!("/cgi-bin={}", folder.path().join("cgi-bin").display()), folder.path().join("cgi-bin/pid"));
-    // One whose answer is whole keeps nobody waiting at the end; a second signal waits for nothing.
+    // One whose answer is whole has the grace of the stop; a second signal waits for nothing.
     for (method, code) in [("HEAD", 0), ("GET", 143)] {
         let mut serving = Serving::folder(folder.path(), &["--cgi", &cgi]);
         let mut client = TcpStream::connect(serving.address()).unwrap();
@@ -110,6 +110,22 @@ fn no_program_runs_on_without_the_command_that_would_have_ended_it() {
         });
         fs::remove_file(&pid).unwrap();
     }
+}
+
+#[test]
+fn a_program_whose_answer_is_whole_has_the_grace_of_a_stop_for_what_it_has_left_to_do() {
+    let folder = Folder::new(&[("index.html", "home")]);
+    let script = "#!/bin/sh\necho Status: 204; echo; until [ -e go ]; do sleep 0.01; done; echo done > done\n";
+    executable(&folder, "cgi-bin/late", script);
+    let cgi = format!("/cgi-bin={}", folder.path().join("cgi-bin").display());
+    let mut serving = Serving::folder(folder.path(), &["--cgi", &cgi]);
+    assert!(get(&serving, "/cgi-bin/late").starts_with("HTTP/1.1 204 "));
+    let id = serving.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    wait_for("the end of the server", || TcpStream::connect(serving.address()).is_err());
+    fs::write(folder.path().join("cgi-bin/go"), "").unwrap();
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+    assert_eq!(fs::read_to_string(folder.path().join("cgi-bin/done")).unwrap(), "done\n");
 }
 
 #[test]

@@ -421,7 +421,7 @@ fn a_program_has_no_more_than_its_total_deadline_whatever_it_waits_for_and_whoev
     let silent = "echo A: b; echo; echo begun; exec sleep 1000";
     for (method, script, status) in [
         // While its content is waited for before the response begins.
-        ("GET", "sleep 0.14; echo A: b; echo; echo begun; exec sleep 1000", Some(504)),
+        ("GET", "sleep 0.35; echo A: b; echo; echo begun; exec sleep 1000", Some(504)),
         // Whole with its head, so that nobody waits for the rest.
         ("HEAD", silent, Some(200)),
         ("GET", "echo Status: 204; echo; exec sleep 1000", Some(204)),
@@ -435,7 +435,7 @@ fn a_program_has_no_more_than_its_total_deadline_whatever_it_waits_for_and_whoev
     ] {
         let folder =
             Folder::new(&[("x.sh", &format!("echo $$ > pid; {script}")), ("next.sh", "echo A: b; echo; echo ran")]);
-        let cgi = folder.cgi().programs(1).total_deadline(Duration::from_millis(150));
+        let cgi = folder.cgi().programs(1).total_deadline(Duration::from_millis(400));
         let house = serve(Mount::new().at("/cgi-bin", cgi));
         let content = if method == "POST" { "x".repeat(3_000_000) } else { String::new() };
         let mut client = house.client();
@@ -489,7 +489,7 @@ fn a_process_that_has_left_the_group_keeps_the_place_of_no_program() {
         println!("skipped: setsid is not installed");
         return;
     }
-    let cgi = folder.cgi().programs(1).silent_deadline(Duration::from_millis(150));
+    let cgi = folder.cgi().programs(1).silent_deadline(Duration::from_millis(400));
     let house = serve(Mount::new().at("/cgi-bin", cgi));
     let mut client = house.client();
     client.send(b"GET /cgi-bin/daemon.sh HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");

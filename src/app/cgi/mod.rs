@@ -46,7 +46,7 @@ const MAX_REDIRECTS: usize = 10;
 /// output of the program; one that a signal ended is cut visibly, or a 502 where nothing of it was sent. Where it is whole before that (HEAD, 204, as long as
 /// its Content-Length) the program goes on to its end. When the client leaves or a deadline passes, the
 /// program is killed with all of its process group, and it is always reaped. Only the end of this process leaves programs behind, unless it calls
-/// [`kill_all`](Cgi::kill_all) before.
+/// [`end_all`](Cgi::end_all) before.
 ///
 /// | what happens | answer | cause in the log |
 /// |---|---|---|
@@ -176,10 +176,10 @@ impl Cgi {
         self
     }
 
-    /// Kills all programs that any `Cgi` has started and that still run, with their process groups. For a program that is about to end: nobody keeps the
-    /// deadlines of what it has started then.
-    pub fn kill_all() {
-        program::kill_all();
+    /// Waits for the programs that any `Cgi` has started, and kills those that still run after this time, with their process groups, and whatever is
+    /// started from then on. For a program that is about to end: nobody keeps the deadlines of what it has started then.
+    pub fn end_all(within: Duration) {
+        program::end_all(within);
     }
 
     fn answer(&self, environ: &Environ, start_response: &mut StartResponse) -> Result<Body, Failure> {

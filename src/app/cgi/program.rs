@@ -39,9 +39,15 @@ const MAX_LINE: u64 = 8 * 1024;
 const SHORT_WHILE: Duration = Duration::from_millis(100);
 
 /// Those that run in this process, of whichever application: what ends with it ends all of them.
-static RUNNING: Mutex<Vec<Arc<Process>>> = Mutex::new(Vec::new());
+static RUNNING: Mutex<AllThatRun> = Mutex::new(AllThatRun { is_over: false, programs: Vec::new() });
 
-fn all_that_run() -> MutexGuard<'static, Vec<Arc<Process>>> {
+struct AllThatRun {
+    /// All were killed, and so is what is started from then on: the places of those that were wait for it.
+    is_over: bool,
+    programs: Vec<Arc<Process>>,
+}
+
+fn all_that_run() -> MutexGuard<'static, AllThatRun> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -129,7 +135,12 @@ pub(super) fn start(
     let (id, input, output, said) = (child.id(), child.stdin.take(), child.stdout.take(), child.stderr.take());
     let running = Mutex::new(Running { child, is_over: false, is_late: false, is_reaped: false });
     let process = Arc::new(Process { running, over: Condvar::new(), id, begin: Instant::now(), total: limits.total });
-    all_that_run().push(Arc::clone(&process));
+    let mut all = all_that_run();
+    all.programs.push(Arc::clone(&process));
+    if all.is_over {
+        process.kill();
+    }
+    drop(all);
     let end = End {
         process: Arc::clone(&process),
         place,
@@ -138,11 +149,7 @@ pub(super) fn start(
         name: name.clone(),
     };
     let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
-        thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024).spawn(work).map_err(|error| {
-            // It is reaped at once, where `end` is dropped.
-            process.kill();
-            broken(error)
-        })
+        thread::Builder::new().name(name.to_owned()).stack_size(128 * 1024).spawn(work).map_err(broken)
     };
     if let Some(said) = said {
         let errors = errors.clone();
@@ -177,9 +184,22 @@ pub(super) fn start(
     Ok((Stream::Unix(ours), Program { process }))
 }
 
-/// Kills all programs that run, with their groups.
-pub(super) fn kill_all() {
-    all_that_run().iter().for_each(|process| process.kill());
+/// Waits so long for all programs that run, and kills those that still do then, with their groups.
+pub(super) fn end_all(within: Duration) {
+    let begin = Instant::now();
+    loop {
+        let mut all = all_that_run();
+        let left = within.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            all.is_over = true;
+            return all.programs.iter().for_each(|process| process.kill());
+        }
+        if all.programs.is_empty() {
+            return;
+        }
+        drop(all);
+        thread::sleep(left.min(Duration::from_millis(10)));
+    }
 }
 
 /// Why the system did not start it, and what to do.
@@ -208,6 +228,10 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
+        if !self.process.running().is_over {
+            // No thread could be started for it.
+            self.process.kill();
+        }
         let since = Instant::now();
         let (mut pause, mut is_told) = (Duration::from_micros(200), false);
         let status = loop {
@@ -227,7 +251,7 @@ impl Drop for End {
             }
             break status.ok().flatten();
         };
-        all_that_run().retain(|other| !Arc::ptr_eq(other, &self.process));
+        all_that_run().programs.retain(|other| !Arc::ptr_eq(other, &self.process));
         if let Some(status) = status.filter(|status| !status.success()) {
             self.errors.write(&format!("{}: {}\n", self.name, ended(status)));
         }

@@ -178,10 +178,12 @@ fn cgi(path: &Path, silence: Duration) -> io::Result<Box<dyn Application>> {
     Ok(Box::new(cgi.map_err(|error| named("--cgi", path, error))?.silent_deadline(silence)))
 }
 
-/// Ends the programs that would run on without this process.
-pub fn end_programs() {
+/// Ends the programs that would run on without this process, which may take so long for what they have left to do.
+pub fn end_programs(within: Duration) {
     #[cfg(unix)]
-    doorway::app::Cgi::kill_all();
+    doorway::app::Cgi::end_all(within);
+    #[cfg(not(unix))]
+    let _ = within;
 }
 
 #[cfg(not(unix))]

@@ -20,7 +20,7 @@ use doorway::Stopper;
 
 use crate::signals::{HANGUP, Signals, USER_1, USER_2};
 use crate::wsgi::Workers;
-use crate::{behind, console, log_file, notify, pid_file, sockets, threads};
+use crate::{GRACE, behind, console, log_file, notify, pid_file, sockets, threads};
 
 /// How long the process may last when the grace is over: an application that does not return would keep it for as long as it likes.
 const LAST: Duration = Duration::from_millis(500);
@@ -64,8 +64,9 @@ impl Running {
                     None => return,
                 }
             }
-            self.stopper.stop_within(self.grace);
+            // First: without anything to do the server has ended, and the process with it, before the next line.
             sockets::end_successor();
+            self.stopper.stop_within(self.grace);
             notify::say("STOPPING=1");
             self.say("stopping; once more stops at once");
             let limit = Instant::now() + self.last();
@@ -152,7 +153,7 @@ impl Running {
     fn end(&self, code: i32) -> ! {
         let _ending = ENDING.lock();
         self.workers.iter().for_each(Workers::kill);
-        behind::end_programs();
+        behind::end_programs(Duration::ZERO);
         self.pid_file.iter().for_each(|path| pid_file::remove(path));
         console::queue().finish(LAST);
         std::process::exit(code)
@@ -166,7 +167,8 @@ fn no_successor(error: io::Error) {
 /// What remains to be done when the server has ended by itself.
 pub fn finish(workers: &[Workers]) {
     workers.iter().for_each(|workers| workers.stop(END_OF_WORKERS));
-    behind::end_programs();
+    // A program whose answer is whole may have something left to do.
+    behind::end_programs(GRACE);
     console::queue().finish(LAST);
     drop(ENDING.lock());
 }
