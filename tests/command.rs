@@ -276,6 +276,9 @@ fn one_file_is_served_at_the_root_and_by_its_name_and_nothing_else_of_its_folder
     assert!(response.starts_with("HTTP/1.1 404 ") && !response.contains("other"), "{response}");
     assert!(serving.get("/page.html").starts_with("HTTP/1.1 404 "));
     assert!(coded.ask(request).starts_with("HTTP/1.1 404 "));
+    // Nor is it a page for what is missing.
+    let gone = Serving::folder(&folder.path().join("404.html"), &[]);
+    assert!(gone.get("/").ends_with("gone") && !gone.get("/none").contains("gone"));
     let hidden = Serving::folder(&folder.path().join(".secret"), &[]);
     assert!(hidden.get("/").ends_with("key") && hidden.get("/.secret").ends_with("key"));
     let (code, _, err) = run(&["--spa", folder.path().join("other.html").to_str().unwrap()]);

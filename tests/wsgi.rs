@@ -856,6 +856,11 @@ fn a_page_of_the_application_before_a_change_is_loaded_anew_behind_it() {
     let stamp = house.get("/.doorway/stamp");
     let is_new = body(&answer).starts_with("behind");
     assert!(is_new || !answer.contains(body(&stamp)), "{answer} is not asked for anew: {stamp}");
+    // Or while nobody serves it.
+    drop(house);
+    folder.write("page.py", page("at last"));
+    let house = House::start(&folder, "page:app", &["--reload"]);
+    assert_ne!(body(&house.get("/.doorway/stamp")), body(&stamp));
 }
 
 #[test]
@@ -913,6 +918,8 @@ fn a_signal_to_all_processes_as_a_service_manager_sends_it_lets_calls_in_flight_
     // As `systemctl kill --signal=USR1` does it for a rotation of the log.
     send("-USR1", &[&pid, &command]);
     house.logged("doorway: SIGUSR1");
+    // And with `KillSignal=SIGINT`.
+    send("-INT", &[&pid]);
     send("-TERM", &[&pid, &child, &command]);
     house.logged("doorway: stopping");
     wait_for("the child ended", || has_ended(&child));
@@ -968,16 +975,21 @@ fn idle_clients_leave_descriptors_for_the_calls_of_others() {
         return;
     }
     let folder = Folder::new(&[("sins.py", SINS)]);
-    let served = doorway(&folder, "sins:application", &["--workers", "2", "--worker-threads", "40"]);
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh"]).arg(served.get_program()).args(served.get_args());
-    let serving = Serving::with(command.current_dir(folder.path()).stdin(Stdio::null()));
-    let _idle: Vec<_> = (0..150).map(|_| TcpStream::connect(serving.address()).unwrap()).collect();
-    std::thread::scope(|scope| {
-        let ask = || ask(serving.address(), "GET /sleep?1 HTTP/1.0\r\nHost: localhost\r\n\r\n");
-        let asked: Vec<_> = (0..80).map(|_| scope.spawn(ask)).collect();
-        asked.into_iter().for_each(|asked| assert_eq!(body(&asked.join().unwrap()), "hello"));
-    });
+    // There are no more calls than connections: where the calls there may be are many, half of the descriptors are for clients.
+    for (workers, threads, descriptors, idle, calls) in [("2", "40", "256", 150, 80), ("1", "64", "128", 0, 24)] {
+        let flags = ["--workers", workers, "--worker-threads", threads];
+        let served = doorway(&folder, "sins:application", &flags);
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$0\"; exec \"$@\"", descriptors]);
+        command.arg(served.get_program()).args(served.get_args());
+        let serving = Serving::with(command.current_dir(folder.path()).stdin(Stdio::null()));
+        let _idle: Vec<_> = (0..idle).map(|_| TcpStream::connect(serving.address()).unwrap()).collect();
+        std::thread::scope(|scope| {
+            let ask = || ask(serving.address(), "GET /sleep?1 HTTP/1.0\r\nHost: localhost\r\n\r\n");
+            let asked: Vec<_> = (0..calls).map(|_| scope.spawn(ask)).collect();
+            asked.into_iter().for_each(|asked| assert_eq!(body(&asked.join().unwrap()), "hello"));
+        });
+    }
 }
 
 #[test]

@@ -418,14 +418,16 @@ impl Files {
     /// An error with the page that the deployer has for it, or with its name; a page that leads up where a browser opens what is not there.
     fn error(&self, environ: &Environ, status: u16, reason: &str) -> Response {
         let status_line = format!("{status} {reason}");
-        let page = self.error_pages.iter().find(|(of, _)| *of == status).and_then(|(_, page)| {
-            let page = path::map(page.as_bytes(), true)?;
-            let (mut file, metadata) = open::open(&self.served.root().ok()?.locate(&page.names).ok()?).ok()?;
-            let name = page.names.last().copied().unwrap_or_default();
-            let content_type = self.types.of(name, || first_bytes(&mut file));
-            let body = Body::file_range(file, 0, metadata.len());
-            Some(Response::new("", body).with_header("Content-Type", content_type))
-        });
+        let page = self.error_pages.iter().find(|(of, _)| *of == status && self.served.only.is_none()).and_then(
+            |(_, page)| {
+                let page = path::map(page.as_bytes(), true)?;
+                let (mut file, metadata) = open::open(&self.served.root().ok()?.locate(&page.names).ok()?).ok()?;
+                let name = page.names.last().copied().unwrap_or_default();
+                let content_type = self.types.of(name, || first_bytes(&mut file));
+                let body = Body::file_range(file, 0, metadata.len());
+                Some(Response::new("", body).with_header("Content-Type", content_type))
+            },
+        );
         let response = page.unwrap_or_else(|| match status {
             404 if is_navigation(environ) => {
                 let wanted = path::map(environ.path_info(), self.hidden);

@@ -134,7 +134,8 @@ fn serve_with(options: &Options, mut inherited: Inherited, workers: &mut Vec<Wor
         settings.threads = options.threads.unwrap_or(settings.threads.max(for_python));
         // And a descriptor, where a worker has three itself.
         let others = workers.len() * (calls + 3 * options.python.workers);
-        settings.max_connections = settings.max_connections.saturating_sub(others).max(16);
+        // No more than half: a call is for a connection, so that there are no more calls than these.
+        settings.max_connections -= others.min(settings.max_connections / 2);
         if options.upload.is_some() {
             settings.max_content = None;
         }

@@ -102,10 +102,17 @@ fn successor(sockets: Vec<(Door, OwnedFd)>, ready: Option<OwnedFd>) -> io::Resul
     Ok((command, open))
 }
 
-/// The process that was started to take over, until it serves.
-static SUCCESSOR: Mutex<Option<Child>> = Mutex::new(None);
+/// Who takes over.
+static SUCCESSOR: Mutex<Successor> = Mutex::new(Successor { is_unwanted: false, starting: None });
 
-fn starting() -> MutexGuard<'static, Option<Child>> {
+struct Successor {
+    /// This process was stopped.
+    is_unwanted: bool,
+    /// What was started, until it serves.
+    starting: Option<Child>,
+}
+
+fn starting() -> MutexGuard<'static, Successor> {
     SUCCESSOR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -115,10 +122,13 @@ pub fn start_successor(stopper: &Stopper) -> io::Result<Option<u32>> {
     let (mut command, open) = successor(stopper.hand_over()?, Some(theirs.into()))?;
     ours.set_read_timeout(Some(START))?;
     let mut place = starting();
-    *place = Some(command.spawn()?);
+    if place.is_unwanted {
+        return Ok(None);
+    }
+    place.starting = Some(command.spawn()?);
     drop((place, open));
     let heard = ours.read(&mut [0; 5]);
-    let Some(mut child) = starting().take() else { return Ok(None) };
+    let Some(mut child) = starting().starting.take() else { return Ok(None) };
     match heard {
         Ok(length) if length > 0 => return Ok(Some(child.id())),
         Ok(_) => {}
@@ -129,7 +139,9 @@ pub fn start_successor(stopper: &Stopper) -> io::Result<Option<u32>> {
 
 /// Ends the process that is starting, if one is: whoever stops this one does not want another in its place.
 pub fn end_successor() {
-    if let Some(mut child) = starting().take() {
+    let mut place = starting();
+    place.is_unwanted = true;
+    if let Some(mut child) = place.starting.take() {
         let _ = child.kill().and_then(|()| child.wait());
     }
 }

@@ -12,8 +12,9 @@ use crate::threads;
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// Replaces the workers whenever a file has changed since now, for as long as the process lives.
-pub fn watch(workers: Workers) -> std::io::Result<()> {
-    let mut last = look();
+pub fn watch(workers: Workers) -> std::io::Result<u64> {
+    let first = look();
+    let mut last = first;
     threads::start("wsgi-watch", move || {
         let mut took = Duration::ZERO;
         loop {
@@ -27,7 +28,7 @@ pub fn watch(workers: Workers) -> std::io::Result<()> {
             }
         }
     })?;
-    Ok(())
+    Ok(first)
 }
 
 fn look() -> u64 {

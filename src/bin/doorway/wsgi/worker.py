@@ -49,7 +49,7 @@ REFUSED = frozenset((
 # What the system has too little of for a moment, where it makes no connection.
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # They mean the command, and a service manager sends them to all processes of a service.
-OUTLASTED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+OUTLASTED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Broken(Exception):

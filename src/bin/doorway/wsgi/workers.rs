@@ -96,12 +96,15 @@ impl Workers {
         let workers = Workers(shared);
         if workers.0.plan.reload {
             // What changes from here on is loaded anew, behind this load.
-            watch::watch(workers.clone())?;
+            let files = watch::watch(workers.clone())?;
+            // So that a page of the files before this start is loaded anew, too; half of it, because it rises.
+            workers.0.state().generation = files >> 1;
         }
+        let generation = workers.loads();
         let alone = workers.0.reloading.lock();
         DirBuilder::new().mode(0o700).create(&workers.0.plan.folder)?;
         match workers.0.start_one() {
-            Ok(started) => workers.0.fill(started, 0),
+            Ok(started) => workers.0.fill(started, generation),
             Err(error) if workers.0.plan.reload && error.kind() != io::ErrorKind::NotFound => {
                 workers.0.state().failure = Some(error.to_string());
                 workers.0.not_started(&error, "waiting for a change");
@@ -199,7 +202,12 @@ impl Shared {
     fn start_one(&self) -> io::Result<Started> {
         let starting = Process::start(&self.plan, self.numbers.fetch_add(1, Ordering::Relaxed))?;
         let id = starting.process.id;
-        self.state().living.push(Arc::clone(&starting.process));
+        let mut state = self.state();
+        state.living.push(Arc::clone(&starting.process));
+        if state.is_stopping {
+            starting.process.kill();
+        }
+        drop(state);
         starting.wait().map_err(|reason| {
             self.state().living.retain(|process| process.id != id);
             self.tell();
