@@ -291,6 +291,8 @@ fn every_descriptor_is_taken() {
     assert_eq!(ask("/a.txt").status, 200);
     // When this is answered the file of the first answer is closed, and its descriptor is free.
     assert_eq!(ask("/none.js").status, 404);
+    second.send(b"GET /none.js HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(second.response().status, 404);
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);
