@@ -48,7 +48,8 @@ impl Shared {
                 }
                 Err(error) => return Body::from(Err::<Body, _>(error)),
             };
-            // One of the application's has a length, or comes in blocks, and the worker may have been busy with its content for as long.
+            // One of the application's has a length, or comes in blocks, and the worker may have been busy with its content for as long. To HEAD the two
+            // look alike.
             let is_silence = body.known_len().is_some()
                 && start_response.status().is_some_and(|status| status.code() == 504)
                 && start_response.headers().is_some_and(|headers| !headers.contains("Content-Length"));
