@@ -72,6 +72,15 @@ impl House {
             .ask(&format!("POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{content}"))
     }
 
+    /// The worker, in a call that never ends, and the client of that.
+    fn hangs(&mut self) -> (String, TcpStream) {
+        let pid = body(&self.get("/pid")).to_owned();
+        let mut client = TcpStream::connect(self.serving.address()).unwrap();
+        client.write_all(b"GET /hang HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        self.logged("hanging");
+        (pid, client)
+    }
+
     /// Waits for a line of the log that holds this.
     fn logged(&mut self, part: &str) -> String {
         let give_up = Instant::now() + PATIENCE;
@@ -936,10 +945,7 @@ fn a_second_sigterm_ends_the_workers_too_whatever_they_do() {
         return;
     }
     let (_folder, mut house) = House::sins(&["--worker-timeout", "3600"]);
-    let pid = body(&house.get("/pid")).to_owned();
-    let mut client = TcpStream::connect(house.serving.address()).unwrap();
-    client.write_all(b"GET /hang HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-    house.logged("hanging");
+    let (pid, _client) = house.hangs();
     house.signal("-TERM");
     house.logged("doorway: stopping");
     house.signal("-TERM");
@@ -959,11 +965,8 @@ fn workers_end_with_the_command_however_that_ends() {
         return;
     }
     let (_folder, mut house) = House::sins(&["--worker-timeout", "2"]);
-    let pid = body(&house.get("/pid")).to_owned();
     // A call that would never end does not keep it.
-    let mut client = TcpStream::connect(house.serving.address()).unwrap();
-    client.write_all(b"GET /hang HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-    house.logged("hanging");
+    let (pid, _client) = house.hangs();
     house.serving.child.kill().unwrap();
     house.serving.child.wait().unwrap();
     wait_for("the worker ended", || has_ended(&pid));
